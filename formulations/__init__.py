@@ -1,0 +1,1 @@
+"""Mathematical programs for device placement, as PuLP models; no solver, no files, no command line."""

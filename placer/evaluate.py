@@ -1,0 +1,216 @@
+"""Evaluation of plans from the instance alone: loads, memory, objective, schedule of one sample.
+
+Imports neither a formulation nor a solver, so that it can contradict them.
+Source: the problem statement of Tarnawski et al., NeurIPS 2020, Sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from placer.instance import FloatArray, Instance, IntArray
+from placer.options import Communication, Schedule
+from placer.plan import Plan, pieces_in_order
+
+__all__ = ["Deadlock", "DeviceLoads", "LatencySchedule", "PieceTimes", "device_loads", "latency_schedule"]
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceLoads:
+    """What each device does per sample; row 0 is the forward pass, row 1 the backward pass.
+
+    Parameters
+    ----------
+    compute_ms, receive_ms, send_ms
+        ``(2, D)``; a transfer counts with its producer's direction.
+    memory_bytes
+        Resident memory, ``(D,)``.
+    """
+
+    compute_ms: FloatArray
+    receive_ms: FloatArray
+    send_ms: FloatArray
+    memory_bytes: FloatArray
+
+    def by_direction(self, communication: Communication) -> FloatArray:
+        """Forward and backward load of each device, ``(2, D)`` in ms."""
+        if communication is Communication.OVERLAP:
+            return np.maximum(self.compute_ms, self.receive_ms + self.send_ms)
+        if communication is Communication.DUPLEX:
+            return np.maximum(self.compute_ms, np.maximum(self.receive_ms, self.send_ms))
+        return self.compute_ms + self.receive_ms + self.send_ms
+
+    def load_ms(self, communication: Communication) -> FloatArray:
+        """Load of each device, both directions together, ``(D,)`` in ms."""
+        return np.asarray(self.by_direction(communication).sum(axis=0))
+
+    def objective_ms(self, communication: Communication, schedule: Schedule) -> float:
+        """Time per sample: the largest load, or for ``gpipe`` the sum of both directions' largest."""
+        load = self.by_direction(communication)
+        if schedule is Schedule.GPIPE:
+            return float(load[0].max() + load[1].max())
+        return float(load.sum(axis=0).max())
+
+
+def device_loads(instance: Instance, device: IntArray) -> DeviceLoads:
+    """Compute the loads of all devices under an assignment.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    device
+        Device index of each node, ``(n,)``; each node must be able to run on its device.
+
+    Returns
+    -------
+    DeviceLoads
+    """
+    devices = len(instance.devices)
+    classes = instance.device_class
+    is_host = np.array([d.is_host for d in instance.devices])
+    direction = instance.backward.astype(np.int64)
+
+    compute = np.zeros((2, devices))
+    times = instance.class_time_ms[np.arange(instance.n), classes[device]]
+    np.add.at(compute, (direction, device), times)
+    memory = np.zeros(devices)
+    np.add.at(memory, device, instance.memory_bytes)
+
+    receive, send = np.zeros((2, devices)), np.zeros((2, devices))
+    u, w = instance.edges[:, 0], instance.edges[:, 1]
+    crosses = device[u] != device[w]
+    # One receive per (producer, receiving device), one send per producer, however many consumers.
+    pairs = np.unique(np.stack([u[crosses], device[w[crosses]]], axis=1), axis=0)
+    producer, receiver = pairs[:, 0], pairs[:, 1]
+    np.add.at(
+        receive, (direction[producer], receiver), instance.class_transfer_ms[producer, classes[receiver]]
+    )
+    senders = np.unique(producer)
+    np.add.at(
+        send,
+        (direction[senders], device[senders]),
+        instance.class_transfer_ms[senders, classes[device[senders]]],
+    )
+    memory[is_host] = 0.0
+    return DeviceLoads(compute, receive, send, memory)
+
+
+@dataclass(frozen=True, eq=False)
+class PieceTimes:
+    """One piece of a latency plan: what it does, in ms."""
+
+    device: int
+    order: int
+    nodes: IntArray
+    receive_ms: float
+    compute_ms: float
+    send_ms: float
+    start_ms: float
+    finish_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class LatencySchedule:
+    """The execution of one sample.
+
+    Parameters
+    ----------
+    available_ms
+        When the output of each node exists in host memory, ``(n,)``.
+    pieces
+        The accelerator pieces in execution order per device.
+    makespan_ms
+        When the last node is available.
+    """
+
+    available_ms: FloatArray
+    pieces: tuple[PieceTimes, ...]
+    makespan_ms: float
+
+
+class Deadlock(Exception):  # noqa: N818  (a property of the plan, not a failure)
+    """Pieces or host nodes that wait for each other, so that none can start."""
+
+    def __init__(self, nodes: list[str]) -> None:
+        self.nodes = nodes
+        super().__init__(", ".join(nodes))
+
+
+def latency_schedule(instance: Instance, plan: Plan) -> LatencySchedule:
+    """Run one sample through a latency plan.
+
+    A piece starts when all its inputs exist in host memory and the previous piece of its accelerator
+    has finished; then it receives, computes and sends, strictly in sequence.  A host node starts when
+    its inputs exist.
+
+    Raises
+    ------
+    Deadlock
+        When pieces wait for each other.
+    """
+    if plan.piece is None:
+        raise ValueError("a latency plan needs pieces")
+    pieces = pieces_in_order(plan)
+    unit = np.full(instance.n, -1, dtype=np.int64)
+    for k, (_, _, nodes) in enumerate(pieces):
+        unit[nodes] = k
+    on_host = np.flatnonzero(unit < 0)
+    unit[on_host] = len(pieces) + np.arange(len(on_host))
+    units = len(pieces) + len(on_host)
+
+    # Units (pieces and host nodes) wait for producers and for the previous piece of their accelerator.
+    waits = {(int(unit[u]), int(unit[w])) for u, w in instance.edges if unit[u] != unit[w]}
+    waits |= {(k, k + 1) for k, (a, b) in enumerate(pairwise(pieces)) if a[0] == b[0]}
+    after: list[list[int]] = [[] for _ in range(units)]
+    before: list[list[int]] = [[] for _ in range(units)]
+    for a, b in sorted(waits):
+        after[a].append(b)
+        before[b].append(a)
+
+    parts = [_piece_parts(instance, plan, nodes) for _, _, nodes in pieces]
+    host_times = instance.class_time_ms[on_host, instance.device_class[plan.device[on_host]]]
+    duration = np.array([sum(p) for p in parts] + host_times.tolist())
+
+    start, finish = np.zeros(units), np.zeros(units)
+    missing = [len(b) for b in before]
+    ready = [k for k in range(units) if not missing[k]]
+    done = 0
+    while ready:
+        k = ready.pop()
+        done += 1
+        start[k] = max((finish[b] for b in before[k]), default=0.0)
+        finish[k] = start[k] + duration[k]
+        for a in after[k]:
+            missing[a] -= 1
+            if not missing[a]:
+                ready.append(a)
+    if done < units:
+        stuck = np.array(missing)[unit] > 0
+        raise Deadlock([instance.ids[v] for v in np.flatnonzero(stuck)])
+
+    times = tuple(
+        PieceTimes(d, q, nodes, *parts[k], start_ms=float(start[k]), finish_ms=float(finish[k]))
+        for k, (d, q, nodes) in enumerate(pieces)
+    )
+    available = finish[unit]
+    return LatencySchedule(available, times, float(available.max()))
+
+
+def _piece_parts(instance: Instance, plan: Plan, nodes: IntArray) -> tuple[float, float, float]:
+    """Receive, compute and send time of one piece."""
+    c = instance.device_class[plan.device[nodes[0]]]
+    inside = np.zeros(instance.n, dtype=bool)
+    inside[nodes] = True
+    u, w = instance.edges[:, 0], instance.edges[:, 1]
+    received = np.unique(u[~inside[u] & inside[w]])
+    sent = np.unique(u[inside[u] & ~inside[w]])
+    cost = instance.class_transfer_ms[:, c]
+    return (
+        float(cost[received].sum()),
+        float(instance.class_time_ms[nodes, c].sum()),
+        float(cost[sent].sum()),
+    )

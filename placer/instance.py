@@ -1,0 +1,263 @@
+"""The instance: an immutable graph with costs, and the cluster it is to be placed on.
+
+Inside, everything is dense NumPy arrays over nodes ``0..n-1`` and device classes ``0..C-1``; ids and
+names matter only at the borders.  Times are milliseconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from placer import rules
+from placer.cluster import Device, DeviceClass
+
+__all__ = ["BoolArray", "FloatArray", "Instance", "IntArray"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Instance:
+    """A graph of operators or layers with costs, and a cluster of devices.
+
+    Parameters
+    ----------
+    name
+        What the instance is called in results.
+    ids
+        Unique node ids, length n.
+    types
+        Device types for which processing times are known, length T.
+    time_ms
+        Processing times, ``(n, T)``; ``inf`` where a node cannot run on a type.
+    memory_bytes
+        What each node keeps resident on an accelerator, ``(n,)``.
+    transfer_ms
+        Direct transfer time of each node's output between an accelerator and host memory, in one
+        direction, ``(n,)``; ``nan`` where it follows from ``output_bytes`` and the link.
+    output_bytes
+        Size of each node's output, ``(n,)``; ``nan`` where the transfer time is direct.
+    edges
+        Data dependencies (producer, consumer), ``(m, 2)``, without duplicates.
+    classes
+        The device classes, length C.
+    backward
+        Whether a node belongs to the backward pass, ``(n,)``.
+    colocate, layer
+        Group label per node, or None; colocated nodes go to one device, layers are no constraint.
+    pin, forbid
+        Names of classes or devices per node: it must go to one of ``pin`` (when there are any), and
+        to none of ``forbid``.
+    names
+        Readable node names; the ids by default.
+
+    Raises
+    ------
+    InputError
+        When the data break a rule of the model (see ``placer.rules``).
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    types: tuple[str, ...]
+    time_ms: FloatArray
+    memory_bytes: FloatArray
+    transfer_ms: FloatArray
+    output_bytes: FloatArray
+    edges: IntArray
+    classes: tuple[DeviceClass, ...]
+    backward: BoolArray
+    colocate: tuple[str | None, ...]
+    layer: tuple[str | None, ...]
+    pin: tuple[tuple[str, ...], ...]
+    forbid: tuple[tuple[str, ...], ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for array in (self.time_ms, self.memory_bytes, self.transfer_ms, self.output_bytes, self.edges):
+            array.setflags(write=False)
+        self.backward.setflags(write=False)
+        rules.check(self)
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        ids: Sequence[str],
+        types: Sequence[str],
+        time_ms: npt.ArrayLike,
+        edges: Sequence[tuple[int, int]] | IntArray,
+        classes: Sequence[DeviceClass],
+        name: str = "instance",
+        memory_bytes: npt.ArrayLike | None = None,
+        transfer_ms: npt.ArrayLike | None = None,
+        output_bytes: npt.ArrayLike | None = None,
+        backward: npt.ArrayLike | None = None,
+        colocate: Sequence[str | None] | None = None,
+        layer: Sequence[str | None] | None = None,
+        pin: Sequence[Sequence[str]] | None = None,
+        forbid: Sequence[Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Self:
+        """Build an instance from plain sequences; what is left out is zero, absent or free."""
+        n = len(ids)
+        no_group: tuple[str | None, ...] = (None,) * n
+        output = np.full(n, np.nan) if output_bytes is None else np.array(output_bytes, dtype=np.float64)
+        direct = (
+            np.where(np.isnan(output), 0.0, np.nan)
+            if transfer_ms is None
+            else np.array(transfer_ms, dtype=np.float64)
+        )
+        return cls(
+            name=name,
+            ids=tuple(ids),
+            types=tuple(types),
+            time_ms=np.array(time_ms, dtype=np.float64).reshape(n, len(types)),
+            memory_bytes=_array(memory_bytes, n, np.float64),
+            transfer_ms=direct,
+            output_bytes=output,
+            edges=np.array(edges, dtype=np.int64).reshape(-1, 2),
+            classes=tuple(classes),
+            backward=_array(backward, n, np.bool_),
+            colocate=no_group if colocate is None else tuple(colocate),
+            layer=no_group if layer is None else tuple(layer),
+            pin=((),) * n if pin is None else tuple(tuple(p) for p in pin),
+            forbid=((),) * n if forbid is None else tuple(tuple(f) for f in forbid),
+            names=tuple(ids) if names is None else tuple(names),
+        )
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked like any other instance."""
+        return dataclasses.replace(self, **changes)
+
+    # -- sizes and look-ups ---------------------------------------------------------------------
+
+    @property
+    def n(self) -> int:
+        """Number of nodes."""
+        return len(self.ids)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Node index by id."""
+        return {v: i for i, v in enumerate(self.ids)}
+
+    @cached_property
+    def is_training(self) -> bool:
+        """Whether there are backward nodes."""
+        return bool(self.backward.any())
+
+    @cached_property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices, class by class, length D."""
+        members = [(c, i) for c, cls in enumerate(self.classes) for i in range(cls.count)]
+        return tuple(
+            Device(
+                name=self.classes[c].member(i),
+                index=d,
+                class_index=c,
+                is_host=self.classes[c].is_host,
+                memory_limit_bytes=self.classes[c].memory_limit_bytes,
+            )
+            for d, (c, i) in enumerate(members)
+        )
+
+    @cached_property
+    def device_index(self) -> dict[str, int]:
+        """Device index by name."""
+        return {d.name: d.index for d in self.devices}
+
+    @cached_property
+    def device_class(self) -> IntArray:
+        """Class of each device, ``(D,)``."""
+        return np.array([d.class_index for d in self.devices], dtype=np.int64)
+
+    # -- costs by device class ------------------------------------------------------------------
+
+    @cached_property
+    def class_time_ms(self) -> FloatArray:
+        """Processing time of each node on each device class, ``(n, C)``; inf = cannot run."""
+        column = {t: i for i, t in enumerate(self.types)}
+        out = np.full((self.n, len(self.classes)), np.inf)
+        for c, cls in enumerate(self.classes):
+            if cls.type in column:
+                out[:, c] = self.time_ms[:, column[cls.type]]
+        return out
+
+    @cached_property
+    def class_transfer_ms(self) -> FloatArray:
+        """Transfer time of each node's output over the link of each class, ``(n, C)``; hosts pay 0."""
+        out = np.zeros((self.n, len(self.classes)))
+        sized = ~np.isnan(self.output_bytes)
+        for c, cls in enumerate(self.classes):
+            if cls.is_host:
+                continue
+            out[~sized, c] = self.transfer_ms[~sized] * cls.link.transfer_scale
+            if cls.link.bandwidth_bytes_per_s is not None:
+                size = self.output_bytes[sized]
+                time = cls.link.latency_ms + 1e3 * size / cls.link.bandwidth_bytes_per_s
+                out[sized, c] = np.where(size > 0, time, 0.0)
+        return out
+
+    @cached_property
+    def allowed(self) -> BoolArray:
+        """Whether each node may go to each device by type, pins and forbids, ``(n, D)``."""
+        out = np.isfinite(self.class_time_ms)[:, self.device_class]
+        for v in range(self.n):
+            if self.pin[v]:
+                out[v] &= self._named(self.pin[v])
+            if self.forbid[v]:
+                out[v] &= ~self._named(self.forbid[v])
+        return out
+
+    def _named(self, names: tuple[str, ...]) -> BoolArray:
+        """Devices that some of ``names`` (classes or devices) mean, ``(D,)``."""
+        return np.array(
+            [d.name in names or self.classes[d.class_index].name in names for d in self.devices],
+            dtype=np.bool_,
+        )
+
+    # -- graph ----------------------------------------------------------------------------------
+
+    @cached_property
+    def successors(self) -> tuple[IntArray, ...]:
+        """Consumers of each node, length n."""
+        return _neighbours(self.n, self.edges[:, 0], self.edges[:, 1])
+
+    @cached_property
+    def predecessors(self) -> tuple[IntArray, ...]:
+        """Producers that each node reads, length n."""
+        return _neighbours(self.n, self.edges[:, 1], self.edges[:, 0])
+
+    @cached_property
+    def forward_edges(self) -> IntArray:
+        """Edges between forward nodes, ``(m_f, 2)``: the ones contiguity speaks of."""
+        return self.edges[~self.backward[self.edges].any(axis=1)]
+
+    @cached_property
+    def groups(self) -> dict[str, IntArray]:
+        """Members of each colocation group."""
+        members: dict[str, list[int]] = {}
+        for v, group in enumerate(self.colocate):
+            if group is not None:
+                members.setdefault(group, []).append(v)
+        return {group: np.array(nodes, dtype=np.int64) for group, nodes in members.items()}
+
+
+def _array(values: npt.ArrayLike | None, n: int, dtype: type) -> Any:
+    return np.zeros(n, dtype=dtype) if values is None else np.array(values, dtype=dtype).reshape(n)
+
+
+def _neighbours(n: int, source: IntArray, target: IntArray) -> tuple[IntArray, ...]:
+    order = np.argsort(source, kind="stable")
+    bounds = np.searchsorted(source[order], np.arange(1, n))
+    return tuple(np.split(target[order], bounds)) if n else ()

@@ -1,0 +1,71 @@
+"""The options of a solve, with the same names in Python, on the command line and in results."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Communication", "Formulation", "Objective", "Options", "Schedule"]
+
+
+class Objective(StrEnum):
+    """What is minimised: the steady-state time per sample, or the time of a single sample."""
+
+    THROUGHPUT = "throughput"
+    LATENCY = "latency"
+
+
+class Schedule(StrEnum):
+    """Pipelined training: one-forward-one-backward (PipeDream), or all forwards first (GPipe)."""
+
+    ONE_F_ONE_B = "1f1b"
+    GPIPE = "gpipe"
+
+
+class Communication(StrEnum):
+    """How transfers and computation of one device share its time."""
+
+    SEQUENTIAL = "sequential"
+    OVERLAP = "overlap"
+    DUPLEX = "duplex"
+
+
+class Formulation(StrEnum):
+    """Which mathematical program the method ``milp`` solves."""
+
+    ORDERED = "ordered"
+    PAPER = "paper"
+
+
+class Options(BaseModel):
+    """Options of ``placer.solve``; see ``placer solve --help`` for what each means."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: Objective = Objective.THROUGHPUT
+    contiguous: bool = True
+    schedule: Schedule = Schedule.ONE_F_ONE_B
+    pieces: Annotated[int, Field(ge=1, le=64)] = 1
+    method: str = "auto"
+    formulation: Formulation = Formulation.ORDERED
+    communication: Communication = Communication.SEQUENTIAL
+    time_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    gap: Annotated[float, Field(ge=0, lt=1)] = 1e-4
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    memory_limit_mb: Annotated[int, Field(ge=64)] = 4096
+
+    @property
+    def strictly_ordered(self) -> bool:
+        """Whether a plan must be contiguous with an acyclic device graph.
+
+        The paper's program asks only that each device's set be contiguous by itself.
+        """
+        return self.contiguous and not self.per_device_contiguity
+
+    @property
+    def per_device_contiguity(self) -> bool:
+        """Whether contiguity is the paper's weaker one: each set by itself."""
+        return self.contiguous and self.method == "milp" and self.formulation is Formulation.PAPER

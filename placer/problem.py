@@ -1,0 +1,174 @@
+"""The throughput problem over items: nodes contracted by colocation, transfers as nets.
+
+A producer u and its consumers form the *net* {u} ∪ succ(u) of weight c_u.  An accelerator pays c_u once
+if it holds some but not all of the net: u inside and a consumer outside is a send, u outside and a
+consumer inside a receive, never both.  Programs and dynamic programs work on this view; a placement of
+items lifts to one of nodes with the same loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import networkx as nx
+import numpy as np
+
+from placer.instance import BoolArray, FloatArray, Instance, IntArray
+
+__all__ = ["Problem", "contract"]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Items to place on devices; N items, E nets, D devices, C classes.
+
+    Parameters
+    ----------
+    instance
+        Where the items come from.
+    item
+        Item of each node, ``(n,)``.
+    time_ms
+        Forward (row 0) and backward (row 1) processing time of each item on each class,
+        ``(2, N, C)``; inf where some member cannot run.
+    memory_bytes
+        ``(N,)``.
+    allowed
+        Whether an item may go to a device, ``(N, D)``.
+    edges
+        Forward precedence between different items, ``(m, 2)``, without duplicates.  Under contiguity
+        it is acyclic and items are numbered in a topological order.
+    net_items, net_start
+        Net e holds ``net_items[net_start[e] : net_start[e + 1]]``, its producer first; nets inside one
+        item are left out.
+    net_cost_ms
+        ``(E, C)``; 0 on hosts.
+    net_backward
+        Direction of the producer, ``(E,)``.
+    """
+
+    instance: Instance
+    item: IntArray
+    time_ms: FloatArray
+    memory_bytes: FloatArray
+    allowed: BoolArray
+    edges: IntArray
+    net_items: IntArray
+    net_start: IntArray
+    net_cost_ms: FloatArray
+    net_backward: BoolArray
+
+    @property
+    def size(self) -> int:
+        """Number of items N."""
+        return len(self.memory_bytes)
+
+    @property
+    def nets(self) -> int:
+        """Number of nets E."""
+        return len(self.net_backward)
+
+    def net(self, e: int) -> IntArray:
+        """Items of net e, the producer first."""
+        return self.net_items[self.net_start[e] : self.net_start[e + 1]]
+
+    def lift(self, item_device: IntArray) -> IntArray:
+        """Device of each node, ``(n,)``, from the device of each item, ``(N,)``."""
+        return item_device[self.item]
+
+    @cached_property
+    def members(self) -> tuple[IntArray, ...]:
+        """Nodes of each item."""
+        order = np.argsort(self.item, kind="stable")
+        return tuple(np.split(order, np.searchsorted(self.item[order], np.arange(1, self.size))))
+
+
+def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = True) -> Problem:
+    """Contract colocated nodes to items and transfers to nets.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    contiguous
+        Also contract forward cycles among the items: a contiguous plan cannot split them.
+    keep_producers
+        Whether nets of different producers stay apart.  Merging nets with equal item sets is exact for
+        the sequential and the overlap model; the duplex model must know who sends.
+
+    Returns
+    -------
+    Problem
+        Its optimum over items equals the instance's.
+    """
+    item = _items(instance, contiguous=contiguous)
+    count = int(item.max()) + 1
+    direction = instance.backward.astype(np.int64)
+    times = np.zeros((2, count, len(instance.classes)))
+    np.add.at(times, (direction, item), instance.class_time_ms)
+    # A class that some member cannot run on is closed to the whole item.
+    times[:, np.isinf(times).any(axis=0)] = np.inf
+    memory = np.zeros(count)
+    np.add.at(memory, item, instance.memory_bytes)
+    allowed = np.ones((count, len(instance.devices)), dtype=bool)
+    np.logical_and.at(allowed, item, instance.allowed)
+
+    edges = item[instance.forward_edges]
+    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
+
+    merged: dict[tuple[object, ...], tuple[IntArray, FloatArray]] = {}
+    for backward, members, cost in _nets(instance, item):
+        producer = members[0] if keep_producers else -1
+        key = (backward, producer, *np.sort(members).tolist())
+        if key in merged:
+            cost = cost + merged[key][1]
+        merged[key] = (members, cost)
+    sizes = [len(members) for members, _ in merged.values()]
+    return Problem(
+        instance=instance,
+        item=item,
+        time_ms=times,
+        memory_bytes=memory,
+        allowed=allowed,
+        edges=edges,
+        net_items=np.concatenate([m for m, _ in merged.values()] or [np.zeros(0, dtype=np.int64)]),
+        net_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+        net_cost_ms=np.array([c for _, c in merged.values()]).reshape(-1, len(instance.classes)),
+        net_backward=np.array([key[0] for key in merged], dtype=np.bool_),
+    )
+
+
+def _items(instance: Instance, *, contiguous: bool) -> IntArray:
+    """Item of each node: colocation groups, and under contiguity forward cycles among them."""
+    label = np.arange(instance.n)
+    for nodes in instance.groups.values():
+        label[nodes] = nodes.min()
+    quotient = nx.DiGraph()
+    quotient.add_nodes_from(sorted(set(label.tolist())))
+    edges = label[instance.forward_edges]
+    quotient.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
+    if contiguous:
+        for component in nx.strongly_connected_components(quotient):
+            label[np.isin(label, list(component))] = min(component)
+        quotient = nx.DiGraph()
+        quotient.add_nodes_from(sorted(set(label.tolist())))
+        edges = label[instance.forward_edges]
+        quotient.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
+        order = list(nx.lexicographical_topological_sort(quotient))
+    else:
+        order = sorted(quotient)
+    rank = np.zeros(instance.n, dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[label]
+
+
+def _nets(instance: Instance, item: IntArray) -> Iterator[tuple[bool, IntArray, FloatArray]]:
+    """Yield (backward, items with the producer's first, cost by class) of nets that can be split."""
+    for u in range(instance.n):
+        consumers = item[instance.successors[u]]
+        others = np.unique(consumers[consumers != item[u]])
+        cost = instance.class_transfer_ms[u]
+        if len(others) and cost.any():
+            yield bool(instance.backward[u]), np.concatenate([[item[u]], others]), cost

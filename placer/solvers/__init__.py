@@ -1,0 +1,1 @@
+"""Solver back ends: the only files that talk to a solver."""

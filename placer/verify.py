@@ -1,0 +1,125 @@
+"""Independent verification of plans: every rule of the instance, checked one by one."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+
+from placer.evaluate import Deadlock, device_loads, latency_schedule
+from placer.instance import Instance, IntArray
+from placer.options import Objective, Options
+from placer.plan import Plan
+
+__all__ = ["MEMORY_TOLERANCE", "violations"]
+
+MEMORY_TOLERANCE = 1e-9
+"""Relative excess over a memory limit that counts as rounding of the sum."""
+
+
+def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
+    """List the rules that a plan breaks, in words; an empty list means that the plan holds.
+
+    Parameters
+    ----------
+    instance
+        The instance; for latency with one pool per host class (``with_host_pools``).
+    plan
+        The plan.
+    options
+        The objective and kind of plan asked for.
+
+    Returns
+    -------
+    list of str
+    """
+    found = _support(instance, plan.device)
+    if found:
+        return found
+    found += _memory(instance, plan.device) + _colocation(instance, plan.device)
+    if options.objective is Objective.LATENCY:
+        found += _pieces(instance, plan, options.pieces)
+    elif options.per_device_contiguity:
+        found += _each_contiguous(instance, plan.device)
+    elif options.contiguous:
+        found += _device_order(instance, plan.device)
+    return found
+
+
+def _support(instance: Instance, device: IntArray) -> list[str]:
+    if device.shape != (instance.n,) or ((device < 0) | (device >= len(instance.devices))).any():
+        return ["not every node is assigned to a device"]
+    wrong = np.flatnonzero(~instance.allowed[np.arange(instance.n), device])
+    return [
+        f"node {instance.ids[v]!r} may not go to {instance.devices[device[v]].name} (type, pin or forbid)"
+        for v in wrong
+    ]
+
+
+def _memory(instance: Instance, device: IntArray) -> list[str]:
+    used = device_loads(instance, device).memory_bytes
+    return [
+        f"{d.name} holds {used[d.index]:.0f} bytes, more than its limit of {d.memory_limit_bytes:.0f}"
+        for d in instance.devices
+        if not d.is_host and used[d.index] > d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
+    ]
+
+
+def _colocation(instance: Instance, device: IntArray) -> list[str]:
+    out = []
+    for group, nodes in instance.groups.items():
+        places = sorted({instance.devices[d].name for d in device[nodes]})
+        if len(places) > 1:
+            out.append(f"colocation group {group!r} is spread over {', '.join(places)}")
+    return out
+
+
+def _device_order(instance: Instance, device: IntArray) -> list[str]:
+    """Forward edges between devices must not form a cycle."""
+    edges = device[instance.forward_edges]
+    graph = nx.DiGraph(edges[edges[:, 0] != edges[:, 1]].tolist())
+    if nx.is_directed_acyclic_graph(graph):
+        return []
+    cycle = [instance.devices[u].name for u, _ in nx.find_cycle(graph)]
+    return [f"not contiguous: forward data goes around {' -> '.join([*cycle, cycle[0]])}"]
+
+
+def _each_contiguous(instance: Instance, device: IntArray) -> list[str]:
+    """No forward path leaves a device and comes back (the paper's contiguity, each set by itself)."""
+    forward = nx.DiGraph()
+    forward.add_nodes_from(np.flatnonzero(~instance.backward).tolist())
+    forward.add_edges_from(instance.forward_edges.tolist())
+    order = list(nx.topological_sort(forward))
+    out = []
+    for d in sorted(set(device.tolist())):
+        left: set[int] = set()  # nodes outside the device with an ancestor on it
+        for v in order:
+            before = list(forward.predecessors(v))
+            has_left = any(u in left for u in before)
+            if device[v] == d and has_left:
+                out.append(
+                    f"not contiguous: a forward path leaves {instance.devices[d].name} "
+                    f"and comes back at node {instance.ids[v]!r}"
+                )
+                break
+            if device[v] != d and (has_left or any(device[u] == d for u in before)):
+                left.add(v)
+    return out
+
+
+def _pieces(instance: Instance, plan: Plan, limit: int) -> list[str]:
+    if plan.piece is None or plan.piece.shape != (instance.n,):
+        return ["a latency plan needs pieces"]
+    is_host = np.array([d.is_host for d in instance.devices])[plan.device]
+    if (plan.piece[is_host] != -1).any() or (plan.piece[~is_host] < 0).any():
+        return ["accelerator nodes belong to pieces, host nodes to none"]
+    out = []
+    for d in sorted(set(plan.device[~is_host].tolist())):
+        count = len(set(plan.piece[plan.device == d].tolist()))
+        if count > limit:
+            out.append(f"{instance.devices[d].name} holds {count} pieces, more than {limit}")
+    try:
+        latency_schedule(instance, plan)
+    except Deadlock as stuck:
+        shown = ", ".join(repr(v) for v in stuck.nodes[:6]) + (", ..." if len(stuck.nodes) > 6 else "")
+        out.append(f"pieces wait for each other and never start: {shown}")
+    return out

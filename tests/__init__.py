@@ -1,0 +1,1 @@
+"""Tests of placer; they mirror its modules."""
