@@ -1,0 +1,122 @@
+"""Small random instances with everything that the model allows; a seed names an instance for ever."""
+
+import numpy as np
+
+from placer.cluster import DeviceClass, Kind, Link
+from placer.instance import Instance
+
+
+def random_instance(
+    seed: int,
+    *,
+    nodes: int = 5,
+    training: bool = False,
+    heterogeneous: bool = False,
+    overrides: bool = False,
+    latency: bool = False,
+) -> Instance:
+    """Make an instance of at most ``nodes`` nodes and four devices.
+
+    Numbers are multiples of 1/4 with many zeros and ties half of the time, else arbitrary; memory limits
+    bind in about half of the instances; some instances are infeasible.  ``heterogeneous`` gives two
+    accelerator classes, ``overrides`` pins and forbids, ``latency`` always a host.
+    """
+    rng = np.random.default_rng([seed, nodes, training, heterogeneous, overrides, latency])
+    n = int(rng.integers(2, nodes + 1))
+    coarse = rng.random() < 0.5
+
+    def number(low: float, high: float, zero: float = 0.2) -> float:
+        if rng.random() < zero:
+            return 0.0
+        value = rng.uniform(low, high)
+        return round(value * 4) / 4 if coarse else value
+
+    backward = _directions(rng, n, training)
+    edges = _edges(rng, backward)
+    classes = _classes(rng, heterogeneous, latency)
+    types = tuple(dict.fromkeys(c.type for c in classes))
+    times = [[np.inf if rng.random() < 0.12 else number(0, 8) for _ in types] for _ in range(n)]
+    present = [t for t, kind in enumerate(types) if any(c.count for c in classes if c.type == kind)]
+    for row in times:
+        if np.isinf([row[t] for t in present]).all():
+            row[int(rng.choice(present))] = number(0, 8)
+    colocate = _groups(rng, backward, np.array(times)[:, present])
+    transfers = rng.random() < 0.8
+    sized = rng.random() < 0.3 and all(c.link.bandwidth_bytes_per_s or c.is_host for c in classes)
+    names = [c.name for c in classes] + [c.member(i) for c in classes for i in range(c.count)]
+
+    def some_names(chance: float) -> tuple[str, ...]:
+        if not overrides or rng.random() > chance:
+            return ()
+        return tuple(rng.choice(names, size=int(rng.integers(1, 3)), replace=False).tolist())
+
+    return Instance.build(
+        name=f"random-{seed}",
+        ids=[f"v{i}" for i in range(n)],
+        types=types,
+        time_ms=times,
+        memory_bytes=[number(0, 8) for _ in range(n)],
+        transfer_ms=None if sized else [number(0, 4) if transfers else 0.0 for _ in range(n)],
+        output_bytes=[number(0, 4000) for _ in range(n)] if sized else None,
+        edges=edges,
+        classes=classes,
+        backward=backward,
+        colocate=colocate,
+        pin=[some_names(0.25) for _ in range(n)],
+        forbid=[some_names(0.15) for _ in range(n)],
+    )
+
+
+def _directions(rng: np.random.Generator, n: int, training: bool) -> list[bool]:
+    if not training:
+        return [False] * n
+    forward = max(1, int(rng.integers(1, n + 1)) - int(rng.integers(0, n // 2 + 1)))
+    return [i >= forward for i in range(n)]
+
+
+def _edges(rng: np.random.Generator, backward: list[bool]) -> list[tuple[int, int]]:
+    n = len(backward)
+    density = rng.choice([0.25, 0.5, 0.8])
+    order = np.concatenate(
+        [rng.permutation(np.flatnonzero(~np.array(backward))), rng.permutation(np.flatnonzero(backward))]
+    ).astype(int)
+    return [
+        (int(order[i]), int(order[j])) for i in range(n) for j in range(i + 1, n) if rng.random() < density
+    ]
+
+
+def _classes(rng: np.random.Generator, heterogeneous: bool, latency: bool) -> tuple[DeviceClass, ...]:
+    def limit() -> float:
+        return float(rng.integers(6, 30)) if rng.random() < 0.6 else np.inf
+
+    def link() -> Link:
+        return Link(
+            transfer_scale=float(rng.choice([0.5, 1.0, 2.0])) if heterogeneous else 1.0,
+            bandwidth_bytes_per_s=float(rng.choice([5e5, 1e6])),
+            latency_ms=float(rng.choice([0.0, 0.25])),
+        )
+
+    accelerators = [DeviceClass("acc", "gpu", int(rng.integers(1, 4)), Kind.ACCELERATOR, limit(), link())]
+    if heterogeneous:
+        other = str(rng.choice(["gpu", "tpu"]))
+        accelerators = [
+            DeviceClass("acc", "gpu", int(rng.integers(1, 3)), Kind.ACCELERATOR, limit(), link()),
+            DeviceClass("alt", other, 1, Kind.ACCELERATOR, limit(), link()),
+        ]
+    hosts = int(rng.integers(1, 3)) if latency else int(rng.integers(0, 2))
+    return (*accelerators, DeviceClass("cpu", "cpu", hosts, Kind.HOST))
+
+
+def _groups(rng: np.random.Generator, backward: list[bool], times: np.ndarray) -> list[str | None]:
+    """Colocate some nodes; a group that no type runs is dissolved (that is bad input, tested elsewhere)."""
+    n = len(backward)
+    share = rng.choice([0.0, 0.4, 0.8])
+    labels: list[str | None] = [
+        f"g{rng.integers(0, max(2, n // 2))}" if rng.random() < share else None for _ in range(n)
+    ]
+    for group in {g for g in labels if g is not None}:
+        members = [i for i in range(n) if labels[i] == group]
+        if not np.isfinite(times[members]).all(axis=0).any():
+            for i in members:
+                labels[i] = None
+    return labels
