@@ -52,8 +52,9 @@ class Lattice:
         The contracted problem.
     types
         The device types, length T.
-    order
-        Item of the problem at each position, ``(N,)``; positions are what the kernel calls items.
+    position
+        Position of each item of the problem, ``(items,)``; positions are what the kernel calls items.
+        Items that are merged share one.
     edges
         Precedence between positions, ``(m, 2)``, each pointing upwards.
     graph
@@ -64,7 +65,7 @@ class Lattice:
 
     problem: Problem
     types: tuple[DeviceType, ...]
-    order: IntArray
+    position: IntArray
     edges: IntArray
     graph: Graph
     backwards: bool = False
@@ -75,14 +76,13 @@ class Lattice:
         duplex = options.communication is Communication.DUPLEX
         problem = contract(instance, contiguous=True, keep_producers=duplex)
         types = device_types(problem)
-        order = np.arange(problem.size)
-        graph = _graph(problem, types, order, problem.edges, options)
-        return cls(problem, types, order, problem.edges, graph)
+        graph = _graph(problem, types, problem.edges, options)
+        return cls(problem, types, np.arange(problem.size), problem.edges, graph)
 
     @property
     def size(self) -> int:
-        """Number of items N."""
-        return len(self.order)
+        """Number of positions N."""
+        return self.graph.ok.shape[1]
 
     def reversed(self) -> Lattice:
         """Return the lattice of complements: loads do not change when all edges turn round."""
@@ -103,16 +103,18 @@ class Lattice:
 
     def _renumbered(self, positions: IntArray, edges: IntArray, backwards: bool) -> Lattice:
         graph = _renumber(self.graph, positions, edges)
-        return Lattice(self.problem, self.types, self.order[positions], edges, graph, backwards)
+        rank = np.empty_like(positions)
+        rank[positions] = np.arange(self.size)
+        return Lattice(self.problem, self.types, rank[self.position], edges, graph, backwards)
 
     def item_devices(self, pieces: list[tuple[int, IntArray]]) -> IntArray:
         """Device of each item of the problem, from (type, positions) of each piece."""
         out = np.full(self.size, -1, dtype=np.int64)
         used = [0] * len(self.types)
-        for t, positions in reversed(pieces) if self.backwards else pieces:
-            out[self.order[positions]] = self.types[t].devices[used[t]]
+        for t, positions in pieces:
+            out[positions] = self.types[t].devices[used[t]]
             used[t] += 1
-        return out
+        return out[self.position]
 
 
 def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, IntArray]:
@@ -124,7 +126,7 @@ def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, I
 
 
 def _graph(
-    problem: Problem, types: tuple[DeviceType, ...], order: IntArray, edges: IntArray, options: Options
+    problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, options: Options
 ) -> Graph:
     n, classes = problem.size, [t.class_index for t in types]
     hosts = np.array([problem.instance.classes[c].is_host for c in classes], dtype=bool)

@@ -112,6 +112,7 @@ class Space(NamedTuple):
     distance: Floats
     order: Ints  # (N,) branching priority
     row: Floats  # (A,)
+    reach: Floats  # (1,) memory of all that the piece could reach
     rows: Floats  # (N + 1, A)
     frame: Ints  # (N + 1, 4): choice, listed, trail, swapped
 
@@ -336,9 +337,11 @@ def _mark_zone(g, m, space, ctl, t, target):  # type: ignore[no-untyped-def]
             space.listed[ctl[LISTED]] = v
             ctl[LISTED] += 1
     at = 0
+    space.reach[0] = 0.0
     while at < filled:
         v = space.stack[at]
         at += 1
+        space.reach[0] += g.memory[v]
         for k in range(K):
             space.row[BLOCKS + K + k] += m.weight[k, v]
         for i in range(g.succ_start[v], g.succ_start[v + 1]):
@@ -421,6 +424,70 @@ def _harmless(g, space, used, t, v, delta):  # type: ignore[no-untyped-def]
         if worse:
             return False
     return True
+
+
+@compiled
+def _costs_nothing(g, space, ctl, s, t, v, row, scratch):  # type: ignore[no-untyped-def]
+    """Whether taking the available item v never makes any load larger, whatever else the piece takes."""
+    if not g.ok[t, v] or space.reach[0] > g.limit[t]:
+        return False
+    if g.mode != 0 and g.time[t, 0, v] + g.time[t, 1, v] > 0.0:
+        return False
+    scratch[:] = 0.0
+    if g.paying[t]:
+        for i in range(g.item_start[v], g.item_start[v + 1]):
+            e = g.item_nets[i]
+            place = 2 * g.net_direction[e]
+            taken = space.where[g.net_producer[e]] == TAKEN
+            if space.taken[e] > 0:
+                scratch[place + (1 if g.mode == 2 and not taken else 0)] -= g.net_cost[t, e]
+            if space.taken[e] + 1 < g.net_size[e]:
+                taken = taken or g.net_producer[e] == v
+                scratch[place + (1 if g.mode == 2 and not taken else 0)] += g.net_cost[t, e]
+    if g.mode == 0:
+        forward, backward = scratch[0] + g.time[t, 0, v], scratch[2] + g.time[t, 1, v]
+        grows = max(forward, backward) > 0.0 if g.gpipe else forward + backward > 0.0
+    else:
+        grows = max(scratch[0], scratch[1], scratch[2], scratch[3]) > 0.0
+    return not grows and _harmless(g, space, space.used[s], t, v, scratch)
+
+
+@compiled
+def _holdable(g, space, s, t, v, target):  # type: ignore[no-untyped-def]
+    """Whether a device left can hold the excluded item v with what its nets then surely cost."""
+    peak = space.peak[s]
+    for i in range(len(g.count)):
+        if g.count[i] - space.used[s, i] - (1 if i == t else 0) <= 0 or not g.ok[i, v]:
+            continue
+        if not g.paying[i]:
+            if _within(g, peak, g.time[i, 0, v], g.time[i, 1, v], target):
+                return True
+            continue
+        forward, backward = 0.0, 0.0
+        for j in range(g.item_start[v], g.item_start[v + 1]):
+            e = g.item_nets[j]
+            if space.before[e] + space.taken[e] > 0 and (g.mode != 2 or g.net_producer[e] != v):
+                if g.net_direction[e] == 0:
+                    forward += g.net_cost[i, e]
+                else:
+                    backward += g.net_cost[i, e]
+        if g.mode == 2:
+            # What v itself sends is another lane; nets that others of v's device send are not received.
+            forward = backward = 0.0
+        forward = _direction_load(g, g.time[i, 0, v], forward, 0.0)
+        backward = _direction_load(g, g.time[i, 1, v], backward, 0.0)
+        if _within(g, peak, forward, backward, target):
+            return True
+    return False
+
+
+@compiled
+def _still_good(g, m, space, ctl, target):  # type: ignore[no-untyped-def]
+    """After an exclusion: whether the piece can still be within the target, and leave no more than fits."""
+    s, row = ctl[STATE], space.row
+    return _within(
+        g, space.peak[s], _load(g, row, 0, False), _load(g, row, 1, False), target
+    ) and _enough(g, m, space, ctl, target)
 
 
 @compiled
@@ -661,6 +728,8 @@ def expand(g, m, space, ctl, target, budget, piece_budget):  # type: ignore[no-u
             v = space.listed[d]
             space.rows[d] = row
             space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl[LISTED], ctl[TRAIL]
+            if _costs_nothing(g, space, ctl, s, t, v, row, scratch):
+                space.frame[d, 0] = 2
             _take(g, m, space, ctl, t, v, row)
             if row[MEMORY] <= g.limit[t] and _within(
                 g, space.peak[s], _load(g, row, 0, False), _load(g, row, 1, False), target
@@ -670,12 +739,14 @@ def expand(g, m, space, ctl, target, budget, piece_budget):  # type: ignore[no-u
                 _untake(g, space, v)
                 ctl[LISTED] = space.frame[d, 1]
                 row[:] = space.rows[d]
+                ctl[DEPTH] = d + 1
+                forced = space.frame[d, 0] == 2
                 space.frame[d, 0] = 0
+                if forced or not _holdable(g, space, s, t, v, target):
+                    ctl[PHASE] = BACKWARD
+                    continue
                 _exclude(g, m, space, ctl, t, v, row)
-                if _enough(g, m, space, ctl, target):
-                    ctl[DEPTH] = d + 1
-                else:
-                    ctl[DEPTH] = d + 1
+                if not _still_good(g, m, space, ctl, target):
                     ctl[PHASE] = BACKWARD
         else:  # BACKWARD or GIVE_UP
             d, t = ctl[DEPTH] - 1, ctl[TYPE]
@@ -684,15 +755,16 @@ def expand(g, m, space, ctl, target, budget, piece_budget):  # type: ignore[no-u
                 continue
             v = space.listed[d]
             ctl[DEPTH] = d
-            if space.frame[d, 0] == 1:
+            choice = space.frame[d, 0]
+            if choice >= 1:
                 _untake(g, space, v)
                 ctl[LISTED] = space.frame[d, 1]
                 row[:] = space.rows[d]
-                if phase == BACKWARD:
+                if phase == BACKWARD and choice == 1 and _holdable(g, space, ctl[STATE], t, v, target):
                     space.frame[d, 0] = 0
                     _exclude(g, m, space, ctl, t, v, row)
                     ctl[DEPTH] = d + 1
-                    if _enough(g, m, space, ctl, target):
+                    if _still_good(g, m, space, ctl, target):
                         ctl[PHASE] = FORWARD
                     continue
             else:
