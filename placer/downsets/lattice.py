@@ -84,6 +84,12 @@ class Lattice:
         """Number of positions N."""
         return self.graph.ok.shape[1]
 
+    @property
+    def enough(self) -> float:
+        """An objective in ms that no plan exceeds."""
+        g = self.graph
+        return 1.0 + 4.0 * float(g.time.max(axis=0, initial=0).sum() + g.net_cost.max(axis=0, initial=0).sum())
+
     def reversed(self) -> Lattice:
         """Return the lattice of complements: loads do not change when all edges turn round."""
         n = self.size
@@ -152,8 +158,13 @@ def _graph(
         item_start=item_start,
         item_nets=item_nets,
         mode=MODES[options.communication],
+        chain=_is_chain(n, edges),
         gpipe=options.schedule is Schedule.GPIPE and problem.instance.is_training,
     )
+
+
+def _is_chain(n: int, edges: IntArray) -> bool:
+    return len(edges) == n - 1 and bool((edges[:, 1] - edges[:, 0] == 1).all())
 
 
 def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
@@ -164,6 +175,7 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
     owner = np.repeat(np.arange(n), np.diff(g.item_start))
     item_start, item_nets = in_groups(rank[owner], g.item_nets, n)
     return g._replace(
+        chain=_is_chain(n, edges),
         ok=np.ascontiguousarray(g.ok[:, positions]),
         time=np.ascontiguousarray(g.time[:, :, positions]),
         memory=np.ascontiguousarray(g.memory[positions]),

@@ -48,7 +48,7 @@ def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
         return mu
 
     def value(candidate: FloatArray) -> float:
-        cost = np.min(np.where(np.isinf(time), np.inf, candidate[:, None] * time), axis=0)
+        cost = _times_price(candidate, time).min(axis=0)
         return float(cost.sum() / (candidate @ count))
 
     best = value(mu)
@@ -56,7 +56,7 @@ def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
         before = best
         for t in range(types):
             others = [i for i in range(types) if i != t]
-            rest = np.min(np.where(np.isinf(time[others]), np.inf, mu[others, None] * time[others]), axis=0)
+            rest = _times_price(mu[others], time[others]).min(axis=0)
             with np.errstate(divide="ignore", invalid="ignore"):
                 steps = rest / time[t]
             steps = np.unique(steps[np.isfinite(steps) & (steps >= 0)])
@@ -129,6 +129,12 @@ def direction_bounds(m: Measures, g: Graph) -> tuple[float, float]:
     return need[0], need[1]
 
 
+def _times_price(mu: FloatArray, time: FloatArray) -> FloatArray:
+    """Return μ_t·p_{v,t}, ``(T, N)``; inf where a type cannot run an item, even at price 0."""
+    closed = np.isinf(time)
+    return np.where(closed, np.inf, mu[:, None] * np.where(closed, 0.0, time))
+
+
 def _subsets(types: int) -> list[tuple[int, ...]]:
     """All types, and the smaller sets that remain once some are used up: all of them if they are few."""
     everything = tuple(range(types))
@@ -143,7 +149,7 @@ def _priced(g: Graph, inside: np.ndarray, kind: int) -> tuple[FloatArray, FloatA
     runs = np.isfinite(time).any(axis=0)
     time = np.where(runs, time, 0.0)
     mu = prices(time, g.count[inside].astype(float))
-    cost = np.where(np.isinf(time), np.inf, mu[:, None] * np.where(np.isinf(time), 0.0, time))
+    cost = _times_price(mu, time)
     weight = cost.min(axis=0)
     scale = np.full(len(inside), np.inf)
     scale[inside] = mu

@@ -121,6 +121,7 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
     item_start, item_nets = in_groups(flat, np.repeat(np.arange(len(size)), size), n)
     succ_start, succ = in_groups(edges[:, 0], edges[:, 1], n)
     return g._replace(
+        chain=len(edges) == n - 1 and bool((edges[:, 1] - edges[:, 0] == 1).all()),
         ok=ok,
         time=np.where(ok[:, None, :], time, 0.0),
         memory=memory,

@@ -154,7 +154,7 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
         missing=missing, before=np.zeros(E, ints), taken=np.zeros(E, ints), excluded=np.zeros(E, ints),
         available=available, position=position, listed=per_item(), trail=np.zeros(n + 1, ints),
         stack=per_item(), zone=per_item(), zone_missing=per_item(), distance=np.zeros(n),
-        order=np.arange(n) if order is None else order, row=np.zeros(row), reach=np.zeros(1), rows=np.zeros((n + 1, row)),
+        order=np.arange(n) if order is None else order, need=np.zeros(K), row=np.zeros(row), reach=np.zeros(1), rows=np.zeros((n + 1, row)),
         frame=np.zeros((n + 1, 4), ints),
     )  # fmt: skip
 

@@ -64,6 +64,7 @@ class Graph(NamedTuple):
     item_start: Ints  # (N + 1,)
     item_nets: Ints
     mode: int  # 0 sequential, 1 overlap, 2 duplex
+    chain: bool  # each item follows the one before it
     gpipe: bool
 
 
@@ -111,6 +112,7 @@ class Space(NamedTuple):
     zone_missing: Ints
     distance: Floats
     order: Ints  # (N,) branching priority
+    need: Floats  # (K,)
     row: Floats  # (A,)
     reach: Floats  # (1,) memory of all that the piece could reach
     rows: Floats  # (N + 1, A)
@@ -279,23 +281,39 @@ def _untake(g, space, v):  # type: ignore[no-untyped-def]
 
 @compiled
 def _exclude(g, m, space, ctl, t, v, row):  # type: ignore[no-untyped-def]
-    """Leave item v, and with it all that comes after it, to later devices."""
+    """Leave item v, and with it all that comes after it, to later devices.
+
+    Returns False, with the marks taken back, as soon as the devices left could not hold the rest.
+    """
     K = len(m.kind)
     begin = ctl[TRAIL]
     space.where[v] = EXCLUDED
     space.trail[ctl[TRAIL]] = v
     ctl[TRAIL] += 1
+    if g.chain:
+        for k in range(K):
+            row[BLOCKS + K + k] = row[BLOCKS + k]
     at = begin
-    while at < ctl[TRAIL]:
+    short = False
+    while at < ctl[TRAIL] and not short:
         x = space.trail[at]
         at += 1
+        for k in range(K):
+            if not g.chain:
+                row[BLOCKS + K + k] -= m.weight[k, x]
+            short = short or row[BLOCKS + K + k] < space.need[k]
         for i in range(g.succ_start[x], g.succ_start[x + 1]):
             y = g.succ[i]
-            if space.where[y] == UNDECIDED and space.zone[y] == ctl[STAMP]:
+            if space.where[y] == UNDECIDED and space.zone[y] == ctl[STAMP] and not g.chain:
                 space.where[y] = EXCLUDED
                 space.trail[ctl[TRAIL]] = y
                 ctl[TRAIL] += 1
-        ctl[COUNT] += 1 + g.item_start[x + 1] - g.item_start[x]
+    ctl[COUNT] += at - begin
+    if short:
+        while ctl[TRAIL] > begin:
+            ctl[TRAIL] -= 1
+            space.where[space.trail[ctl[TRAIL]]] = UNDECIDED
+        return False
     # A net is booked by where its producer is, so the marks may only change one by one with the books.
     for at in range(begin, ctl[TRAIL]):
         space.where[space.trail[at]] = UNDECIDED
@@ -306,8 +324,8 @@ def _exclude(g, m, space, ctl, t, v, row):  # type: ignore[no-untyped-def]
         for i in range(g.item_start[x], g.item_start[x + 1]):
             space.excluded[g.item_nets[i]] += 1
         _book(g, space, t, x, row, 1.0)
-        for k in range(K):
-            row[BLOCKS + K + k] -= m.weight[k, x]
+        ctl[COUNT] += g.item_start[x + 1] - g.item_start[x]
+    return True
 
 
 @compiled
@@ -482,15 +500,6 @@ def _holdable(g, space, s, t, v, target):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _still_good(g, m, space, ctl, target):  # type: ignore[no-untyped-def]
-    """After an exclusion: whether the piece can still be within the target, and leave no more than fits."""
-    s, row = ctl[STATE], space.row
-    return _within(
-        g, space.peak[s], _load(g, row, 0, False), _load(g, row, 1, False), target
-    ) and _enough(g, m, space, ctl, target)
-
-
-@compiled
 def _fits(g, space, s, t, v, row, target, scratch):  # type: ignore[no-untyped-def]
     """Whether the piece can take the available item v as well without a larger peak."""
     if not g.ok[t, v] or row[MEMORY] + g.memory[v] > g.limit[t]:
@@ -634,16 +643,30 @@ def _emit(g, m, space, ctl, target, scratch):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _enough(g, m, space, ctl, target):  # type: ignore[no-untyped-def]
-    """Whether the piece can still become large enough for the devices left to hold the rest."""
+def _needs(g, m, space, ctl, target):  # type: ignore[no-untyped-def]
+    """Work that the piece must hold at least, so that the devices left can hold the rest; whether it can."""
     K = len(m.kind)
     s, t = ctl[STATE], ctl[TYPE]
     peak = space.peak[s]
     for k in range(K):
         room = _capacity(g, m, k, space.used[s], t, peak[0], peak[1], target)
-        if space.left[s, k] - space.row[BLOCKS + K + k] > room + m.slack[k]:
+        space.need[k] = space.left[s, k] - room - m.slack[k]
+        if space.row[BLOCKS + K + k] < space.need[k]:
             return False
     return True
+
+
+@compiled
+def _leave(g, m, space, ctl, t, v, target):  # type: ignore[no-untyped-def]
+    """Decide against item v at this depth; whether plans within the target may remain."""
+    d, s, row = ctl[DEPTH], ctl[STATE], space.row
+    space.frame[d, 0] = 0
+    ctl[DEPTH] = d + 1
+    return (
+        _holdable(g, space, s, t, v, target)
+        and _exclude(g, m, space, ctl, t, v, row)
+        and _within(g, space.peak[s], _load(g, row, 0, False), _load(g, row, 1, False), target)
+    )
 
 
 @compiled
@@ -710,7 +733,7 @@ def expand(g, m, space, ctl, target, budget, piece_budget):  # type: ignore[no-u
                 ctl[DEPTH] = ctl[LISTED] = ctl[TRAIL] = 0
                 _mark_zone(g, m, space, ctl, t, target)
                 ctl[PIECE_COUNT] = ctl[COUNT]
-                if _enough(g, m, space, ctl, target):
+                if _needs(g, m, space, ctl, target):
                     ctl[PHASE] = FORWARD
         elif phase == FORWARD:
             d, s, t = ctl[DEPTH], ctl[STATE], ctl[TYPE]
@@ -739,14 +762,11 @@ def expand(g, m, space, ctl, target, budget, piece_budget):  # type: ignore[no-u
                 _untake(g, space, v)
                 ctl[LISTED] = space.frame[d, 1]
                 row[:] = space.rows[d]
-                ctl[DEPTH] = d + 1
-                forced = space.frame[d, 0] == 2
-                space.frame[d, 0] = 0
-                if forced or not _holdable(g, space, s, t, v, target):
+                if space.frame[d, 0] == 2:
+                    space.frame[d, 0] = 0
+                    ctl[DEPTH] = d + 1
                     ctl[PHASE] = BACKWARD
-                    continue
-                _exclude(g, m, space, ctl, t, v, row)
-                if not _still_good(g, m, space, ctl, target):
+                elif not _leave(g, m, space, ctl, t, v, target):
                     ctl[PHASE] = BACKWARD
         else:  # BACKWARD or GIVE_UP
             d, t = ctl[DEPTH] - 1, ctl[TYPE]
@@ -760,11 +780,8 @@ def expand(g, m, space, ctl, target, budget, piece_budget):  # type: ignore[no-u
                 _untake(g, space, v)
                 ctl[LISTED] = space.frame[d, 1]
                 row[:] = space.rows[d]
-                if phase == BACKWARD and choice == 1 and _holdable(g, space, ctl[STATE], t, v, target):
-                    space.frame[d, 0] = 0
-                    _exclude(g, m, space, ctl, t, v, row)
-                    ctl[DEPTH] = d + 1
-                    if _still_good(g, m, space, ctl, target):
+                if phase == BACKWARD and choice == 1:
+                    if _leave(g, m, space, ctl, t, v, target):
                         ctl[PHASE] = FORWARD
                     continue
             else:
