@@ -43,11 +43,11 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, {"orders": orders})
 
 
-def improve(lattice: Lattice, best: Incumbent, run: Run, options: Options) -> int:
-    """Try several orders; returns how many."""
+def improve(lattice: Lattice, best: Incumbent, run: Run, options: Options, orders: int = 3 + RANDOM_ORDERS) -> int:
+    """Try up to ``orders`` orders; returns how many."""
     rng = np.random.default_rng(options.seed)
     tried: set[bytes] = set()
-    for i in range(3 + RANDOM_ORDERS):
+    for i in range(orders):
         if run.stopped() is not None or best.proven:
             break
         order = _order(lattice, i, rng)
