@@ -160,6 +160,10 @@ def _graph(
         mode=MODES[options.communication],
         chain=_is_chain(n, edges),
         gpipe=options.schedule is Schedule.GPIPE and problem.instance.is_training,
+        ghost=np.zeros(n, dtype=bool),
+        near_start=np.zeros(n + 1, dtype=np.int64),
+        near=np.zeros(0, dtype=np.int64),
+        net_ghost=np.full(len(sizes), -1, dtype=np.int64),
     )
 
 
@@ -174,6 +178,8 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
     succ_start, succ = in_groups(edges[:, 0], edges[:, 1], n)
     owner = np.repeat(np.arange(n), np.diff(g.item_start))
     item_start, item_nets = in_groups(rank[owner], g.item_nets, n)
+    neighbour = np.repeat(np.arange(n), np.diff(g.near_start))
+    near_start, near = in_groups(rank[neighbour], rank[g.near], n)
     return g._replace(
         chain=_is_chain(n, edges),
         ok=np.ascontiguousarray(g.ok[:, positions]),
@@ -182,6 +188,10 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
         succ_start=succ_start,
         succ=succ,
         net_producer=rank[g.net_producer],
+        ghost=g.ghost[positions],
+        near_start=near_start,
+        near=near,
+        net_ghost=np.where(g.net_ghost >= 0, rank[g.net_ghost], -1),
         item_start=item_start,
         item_nets=item_nets,
     )

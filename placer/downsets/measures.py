@@ -87,7 +87,7 @@ def measures(g: Graph) -> Measures:
         if not column.all():
             closed = (~column[:, None] | g.ok).all(axis=0) & (column[:, None] | ~g.ok).all(axis=0)
             rows.append(
-                (closed.astype(float), np.zeros(len(g.net_size)), np.where(column, np.inf, 0.0), 2, 0.5)
+                ((closed & ~g.ghost).astype(float), np.zeros(len(g.net_size)), np.where(column, np.inf, 0.0), 2, 0.5)
             )
     return Measures(
         weight=np.array([r[0] for r in rows]),
@@ -151,6 +151,7 @@ def _priced(g: Graph, inside: np.ndarray, kind: int) -> tuple[FloatArray, FloatA
     mu = prices(time, g.count[inside].astype(float))
     cost = _times_price(mu, time)
     weight = cost.min(axis=0)
+    weight = np.where(g.ghost, 0.0, weight)
     scale = np.full(len(inside), np.inf)
     scale[inside] = mu
     boundary = np.zeros(len(g.net_size))
@@ -158,6 +159,7 @@ def _priced(g: Graph, inside: np.ndarray, kind: int) -> tuple[FloatArray, FloatA
         boundary = _charges(g, inside, mu, cost - weight)
         if kind < 2:
             boundary = np.where(g.net_direction == kind, boundary, 0.0)
+        boundary = np.where(g.net_ghost >= 0, 0.0, boundary)
     return weight, boundary, scale, kind, ROUNDING * float(weight.sum())
 
 

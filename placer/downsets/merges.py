@@ -116,6 +116,8 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
             producer = int(group[g.net_producer[e]])
             key = (int(g.net_direction[e]), producer if g.mode == 2 else inside[0], *inside)
             nets[key] = nets[key] + g.net_cost[:, e] if key in nets else g.net_cost[:, e]
+    if g.ghost.any():
+        raise ValueError("merge before ghosts are named")
     size = np.array([len(key) - 2 for key in nets], dtype=np.int64)
     flat = np.array([v for key in nets for v in key[2:]], dtype=np.int64)
     item_start, item_nets = in_groups(flat, np.repeat(np.arange(len(size)), size), n)
@@ -131,6 +133,9 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
         net_producer=np.array([key[1] for key in nets], dtype=np.int64),
         net_direction=np.array([key[0] for key in nets], dtype=np.int64),
         net_cost=np.ascontiguousarray(np.array(list(nets.values())).reshape(-1, types).T),
+        ghost=np.zeros(n, dtype=bool),
+        near_start=np.zeros(n + 1, dtype=np.int64),
+        net_ghost=np.full(len(size), -1, dtype=np.int64),
         item_start=item_start,
         item_nets=item_nets,
     )

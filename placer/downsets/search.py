@@ -140,7 +140,7 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
         return np.zeros(n, dtype=ints)
 
     missing = np.bincount(g.succ, minlength=n).astype(ints)
-    sources = np.flatnonzero(missing == 0)
+    sources = np.flatnonzero((missing == 0) & ~g.ghost)
     available, position = per_item(), np.full(n, -1, dtype=ints)
     available[: len(sources)] = sources
     position[sources] = np.arange(len(sources))

@@ -70,6 +70,7 @@ class TransferBound:
     def __init__(self, lattice: Lattice, upper: float, buckets: int = 1024) -> None:
         g = lattice.graph
         self.graph = g
+        self.lattice = lattice
         self.unit = upper / buckets
         self.buckets = buckets
         self.order = _pricing_order(lattice)
@@ -162,8 +163,11 @@ class TransferBound:
         ratio = prices[runs] / np.maximum(time[runs], 1e-300)
         return runs[np.argsort(-ratio, kind="stable")]
 
-    def measure(self, target: float) -> Measures | None:
-        """Return the best prices as a measure for tests at a target: nothing is left that earns more."""
+    def measure(self, target: float, side: Lattice) -> Measures | None:
+        """Return the best prices as a measure of a merged or reversed lattice, for tests at a target.
+
+        Not for relaxations: their plans may break it, and rules of the search that exchange plans need them.
+        """
         g = self.graph
         at = int(np.floor(target / self.unit * (1 + ROUNDING)))
         if at > self.buckets:
@@ -174,10 +178,12 @@ class TransferBound:
                 scale[0, t] = self._curve(t, self.best_prices)[at]
             else:
                 scale[0, t] = self._host_curve(t, self.best_prices)[at]
-        prices = self.best_prices[None, :]
+        members = np.bincount(self.lattice.position, minlength=self.lattice.size)[self.lattice.position]
+        prices = np.zeros((1, side.size))
+        np.add.at(prices[0], side.position, self.best_prices[self.lattice.position] / members)
         return Measures(
-            weight=prices.copy(),
-            boundary=np.zeros((1, len(g.net_size))),
+            weight=prices,
+            boundary=np.zeros((1, len(side.graph.net_size))),
             scale=scale,
             kind=np.array([3]),
             slack=ROUNDING * prices.sum(axis=1),

@@ -66,6 +66,10 @@ class Graph(NamedTuple):
     mode: int  # 0 sequential, 1 overlap, 2 duplex
     chain: bool  # each item follows the one before it
     gpipe: bool
+    ghost: Bools  # (N,) items that need no device (a relaxation)
+    near_start: Ints  # (N + 1,)
+    near: Ints  # ghosts that share a net with an item
+    net_ghost: Ints  # (E,) the only ghost of a net, or -1
 
 
 class Measures(NamedTuple):
@@ -164,6 +168,8 @@ def _load_state(g, space, ctl, s):  # type: ignore[no-untyped-def]
             ctl[TRAIL] += 1
     for k in range(ctl[TRAIL]):
         v = space.trail[k]
+        if g.ghost[v]:
+            continue
         _set_available(space, ctl, v, space.where[v] == UNDECIDED and space.missing[v] == 0)
         for i in range(g.succ_start[v], g.succ_start[v + 1]):
             x = g.succ[i]
@@ -267,16 +273,26 @@ def _take(g, m, space, ctl, t, v, row):  # type: ignore[no-untyped-def]
         if space.missing[x] == 0 and space.where[x] == UNDECIDED and space.zone[x] == ctl[STAMP]:
             space.listed[ctl[LISTED]] = x
             ctl[LISTED] += 1
+    if g.paying[t]:
+        for i in range(g.near_start[v], g.near_start[v + 1]):
+            x = g.near[i]
+            space.zone_missing[x] += 1
+            if space.zone_missing[x] == 1 and space.where[x] == UNDECIDED:
+                space.listed[ctl[LISTED]] = x
+                ctl[LISTED] += 1
     ctl[COUNT] += 1 + g.item_start[v + 1] - g.item_start[v]
 
 
 @compiled
-def _untake(g, space, v):  # type: ignore[no-untyped-def]
+def _untake(g, space, t, v):  # type: ignore[no-untyped-def]
     space.where[v] = UNDECIDED
     for i in range(g.item_start[v], g.item_start[v + 1]):
         space.taken[g.item_nets[i]] -= 1
     for i in range(g.succ_start[v], g.succ_start[v + 1]):
         space.missing[g.succ[i]] += 1
+    if g.paying[t]:
+        for i in range(g.near_start[v], g.near_start[v + 1]):
+            space.zone_missing[g.near[i]] -= 1
 
 
 @compiled
@@ -381,6 +397,19 @@ def _mark_zone(g, m, space, ctl, t, target):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _ghost_cost(g, space, t, x):  # type: ignore[no-untyped-def]
+    """What ghost x costs the device that takes all that is left: with it, or by its nets without it."""
+    taken, left = g.time[t, 0, x] + g.time[t, 1, x], 0.0
+    for i in range(g.item_start[x], g.item_start[x + 1]):
+        e = g.item_nets[i]
+        if space.before[e] > 0:
+            taken += g.net_cost[t, e]
+        if space.before[e] < g.net_size[e] - 1:
+            left += g.net_cost[t, e]
+    return min(taken, left) if g.ok[t, x] else left
+
+
+@compiled
 def _finishes(g, m, space, s, t, target):  # type: ignore[no-untyped-def]
     """Whether one device of type t can take all that is left."""
     K = len(m.kind)
@@ -397,7 +426,7 @@ def _finishes(g, m, space, s, t, target):  # type: ignore[no-untyped-def]
             return False
     row = np.zeros(OPEN)
     for v in range(64 * space.low[s], len(space.where)):
-        if space.where[v] == UNDECIDED:
+        if space.where[v] == UNDECIDED and not g.ghost[v]:
             if not g.ok[t, v]:
                 return False
             row[0] += g.time[t, 0, v]
@@ -407,9 +436,15 @@ def _finishes(g, m, space, s, t, target):  # type: ignore[no-untyped-def]
         return False
     if g.paying[t]:
         for e in range(len(g.net_size)):
+            x = g.net_ghost[e]
+            if x >= 0 and space.where[x] == UNDECIDED:
+                continue
             if 0 < space.before[e] < g.net_size[e]:
                 lane = 1 if g.mode == 2 and space.where[g.net_producer[e]] == BEFORE else 0
                 row[FIXED + 2 * g.net_direction[e] + lane] += g.net_cost[t, e]
+        for x in range(len(space.where)):
+            if g.ghost[x] and space.where[x] == UNDECIDED:
+                row[0] += _ghost_cost(g, space, t, x)
     forward = _direction_load(g, row[0], row[FIXED], row[FIXED + 1])
     backward = _direction_load(g, row[1], row[FIXED + 2], row[FIXED + 3])
     return _within(g, peak, forward, backward, target)
@@ -663,7 +698,7 @@ def _leave(g, m, space, ctl, t, v, target):  # type: ignore[no-untyped-def]
     space.frame[d, 0] = 0
     ctl[DEPTH] = d + 1
     return (
-        _holdable(g, space, s, t, v, target)
+        (g.ghost[v] or _holdable(g, space, s, t, v, target))
         and _exclude(g, m, space, ctl, t, v, row)
         and _within(g, space.peak[s], _load(g, row, 0, False), _load(g, row, 1, False), target)
     )
@@ -759,7 +794,7 @@ def expand(g, m, space, ctl, target, budget, piece_budget):  # type: ignore[no-u
             ):
                 ctl[DEPTH] = d + 1
             else:
-                _untake(g, space, v)
+                _untake(g, space, t, v)
                 ctl[LISTED] = space.frame[d, 1]
                 row[:] = space.rows[d]
                 if space.frame[d, 0] == 2:
@@ -777,7 +812,7 @@ def expand(g, m, space, ctl, target, budget, piece_budget):  # type: ignore[no-u
             ctl[DEPTH] = d
             choice = space.frame[d, 0]
             if choice >= 1:
-                _untake(g, space, v)
+                _untake(g, space, t, v)
                 ctl[LISTED] = space.frame[d, 1]
                 row[:] = space.rows[d]
                 if phase == BACKWARD and choice == 1:

@@ -21,7 +21,9 @@ from placer.downsets.merges import merge_below
 from placer.downsets.orders import depth_first, random_order
 from placer.downsets.search import Attempt, Limits, attempt
 from placer.downsets.transfers import TransferBound, applicable
+from placer.downsets.relax import place_ghosts, relaxed_below
 from placer.instance import Instance, IntArray
+from placer.kernels.threshold import Measures
 from placer.methods.dpl import CERTAIN, improve, unplaceable
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
@@ -111,6 +113,13 @@ class Prover:
     def _both_ways(self, target: float, budget: int) -> tuple[Attempt, bool]:
         """Test a target on the graph and on its reverse; whether the memory did not suffice for either."""
         limits = Limits(steps=budget, memory_mb=self.options.memory_limit_mb / 3)
+        relaxed = relaxed_below(self.lattice, target)
+        for side in () if relaxed is None else (relaxed, relaxed.reversed()):
+            before = self.best.objective_ms
+            found = self._test_relaxed(side, target, limits)
+            # A plan of the relaxation counts only if its true objective is better.
+            if found.exhausted or self.best.objective_ms < before or self.run.stopped() is not None:
+                return found, False
         smaller = merge_below(self.lattice, target)
         full = True
         for side in (smaller, smaller.reversed()):
@@ -120,26 +129,42 @@ class Prover:
             full = full and found.stop is Stop.MEMORY_LIMIT
         return found, full
 
+    def _test_relaxed(self, side: Lattice, target: float, limits: Limits) -> Attempt:
+        """One test of a relaxation: complete without a plan it proves as much as one of the problem."""
+        found = self._attempt(side, measures(side.graph), target, limits, None)
+        if found.pieces is not None:
+            pieces = place_ghosts(side, found.pieces)
+            held = [(t, float(side.graph.memory[positions].sum())) for t, positions in pieces]
+            if all(memory <= side.graph.limit[t] for t, memory in held):
+                self.best.offer(side, pieces, "relaxation")
+        return found
+
     def _test(
         self, side: Lattice, target: float, limits: Limits, order: IntArray | None = None
     ) -> Attempt:
-        """One test; a plan goes to the incumbent with its own order, a complete search to the bound."""
-        if (side.graph.ok.sum(axis=0) == 0).any():
-            found = Attempt(None, True, None, 0, 0)
-        else:
-            m = measures(side.graph)
-            priced = self.transfers.measure(target) if self.transfers is not None else None
-            if priced is not None:
-                m = join(m, priced._replace(**_sum_prices(priced.weight, self.lattice, side), boundary=np.zeros((1, len(side.graph.net_size)))))
-            floor = direction_bounds(m, side.graph)
-            found = attempt(side, m, target, self.run, limits, floor=floor, order=order)
-        self.steps += found.steps
-        self.states += found.states
+        """One test; a plan goes to the incumbent, and its own order is searched."""
+        m = measures(side.graph)
+        priced = None if self.transfers is None else self.transfers.measure(target, side)
+        if priced is not None:
+            m = join(m, priced)
+        found = self._attempt(side, m, target, limits, order)
         if found.pieces is not None:
             self.best.offer(side, found.pieces, "search")
             along = np.concatenate([positions for _, positions in found.pieces])
             best_on_order(side, along, self.best, self.run, memory_mb=limits.memory_mb)
-        elif found.exhausted:
+        return found
+
+    def _attempt(
+        self, side: Lattice, m: Measures, target: float, limits: Limits, order: IntArray | None
+    ) -> Attempt:
+        if side.graph.ok.any(axis=0).all():
+            floor = direction_bounds(m, side.graph)
+            found = attempt(side, m, target, self.run, limits, floor=floor, order=order)
+        else:  # at this target some item exceeds every device by itself
+            found = Attempt(None, True, None, 0, 0)
+        self.steps += found.steps
+        self.states += found.states
+        if found.exhausted:
             self.best.raise_bound(min(target, self.best.objective_ms) * CERTAIN, "search")
         return found
 
@@ -180,11 +205,3 @@ class Prover:
         limits = Limits(budget, self.options.memory_limit_mb / 3, width, piece_steps)
         self._test(side, target, limits, order)
 
-
-def _sum_prices(weight: np.ndarray, whole: Lattice, side: Lattice) -> dict[str, np.ndarray]:
-    """Prices of the merged positions of ``side`` from those of ``whole``."""
-    out = np.zeros((len(weight), side.size))
-    of_item = weight[:, whole.position]
-    members = np.maximum(np.bincount(whole.position, minlength=whole.size), 1)[whole.position]
-    np.add.at(out, (slice(None), side.position), of_item / members)
-    return {"weight": out}
