@@ -11,7 +11,7 @@ from placer.downsets.lattice import Lattice
 from placer.downsets.merges import net_members
 from placer.instance import IntArray
 
-__all__ = ["along", "cheap_boundary", "depth_first", "random_order"]
+__all__ = ["along", "cheap_boundary", "depth_first", "random_order", "tucked"]
 
 
 def along(lattice: Lattice, key: Callable[[int], float]) -> IntArray:
@@ -87,3 +87,37 @@ def cheap_boundary(lattice: Lattice) -> IntArray:
                 current[w] = new
                 heapq.heappush(heap, (new, w))
     return np.array(out, dtype=np.int64)
+
+
+def tucked(lattice: Lattice, positions: IntArray) -> IntArray:
+    """Move items without precedence to just behind the weighted median of the items of their nets.
+
+    Backward-only items may come anywhere; an order is only good if they come near what they exchange data with.
+    """
+    g = lattice.graph
+    bound = np.zeros(lattice.size, dtype=bool)
+    bound[lattice.edges.ravel()] = True
+    loose = np.flatnonzero(~bound)
+    if bound.sum() == 0 or len(loose) == 0:
+        return positions
+    start, members = net_members(g)
+    cost = g.net_cost.max(axis=0)
+    place = np.empty(lattice.size)
+    place[positions] = np.arange(lattice.size)
+    settled = bound.copy()
+    left = set(loose.tolist())
+    while left:
+        ready = []
+        for x in sorted(left):
+            nets = g.item_nets[g.item_start[x] : g.item_start[x + 1]].tolist()
+            near = [(float(place[v]), cost[e]) for e in nets for v in members[start[e] : start[e + 1]] if settled[v]]
+            if near:
+                near.sort()
+                weight = np.cumsum([w for _, w in near])
+                place[x] = near[int(np.searchsorted(weight, weight[-1] / 2))][0] + 0.5
+                ready.append(x)
+        if not ready:
+            break
+        settled[ready] = True
+        left.difference_update(ready)
+    return np.argsort(place, kind="stable")

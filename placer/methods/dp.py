@@ -18,7 +18,7 @@ from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import direction_bounds, join, measures, root_bound
 from placer.downsets.merges import merge_below
-from placer.downsets.orders import depth_first, random_order
+from placer.downsets.orders import depth_first, random_order, tucked
 from placer.downsets.search import Attempt, Limits, attempt
 from placer.downsets.transfers import TransferBound, applicable
 from placer.downsets.relax import place_ghosts, relaxed_below
@@ -187,7 +187,7 @@ class Prover:
             self._beam(best.objective_ms - 0.3 * (best.objective_ms - best.bound_ms), budget // 4)
             self._beam(best.target, budget // 4)
             order = random_order(self.lattice, self.rng, branches=bool(self.rng.random() < 0.7))
-            best_on_order(self.lattice, order, best, self.run, precision=1e-4)
+            best_on_order(self.lattice, tucked(self.lattice, order), best, self.run, precision=1e-4)
 
     def _beam(self, target: float, budget: int) -> None:
         """Search with few states per level and few pieces per state, in a random order of branching."""

@@ -8,7 +8,7 @@ from placer.downsets.incumbent import Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import measures, root_bound
-from placer.downsets.orders import cheap_boundary, depth_first, random_order
+from placer.downsets.orders import cheap_boundary, depth_first, random_order, tucked
 from placer.instance import Instance, IntArray
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
@@ -50,7 +50,7 @@ def improve(lattice: Lattice, best: Incumbent, run: Run, options: Options, order
     for i in range(orders):
         if run.stopped() is not None or best.proven:
             break
-        order = _order(lattice, i, rng)
+        order = tucked(lattice, _order(lattice, i, rng))
         if order.tobytes() in tried:
             continue
         tried.add(order.tobytes())
