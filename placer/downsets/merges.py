@@ -189,39 +189,48 @@ def _dominated(lattice: Lattice, pairs: IntArray, weights: FloatArray) -> IntArr
     g = lattice.graph
     if g.mode == 2:
         return np.zeros((0, 2), dtype=np.int64)
-    start, preds = in_groups(lattice.edges[:, 1], lattice.edges[:, 0], lattice.size)
     total = np.zeros((lattice.size, 2, len(g.count)))
     owner = np.repeat(np.arange(lattice.size), np.diff(g.item_start))
     np.add.at(total, (owner, g.net_direction[g.item_nets]), g.net_cost[:, g.item_nets].T)
-    roomy = g.memory.sum() <= g.limit
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    weights = np.concatenate([weights, weights])
+    movable = _near_only(lattice, both) & _movable(g, both, total[both[:, 0]] - weights[:, 0], weights[:, 1])
     used = np.zeros(lattice.size, dtype=bool)
     out = []
-    for p, pair in enumerate(pairs.tolist()):
-        for v, w in (pair, pair[::-1]):
-            before, after = preds[start[v] : start[v + 1]], g.succ[g.succ_start[v] : g.succ_start[v + 1]]
-            alone = not len(before) and not len(after)
-            if used[v] or used[w] or not (alone or before.tolist() == [w] or after.tolist() == [w]):
-                continue
-            others = (total[v] - weights[p, 0]).T
-            if _movable(g, v, w, others, weights[p, 1].T, roomy):
-                used[[v, w]] = True
-                out.append((v, w))
-                break
+    for v, w in both[movable].tolist():
+        if not used[v] and not used[w]:
+            used[[v, w]] = True
+            out.append((v, w))
     return np.array(out, dtype=np.int64).reshape(-1, 2)
 
 
-def _movable(
-    g: Graph, v: int, w: int, others: FloatArray, joint: FloatArray, roomy: BoolArray
-) -> bool:
-    """Whether v never hurts on w's device; ``others`` and ``joint`` are ``(T, 2)`` in ms."""
-    time = g.time[:, :, v]
-    grows = time + others - joint
-    shrinks = others - time - joint
+def _near_only(lattice: Lattice, pairs: IntArray) -> BoolArray:
+    """Whether v has no precedence, or w as its only predecessor, or as its only successor, ``(P,)``."""
+    n, edges = lattice.size, lattice.edges
+    before, after = np.bincount(edges[:, 1], minlength=n), np.bincount(edges[:, 0], minlength=n)
+    some_before, some_after = np.full(n, -1), np.full(n, -1)
+    some_before[edges[:, 1]] = edges[:, 0]
+    some_after[edges[:, 0]] = edges[:, 1]
+    v, w = pairs.T
+    alone = (before[v] == 0) & (after[v] == 0)
+    first = (before[v] == 1) & (some_before[v] == w)
+    last = (after[v] == 1) & (some_after[v] == w)
+    return np.asarray(alone | first | last)
+
+
+def _movable(g: Graph, pairs: IntArray, others: FloatArray, joint: FloatArray) -> BoolArray:
+    """Whether v never hurts on w's device, ``(P,)``; ``others`` and ``joint`` are ``(P, 2, T)`` in ms."""
+    v, w = pairs.T
+    time = np.moveaxis(g.time[:, :, v], 2, 0)  # (P, T, 2)
+    others, joint = np.moveaxis(others, 1, 2), np.moveaxis(joint, 1, 2)
+    grows, shrinks = time + others - joint, others - time - joint
+    at_w, at_v = g.ok[:, w].T, g.ok[:, v].T
+    possible = np.ones(len(pairs), dtype=bool)
     if g.mode == 1:
-        if (time[g.ok[:, v]] > 0).any():
-            return False
+        possible = ~(at_v & (time.sum(axis=2) > 0)).any(axis=1)
     elif not g.gpipe:
-        grows, shrinks = grows.sum(axis=1, keepdims=True), shrinks.sum(axis=1, keepdims=True)
-    at_w, at_v = g.ok[:, w], g.ok[:, v]
-    fine = at_v & (roomy | (g.memory[v] == 0)) & (grows <= 0).all(axis=1)
-    return bool((fine | ~at_w).all() and ((shrinks <= 0).all(axis=1) | ~at_v).all())
+        grows, shrinks = grows.sum(axis=2, keepdims=True), shrinks.sum(axis=2, keepdims=True)
+    roomy = (g.memory.sum() <= g.limit) | (g.memory[v] == 0)[:, None]
+    joined = at_v & roomy & (grows <= 0).all(axis=2)
+    left = (shrinks <= 0).all(axis=2)
+    return np.asarray(possible & (joined | ~at_w).all(axis=1) & (left | ~at_v).all(axis=1))

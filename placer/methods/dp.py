@@ -17,7 +17,7 @@ from placer.downsets.incumbent import Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import direction_bounds, join, measures, root_bound
-from placer.downsets.merges import merge_below
+from placer.downsets.merges import close_types, merge_below
 from placer.downsets.orders import depth_first, random_order, tucked
 from placer.downsets.search import Attempt, Limits, attempt
 from placer.downsets.transfers import TransferBound, applicable
@@ -30,7 +30,9 @@ from placer.run import Outcome, Run, Stop
 
 __all__ = ["solve"]
 
-FIRST_STEPS = 50_000
+FIRST_STEPS = 12_500
+PLENTY_STEPS = 64 * FIRST_STEPS
+"""Budget from which on other ways are tried as well."""
 LARGEST_STEPS = 2_000_000_000
 PATIENCE = 12
 """Rounds without any progress after which a search without a time limit gives up."""
@@ -77,6 +79,8 @@ class Prover:
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.options.seed)
+        self._cache: tuple[float, tuple[Lattice, ...], tuple[Lattice, ...]] | None = None
+        self._relaxable = True
 
     def outcome(self) -> Outcome:
         """Search until the optimum is proven or a limit stops it."""
@@ -98,8 +102,9 @@ class Prover:
             found, full = self._both_ways(target, budget)
             if found.exhausted and self.best.device is None:
                 return None
-            if found.pieces is None and not found.exhausted:
-                self._between_rounds(budget, target)
+            if not found.exhausted and self.best.objective_ms >= before[0]:
+                if budget >= PLENTY_STEPS or self.best.device is None:
+                    self._between_rounds(budget, target)
                 budget = min(4 * budget, LARGEST_STEPS)
             if (stop := self.run.stopped()) is not None:
                 return stop
@@ -113,21 +118,41 @@ class Prover:
     def _both_ways(self, target: float, budget: int) -> tuple[Attempt, bool]:
         """Test a target on the graph and on its reverse; whether the memory did not suffice for either."""
         limits = Limits(steps=budget, memory_mb=self.options.memory_limit_mb / 3)
-        relaxed = relaxed_below(self.lattice, target)
-        for side in () if relaxed is None else (relaxed, relaxed.reversed()):
+        if budget == FIRST_STEPS:  # many instances are so easy that merging would take longer than the search
+            plain = close_types(self.lattice, target)
+            relaxed, smaller = (), (plain.reversed(), plain)
+        else:
+            relaxed, smaller = self._sides(target)
+        full = True
+        for side in relaxed:
             before = self.best.objective_ms
             found = self._test_relaxed(side, target, limits)
-            # A plan of the relaxation counts only if its true objective is better.
             if found.exhausted or self.best.objective_ms < before or self.run.stopped() is not None:
                 return found, False
-        smaller = merge_below(self.lattice, target)
+            full = full and found.stop is Stop.MEMORY_LIMIT
+            if found.pieces is not None:  # the relaxation has a plan where the problem may have none
+                self._relaxable = False
+                break
+        else:
+            if relaxed and not full:
+                return found, False
         full = True
-        for side in (smaller, smaller.reversed()):
+        for side in smaller:
             found = self._test(side, target, limits)
             if found.pieces is not None or found.exhausted or self.run.stopped() is not None:
                 return found, False
             full = full and found.stop is Stop.MEMORY_LIMIT
         return found, full
+
+    def _sides(self, target: float) -> tuple[tuple[Lattice, ...], tuple[Lattice, ...]]:
+        """Relaxed and exact lattices for a target, each with its reverse; kept while the target stays."""
+        if self._cache is None or self._cache[0] != target:
+            relaxed = relaxed_below(self.lattice, target) if self._relaxable else None
+            smaller = merge_below(self.lattice, target)
+            both = () if relaxed is None else (relaxed.reversed(), relaxed)
+            self._cache = (target, both, (smaller.reversed(), smaller))
+        _, relaxed_sides, exact_sides = self._cache
+        return (relaxed_sides if self._relaxable else ()), exact_sides
 
     def _test_relaxed(self, side: Lattice, target: float, limits: Limits) -> Attempt:
         """One test of a relaxation: complete without a plan it proves as much as one of the problem."""
@@ -174,12 +199,12 @@ class Prover:
         if best.device is None:
             self._beam(target, budget)
             return
-        if budget >= 4 * FIRST_STEPS and applicable(self.lattice):
+        if applicable(self.lattice):
             if self.transfers is None:
                 self.transfers = TransferBound(self.lattice, best.objective_ms)
             rounds = min(400, max(20, budget // 20_000))
             best.raise_bound(self.transfers.improve(self.run, rounds) * CERTAIN, "transfers")
-        if budget >= 16 * FIRST_STEPS and self.run.stopped() is None and not best.proven:
+        if self.run.stopped() is None and not best.proven:
             self._both_ways((best.bound_ms + best.objective_ms) / 2, budget // 2)
         for _ in range(4):
             if self.run.stopped() is not None or best.proven:
@@ -191,8 +216,7 @@ class Prover:
 
     def _beam(self, target: float, budget: int) -> None:
         """Search with few states per level and few pieces per state, in a random order of branching."""
-        smaller = merge_below(self.lattice, target)
-        side = smaller.reversed() if self.rng.random() < 0.5 else smaller
+        side = self._sides(self.best.target if self.best.device is not None else target)[1][int(self.rng.integers(2))]
         if self.rng.random() < 0.5:
             along = depth_first(side)
         else:

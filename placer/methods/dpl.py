@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.downsets.incumbent import Incumbent
+from placer.downsets.incumbent import EXACT, Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import measures, root_bound
@@ -43,7 +43,15 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, {"orders": orders})
 
 
-def improve(lattice: Lattice, best: Incumbent, run: Run, options: Options, orders: int = 3 + RANDOM_ORDERS) -> int:
+def improve(
+    lattice: Lattice,
+    best: Incumbent,
+    run: Run,
+    options: Options,
+    *,
+    orders: int = 3 + RANDOM_ORDERS,
+    precision: float = EXACT,
+) -> int:
     """Try up to ``orders`` orders; returns how many."""
     rng = np.random.default_rng(options.seed)
     tried: set[bytes] = set()
@@ -54,7 +62,8 @@ def improve(lattice: Lattice, best: Incumbent, run: Run, options: Options, order
         if order.tobytes() in tried:
             continue
         tried.add(order.tobytes())
-        best_on_order(lattice, order, best, run, memory_mb=options.memory_limit_mb / 2)
+        memory_mb = options.memory_limit_mb / 2
+        best_on_order(lattice, order, best, run, precision=precision, memory_mb=memory_mb)
     return len(tried)
 
 
