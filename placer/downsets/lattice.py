@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
-from placer.kernels.threshold import Graph
+from placer.kernels.arrays import Graph
 from placer.options import Communication, Options, Schedule
 from placer.problem import Problem, contract
 from placer.verify import MEMORY_TOLERANCE
@@ -82,13 +82,15 @@ class Lattice:
     @property
     def size(self) -> int:
         """Number of positions N."""
-        return self.graph.ok.shape[1]
+        return int(self.graph.ok.shape[1])
 
     @property
     def enough(self) -> float:
         """An objective in ms that no plan exceeds."""
         g = self.graph
-        return 1.0 + 4.0 * float(g.time.max(axis=0, initial=0).sum() + g.net_cost.max(axis=0, initial=0).sum())
+        return 1.0 + 4.0 * float(
+            g.time.max(axis=0, initial=0).sum() + g.net_cost.max(axis=0, initial=0).sum()
+        )
 
     def reversed(self) -> Lattice:
         """Return the lattice of complements: loads do not change when all edges turn round."""
@@ -131,9 +133,7 @@ def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, I
     return start, np.ascontiguousarray(values[order])
 
 
-def _graph(
-    problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, options: Options
-) -> Graph:
+def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, options: Options) -> Graph:
     n, classes = problem.size, [t.class_index for t in types]
     hosts = np.array([problem.instance.classes[c].is_host for c in classes], dtype=bool)
     limit = np.array([problem.instance.classes[c].memory_limit_bytes for c in classes])
@@ -147,7 +147,7 @@ def _graph(
         time=np.ascontiguousarray(np.where(ok[:, None, :], time, 0.0)),
         memory=problem.memory_bytes.copy(),
         limit=np.where(hosts, np.inf, limit * (1 + MEMORY_TOLERANCE)),
-        count=np.array([min(len(t.devices), n) for t in types], dtype=np.int64),
+        devices=np.array([min(len(t.devices), n) for t in types], dtype=np.int64),
         paying=~hosts & (problem.net_cost_ms[:, classes] > 0).any(axis=0),
         succ_start=succ_start,
         succ=succ,

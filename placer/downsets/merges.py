@@ -2,20 +2,20 @@
 
 *Closing.* A type on which an item alone exceeds the target is closed to it.
 
-*Cutoff merge.* Items a, b that share nets of total weight c: if they lie on different devices, a's device has at least
-load p_a + c and b's at least p_b + c (an accelerator that holds part of a net pays for it; a host does not).
-If one of the two exceeds the target for every pair of types, a and b share a device in every plan
-within the target.  Forced items on a cycle of the contracted graph are forced together as well, because a
-contiguous plan cannot split them.
+*Cutoff merge.* Items a, b that share nets of total weight c: if they lie on different devices, a's device
+has at least load p_a + c and b's at least p_b + c (an accelerator that holds part of a net pays for it; a
+host does not). If one of the two exceeds the target for every pair of types, a and b share a device in
+every plan within the target. Forced items on a cycle of the contracted graph are forced together as well,
+because a contiguous plan cannot split them.
 
-*Dominance merge.* Let v have no precedence at all, or w as its only predecessor, or as its only successor.  Moving v to
-w's device then keeps the order of devices.  If p_v + o ≤ c on that device, where c is the weight of the
-nets {v, w} and o that of v's nets without w, then its load does not grow: the nets {v, w} are cut no more.  v's old
-device loses p_v and the nets {v, w}, and may have to pay o: it does not grow if o ≤ p_v + c.  No other
-device sees a difference, because a net is cut for it by what it holds itself.  So some plan as good has both on
-one device.  On a host nothing is saved, so that p_v = 0 is asked for where w may go to one.  v must be allowed wherever w
-is, and its memory must never bind.  Under overlap only items without time are moved, under duplex none
-(who sends and who receives changes).
+*Dominance merge.* Let v have no precedence at all, or w as its only predecessor, or as its only
+successor. Moving v to w's device then keeps the order of devices. If p_v + o ≤ c on that device, where c
+is the weight of the nets {v, w} and o that of v's nets without w, then its load does not grow: the nets
+{v, w} are cut no more. v's old device loses p_v and the nets {v, w}, and may have to pay o: it does not
+grow if o ≤ p_v + c. No other device sees a difference, because a net is cut for it by what it holds
+itself. So some plan as good has both on one device. On a host nothing is saved, so that p_v = 0 is asked
+for where w may go to one. v must be allowed wherever w is, and its memory must never bind. Under overlap
+only items without time are moved, under duplex none (who sends and who receives changes).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 from placer.downsets.lattice import Lattice, in_groups
 from placer.instance import BoolArray, FloatArray, IntArray
-from placer.kernels.threshold import Graph
+from placer.kernels.arrays import Graph
 
 __all__ = ["close_types", "merge_below", "merged", "net_members"]
 
@@ -38,13 +38,11 @@ def close_types(lattice: Lattice, target: float) -> Lattice:
     g = lattice.graph
     ok = g.ok & (g.time.sum(axis=1) <= target)
     graph = g._replace(ok=ok, time=np.where(ok[:, None, :], g.time, 0.0))
-    return Lattice(
-        lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards
-    )
+    return Lattice(lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards)
 
 
 def merge_below(lattice: Lattice, target: float, rounds: int = 20) -> Lattice:
-    """Merge until nothing more merges; plans with an objective of at most ``target`` keep their best value."""
+    """Merge until nothing more merges; the best objective stays if it is at most ``target``."""
     lattice = close_types(lattice, target)
     for _ in range(rounds):
         pairs, weights = _pairs(lattice)
@@ -70,7 +68,9 @@ def merged(lattice: Lattice, together: IntArray) -> Lattice:
     label = _components(lattice.size, together)
     quotient = nx.DiGraph()
     quotient.add_nodes_from(sorted(set(label.tolist())))
-    quotient.add_edges_from(label[lattice.edges][label[lattice.edges[:, 0]] != label[lattice.edges[:, 1]]].tolist())
+    quotient.add_edges_from(
+        label[lattice.edges][label[lattice.edges[:, 0]] != label[lattice.edges[:, 1]]].tolist()
+    )
     representative = np.arange(lattice.size)
     for component in nx.strongly_connected_components(quotient):
         representative[list(component)] = min(component)
@@ -101,13 +101,13 @@ def _components(n: int, pairs: IntArray) -> IntArray:
 
 
 def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
-    n, types = int(group.max()) + 1, len(g.count)
+    n, types = int(group.max()) + 1, len(g.devices)
     time = np.zeros((types, 2, n))
-    np.add.at(time, (slice(None), slice(None), group), g.time)
+    np.add.at(np.moveaxis(time, 2, 0), group, np.moveaxis(g.time, 2, 0))
     memory = np.zeros(n)
     np.add.at(memory, group, g.memory)
     ok = np.ones((types, n), dtype=bool)
-    np.logical_and.at(ok, (slice(None), group), g.ok)
+    np.logical_and.at(ok.T, group, g.ok.T)
     start, members = net_members(g)
     nets: dict[tuple[int, ...], FloatArray] = {}
     for e in range(len(g.net_size)):
@@ -153,12 +153,12 @@ def _pairs(lattice: Lattice) -> tuple[IntArray, FloatArray]:
         inside = np.sort(members[start[e] : start[e + 1]]).tolist()
         for i, a in enumerate(inside):
             for b in inside[i + 1 :]:
-                w = weight.setdefault((a, b), np.zeros((2, 2, len(g.count))))
+                w = weight.setdefault((a, b), np.zeros((2, 2, len(g.devices))))
                 w[0, g.net_direction[e]] += g.net_cost[:, e]
                 if len(inside) == 2:
                     w[1, g.net_direction[e]] += g.net_cost[:, e]
     pairs = np.array(list(weight), dtype=np.int64).reshape(-1, 2)
-    return pairs, np.array(list(weight.values())).reshape(-1, 2, 2, len(g.count))
+    return pairs, np.array(list(weight.values())).reshape(-1, 2, 2, len(g.devices))
 
 
 def _cutoff(g: Graph, pairs: IntArray, weights: FloatArray, target: float) -> BoolArray:
@@ -168,15 +168,13 @@ def _cutoff(g: Graph, pairs: IntArray, weights: FloatArray, target: float) -> Bo
     for side in (0, 1):
         time = np.moveaxis(g.time[:, :, pairs[:, side]], 2, 0)  # (P, T, 2)
         cost = np.moveaxis(weights[:, 0], 1, 2)
-        if g.mode == 0:
-            load = time + cost
-        else:
-            load = np.maximum(time, cost if g.mode == 1 else cost / 2)
+        # Under duplex the larger of both lanes is at least half of all.
+        load = time + cost if g.mode == 0 else np.maximum(time, cost if g.mode == 1 else cost / 2)
         loads.append(np.where(g.ok[:, pairs[:, side]].T[:, :, None], load, np.inf))
-    types = len(g.count)
+    types = len(g.devices)
     for s in range(types):
         for t in range(types):
-            if s == t and g.count[s] < 2:
+            if s == t and g.devices[s] < 2:
                 continue
             a, b = loads[0][:, s], loads[1][:, t]
             least = np.maximum(a, b).sum(axis=1) if g.gpipe else np.maximum(a.sum(axis=1), b.sum(axis=1))
@@ -189,7 +187,7 @@ def _dominated(lattice: Lattice, pairs: IntArray, weights: FloatArray) -> IntArr
     g = lattice.graph
     if g.mode == 2:
         return np.zeros((0, 2), dtype=np.int64)
-    total = np.zeros((lattice.size, 2, len(g.count)))
+    total = np.zeros((lattice.size, 2, len(g.devices)))
     owner = np.repeat(np.arange(lattice.size), np.diff(g.item_start))
     np.add.at(total, (owner, g.net_direction[g.item_nets]), g.net_cost[:, g.item_nets].T)
     both = np.concatenate([pairs, pairs[:, ::-1]])

@@ -15,7 +15,7 @@ __all__ = ["along", "cheap_boundary", "depth_first", "random_order", "tucked"]
 
 
 def along(lattice: Lattice, key: Callable[[int], float]) -> IntArray:
-    """Order positions by precedence, among the available ones by the smallest key when it became available."""
+    """Order positions by precedence, the available ones by a key taken when they become available."""
     g = lattice.graph
     missing = np.bincount(lattice.edges[:, 1], minlength=lattice.size).tolist()
     start, succ = g.succ_start.tolist(), g.succ.tolist()
@@ -50,7 +50,7 @@ def random_order(lattice: Lattice, rng: np.random.Generator, *, branches: bool) 
 def cheap_boundary(lattice: Lattice) -> IntArray:
     """Take next what leaves the cheapest boundary; near-linear, ties by position."""
     g = lattice.graph
-    cost = g.net_cost.max(axis=0).tolist() if len(g.count) else []
+    cost = g.net_cost.max(axis=0).tolist() if len(g.devices) else []
     start, members = net_members(g)
     first, items = start.tolist(), members.tolist()
     owner_start, owner_nets = g.item_start.tolist(), g.item_nets.tolist()
@@ -60,7 +60,7 @@ def cheap_boundary(lattice: Lattice) -> IntArray:
 
     def delta(v: int) -> float:
         nets = owner_nets[owner_start[v] : owner_start[v + 1]]
-        return sum(cost[e] * ((done[e] == 0) - (done[e] == size[e] - 1)) for e in nets)
+        return float(sum(cost[e] * ((done[e] == 0) - (done[e] == size[e] - 1)) for e in nets))
 
     current = {v: delta(v) for v in range(lattice.size) if not missing[v]}
     heap = [(d, v) for v, d in current.items()]
@@ -72,7 +72,7 @@ def cheap_boundary(lattice: Lattice) -> IntArray:
             continue
         del current[v]
         out.append(v)
-        changed = set()
+        changed: set[int] = set()
         for e in owner_nets[owner_start[v] : owner_start[v + 1]]:
             done[e] += 1
             if done[e] in (1, size[e] - 1):
@@ -92,7 +92,7 @@ def cheap_boundary(lattice: Lattice) -> IntArray:
 def tucked(lattice: Lattice, positions: IntArray) -> IntArray:
     """Move items without precedence to just behind the weighted median of the items of their nets.
 
-    Backward-only items may come anywhere; an order is only good if they come near what they exchange data with.
+    Backward-only items may come anywhere; a good order has them near what they exchange data with.
     """
     g = lattice.graph
     bound = np.zeros(lattice.size, dtype=bool)
@@ -110,7 +110,12 @@ def tucked(lattice: Lattice, positions: IntArray) -> IntArray:
         ready = []
         for x in sorted(left):
             nets = g.item_nets[g.item_start[x] : g.item_start[x + 1]].tolist()
-            near = [(float(place[v]), cost[e]) for e in nets for v in members[start[e] : start[e + 1]] if settled[v]]
+            near = [
+                (float(place[v]), cost[e])
+                for e in nets
+                for v in members[start[e] : start[e + 1]]
+                if settled[v]
+            ]
             if near:
                 near.sort()
                 weight = np.cumsum([w for _, w in near])

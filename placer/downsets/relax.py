@@ -1,16 +1,17 @@
-"""A relaxation that the search settles much faster: small host times are forgotten, loose items become ghosts.
+"""A relaxation that the search settles faster: small host times are forgotten, loose items are ghosts.
 
-*Host times.* An item whose time on a host is below a thousandth of the target counts as nothing there.  Loads only
-shrink, and dominance merges that failed for this time alone become possible.
+*Host times.* An item whose time on a host is below a thousandth of the target counts as nothing there.
+Loads only shrink, and dominance merges that failed for this time alone become possible.
 
-*Ghosts.* Backward-only items without precedence can lie anywhere, so that each multiplies the downsets by two.  As a
-ghost such an item needs no device: it may join a piece that holds another item of its nets (and then costs what it
-costs), or vanish, when its neighbours pay for its nets as if it lay elsewhere.  From a real plan, let a ghost vanish
-where its piece holds none of its neighbours: no load grows.  A test that fails on the relaxation thus proves that there
-is no plan.  The rules of the search stay valid: moving an item v from a later piece to the present one may leave a
-ghost without neighbours there, which then vanishes.  A ghost is charged nowhere outside its piece: its weight in
-measures, and the charge of its nets for the boundary, are zero.  Each net holds one ghost at most, so that the
-device that takes all the rest can decide for each ghost by itself.  Sequential model, sum of both directions only.
+*Ghosts.* Backward-only items without precedence can lie anywhere, so that each multiplies the downsets by
+two. As a ghost such an item needs no device: it may join a piece that holds another item of its nets (and
+then costs what it costs), or vanish, when its neighbours pay for its nets as if it lay elsewhere. From a
+real plan, let a ghost vanish where its piece holds none of its neighbours: no load grows. A test that
+fails on the relaxation thus proves that there is no plan. The rules of the search stay valid: moving an
+item v from a later piece to the present one may leave a ghost without neighbours there, which then
+vanishes. A ghost is charged nowhere outside its piece: its weight in measures, and the charge of its nets
+for the boundary, are zero. Each net holds one ghost at most, so that the device that takes all the rest
+can decide for each ghost by itself. Sequential model, sum of both directions only.
 """
 
 from __future__ import annotations
@@ -86,9 +87,7 @@ def _with_ghosts(lattice: Lattice, ghosts: list[int]) -> Lattice:
     table = np.array(sorted(near), dtype=np.int64).reshape(-1, 2)
     near_start, listed = in_groups(table[:, 0], table[:, 1], lattice.size)
     graph = g._replace(ghost=ghost, near_start=near_start, near=listed, net_ghost=net_ghost)
-    return Lattice(
-        lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards
-    )
+    return Lattice(lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards)
 
 
 def place_ghosts(lattice: Lattice, pieces: list[tuple[int, IntArray]]) -> list[tuple[int, IntArray]]:

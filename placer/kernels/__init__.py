@@ -6,7 +6,7 @@ Importing this package imports numba (about half a second); only methods that ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -22,7 +22,6 @@ def compiled(function: F) -> F:
     cache folder.  Where none is writable it refuses at decoration; then the function is compiled in memory.
     """
     try:
-        cached: F = numba.njit(cache=True, nogil=True)(function)
+        return cast(F, numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
-    return cached
+        return cast(F, numba.njit(nogil=True)(function))

@@ -1,10 +1,11 @@
 """Exact contiguous throughput by threshold search over downsets.
 
-The linearised program gives a first plan.  Then a test just below the best objective either finds a better plan or
-proves that there is none; it runs on the graph and on its reverse by turns with growing budgets, since one of
-them is often a thousand times cheaper.  Where the budget does not suffice, three things happen between two rounds:
-the bound that sees transfers is improved (and its prices prune later tests), a test half-way between bound and
-objective may raise the bound or find a plan, and beam searches and perturbed linear orders improve the plan.
+The linearised program gives a first plan. Then a test just below the best objective either finds a better
+plan or proves that there is none; it runs on the graph and on its reverse by turns with growing budgets,
+since one of them is often a thousand times cheaper. Where the budget does not suffice, three things
+happen between two rounds: the bound that sees transfers is improved (and its prices prune later tests), a
+test half-way between bound and objective may raise the bound or find a plan, and beam searches and
+perturbed linear orders improve the plan.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from placer.downsets.linear import best_on_order
 from placer.downsets.measures import direction_bounds, join, measures, root_bound
 from placer.downsets.merges import close_types, merge_below
 from placer.downsets.orders import depth_first, random_order, tucked
+from placer.downsets.relax import place_ghosts, relaxed_below
 from placer.downsets.search import Attempt, Limits, attempt
 from placer.downsets.transfers import TransferBound, applicable
-from placer.downsets.relax import place_ghosts, relaxed_below
 from placer.instance import Instance, IntArray
-from placer.kernels.threshold import Measures
+from placer.kernels.arrays import Measures
 from placer.methods.dpl import CERTAIN, improve, unplaceable
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
@@ -120,7 +121,8 @@ class Prover:
         limits = Limits(steps=budget, memory_mb=self.options.memory_limit_mb / 3)
         if budget == FIRST_STEPS:  # many instances are so easy that merging would take longer than the search
             plain = close_types(self.lattice, target)
-            relaxed, smaller = (), (plain.reversed(), plain)
+            relaxed: tuple[Lattice, ...] = ()
+            smaller: tuple[Lattice, ...] = (plain.reversed(), plain)
         else:
             relaxed, smaller = self._sides(target)
         full = True
@@ -164,9 +166,7 @@ class Prover:
                 self.best.offer(side, pieces, "relaxation")
         return found
 
-    def _test(
-        self, side: Lattice, target: float, limits: Limits, order: IntArray | None = None
-    ) -> Attempt:
+    def _test(self, side: Lattice, target: float, limits: Limits, order: IntArray | None = None) -> Attempt:
         """One test; a plan goes to the incumbent, and its own order is searched."""
         m = measures(side.graph)
         priced = None if self.transfers is None else self.transfers.measure(target, side)
@@ -216,7 +216,9 @@ class Prover:
 
     def _beam(self, target: float, budget: int) -> None:
         """Search with few states per level and few pieces per state, in a random order of branching."""
-        side = self._sides(self.best.target if self.best.device is not None else target)[1][int(self.rng.integers(2))]
+        side = self._sides(self.best.target if self.best.device is not None else target)[1][
+            int(self.rng.integers(2))
+        ]
         if self.rng.random() < 0.5:
             along = depth_first(side)
         else:
@@ -224,8 +226,7 @@ class Prover:
         order = np.empty_like(along)
         order[along] = np.arange(len(along))
         width = int(self.rng.choice([8, 32, 128]))
-        devices = max(1, int(side.graph.count.sum()))
+        devices = max(1, int(side.graph.devices.sum()))
         piece_steps = max(2000, budget // (width * devices))
         limits = Limits(budget, self.options.memory_limit_mb / 3, width, piece_steps)
         self._test(side, target, limits, order)
-

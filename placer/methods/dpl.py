@@ -1,4 +1,4 @@
-"""Linearised dynamic program: optimal plans along several topological orders (DPL of the paper, Section 5)."""
+"""Linearised dynamic program (DPL of the paper): optimal plans along several topological orders."""
 
 from __future__ import annotations
 
