@@ -7,7 +7,7 @@ import json
 import sys
 
 from placer.check import check
-from placer.cli.tables import print_result, stdout
+from placer.cli.tables import print_json, print_result, stdout
 from placer.formats import paper
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import parse_json, read_text
@@ -45,7 +45,7 @@ def _split(args: argparse.Namespace, instance: Instance) -> int:
     if not found:
         result = to_result(instance, instance, options, Outcome(Stop.FINISHED, plan), Run())
         if args.json:
-            sys.stdout.write(result.to_json())
+            print_json(result.to_json())
         else:
             print_result(instance, result, stdout())
             kind = "contiguous" if contiguous else "not contiguous"
