@@ -43,7 +43,7 @@ def test_lifted_placements_have_the_loads_of_the_items(training, contiguous, kee
             expected = device_loads(instance, problem.lift(device)).by_direction(Communication.SEQUENTIAL)
             np.testing.assert_allclose(item_loads(problem, device), expected, rtol=1e-12, atol=1e-12)
             compared += 1
-    assert compared > 1000
+    assert compared > 400
 
 
 @pytest.mark.parametrize("training", [False, True])
