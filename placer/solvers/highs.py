@@ -109,11 +109,12 @@ def solve(
         held.take_bound(info.mip_dual_bound, held.nodes)
     elif status is Status.OPTIMAL:
         held.take_bound(info.objective_function_value, held.nodes)
-    if settings.cutoff is not None and status in (Status.OPTIMAL, Status.INFEASIBLE, Status.NOTHING_BETTER):
+    searched = status in (Status.OPTIMAL, Status.INFEASIBLE, Status.NOTHING_BETTER)
+    missed = settings.cutoff is not None and (held.objective is None or held.objective > settings.cutoff)
+    if settings.cutoff is not None and searched and missed:
         # The search skipped what the cutoff excludes, so what it holds then is no optimum.
-        if held.objective is None or held.objective > settings.cutoff:
-            status = Status.NOTHING_BETTER
-            held.take_bound(settings.cutoff, held.nodes)
+        status = Status.NOTHING_BETTER
+        held.take_bound(settings.cutoff, held.nodes)
     return Solution(
         status=status,
         values=held.values,
