@@ -197,7 +197,7 @@ INCEPTION = (
 
 def inception(batch: int = 64) -> Graph:
     """Build a GoogLeNet: nine modules of four parallel branches, one node per convolution or pooling."""
-    graph = Graph((A100, CPU))
+    graph = Graph((T4, CPU))
 
     def conv(name: str, read: str, size: int, c_in: int, c_out: int, k: int, stride: int = 1) -> str:
         weights = k * k * c_in * c_out
@@ -259,7 +259,7 @@ def main() -> None:
         gpt(medium, (A100, CPU), training=True),
         [accelerators("a100", 4, 40 * GIB, PCIE4_X16), HOST],
     )
-    write("inception", inception(), [accelerators("a100", 4, 40 * GIB, PCIE4_X16), HOST])
+    write("inception", inception(), [accelerators("t4", 4, 16 * GIB, PCIE3_X16), HOST])
     write(
         "heterogeneous",
         gpt(medium, (A100, T4, CPU)),
