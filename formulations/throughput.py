@@ -69,6 +69,8 @@ class ThroughputParams:
         First and last accelerator slot at or before which an item lies, ``(N, 2)``, or None (ordered
         program only): an item in a gap lies between the accelerator slots g and g + 1 and counts as at
         slot g for the first and g + 1 for the last.
+    each_contiguous
+        Whether the set of each device must be contiguous by itself (the paper's program only).
     """
 
     schedule: Schedule = Schedule.ONE_F_ONE_B
@@ -76,6 +78,7 @@ class ThroughputParams:
     unit_ms: float = 1.0
     upper_bound_ms: float | None = None
     windows: IntArray | None = None
+    each_contiguous: bool = False
 
     @property
     def scale(self) -> float:
