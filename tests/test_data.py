@@ -9,12 +9,14 @@ import jsonschema
 import numpy as np
 import pytest
 
+from placer.check import check
 from placer.evaluate import device_loads
 from placer.formats import native
 from placer.formats.files import load
 from placer.infeasible import simple_cause
 from placer.options import Communication, Options, Schedule
 from placer.plan import Plan
+from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute import throughput_optima
 
@@ -82,3 +84,30 @@ def test_textbook_by_hand():
 def test_the_committed_schema_is_current():
     """``placer schema > data/instance.schema.json`` after every change of the format."""
     assert json.loads((DATA / "instance.schema.json").read_text()) == native.schema()
+
+
+KNOWN = json.loads((DATA / "known.json").read_text())["known"]
+LONG = ("inception", "heterogeneous")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(record, marks=[pytest.mark.slow] if record["instance"] in LONG else [])
+        for record in KNOWN
+    ],
+    ids=lambda r: "-".join([r["instance"], *map(str, r["options"].values())]),
+)
+def test_known_optima_are_found_again(record):
+    """Within the gap asked for, and never a bound above a proven optimum or a plan below it."""
+    instance, optimum = load(DATA / f"{record['instance']}.json"), record["optimum"]
+    result = solve(instance, method="milp", gap=1e-4, **record["options"])
+    assert result.status == "optimal"
+    assert optimum * (1 - 1e-6) <= result.objective <= optimum * (1 + 1e-4)
+    assert result.bound <= optimum * (1 + 1e-9)
+    assert check(instance, result) == []
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED - {"infeasible"}))
+def test_every_solvable_instance_has_a_known_optimum(name):
+    assert name in {record["instance"] for record in KNOWN}

@@ -18,6 +18,9 @@ __all__ = ["gibibytes", "print_json", "print_result", "stdout"]
 PLAIN_WIDTH = 120
 """Columns when the output is no terminal, so that nothing is cut in a file."""
 
+UNITS = (("GiB", 30), ("MiB", 20), ("KiB", 10))
+"""Units of memory and the powers of two that they are."""
+
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
@@ -56,16 +59,18 @@ def _devices(instance: Instance, result: Result) -> Table:
     table.add_column("device")
     for name in ("load", "compute", "receive", "send"):
         table.add_column(f"{name}\nms", justify="right")
-    table.add_column("memory\nGiB", justify="right")
+    sizes = [max(d.memory_bytes, d.memory_limit_bytes or 0.0) for d in result.devices]
+    unit, unit_bytes = _unit(max(sizes))
+    table.add_column(f"memory\n{unit}", justify="right")
     table.add_column("nodes", justify="right")
     table.add_column("what is on it", overflow="fold")
     heaviest = max(d.load_ms for d in result.devices)
     for d in result.devices:
-        limit = "" if d.memory_limit_bytes is None else f" of {gibibytes(d.memory_limit_bytes)}"
+        limit = "" if d.memory_limit_bytes is None else f" of {d.memory_limit_bytes / unit_bytes:.3g}"
         table.add_row(
             Text(d.name),
             *(f"{x:.4f}" for x in (d.load_ms, d.compute_ms, d.receive_ms, d.send_ms)),
-            f"{gibibytes(d.memory_bytes)}{limit}",
+            f"{d.memory_bytes / unit_bytes:.3g}{limit}",
             str(len(d.nodes)),
             Text(_contents(instance, d.nodes)),
             style="bold" if d.load_ms == heaviest else "",
@@ -113,6 +118,12 @@ def _contents(instance: Instance, ids: list[str]) -> str:
     position = topological_position(instance)
     names = [instance.names[v] for v in sorted(forward, key=lambda v: position[v])]
     return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} … {names[-1]}"
+
+
+def _unit(largest_bytes: float) -> tuple[str, int]:
+    """Unit in which the largest of some sizes reads well, and its bytes."""
+    fitting = [(name, 2**power) for name, power in UNITS if largest_bytes >= 2**power]
+    return fitting[0] if fitting else ("bytes", 1)
 
 
 def gibibytes(size: float) -> str:
