@@ -264,8 +264,8 @@ def main() -> None:
         "heterogeneous",
         gpt(medium, (A100, T4, CPU)),
         [
-            accelerators("a100", 1, 40 * GIB, PCIE4_X16, "fast"),
-            accelerators("t4", 3, 16 * GIB, PCIE3_X16, "slow"),
+            accelerators("a100", 1, 40 * GIB, PCIE4_X16, "large"),
+            accelerators("t4", 3, 16 * GIB, PCIE3_X16, "small"),
             HOST,
         ],
     )

@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from placer.cli.tables import gibibytes, stdout
+from placer.cli.tables import size, stdout
 from placer.fingerprint import fingerprint
 from placer.formats.files import load
 from placer.infeasible import simple_cause
@@ -86,14 +86,14 @@ def _class_facts(instance: Instance, c: int) -> dict[str, Any]:
 
 def _classes(rows: list[dict[str, Any]]) -> Table:
     table = Table(header_style="bold")
-    for name in ("class", "type", "kind", "count", "memory each\nGiB", "nodes\nthat run", "all on one\nms"):
+    for name in ("class", "type", "kind", "count", "memory each", "nodes\nthat run", "all on one\nms"):
         table.add_column(name, justify="left" if name in ("class", "type", "kind") else "right")
     table.add_column("all transfers\nms", justify="right")
     for row in rows:
         limit = row["memory_limit_bytes"]
         table.add_row(
             *(Text(str(row[key])) for key in ("name", "type", "kind", "count")),
-            gibibytes(float("inf") if limit is None else limit),
+            size(float("inf") if limit is None else limit),
             str(row["nodes_that_run"]),
             f"{row['total_time_ms']:.6g}",
             f"{row['total_transfer_ms']:.6g}",
@@ -103,7 +103,7 @@ def _classes(rows: list[dict[str, Any]]) -> Table:
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.0f} ({gibibytes(value)} GiB)"
+        return size(value)
     return str(value)
 
 

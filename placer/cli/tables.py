@@ -13,13 +13,12 @@ from placer.instance import Instance
 from placer.result import Result
 from placer.structure import topological_position
 
-__all__ = ["gibibytes", "print_json", "print_result", "stdout"]
+__all__ = ["memory", "print_json", "print_result", "size", "stdout"]
 
 PLAIN_WIDTH = 120
 """Columns when the output is no terminal, so that nothing is cut in a file."""
 
-UNITS = (("GiB", 30), ("MiB", 20), ("KiB", 10))
-"""Units of memory and the powers of two that they are."""
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 class _Console(Console):
@@ -59,18 +58,15 @@ def _devices(instance: Instance, result: Result) -> Table:
     table.add_column("device")
     for name in ("load", "compute", "receive", "send"):
         table.add_column(f"{name}\nms", justify="right")
-    sizes = [max(d.memory_bytes, d.memory_limit_bytes or 0.0) for d in result.devices]
-    unit, unit_bytes = _unit(max(sizes))
-    table.add_column(f"memory\n{unit}", justify="right")
+    table.add_column("memory", justify="right")
     table.add_column("nodes", justify="right")
     table.add_column("what is on it", overflow="fold")
     heaviest = max(d.load_ms for d in result.devices)
     for d in result.devices:
-        limit = "" if d.memory_limit_bytes is None else f" of {d.memory_limit_bytes / unit_bytes:.3g}"
         table.add_row(
             Text(d.name),
             *(f"{x:.4f}" for x in (d.load_ms, d.compute_ms, d.receive_ms, d.send_ms)),
-            f"{d.memory_bytes / unit_bytes:.3g}{limit}",
+            memory(d.memory_bytes, d.memory_limit_bytes),
             str(len(d.nodes)),
             Text(_contents(instance, d.nodes)),
             style="bold" if d.load_ms == heaviest else "",
@@ -120,12 +116,14 @@ def _contents(instance: Instance, ids: list[str]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} … {names[-1]}"
 
 
-def _unit(largest_bytes: float) -> tuple[str, int]:
-    """Unit in which the largest of some sizes reads well, and its bytes."""
-    fitting = [(name, 2**power) for name, power in UNITS if largest_bytes >= 2**power]
-    return fitting[0] if fitting else ("bytes", 1)
+def memory(used: float, limit: float | None) -> str:
+    """Memory used, of the limit when there is one."""
+    return size(used) if limit is None else f"{size(used)} of {size(limit)}"
 
 
-def gibibytes(size: float) -> str:
-    """Size in GiB with three significant digits; ∞ without a limit."""
-    return "∞" if size == float("inf") else f"{size / 2**30:.3g}"
+def size(count: float) -> str:
+    """Size with three significant digits and a binary unit; ∞ without a limit."""
+    if count == float("inf"):
+        return "∞"
+    power = max((p for p in range(len(UNITS)) if count >= 1024**p), default=0)
+    return f"{count / 1024**power:.4g} {UNITS[power]}"

@@ -165,7 +165,7 @@ def test_the_table(capsys, instance):
         if "│" in line
     }
     assert rows["acc0"][:4] == ["2.1000", "2.0000", "0.0000", "0.1000"]
-    assert rows["acc0"][4:] == ["3 of 10", "2", "a, b"]
+    assert rows["acc0"][4:] == ["3 B of 10 B", "2", "a, b"]
     assert rows["acc1"][0] == "0.0000"
     assert rows["host0"][0] == "2.0000"
     assert "status optimal" in out
