@@ -33,7 +33,8 @@ def main() -> None:
     records = []
     for name, options in questions():
         instance = placer.load(HERE / f"{name}.json")
-        result = placer.solve(instance, method="milp", gap=GAP, time_limit=SECONDS, **options)
+        method = "dp" if options.get("contiguous", True) else "milp"
+        result = placer.solve(instance, method=method, gap=GAP, time_limit=SECONDS, **options)
         proven = result.status is placer.Status.OPTIMAL
         print(f"{name} {options}: {result.objective} {'proven' if proven else f'not below {result.bound}'}")
         if proven and result.objective is not None:
