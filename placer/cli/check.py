@@ -14,6 +14,7 @@ from placer.formats.text import parse_json, read_text
 from placer.instance import Instance
 from placer.options import Options
 from placer.report import to_result
+from placer.result import Result
 from placer.run import Outcome, Run, Stop
 from placer.verify import violations
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     elif not found:
         print_result(instance, result, stdout())
-        print("verified: " + _covered(result.assignment is not None))
+        print("verified: " + _covered(result))
     return _complain(args.result, found)
 
 
@@ -53,10 +54,11 @@ def _split(args: argparse.Namespace, instance: Instance) -> int:
     return _complain(args.result, found)
 
 
-def _covered(has_plan: bool) -> str:
-    if has_plan:
+def _covered(result: Result) -> str:
+    if result.assignment is not None:
+        contiguity = "contiguity, " if result.options.contiguous else ""
         return (
-            "assignment, memory, colocation, contiguity, loads and objective hold; the bound is the solver's"
+            f"assignment, memory, colocation, {contiguity}loads and objective hold; the bound is the solver's"
         )
     return "the document is as it was written; that there is no plan is the solver's claim"
 
