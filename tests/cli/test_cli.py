@@ -109,10 +109,10 @@ def test_unwritable_out_is_noticed_before_the_solve(capsys, instance, tmp_path):
     assert "cannot be written" in one_line(err)
 
 
-CONTRACT = set(
-    "status objective bound gap method formulation options runtime_s instance versions assignment pieces devices "
-    "message".split()
-)
+CONTRACT = {
+    *("status", "objective", "bound", "gap", "method", "formulation", "options", "runtime_s", "instance"),
+    *("versions", "assignment", "pieces", "devices", "message"),
+}
 
 # -- results -----------------------------------------------------------------------------------
 
