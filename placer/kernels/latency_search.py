@@ -1,0 +1,388 @@
+"""Label setting over downsets for the latency of one sample."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from placer.kernels.jit import jit
+from placer.kernels.latency_labels import CANDIDATE, DROPPED, TIE, UPPER, Labels, insert
+from placer.kernels.latency_pieces import MEMORY_SLACK, Walk, begin, fits, following, new_walk
+from placer.kernels.latency_types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots
+
+__all__ = ["search"]
+
+
+class Step(NamedTuple):
+    """What all labels at a downset share about one step to another, rebuilt for each step."""
+
+    read: Ints  # positions in the old live list of what the step reads
+    kept_old: Ints  # positions in the old live list of what stays live,
+    kept_new: Ints  # and in the new one
+    made: Ints  # positions in the new live list of what the step makes
+    made_node: Ints
+    group_old: Ints  # position of each newly open group in the old open list, -1 = opened by the step
+    touched: Ints  # positions in the old open list of the groups that the step adds to
+    count: Ints  # (4,) lengths: read, kept, made, touched
+    place: Ints  # (m,) position of a live node in the old list
+    done: Floats  # (m,) finish times of the nodes of a host atom
+
+
+@jit
+def _new_step(atoms: Atoms) -> Step:
+    m, G = len(atoms.atom_of), len(atoms.group_size)
+    ints = np.int64
+    return Step(
+        np.zeros(m, dtype=ints),
+        np.zeros(m, dtype=ints),
+        np.zeros(m, dtype=ints),
+        np.zeros(m, dtype=ints),
+        np.zeros(m, dtype=ints),
+        np.zeros(G, dtype=ints),
+        np.zeros(G, dtype=ints),
+        np.zeros(4, dtype=ints),
+        np.zeros(m, dtype=ints),
+        np.zeros(m),
+    )
+
+
+@jit
+def _match(step: Step, atoms: Atoms, lattice: Lattice, old: int, new: int) -> None:
+    """Match live nodes and open groups of two downsets (both lists ascend)."""
+    kept = made = 0
+    at, end = lattice.live_start[old], lattice.live_start[old + 1]
+    first = at
+    for p in range(lattice.live_start[new], lattice.live_start[new + 1]):
+        u = lattice.live[p]
+        while at < end and lattice.live[at] < u:
+            at += 1
+        if at < end and lattice.live[at] == u:
+            step.kept_old[kept] = at - first
+            step.kept_new[kept] = p - lattice.live_start[new]
+            kept += 1
+        else:
+            step.made[made] = p - lattice.live_start[new]
+            step.made_node[made] = u
+            made += 1
+    step.count[1], step.count[2] = kept, made
+    at, end = lattice.open_start[old], lattice.open_start[old + 1]
+    first = at
+    for p in range(lattice.open_start[new], lattice.open_start[new + 1]):
+        g = lattice.open[p]
+        while at < end and lattice.open[at] < g:
+            at += 1
+        found = at < end and lattice.open[at] == g
+        step.group_old[p - lattice.open_start[new]] = at - first if found else -1
+
+
+@jit
+def _carry(
+    step: Step, labels: Labels, lattice: Lattice, h: Floats, row: int, new: int, device: int
+) -> float:
+    """Copy to the candidate what a step leaves alone; return the bound that it gives."""
+    bound = 0.0
+    first = lattice.live_start[new]
+    for i in range(step.count[1]):
+        p = step.kept_new[i]
+        time = labels.finish[row, step.kept_old[i]]
+        labels.finish[CANDIDATE, p] = time
+        bound = max(bound, time + h[first + p])
+    for s in range(labels.left.shape[1]):
+        labels.left[CANDIDATE, s] = labels.left[row, s]
+        labels.free[CANDIDATE, s] = labels.free[row, s]
+        labels.busy[CANDIDATE, s] = labels.busy[row, s]
+        labels.name[CANDIDATE, s] = labels.name[row, s]
+    for g in range(lattice.open_start[new + 1] - lattice.open_start[new]):
+        old = step.group_old[g]
+        labels.where[CANDIDATE, g] = labels.where[row, old] if old >= 0 else device
+    labels.parent[CANDIDATE] = row
+    labels.device[CANDIDATE] = device
+    return bound
+
+
+@jit
+def _swap(labels: Labels, a: int, b: int) -> None:
+    """Swap two slots of the candidate."""
+    c = CANDIDATE
+    labels.left[c, a], labels.left[c, b] = labels.left[c, b], labels.left[c, a]
+    labels.free[c, a], labels.free[c, b] = labels.free[c, b], labels.free[c, a]
+    labels.busy[c, a], labels.busy[c, b] = labels.busy[c, b], labels.busy[c, a]
+    labels.name[c, a], labels.name[c, b] = labels.name[c, b], labels.name[c, a]
+
+
+@jit
+def _tidy(labels: Labels, atoms: Atoms, lattice: Lattice, slots: Slots, new: int) -> None:
+    """Bring the candidate's slots into a normal form, so that equal situations look equal.
+
+    No step from here starts before the earliest live node, unless an atom without predecessors is left;
+    so a slot that is free earlier is as good as one that is free then.  Slots of one kind are
+    interchangeable: they are sorted by pieces left, time and memory.
+    """
+    earliest = np.inf
+    for c in range(lattice.child_start[new], lattice.child_start[new + 1]):
+        if atoms.needs[lattice.child_atom[c]] == 0:
+            earliest = 0.0
+    for p in range(lattice.live_start[new + 1] - lattice.live_start[new]):
+        earliest = min(earliest, labels.finish[CANDIDATE, p])
+    c = CANDIDATE
+    for s in range(len(slots.kind)):
+        if labels.left[c, s] == 0:
+            labels.free[c, s], labels.busy[c, s] = -1.0, np.inf
+        else:
+            labels.busy[c, s] = max(labels.busy[c, s], earliest)
+    for s in range(1, len(slots.kind)):
+        t = s
+        while t > 0 and slots.kind[t - 1] == slots.kind[t] and _before(labels, t, t - 1):
+            _swap(labels, t - 1, t)
+            t -= 1
+
+
+@jit
+def _before(labels: Labels, a: int, b: int) -> bool:
+    """Whether slot ``a`` of the candidate sorts strictly before slot ``b``."""
+    c = CANDIDATE
+    if labels.left[c, a] != labels.left[c, b]:
+        return labels.left[c, a] > labels.left[c, b]
+    if labels.busy[c, a] != labels.busy[c, b]:
+        return labels.busy[c, a] < labels.busy[c, b]
+    return labels.free[c, a] > labels.free[c, b]
+
+
+@jit
+def _host_steps(
+    step: Step,
+    labels: Labels,
+    atoms: Atoms,
+    lattice: Lattice,
+    slots: Slots,
+    h: Floats,
+    h0: Floats,
+    state: int,
+    beam: int,
+) -> None:
+    for c in range(lattice.child_start[state], lattice.child_start[state + 1]):
+        a, new = lattice.child_atom[c], lattice.child[c]
+        _match(step, atoms, lattice, state, new)
+        begun = -1
+        for g in range(lattice.open_start[state], lattice.open_start[state + 1]):
+            if lattice.open[g] == atoms.group[a]:
+                begun = g - lattice.open_start[state]
+        for o in range(atoms.pool_start[a], atoms.pool_start[a + 1]):
+            device = -1 - atoms.pool[o]
+            row = labels.head[state]
+            while row >= 0:
+                if begun < 0 or labels.where[row, begun] == device:
+                    _run_on_host(step, labels, atoms, lattice, slots, h, h0, row, new, a, device)
+                    insert(labels, lattice, slots, new, beam)
+                row = labels.follow[row]
+
+
+@jit
+def _run_on_host(
+    step: Step,
+    labels: Labels,
+    atoms: Atoms,
+    lattice: Lattice,
+    slots: Slots,
+    h: Floats,
+    h0: Floats,
+    row: int,
+    new: int,
+    a: int,
+    device: int,
+) -> None:
+    """Make the candidate: atom ``a`` on a host pool after label ``row``, each member when it can start."""
+    T = labels.makespan[row]
+    for e in range(atoms.node_start[a], atoms.node_start[a + 1]):
+        v = atoms.node[e]
+        start = 0.0
+        for i in range(atoms.inner_start[v], atoms.inner_start[v + 1]):
+            start = max(start, step.done[atoms.inner[i]])
+        for i in range(atoms.outer_start[v], atoms.outer_start[v + 1]):
+            start = max(start, labels.finish[row, step.place[atoms.outer[i]]])
+        step.done[v] = start + atoms.host_time[v, -1 - device]
+        T = max(T, step.done[v])
+    bound = max(_carry(step, labels, lattice, h, row, new, device), max(T, h0[new]))
+    for i in range(step.count[2]):
+        time = step.done[step.made_node[i]]
+        labels.finish[CANDIDATE, step.made[i]] = time
+        bound = max(bound, time + h[lattice.live_start[new] + step.made[i]])
+    labels.makespan[CANDIDATE], labels.bound[CANDIDATE] = T, bound
+    if slots.serial:
+        _tidy(labels, atoms, lattice, slots, new)
+
+
+@jit
+def _piece_steps(
+    step: Step,
+    walk: Walk,
+    labels: Labels,
+    atoms: Atoms,
+    lattice: Lattice,
+    slots: Slots,
+    h: Floats,
+    h0: Floats,
+    state: int,
+    d: int,
+    beam: int,
+) -> None:
+    """Append the piece at depth ``d`` of the walk to all labels of ``state``, on all slots."""
+    new = walk.state[d]
+    _match(step, atoms, lattice, state, new)
+    read = 0
+    for p in range(lattice.live_start[state], lattice.live_start[state + 1]):
+        if walk.readers[lattice.live[p]] > 0:
+            step.read[read] = p - lattice.live_start[state]
+            read += 1
+    touched = 0
+    for p in range(lattice.open_start[state], lattice.open_start[state + 1]):
+        if walk.members[lattice.open[p]] > 0:
+            step.touched[touched] = p - lattice.open_start[state]
+            touched += 1
+    step.count[0], step.count[3] = read, touched
+    rest = 0.0
+    for i in range(step.count[2]):
+        rest = max(rest, h[lattice.live_start[new] + step.made[i]])
+    row = labels.head[state]
+    while row >= 0:
+        start, bound = 0.0, max(labels.makespan[row], h0[new])
+        for i in range(read):
+            start = max(start, labels.finish[row, step.read[i]])
+        for i in range(step.count[1]):
+            kept = labels.finish[row, step.kept_old[i]]
+            bound = max(bound, kept + h[lattice.live_start[new] + step.kept_new[i]])
+        if bound < labels.values[UPPER] * (1.0 - TIE):
+            _place(step, walk, labels, atoms, lattice, slots, h, row, new, d, start, bound, rest, beam)
+        row = labels.follow[row]
+
+
+@jit
+def _place(
+    step: Step,
+    walk: Walk,
+    labels: Labels,
+    atoms: Atoms,
+    lattice: Lattice,
+    slots: Slots,
+    h: Floats,
+    row: int,
+    new: int,
+    d: int,
+    start: float,
+    bound: float,
+    rest: float,
+    beam: int,
+) -> None:
+    """Append a piece to one label, on every slot that can take it.
+
+    Of slots that are in the same situation (same kind, pieces left, memory, time; no open group there)
+    only the first is tried: exchanging their names maps completions onto each other.
+    """
+    tied = -1  # the slot of the open groups that the piece adds to
+    for i in range(step.count[3]):
+        where = labels.where[row, step.touched[i]]
+        if where < 0 or (tied >= 0 and tied != where):
+            return
+        tied = where
+    for s in range(len(slots.kind)):
+        k, name = slots.kind[s], labels.name[row, s]
+        if labels.left[row, s] == 0 or (tied >= 0 and name != tied) or not fits(walk, atoms, d, k):
+            continue
+        if walk.fresh[d] > labels.free[row, s] + MEMORY_SLACK * atoms.limit[k]:
+            continue
+        if tied < 0 and _same_as_previous(labels, lattice, slots, walk.base[0], row, s):
+            continue
+        begin_at = max(start, labels.busy[row, s]) if slots.serial else start
+        finish = begin_at + walk.receive[d, k] + walk.compute[d, k] + walk.send[d, k]
+        after = max(bound, finish + rest)
+        if after >= labels.values[UPPER] * (1.0 - TIE):
+            continue
+        _carry(step, labels, lattice, h, row, new, name)
+        for i in range(step.count[2]):
+            labels.finish[CANDIDATE, step.made[i]] = finish
+        labels.makespan[CANDIDATE] = max(labels.makespan[row], finish)
+        labels.bound[CANDIDATE] = after
+        labels.left[CANDIDATE, s] -= 1
+        labels.free[CANDIDATE, s] -= walk.fresh[d]
+        if slots.serial:
+            labels.busy[CANDIDATE, s] = finish
+        if labels.left[CANDIDATE, s] == 0 and _awaited(labels, lattice, new, name):
+            continue
+        if slots.serial:
+            _tidy(labels, atoms, lattice, slots, new)
+        insert(labels, lattice, slots, new, beam)
+
+
+@jit
+def _awaited(labels: Labels, lattice: Lattice, new: int, name: int) -> bool:
+    """Whether an open group of the candidate still needs a piece of the slot called ``name``."""
+    for g in range(lattice.open_start[new + 1] - lattice.open_start[new]):
+        if labels.where[CANDIDATE, g] == name:
+            return True
+    return False
+
+
+@jit
+def _same_as_previous(labels: Labels, lattice: Lattice, slots: Slots, state: int, row: int, s: int) -> bool:
+    """Whether slot ``s`` is in the same situation as the one before it."""
+    if s == 0 or slots.kind[s] != slots.kind[s - 1] or labels.left[row, s] != labels.left[row, s - 1]:
+        return False
+    if labels.free[row, s] != labels.free[row, s - 1] or labels.busy[row, s] != labels.busy[row, s - 1]:
+        return False
+    for g in range(lattice.open_start[state + 1] - lattice.open_start[state]):
+        where = labels.where[row, g]
+        if where == labels.name[row, s] or where == labels.name[row, s - 1]:
+            return False
+    return True
+
+
+@jit
+def _leave(labels: Labels, state: int) -> None:
+    """Give up all labels from downset ``state`` on."""
+    for i in range(state, len(labels.head)):
+        row = labels.head[i]
+        while row >= 0:
+            labels.values[DROPPED] = min(labels.values[DROPPED], labels.bound[row])
+            row = labels.follow[row]
+
+
+@jit
+def search(
+    atoms: Atoms,
+    lattice: Lattice,
+    slots: Slots,
+    h: Floats,
+    h0: Floats,
+    labels: Labels,
+    beam: int,
+    control: Control,
+) -> int:
+    """Expand all labels, downset by downset, keeping the ``beam`` best of each.
+
+    Afterwards every plan that beats ``labels.values[UPPER]`` has a makespan of at least
+    ``labels.values[DROPPED]``.  Returns the number of steps looked at.
+    """
+    step, walk = _new_step(atoms), new_walk(atoms)
+    seen = 0
+    for state in range(len(labels.head) - 1):
+        if control[STOP] != 0:
+            _leave(labels, state)
+            break
+        if labels.head[state] < 0:
+            continue
+        first = lattice.live_start[state]
+        for p in range(first, lattice.live_start[state + 1]):
+            step.place[lattice.live[p]] = p - first
+        _host_steps(step, labels, atoms, lattice, slots, h, h0, state, beam)
+        begin(walk, atoms, lattice, state)
+        d = following(walk, atoms, lattice, slots)
+        while d > 0 and control[STOP] == 0:
+            seen += 1
+            if not slots.whole_groups or walk.partial[0] == 0:
+                _piece_steps(step, walk, labels, atoms, lattice, slots, h, h0, state, d, beam)
+            d = following(walk, atoms, lattice, slots)
+        if control[STOP] != 0:
+            _leave(labels, state)
+            break
+    return seen
