@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numba
 
-__all__ = ["jit"]
+__all__ = ["jit", "jit_inline"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,10 +16,21 @@ def jit(function: F) -> F:
     """Compile ``function`` without the interpreter lock, cached on disk if that is possible.
 
     Numba tries the folder of the source and then the user's cache folder; where neither is writable it
-    refuses to cache, and the kernel is compiled afresh in each process.
+    refuses to cache, and the kernel is compiled afresh in each process.  Kernels allocate nothing: without
+    reference counts (atomic instructions at each access to an array in a tuple) they run several times
+    faster.
     """
     try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
+        compiled = numba.njit(cache=True, nogil=True, _nrt=False)(function)
     except RuntimeError:
-        compiled = numba.njit(nogil=True)(function)
+        compiled = numba.njit(nogil=True, _nrt=False)(function)
     return compiled  # type: ignore[no-any-return]
+
+
+def jit_inline(function: F) -> F:
+    """Compile a helper into whatever kernel calls it.
+
+    Named tuples of arrays are passed by value, some hundred words each: too much for a call in an inner
+    loop.
+    """
+    return numba.njit(nogil=True, forceinline=True, _nrt=False)(function)  # type: ignore[no-any-return]

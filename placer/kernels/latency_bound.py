@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.kernels.jit import jit
-from placer.kernels.latency_pieces import Walk, begin, fits, following, new_walk
+from placer.kernels.jit import jit, jit_inline
+from placer.kernels.latency_pieces import Walk, begin, fits, following
 from placer.kernels.latency_types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots
 
 __all__ = ["backward_bound"]
 
 
-@jit
+@jit_inline
 def _lower(
     atoms: Atoms, lattice: Lattice, h: Floats, h0: Floats, state: int, after: int, total: float, new: Floats
 ) -> None:
@@ -44,7 +44,7 @@ def _lower(
     h0[state] = min(h0[state], max(total, h0[after]))
 
 
-@jit
+@jit_inline
 def _host_steps(
     atoms: Atoms, lattice: Lattice, h: Floats, h0: Floats, state: int, new: Floats, tail: Floats
 ) -> None:
@@ -73,7 +73,7 @@ def _host_steps(
                 new[atoms.source[e]] = -1.0
 
 
-@jit
+@jit_inline
 def _piece_step(
     walk: Walk, atoms: Atoms, lattice: Lattice, h: Floats, h0: Floats, d: int, new: Floats
 ) -> None:
@@ -98,23 +98,32 @@ def _piece_step(
 
 @jit
 def backward_bound(
-    atoms: Atoms, lattice: Lattice, slots: Slots, h: Floats, h0: Floats, progress: Ints, control: Control
+    atoms: Atoms,
+    lattice: Lattice,
+    slots: Slots,
+    h: Floats,
+    h0: Floats,
+    walk: Walk,
+    new: Floats,
+    tail: Floats,
+    progress: Ints,
+    control: Control,
 ) -> int:
     """Fill ``h`` (aligned with ``lattice.live``) and ``h0`` (L,); all of them start at 0.
+
+    ``new`` and ``tail`` are scratch (m,), ``new`` filled with -1.
 
     Works backwards from downset ``progress[0]``; what is not yet reached keeps 0, which is a valid bound.
     Returns the number of pieces seen; -1 when the flag stopped it (the downset at hand is set to 0 again).
     """
-    m = len(atoms.atom_of)
-    walk = new_walk(atoms)
-    new, tail = np.full(m, -1.0), np.zeros(m)
     seen = 0
     for state in range(progress[0], -1, -1):
         lo, hi = lattice.live_start[state], lattice.live_start[state + 1]
         if state == len(h0) - 1:
             h0[state] = 0.0
             continue
-        h[lo:hi] = np.inf
+        for p in range(lo, hi):
+            h[p] = np.inf
         h0[state] = np.inf
         _host_steps(atoms, lattice, h, h0, state, new, tail)
         begin(walk, atoms, lattice, state)
@@ -125,7 +134,8 @@ def backward_bound(
                 _piece_step(walk, atoms, lattice, h, h0, d, new)
             d = following(walk, atoms, lattice, slots)
         if control[STOP] != 0:
-            h[lo:hi] = 0.0
+            for p in range(lo, hi):
+                h[p] = 0.0
             h0[state] = 0.0
             return -1
         progress[0] = state - 1

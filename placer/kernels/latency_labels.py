@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from placer.kernels.jit import jit
+from placer.kernels.jit import jit, jit_inline
 from placer.kernels.latency_types import Floats, Ints, Lattice, Slots
 
 __all__ = ["BEST", "CANDIDATE", "DROPPED", "ROUNDING", "UPPER", "Labels", "insert"]
@@ -53,7 +53,7 @@ class Labels(NamedTuple):
     values: Floats  # (2,)
 
 
-@jit
+@jit_inline
 def _position(labels: Labels, row: int, name: int) -> int:
     """Position of a slot by name; host pools keep their negative number."""
     if name < 0:
@@ -64,7 +64,7 @@ def _position(labels: Labels, row: int, name: int) -> int:
     return -1
 
 
-@jit
+@jit_inline
 def dominates(labels: Labels, lattice: Lattice, slots: Slots, state: int, a: int, b: int) -> bool:
     """Whether label ``a`` makes label ``b`` at the same downset superfluous.
 
@@ -93,13 +93,13 @@ def dominates(labels: Labels, lattice: Lattice, slots: Slots, state: int, a: int
     return True
 
 
-@jit
+@jit_inline
 def _release(labels: Labels, row: int) -> None:
     labels.follow[row] = labels.counters[FREE]
     labels.counters[FREE] = row
 
 
-@jit
+@jit_inline
 def _take(labels: Labels) -> int:
     """Return a row of one's own, or -1 when all are in use."""
     row = labels.counters[FREE]
@@ -113,7 +113,7 @@ def _take(labels: Labels) -> int:
     return row
 
 
-@jit
+@jit_inline
 def _copy(labels: Labels, lattice: Lattice, state: int, row: int) -> None:
     """Copy the candidate into ``row``."""
     labels.makespan[row] = labels.makespan[CANDIDATE]
@@ -132,13 +132,13 @@ def _copy(labels: Labels, lattice: Lattice, state: int, row: int) -> None:
     labels.device[row] = labels.device[CANDIDATE]
 
 
-@jit
+@jit_inline
 def _give_up(labels: Labels, bound: float) -> None:
     """Record that completions with this bound will not be looked at."""
     labels.values[DROPPED] = min(labels.values[DROPPED], bound)
 
 
-@jit
+@jit_inline
 def _drop_worst(labels: Labels, state: int) -> None:
     """Give up the label with the greatest bound, and among those the greatest makespan."""
     worst, before_worst, before = -1, -1, -1
@@ -155,7 +155,7 @@ def _drop_worst(labels: Labels, state: int) -> None:
     _unlink(labels, state, before_worst, worst)
 
 
-@jit
+@jit_inline
 def _unlink(labels: Labels, state: int, before: int, row: int) -> None:
     if before < 0:
         labels.head[state] = labels.follow[row]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.kernels.jit import jit
+from placer.kernels.jit import jit, jit_inline
 from placer.kernels.latency_types import STOP, Atoms, Control, Ints, Words
 
 __all__ = ["contains", "expand", "list_live", "list_open", "rehash"]
 
 
-@jit
+@jit_inline
 def contains(words: Words, state: int, atom: int) -> bool:
     """Whether an atom lies in a downset."""
     return (words[state, atom >> 6] >> np.uint64(atom & 63)) & np.uint64(1) != np.uint64(0)
 
 
-@jit
+@jit_inline
 def _slot_of(words: Words, table: Ints, key: Words) -> int:
     """Position of ``key`` in the open-addressing table: where it stands, or the free place for it."""
     mask = len(table) - 1
@@ -55,20 +55,20 @@ def expand(
     child: Ints,
     head: int,
     count: int,
+    key: Words,
+    missing: Ints,
     control: Control,
 ) -> tuple[int, int]:
     """Expand downsets from number ``head`` on, until none is left, an array is full, or the flag is up.
 
-    Breadth first, so that downsets are numbered by size.  Returns the new ``(head, count)``.
+    Breadth first, so that downsets are numbered by size; ``key`` (W,) and ``missing`` (N,) are scratch.  Returns the new ``(head, count)``.
     """
     N = len(atoms.needs)
-    W = words.shape[1]
-    key = np.empty(W, dtype=np.uint64)
-    missing = np.empty(N, dtype=np.int64)
     while head < count and control[STOP] == 0:
         if count + N > len(words) or child_start[head] + N > len(child):
             break
-        missing[:] = atoms.needs
+        for a in range(N):
+            missing[a] = atoms.needs[a]
         for a in range(N):
             if contains(words, head, a):
                 missing[a] = -1
@@ -78,12 +78,14 @@ def expand(
         for a in range(N):
             if missing[a] != 0:
                 continue
-            key[:] = words[head]
+            for w in range(len(key)):
+                key[w] = words[head, w]
             key[a >> 6] |= np.uint64(1) << np.uint64(a & 63)
             at = _slot_of(words, table, key)
             if table[at] < 0:
                 table[at] = count
-                words[count] = key
+                for w in range(len(key)):
+                    words[count, w] = key[w]
                 count += 1
             child_atom[out] = a
             child[out] = table[at]
@@ -94,8 +96,13 @@ def expand(
 
 
 @jit
-def list_live(atoms: Atoms, words: Words, start: Ints, live: Ints, head: int, control: Control) -> int:
-    """List the live nodes of the downsets from number ``head`` on; stop early when ``live`` is full."""
+def list_live(
+    atoms: Atoms, words: Words, start: Ints, live: Ints, inside: Ints, head: int, control: Control
+) -> int:
+    """List the live nodes of the downsets from number ``head`` on; stop early when ``live`` is full.
+
+    ``inside`` is not used: both kernels that list share one signature.
+    """
     m = len(atoms.atom_of)
     while head < len(words) and control[STOP] == 0 and start[head] + m <= len(live):
         out = start[head]
@@ -113,12 +120,17 @@ def list_live(atoms: Atoms, words: Words, start: Ints, live: Ints, head: int, co
 
 
 @jit
-def list_open(atoms: Atoms, words: Words, start: Ints, opened: Ints, head: int, control: Control) -> int:
-    """List the open groups of the downsets from number ``head`` on; stop early when the array is full."""
+def list_open(
+    atoms: Atoms, words: Words, start: Ints, opened: Ints, inside: Ints, head: int, control: Control
+) -> int:
+    """List the open groups of the downsets from number ``head`` on; stop early when the array is full.
+
+    ``inside`` is scratch (G,).
+    """
     G = len(atoms.group_size)
-    inside = np.empty(G, dtype=np.int64)
     while head < len(words) and control[STOP] == 0 and start[head] + G <= len(opened):
-        inside[:] = 0
+        for g in range(G):
+            inside[g] = 0
         for a in range(len(atoms.group)):
             if atoms.group[a] >= 0 and contains(words, head, a):
                 inside[atoms.group[a]] += 1

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from placer.kernels.jit import jit
+from placer.kernels.jit import jit, jit_inline
 from placer.kernels.latency_types import Atoms, Bools, Floats, Ints, Lattice, Slots
 
 __all__ = ["MEMORY_SLACK", "Walk", "begin", "fits", "following", "new_walk"]
@@ -42,33 +42,31 @@ class Walk(NamedTuple):
     partial: Ints  # (1,) groups that the piece holds some but not all atoms of
 
 
-@jit
 def new_walk(atoms: Atoms) -> Walk:
-    """Allocate a walk."""
+    """Allocate a walk (outside the kernels, which allocate nothing)."""
     N, K = atoms.time.shape
     m = len(atoms.atom_of)
     G = len(atoms.group_size)
-    ints, floats = np.int64, np.float64
     return Walk(
-        np.zeros(2, dtype=ints),
-        np.zeros(N + 1, dtype=ints),
-        np.zeros(N + 2, dtype=ints),
-        np.zeros(N + 2, dtype=ints),
-        np.zeros(N + 2, dtype=ints),
-        np.zeros(N + 2, dtype=ints),
-        np.zeros((N + 2, K), dtype=floats),
-        np.zeros((N + 2, K), dtype=floats),
-        np.zeros((N + 2, K), dtype=floats),
-        np.zeros(N + 2, dtype=floats),
-        np.zeros(N + 2, dtype=floats),
-        np.zeros(N, dtype=np.bool_),
-        np.zeros(N, dtype=np.bool_),
-        np.zeros(N, dtype=ints),
-        np.zeros(m, dtype=ints),
-        np.zeros(m, dtype=ints),
-        np.zeros(G, dtype=np.bool_),
-        np.zeros(G, dtype=ints),
-        np.zeros(1, dtype=ints),
+        base=np.zeros(2, dtype=np.int64),
+        offered=np.zeros(N + 1, dtype=np.int64),
+        at=np.zeros(N + 2, dtype=np.int64),
+        hi=np.zeros(N + 2, dtype=np.int64),
+        added=np.zeros(N + 2, dtype=np.int64),
+        state=np.zeros(N + 2, dtype=np.int64),
+        compute=np.zeros((N + 2, K)),
+        receive=np.zeros((N + 2, K)),
+        send=np.zeros((N + 2, K)),
+        held=np.zeros(N + 2),
+        fresh=np.zeros(N + 2),
+        inside=np.zeros(N, dtype=np.bool_),
+        piece=np.zeros(N, dtype=np.bool_),
+        missing=np.zeros(N, dtype=np.int64),
+        readers=np.zeros(m, dtype=np.int64),
+        left=np.zeros(m, dtype=np.int64),
+        open=np.zeros(G, dtype=np.bool_),
+        members=np.zeros(G, dtype=np.int64),
+        partial=np.zeros(1, dtype=np.int64),
     )
 
 
@@ -77,29 +75,32 @@ def begin(walk: Walk, atoms: Atoms, lattice: Lattice, state: int) -> None:
     """Start the walk over the pieces that can follow downset ``state``."""
     N = len(atoms.needs)
     walk.base[0], walk.base[1] = state, 0
-    walk.piece[:] = False
-    walk.missing[:] = atoms.needs
+    for a in range(N):
+        walk.piece[a] = False
+        walk.missing[a] = atoms.needs[a]
     for a in range(N):
         inside = (lattice.words[state, a >> 6] >> np.uint64(a & 63)) & np.uint64(1) != np.uint64(0)
         walk.inside[a] = inside
         if inside:
             for e in range(atoms.next_start[a], atoms.next_start[a + 1]):
                 walk.missing[atoms.next[e]] -= 1
-    walk.readers[:] = 0
     for u in range(len(atoms.atom_of)):
+        walk.readers[u] = 0
         walk.left[u] = atoms.consumer_start[u + 1] - atoms.consumer_start[u]
         if walk.inside[atoms.atom_of[u]]:
             for e in range(atoms.consumer_start[u], atoms.consumer_start[u + 1]):
                 if walk.inside[atoms.consumer[e]]:
                     walk.left[u] -= 1
-    walk.open[:] = False
+    for g in range(len(atoms.group_size)):
+        walk.open[g] = False
+        walk.members[g] = 0
     for e in range(lattice.open_start[state], lattice.open_start[state + 1]):
         walk.open[lattice.open[e]] = True
-    walk.members[:] = 0
     walk.partial[0] = 0
-    walk.compute[0] = 0.0
-    walk.receive[0] = 0.0
-    walk.send[0] = 0.0
+    for k in range(atoms.time.shape[1]):
+        walk.compute[0, k] = 0.0
+        walk.receive[0, k] = 0.0
+        walk.send[0, k] = 0.0
     walk.held[0] = 0.0
     walk.fresh[0] = 0.0
     walk.state[0] = state
@@ -111,13 +112,27 @@ def begin(walk: Walk, atoms: Atoms, lattice: Lattice, state: int) -> None:
     walk.hi[0] = count
 
 
-@jit
+@jit_inline
 def fits(walk: Walk, atoms: Atoms, depth: int, k: int) -> bool:
     """Whether the piece at ``depth`` can be on an empty accelerator of kind ``k``."""
     return walk.compute[depth, k] < np.inf and walk.held[depth] <= atoms.limit[k] * (1.0 + MEMORY_SLACK)
 
 
-@jit
+@jit_inline
+def _can_add(walk: Walk, atoms: Atoms, a: int, depth: int) -> bool:
+    """Whether some kind of accelerator can hold the piece at ``depth`` and atom ``a``."""
+    held = walk.held[depth] + atoms.memory[a]
+    g = atoms.group[a]
+    if g >= 0 and walk.members[g] == 0:
+        held += atoms.group_memory[g]
+    for k in range(atoms.time.shape[1]):
+        fast_enough = walk.compute[depth, k] + atoms.time[a, k] < np.inf
+        if fast_enough and held <= atoms.limit[k] * (1.0 + MEMORY_SLACK):
+            return True
+    return False
+
+
+@jit_inline
 def _remove(walk: Walk, atoms: Atoms, depth: int) -> None:
     """Undo the counters of the atom added at ``depth`` (the tables need no undoing)."""
     a = walk.added[depth]
@@ -139,7 +154,7 @@ def _remove(walk: Walk, atoms: Atoms, depth: int) -> None:
         walk.members[g] -= 1
 
 
-@jit
+@jit_inline
 def _memory(walk: Walk, atoms: Atoms, a: int, d: int) -> None:
     """Memory at depth ``d`` after adding ``a``; a group counts whole as soon as it is touched.
 
@@ -160,7 +175,7 @@ def _memory(walk: Walk, atoms: Atoms, a: int, d: int) -> None:
     walk.fresh[d] = fresh
 
 
-@jit
+@jit_inline
 def _add(walk: Walk, atoms: Atoms, a: int, d: int) -> None:
     """Add atom ``a``, which makes the piece of depth ``d``."""
     walk.added[d] = a
@@ -191,7 +206,7 @@ def _add(walk: Walk, atoms: Atoms, a: int, d: int) -> None:
     _memory(walk, atoms, a, d)
 
 
-@jit
+@jit_inline
 def _offer(walk: Walk, atoms: Atoms, a: int, d: int) -> None:
     """Offer depth ``d`` what its parent had not yet tried, and what atom ``a`` makes available."""
     walk.at[d] = walk.at[d - 1]
@@ -205,7 +220,7 @@ def _offer(walk: Walk, atoms: Atoms, a: int, d: int) -> None:
     walk.hi[d] = hi
 
 
-@jit
+@jit_inline
 def following(walk: Walk, atoms: Atoms, lattice: Lattice, slots: Slots) -> int:
     """Walk to the next piece and return its depth, or 0 when there is none left.
 
@@ -227,6 +242,8 @@ def following(walk: Walk, atoms: Atoms, lattice: Lattice, slots: Slots) -> int:
         g = atoms.group[a]
         if slots.whole_groups and g >= 0 and walk.open[g]:
             continue  # the group has begun on a host
+        if not _can_add(walk, atoms, a, d):
+            continue
         now = walk.state[d]
         lo, hi = lattice.child_start[now], lattice.child_start[now + 1]
         while hi - lo > 1:
@@ -240,7 +257,4 @@ def following(walk: Walk, atoms: Atoms, lattice: Lattice, slots: Slots) -> int:
         walk.state[d] = lattice.child[lo]
         _add(walk, atoms, a, d)
         _offer(walk, atoms, a, d)
-        for k in range(atoms.time.shape[1]):
-            if fits(walk, atoms, d, k):
-                return d
-        walk.at[d] = walk.hi[d]  # nothing below: undone by the next turn
+        return d

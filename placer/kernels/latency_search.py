@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from placer.kernels.jit import jit
+from placer.kernels.jit import jit, jit_inline
 from placer.kernels.latency_labels import CANDIDATE, DROPPED, TIE, UPPER, Labels, insert
-from placer.kernels.latency_pieces import MEMORY_SLACK, Walk, begin, fits, following, new_walk
+from placer.kernels.latency_pieces import MEMORY_SLACK, Walk, begin, fits, following
 from placer.kernels.latency_types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots
 
-__all__ = ["search"]
+__all__ = ["Step", "new_step", "search"]
 
 
 class Step(NamedTuple):
@@ -29,25 +29,24 @@ class Step(NamedTuple):
     done: Floats  # (m,) finish times of the nodes of a host atom
 
 
-@jit
-def _new_step(atoms: Atoms) -> Step:
+def new_step(atoms: Atoms) -> Step:
+    """Allocate a step (outside the kernels, which allocate nothing)."""
     m, G = len(atoms.atom_of), len(atoms.group_size)
-    ints = np.int64
     return Step(
-        np.zeros(m, dtype=ints),
-        np.zeros(m, dtype=ints),
-        np.zeros(m, dtype=ints),
-        np.zeros(m, dtype=ints),
-        np.zeros(m, dtype=ints),
-        np.zeros(G, dtype=ints),
-        np.zeros(G, dtype=ints),
-        np.zeros(4, dtype=ints),
-        np.zeros(m, dtype=ints),
-        np.zeros(m),
+        read=np.zeros(m, dtype=np.int64),
+        kept_old=np.zeros(m, dtype=np.int64),
+        kept_new=np.zeros(m, dtype=np.int64),
+        made=np.zeros(m, dtype=np.int64),
+        made_node=np.zeros(m, dtype=np.int64),
+        group_old=np.zeros(G, dtype=np.int64),
+        touched=np.zeros(G, dtype=np.int64),
+        count=np.zeros(4, dtype=np.int64),
+        place=np.zeros(m, dtype=np.int64),
+        done=np.zeros(m),
     )
 
 
-@jit
+@jit_inline
 def _match(step: Step, atoms: Atoms, lattice: Lattice, old: int, new: int) -> None:
     """Match live nodes and open groups of two downsets (both lists ascend)."""
     kept = made = 0
@@ -76,7 +75,7 @@ def _match(step: Step, atoms: Atoms, lattice: Lattice, old: int, new: int) -> No
         step.group_old[p - lattice.open_start[new]] = at - first if found else -1
 
 
-@jit
+@jit_inline
 def _carry(
     step: Step, labels: Labels, lattice: Lattice, h: Floats, row: int, new: int, device: int
 ) -> float:
@@ -101,7 +100,7 @@ def _carry(
     return bound
 
 
-@jit
+@jit_inline
 def _swap(labels: Labels, a: int, b: int) -> None:
     """Swap two slots of the candidate."""
     c = CANDIDATE
@@ -111,7 +110,7 @@ def _swap(labels: Labels, a: int, b: int) -> None:
     labels.name[c, a], labels.name[c, b] = labels.name[c, b], labels.name[c, a]
 
 
-@jit
+@jit_inline
 def _tidy(labels: Labels, atoms: Atoms, lattice: Lattice, slots: Slots, new: int) -> None:
     """Bring the candidate's slots into a normal form, so that equal situations look equal.
 
@@ -138,7 +137,7 @@ def _tidy(labels: Labels, atoms: Atoms, lattice: Lattice, slots: Slots, new: int
             t -= 1
 
 
-@jit
+@jit_inline
 def _before(labels: Labels, a: int, b: int) -> bool:
     """Whether slot ``a`` of the candidate sorts strictly before slot ``b``."""
     c = CANDIDATE
@@ -178,7 +177,7 @@ def _host_steps(
                 row = labels.follow[row]
 
 
-@jit
+@jit_inline
 def _run_on_host(
     step: Step,
     labels: Labels,
@@ -213,7 +212,7 @@ def _run_on_host(
         _tidy(labels, atoms, lattice, slots, new)
 
 
-@jit
+@jit_inline
 def _piece_steps(
     step: Step,
     walk: Walk,
@@ -257,7 +256,7 @@ def _piece_steps(
         row = labels.follow[row]
 
 
-@jit
+@jit_inline
 def _place(
     step: Step,
     walk: Walk,
@@ -314,7 +313,7 @@ def _place(
         insert(labels, lattice, slots, new, beam)
 
 
-@jit
+@jit_inline
 def _awaited(labels: Labels, lattice: Lattice, new: int, name: int) -> bool:
     """Whether an open group of the candidate still needs a piece of the slot called ``name``."""
     for g in range(lattice.open_start[new + 1] - lattice.open_start[new]):
@@ -323,7 +322,7 @@ def _awaited(labels: Labels, lattice: Lattice, new: int, name: int) -> bool:
     return False
 
 
-@jit
+@jit_inline
 def _same_as_previous(labels: Labels, lattice: Lattice, slots: Slots, state: int, row: int, s: int) -> bool:
     """Whether slot ``s`` is in the same situation as the one before it."""
     if s == 0 or slots.kind[s] != slots.kind[s - 1] or labels.left[row, s] != labels.left[row, s - 1]:
@@ -356,6 +355,8 @@ def search(
     h0: Floats,
     labels: Labels,
     beam: int,
+    step: Step,
+    walk: Walk,
     control: Control,
 ) -> int:
     """Expand all labels, downset by downset, keeping the ``beam`` best of each.
@@ -363,7 +364,6 @@ def search(
     Afterwards every plan that beats ``labels.values[UPPER]`` has a makespan of at least
     ``labels.values[DROPPED]``.  Returns the number of steps looked at.
     """
-    step, walk = _new_step(atoms), new_walk(atoms)
     seen = 0
     for state in range(len(labels.head) - 1):
         if control[STOP] != 0:

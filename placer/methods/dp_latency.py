@@ -16,7 +16,8 @@ import numpy as np
 from placer.evaluate import latency_schedule
 from placer.instance import Instance
 from placer.kernels.latency_labels import BEST, DROPPED, ROUNDING, UPPER
-from placer.kernels.latency_search import search
+from placer.kernels.latency_pieces import new_walk
+from placer.kernels.latency_search import new_step, search
 from placer.kernels.latency_types import Floats, Lattice, Slots
 from placer.methods.latency_model import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency_plans import decode, unload_leaves
@@ -181,13 +182,14 @@ class _Work:
         model, lattice = tables.model, tables.lattice
         exact = not len(model.leaves) and (slots.serial or self.options.pieces == 1)
         most = max(1000, int(self.options.memory_limit_mb * MB / 2 / label_bytes(lattice, slots)))
+        scratch = new_step(model.atoms), new_walk(model.atoms)
         best = self.objective
         for beam in beams:
             if self.run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
                 return
             rows = min(most, (beam + 1) * len(tables.h0) + 8)
             labels = empty_labels(lattice, slots, rows, min(best, self.objective))
-            args = (model.atoms, lattice, slots, tables.h, tables.h0, labels, beam)
+            args = (model.atoms, lattice, slots, tables.h, tables.h0, labels, beam, *scratch)
             self.stats["steps"] = self.stats.get("steps", 0) + call(self.run, search, *args)
             self.stats["labels"] = int(labels.counters[1])
             if labels.counters[BEST] >= 0:

@@ -11,6 +11,7 @@ import numpy as np
 from placer.kernels.latency_bound import backward_bound
 from placer.kernels.latency_labels import Labels
 from placer.kernels.latency_lattice import expand, list_live, list_open, rehash
+from placer.kernels.latency_pieces import new_walk
 from placer.kernels.latency_types import STOP, Atoms, Floats, Ints, Lattice, Slots, Words, new_control
 from placer.run import Run
 
@@ -74,9 +75,10 @@ def _enumerate(atoms: Atoms, run: Run, limit_bytes: float) -> tuple[Words, Ints,
     child_atom, child = (np.zeros(links, dtype=np.int64) for _ in range(2))
     table = np.full(4 * _power_of_two(room), -1, dtype=np.int64)
     head, count = 0, 1
+    scratch = np.zeros(W, dtype=np.uint64), np.zeros(N, dtype=np.int64)
     rehash(words, count, table)
     while head < count:
-        head, count = call(run, expand, atoms, words, table, child_start, child_atom, child, head, count)
+        head, count = call(run, expand, atoms, words, table, child_start, child_atom, child, head, count, *scratch)
         if run.stopped():
             return None
         if count + N > room:
@@ -99,9 +101,10 @@ def _lists(
 ) -> tuple[Ints, Ints] | None:
     start = np.zeros(len(words) + 1, dtype=np.int64)
     values = np.zeros(16384 + most, dtype=np.int64)
+    inside = np.zeros(most, dtype=np.int64)
     head = 0
     while head < len(words):
-        head = call(run, kernel, atoms, words, start, values, head)
+        head = call(run, kernel, atoms, words, start, values, inside, head)
         if run.stopped() or values.nbytes > limit_bytes:
             return None
         if head < len(words):
@@ -123,7 +126,9 @@ def bound_tables(atoms: Atoms, lattice: Lattice, slots: Slots, run: Run) -> tupl
     """Compute h, aligned with ``lattice.live``, and h0 ``(L,)``; last, whether it was done to the end."""
     h, h0 = np.zeros(len(lattice.live)), np.zeros(len(lattice.words))
     progress = np.array([len(h0) - 1], dtype=np.int64)
-    done = call(run, backward_bound, atoms, lattice, slots, h, h0, progress)
+    m = len(atoms.atom_of)
+    scratch = new_walk(atoms), np.full(m, -1.0), np.zeros(m)
+    done = call(run, backward_bound, atoms, lattice, slots, h, h0, *scratch, progress)
     return h, h0, bool(done >= 0)
 
 
