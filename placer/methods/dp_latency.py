@@ -173,7 +173,7 @@ class _Work:
             return
         options = self.options.model_copy(update={"pieces": 1})
         limit = None if self.run.remaining is None else self.run.remaining / 4
-        outcome = solve(self.instance, options, self.run.part(seconds=limit))
+        outcome = solve(self.instance, options, Run(time_limit=limit, interrupt=self.run.interrupt))
         if outcome.plan is not None:
             self.offer(outcome.plan)
 
