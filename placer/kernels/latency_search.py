@@ -111,17 +111,14 @@ def _swap(labels: Labels, a: int, b: int) -> None:
 
 
 @jit_inline
-def _tidy(labels: Labels, atoms: Atoms, lattice: Lattice, slots: Slots, new: int) -> None:
+def _tidy(labels: Labels, lattice: Lattice, slots: Slots, new: int) -> None:
     """Bring the candidate's slots into a normal form, so that equal situations look equal.
 
-    No step from here starts before the earliest live node, unless an atom without predecessors is left;
+    No step from here starts before the earliest live node, unless an atom that reads nothing is left;
     so a slot that is free earlier is as good as one that is free then.  Slots of one kind are
     interchangeable: they are sorted by pieces left, time and memory.
     """
-    earliest = np.inf
-    for c in range(lattice.child_start[new], lattice.child_start[new + 1]):
-        if atoms.needs[lattice.child_atom[c]] == 0:
-            earliest = 0.0
+    earliest = np.inf if lattice.started[new] else 0.0
     for p in range(lattice.live_start[new + 1] - lattice.live_start[new]):
         earliest = min(earliest, labels.finish[CANDIDATE, p])
     c = CANDIDATE
@@ -209,7 +206,7 @@ def _run_on_host(
         bound = max(bound, time + h[lattice.live_start[new] + step.made[i]])
     labels.makespan[CANDIDATE], labels.bound[CANDIDATE] = T, bound
     if slots.serial:
-        _tidy(labels, atoms, lattice, slots, new)
+        _tidy(labels, lattice, slots, new)
 
 
 @jit_inline
@@ -309,7 +306,7 @@ def _place(
         if labels.left[CANDIDATE, s] == 0 and _awaited(labels, lattice, new, name):
             continue
         if slots.serial:
-            _tidy(labels, atoms, lattice, slots, new)
+            _tidy(labels, lattice, slots, new)
         insert(labels, lattice, slots, new, beam)
 
 

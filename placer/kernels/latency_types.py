@@ -41,9 +41,9 @@ class Atoms(NamedTuple):
     source: Ints
     consumer_start: Ints  # (m + 1,) distinct other atoms that read a node
     consumer: Ints
-    next_start: Ints  # (N + 1,) successor atoms
+    next_start: Ints  # (N + 1,) atoms that must come later: readers, and others where an order is imposed
     next: Ints
-    needs: Ints  # (N,) number of predecessor atoms
+    needs: Ints  # (N,) number of atoms that must come earlier
     time: Floats  # (N, K) inf = may not run there
     transfer: Floats  # (m, K)
     memory: Floats  # (N,) 0 for members of a group of several atoms, see group_memory
@@ -67,6 +67,7 @@ class Lattice(NamedTuple):
     live: Ints
     open_start: Ints  # (L + 1,) groups with some but not all atoms inside, ascending
     open: Ints
+    started: Bools  # (L,) whether all atoms that read nothing are in
 
 
 class Slots(NamedTuple):

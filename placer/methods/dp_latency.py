@@ -21,6 +21,7 @@ from placer.kernels.latency_search import new_step, search
 from placer.kernels.latency_types import Floats, Lattice, Slots
 from placer.methods.latency_model import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency_plans import decode, unload_leaves
+from placer.methods.latency_restrict import by_branches, by_time, longest_path_ms, thinned, windowed
 from placer.methods.latency_tables import bound_tables, build_lattice, call, empty_labels, label_bytes
 from placer.options import Options
 from placer.plan import Plan
@@ -33,7 +34,12 @@ BEAMS = (2, 16, 128, 1024, 8192, 65536, 2**40)
 """Labels kept per downset, in one pass after another."""
 PATIENT_BEAM = 1024
 """Passes up to this beam go on to the exact optimum; wider ones stop at the gap asked for."""
+WIDTHS = (2, 4, 8, 16)
+"""Windows tried in linear orders where the full lattice is too large."""
+SLICE_S = 30.0
+"""Longest time for one of the attempts on a lattice that is too large, in seconds."""
 MB = 1e6
+NO_PLAN = "no plan keeps to the memory limits, the pins and the colocation"
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -64,12 +70,17 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
 
 @dataclass(frozen=True, eq=False)
 class _Tables:
-    """A model with its lattice and its bound."""
+    """A model with its lattice and its bound.
+
+    ``valid`` says whether what is found out about the model bounds the instance (it does not where an order
+    was imposed).
+    """
 
     model: LatencyModel
     lattice: Lattice
     h: Floats
     h0: Floats
+    valid: bool
 
 
 @dataclass(eq=False)
@@ -92,24 +103,24 @@ class _Work:
         if self.run.start is not None:
             self.offer(self.run.start)
         for relaxed in (True, False):
-            if relaxed is False and (self.closed or self.run.stopped()):
-                return
             model = build_model(self.instance, self.options.pieces, relaxed=relaxed)
-            tables = self._tables(model)
-            if tables is not None:
-                self._one_piece(tables) if self.options.pieces == 1 else self._several_pieces(tables)
-            if not len(model.leaves):
+            if model.size == 0:
+                self.offer(Plan(model.parked.copy(), np.full(self.instance.n, -1)))
+                return
+            self.raise_bound(longest_path_ms(model))
+            self._linear_plans(model)
+            self._whole_lattice(model)
+            if not len(model.leaves) or self.closed or self.run.stopped():
                 return
 
-    def offer(self, plan: Plan) -> float:
-        """Take a plan if it is valid and better; return its latency (inf = not valid)."""
+    def offer(self, plan: Plan) -> None:
+        """Take a plan if it is valid and better."""
         if violations(self.instance, plan, self.options):
-            return inf
+            return
         value = latency_schedule(self.instance, plan).makespan_ms
         if value < self.objective:
             self.plan, self.objective = plan, value
             self.run.report(incumbent_ms=value)
-        return value
 
     def raise_bound(self, bound: float) -> None:
         """Take a proven bound if it is better."""
@@ -130,45 +141,63 @@ class _Work:
 
     def outcome(self) -> Outcome:
         """Sum up."""
-        stop = Stop.FINISHED if self.plan is not None and (self.closed or self.close_enough) else None
-        stop = stop or self.run.stopped() or self.stop or Stop.FINISHED
-        bound = min(self.bound, self.objective)
-        return Outcome(stop, self.plan, bound, "; ".join(dict.fromkeys(self.notes)), self.stats)
+        if self.plan is not None and self.close_enough:
+            return Outcome(Stop.FINISHED, self.plan, min(self.bound, self.objective), stats=self.stats)
+        stop = self.run.stopped() or self.stop or Stop.FINISHED
+        what = "" if self.plan is None else f"not proven optimal: gap {1 - self.bound / self.objective:.2%}"
+        message = "; ".join(dict.fromkeys(filter(None, [what, *self.notes])))
+        return Outcome(stop, self.plan, min(self.bound, self.objective), message, self.stats)
 
-    # -- passes -----------------------------------------------------------------------------------
+    # -- stages -----------------------------------------------------------------------------------
 
-    def _tables(self, model: LatencyModel) -> _Tables | None:
-        room = self.options.memory_limit_mb * MB
-        if model.size == 0:
-            self.offer(Plan(model.parked.copy(), np.full(self.instance.n, -1)))
-            return None
-        lattice = build_lattice(model.atoms, self.run, room / 4)
-        if lattice is None:
-            if not self.run.stopped():
-                self.stop = Stop.MEMORY_LIMIT
-                self.notes.append("the graph has too many downsets for the memory limit")
-            return None
-        slots = slots_by_kind(model, self.options.pieces)
-        h, h0, complete = bound_tables(model.atoms, lattice, slots, self.run)
-        self.stats |= {"atoms": model.size, "downsets": len(h0), "backward_bound_ms": float(h0[0])}
-        if h0[0] == inf:
-            raise Infeasible("no plan keeps to the memory limits, the pins and the colocation")
-        if complete:
-            self.raise_bound(float(h0[0]))
-        return _Tables(model, lattice, h, h0)
+    def _linear_plans(self, model: LatencyModel) -> None:
+        """Find the best plans along two linear orders: something to hold."""
+        for order in (by_branches(model), by_time(model)):
+            if not (self.closed or self.run.stopped()):
+                self._windowed_plan(windowed(model, order, 1))
 
-    def _one_piece(self, tables: _Tables) -> None:
-        slots = slots_by_kind(tables.model, 1)
-        self._widen(tables, slots, BEAMS)
+    def _windowed_plan(self, model: LatencyModel) -> bool:
+        """Search a model with an order imposed; return whether there was room and time for it."""
+        part = self._slice()
+        tables = self._tables(model, part, valid=False)
+        if tables is not None:
+            serial = self.options.pieces > 1
+            slots = slots_by_device(model, self.options.pieces) if serial else slots_by_kind(model, 1)
+            self._widen(tables, slots, BEAMS[:2], part)
+        return tables is not None and not part.stopped()
 
-    def _several_pieces(self, tables: _Tables) -> None:
-        self._start_from_one_piece()
-        self._widen(tables, slots_by_kind(tables.model, self.options.pieces), BEAMS)
-        if not self.closed:
-            self._widen(tables, slots_by_device(tables.model, self.options.pieces), BEAMS)
+    def _whole_lattice(self, model: LatencyModel) -> None:
+        if self.closed or self.run.stopped():
+            return
+        tables = self._tables(model, self._slice(whole=True), valid=True)
+        if tables is None:
+            self._approach(model)
+        elif self.options.pieces == 1:
+            self._widen(tables, slots_by_kind(model, 1), BEAMS, self.run)
+        else:
+            self._start_from_one_piece()
+            self._widen(tables, slots_by_kind(model, self.options.pieces), BEAMS, self.run)
+            if not self.closed:
+                self._widen(tables, slots_by_device(model, self.options.pieces), BEAMS, self.run)
+
+    def _approach(self, model: LatencyModel) -> None:
+        """Where the lattice is too large: wider and wider windows for plans, more and more atoms for bounds."""
+        self.stop = Stop.MEMORY_LIMIT
+        self.notes.append("too many downsets for an exact answer: plans within linear orders, bounds from subgraphs")
+        attempts = [(w, order) for w in WIDTHS for order in (by_branches(model), by_time(model))]
+        bounds = thinned(model)
+        more_bounds = True
+        while (more_bounds or attempts) and not (self.close_enough or self.run.stopped()):
+            if more_bounds:
+                smaller = next(bounds, None)
+                more_bounds = smaller is not None and self._tables(smaller, self._slice(), valid=True) is not None
+            elif attempts:
+                width, order = attempts.pop(0)
+                if not self._windowed_plan(windowed(model, order, width)):
+                    attempts = [(w, o) for w, o in attempts if o is not order and o != order]
 
     def _start_from_one_piece(self) -> None:
-        """A plan with one piece per accelerator is a plan."""
+        """Find a good plan with one piece per accelerator: it is a plan with more as well."""
         if self.closed:
             return
         options = self.options.model_copy(update={"pieces": 1})
@@ -177,7 +206,32 @@ class _Work:
         if outcome.plan is not None:
             self.offer(outcome.plan)
 
-    def _widen(self, tables: _Tables, slots: Slots, beams: tuple[int, ...]) -> None:
+    # -- steps ------------------------------------------------------------------------------------
+
+    def _slice(self, *, whole: bool = False) -> Run:
+        """Return a part of the time: half of what is left for the whole lattice, else a short attempt."""
+        left = self.run.remaining
+        if whole:
+            return self.run.part(seconds=None if left is None else left / 2)
+        return self.run.part(seconds=SLICE_S if left is None else min(SLICE_S, left / 4))
+
+    def _tables(self, model: LatencyModel, part: Run, *, valid: bool) -> _Tables | None:
+        """Enumerate and bound a model; None where room or time does not suffice."""
+        lattice = build_lattice(model.atoms, part, self.options.memory_limit_mb * MB / 4)
+        if lattice is None:
+            return None
+        slots = slots_by_kind(model, self.options.pieces)
+        h, h0, complete = bound_tables(model.atoms, lattice, slots, part)
+        if not complete:
+            return None
+        if valid:
+            self.stats |= {"atoms": model.size, "downsets": len(h0), "backward_bound_ms": float(h0[0])}
+            if h0[0] == inf:
+                raise Infeasible(NO_PLAN)
+            self.raise_bound(float(h0[0]))
+        return _Tables(model, lattice, h, h0, valid)
+
+    def _widen(self, tables: _Tables, slots: Slots, beams: tuple[int, ...], run: Run) -> None:
         """Search with one beam after another, until the search is exhaustive or a limit is met."""
         model, lattice = tables.model, tables.lattice
         exact = not len(model.leaves) and (slots.serial or self.options.pieces == 1)
@@ -185,21 +239,23 @@ class _Work:
         scratch = new_step(model.atoms), new_walk(model.atoms)
         best = self.objective
         for beam in beams:
-            if self.run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
+            if run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
                 return
             rows = min(most, (beam + 1) * len(tables.h0) + 8)
             labels = empty_labels(lattice, slots, rows, min(best, self.objective))
             args = (model.atoms, lattice, slots, tables.h, tables.h0, labels, beam, *scratch)
-            self.stats["steps"] = self.stats.get("steps", 0) + call(self.run, search, *args)
+            self.stats["steps"] = int(self.stats.get("steps", 0)) + int(call(run, search, *args))
             self.stats["labels"] = int(labels.counters[1])
             if labels.counters[BEST] >= 0:
                 plan = decode(model, lattice, slots, labels)
                 self.offer(plan if exact else unload_leaves(model, plan))
             best, dropped = float(labels.values[UPPER]), float(labels.values[DROPPED])
-            if min(best, dropped) == inf:
-                raise Infeasible("no plan keeps to the memory limits, the pins and the colocation")
-            self.raise_bound(min(best, dropped))
+            if tables.valid and min(best, dropped) == inf:
+                raise Infeasible(NO_PLAN)
+            if tables.valid:
+                self.raise_bound(min(best, dropped))
             if dropped >= best:
                 return
-        self.stop = Stop.MEMORY_LIMIT
-        self.notes.append("the labels did not fit into the memory limit")
+        if tables.valid:
+            self.stop = Stop.MEMORY_LIMIT
+            self.notes.append("the labels did not fit into the memory limit")

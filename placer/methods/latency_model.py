@@ -21,7 +21,7 @@ and it is exact when the plan found keeps the true limits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 import numpy as np
@@ -29,7 +29,10 @@ import numpy as np
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.kernels.latency_types import Atoms, Slots
 
-__all__ = ["Infeasible", "LatencyModel", "build_model", "slots_by_device", "slots_by_kind"]
+__all__ = ["Infeasible", "LatencyModel", "build_model", "impose_order", "restrict", "slots_by_device", "slots_by_kind"]
+
+_DROPPED = 1 << 30
+"""Stands for a device in `_Draft.parked`: the node is left out."""
 
 
 class Infeasible(Exception):  # noqa: N818  (a result, turned into one by the caller)
@@ -56,6 +59,8 @@ class LatencyModel:
         Device of each host pool.
     leaves
         Nodes whose memory was left out.
+    draft
+        What it was made from, for `restrict`.
     """
 
     instance: Instance
@@ -65,6 +70,7 @@ class LatencyModel:
     kinds: tuple[tuple[int, ...], ...]
     pools: tuple[int, ...]
     leaves: IntArray
+    draft: _Draft
 
     @property
     def size(self) -> int:
@@ -140,6 +146,53 @@ def build_model(instance: Instance, pieces: int, *, relaxed: bool) -> LatencyMod
     while _park_free_sources(draft) or _merge_leaf(draft, relaxed):
         pass
     return _finish(draft)
+
+
+def restrict(model: LatencyModel, keep: BoolArray) -> LatencyModel:
+    """Drop all atoms but those with ``keep`` (N,) set: the optimum of the rest is a lower bound.
+
+    What is left of a plan when atoms are dropped is a plan of the rest: same order, no piece longer, no more
+    memory, nobody waiting longer.  An order among the rest that came from dropped atoms still holds, but
+    takes no time.
+    """
+    draft, atoms = model.draft, model.atoms
+    parked = draft.parked.copy()
+    parked[model.nodes[~keep[atoms.atom_of]]] = _DROPPED
+    label = [int(draft.label[model.nodes[first]]) for first in atoms.node_start[:-1]]
+    kept = sum(1 << a for a in np.flatnonzero(keep).tolist())
+    reach = [0] * model.size
+    order = []
+    for a in range(model.size - 1, -1, -1):
+        for b in atoms.next[atoms.next_start[a] : atoms.next_start[a + 1]]:
+            reach[a] |= reach[b] | (1 << int(b))
+        if not keep[a]:
+            continue
+        implied, later = 0, _bits(reach[a] & kept)
+        for b in later:
+            implied |= reach[b]
+        order += [(label[a], label[b]) for b in later if not implied >> b & 1]
+    return _finish(replace(draft, parked=parked), order)
+
+
+def impose_order(model: LatencyModel, pairs: list[tuple[int, int]]) -> LatencyModel:
+    """Let the first atom of each pair come before the second: fewer downsets, fewer plans, each still valid."""
+    atoms = model.atoms
+    after = [set(atoms.next[atoms.next_start[a] : atoms.next_start[a + 1]].tolist()) for a in range(model.size)]
+    for a, b in pairs:
+        after[a].add(b)
+    start, following = _csr([sorted(part) for part in after])
+    needs = np.bincount(following, minlength=model.size).astype(np.int64)
+    return replace(model, atoms=atoms._replace(next_start=start, next=following, needs=needs))
+
+
+def _bits(word: int) -> list[int]:
+    """Positions of the bits set, ascending."""
+    out = []
+    while word:
+        low = word & -word
+        out.append(low.bit_length() - 1)
+        word ^= low
+    return out
 
 
 def _draft(instance: Instance) -> _Draft:
@@ -266,8 +319,11 @@ def _idle_beside(draft: _Draft, nodes: list[int], neighbour: list[int]) -> bool:
     return True
 
 
-def _finish(draft: _Draft) -> LatencyModel:
+def _finish(draft: _Draft, order_pairs: list[tuple[int, int]] | None = None) -> LatencyModel:
     members, before, after = _atoms(draft)
+    for a, b in order_pairs or []:
+        after[a].add(b)
+        before[b].add(a)
     graph = nx.DiGraph((a, b) for a in after for b in after[a])
     graph.add_nodes_from(members)
     order = list(nx.lexicographical_topological_sort(graph))
@@ -285,6 +341,7 @@ def _finish(draft: _Draft) -> LatencyModel:
         kinds=draft.kinds,
         pools=draft.pools,
         leaves=np.array(draft.leaves, dtype=np.int64),
+        draft=draft,
     )
 
 

@@ -63,7 +63,11 @@ def build_lattice(atoms: Atoms, run: Run, limit_bytes: float) -> Lattice | None:
     opened = _lists(list_open, atoms, words, len(atoms.group_size), run, limit_bytes)
     if live is None or opened is None:
         return None
-    return Lattice(words, child_start, child_atom, child, *live, *opened)
+    reads_nothing = np.flatnonzero(np.diff(atoms.source_start) == 0)
+    mask = np.zeros(words.shape[1], dtype=np.uint64)
+    np.bitwise_or.at(mask, reads_nothing // 64, np.uint64(1) << (reads_nothing % 64).astype(np.uint64))
+    started = ((words & mask) == mask).all(axis=1)
+    return Lattice(words, child_start, child_atom, child, *live, *opened, started)
 
 
 def _enumerate(atoms: Atoms, run: Run, limit_bytes: float) -> tuple[Words, Ints, Ints, Ints] | None:
