@@ -77,9 +77,12 @@ def _match(step: Step, atoms: Atoms, lattice: Lattice, old: int, new: int) -> No
 
 @jit_inline
 def _carry(
-    step: Step, labels: Labels, lattice: Lattice, h: Floats, row: int, new: int, device: int
+    step: Step, labels: Labels, lattice: Lattice, h: Floats, row: int, new: int, device: int, where: int
 ) -> float:
-    """Copy to the candidate what a step leaves alone; return the bound that it gives."""
+    """Copy to the candidate what a step leaves alone; return the bound that it gives.
+
+    ``where`` is the place of the groups that the step opens.
+    """
     bound = 0.0
     first = lattice.live_start[new]
     for i in range(step.count[1]):
@@ -94,7 +97,7 @@ def _carry(
         labels.name[CANDIDATE, s] = labels.name[row, s]
     for g in range(lattice.open_start[new + 1] - lattice.open_start[new]):
         old = step.group_old[g]
-        labels.where[CANDIDATE, g] = labels.where[row, old] if old >= 0 else device
+        labels.where[CANDIDATE, g] = labels.where[row, old] if old >= 0 else where
     labels.parent[CANDIDATE] = row
     labels.device[CANDIDATE] = device
     return bound
@@ -199,7 +202,7 @@ def _run_on_host(
             start = max(start, labels.finish[row, step.place[atoms.outer[i]]])
         step.done[v] = start + atoms.host_time[v, -1 - device]
         T = max(T, step.done[v])
-    bound = max(_carry(step, labels, lattice, h, row, new, device), max(T, h0[new]))
+    bound = max(_carry(step, labels, lattice, h, row, new, device, device), max(T, h0[new]))
     for i in range(step.count[2]):
         time = step.done[step.made_node[i]]
         labels.finish[CANDIDATE, step.made[i]] = time
@@ -272,8 +275,13 @@ def _place(
 ) -> None:
     """Append a piece to one label, on every slot that can take it.
 
-    Of slots that are in the same situation (same kind, pieces left, memory, time; no open group there)
-    only the first is tried: exchanging their names maps completions onto each other.
+    Of accelerators in the same situation (same kind, pieces left, memory, time; no open group there) only
+    the first is tried: exchanging their names maps completions onto each other.
+
+    With pools, a piece that opens a group or adds to an open one is tied to a tether, which stands for some
+    accelerator of the kind and counts its pieces and its memory while a group is open there.  A piece that
+    opens groups without adding to any may share a tether in use or take another: whichever accelerator it is
+    on in a plan, one of these choices is right, and no choice takes more than the plan does.
     """
     tied = -1  # the slot of the open groups that the piece adds to
     for i in range(step.count[3]):
@@ -281,33 +289,80 @@ def _place(
         if where < 0 or (tied >= 0 and tied != where):
             return
         tied = where
-    for s in range(len(slots.kind)):
+    opens = False
+    for g in range(lattice.open_start[new + 1] - lattice.open_start[new]):
+        opens = opens or step.group_old[g] < 0
+    for s in range(len(slots.kind) if slots.serial else slots.pools):
         k, name = slots.kind[s], labels.name[row, s]
-        if labels.left[row, s] == 0 or (tied >= 0 and name != tied) or not fits(walk, atoms, d, k):
-            continue
-        if walk.fresh[d] > labels.free[row, s] + MEMORY_SLACK * atoms.limit[k]:
-            continue
-        if tied < 0 and _same_as_previous(labels, lattice, slots, walk.base[0], row, s):
+        room = labels.free[row, s] + MEMORY_SLACK * atoms.limit[k]
+        if labels.left[row, s] == 0 or walk.fresh[d] > room or not fits(walk, atoms, d, k):
             continue
         begin_at = max(start, labels.busy[row, s]) if slots.serial else start
         finish = begin_at + walk.receive[d, k] + walk.compute[d, k] + walk.send[d, k]
         after = max(bound, finish + rest)
         if after >= labels.values[UPPER] * (1.0 - TIE):
             continue
-        _carry(step, labels, lattice, h, row, new, name)
-        for i in range(step.count[2]):
-            labels.finish[CANDIDATE, step.made[i]] = finish
-        labels.makespan[CANDIDATE] = max(labels.makespan[row], finish)
-        labels.bound[CANDIDATE] = after
-        labels.left[CANDIDATE, s] -= 1
-        labels.free[CANDIDATE, s] -= walk.fresh[d]
         if slots.serial:
-            labels.busy[CANDIDATE, s] = finish
-        if labels.left[CANDIDATE, s] == 0 and _awaited(labels, lattice, new, name):
-            continue
-        if slots.serial:
-            _tidy(labels, lattice, slots, new)
-        insert(labels, lattice, slots, new, beam)
+            if tied >= 0 and name != tied:
+                continue
+            if tied < 0 and _same_as_previous(labels, lattice, slots, walk.base[0], row, s):
+                continue
+            _append(step, walk, labels, lattice, slots, h, row, new, d, s, -1, finish, after, atoms.limit[k], beam)
+        elif tied < 0 and not opens:
+            _append(step, walk, labels, lattice, slots, h, row, new, d, s, -1, finish, after, atoms.limit[k], beam)
+        else:
+            unused = False
+            for t in range(slots.pools, len(slots.kind)):
+                idle = labels.left[row, t] == 0
+                if slots.kind[t] != k or (tied >= 0 and t != tied) or (idle and unused):
+                    continue
+                unused = unused or idle
+                room = atoms.limit[k] if idle else labels.free[row, t]
+                if walk.fresh[d] <= room + MEMORY_SLACK * atoms.limit[k]:
+                    _append(step, walk, labels, lattice, slots, h, row, new, d, s, t, finish, after, atoms.limit[k], beam)
+
+
+@jit_inline
+def _append(
+    step: Step,
+    walk: Walk,
+    labels: Labels,
+    lattice: Lattice,
+    slots: Slots,
+    h: Floats,
+    row: int,
+    new: int,
+    d: int,
+    s: int,
+    tether: int,
+    finish: float,
+    bound: float,
+    limit: float,
+    beam: int,
+) -> None:
+    """Make and insert the candidate: a piece after label ``row`` in slot ``s``, on a tether or none (-1)."""
+    c, name = CANDIDATE, labels.name[row, s]
+    _carry(step, labels, lattice, h, row, new, name, tether if tether >= 0 else name)
+    for i in range(step.count[2]):
+        labels.finish[c, step.made[i]] = finish
+    labels.makespan[c], labels.bound[c] = max(labels.makespan[row], finish), bound
+    labels.left[c, s] -= 1
+    labels.free[c, s] -= walk.fresh[d]
+    if slots.serial:
+        labels.busy[c, s] = finish
+        if labels.left[c, s] == 0 and _awaited(labels, lattice, new, name):
+            return
+        _tidy(labels, lattice, slots, new)
+    elif tether >= 0:
+        if labels.left[c, tether] == 0:
+            labels.left[c, tether], labels.free[c, tether] = slots.each, limit
+        labels.left[c, tether] -= 1
+        labels.free[c, tether] -= walk.fresh[d]
+        if not _awaited(labels, lattice, new, tether):
+            labels.left[c, tether], labels.free[c, tether] = 0, -1.0
+        elif labels.left[c, tether] == 0:
+            return
+    insert(labels, lattice, slots, new, beam)
 
 
 @jit_inline

@@ -71,10 +71,16 @@ class Lattice(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """Where pieces can go: accelerators one by one, or all accelerators of a kind as one pooled slot."""
+    """Where pieces can go.
 
-    kind: Ints  # (S,) ascending
-    pieces: Ints  # (S,) how many pieces it takes
+    Either accelerators one by one (``serial``), or *pools*: first one slot per kind with what all its
+    accelerators offer together, then *tethers*, slots in use while a group is open on an accelerator.
+    """
+
+    kind: Ints  # (S,) ascending within each part
+    pieces: Ints  # (S,) how many pieces it takes; 0 for a tether, which is not in use at first
     memory: Floats  # (S,) for all of them together
+    pools: int  # number of pools; 0 if serial
+    each: int  # pieces that one accelerator takes
     serial: bool  # whether a piece waits for the previous one of its slot
     whole_groups: bool  # whether a group must lie in one piece (one piece per accelerator)

@@ -110,7 +110,7 @@ class _Work:
             self.raise_bound(longest_path_ms(model))
             self._linear_plans(model)
             self._whole_lattice(model)
-            if not len(model.leaves) or self.closed or self.run.stopped():
+            if not len(model.leaves) or self.closed or self.stop or self.run.stopped():
                 return
 
     def offer(self, plan: Plan) -> None:
@@ -162,7 +162,7 @@ class _Work:
         tables = self._tables(model, part, valid=False)
         if tables is not None:
             serial = self.options.pieces > 1
-            slots = slots_by_device(model, self.options.pieces) if serial else slots_by_kind(model, 1)
+            slots = slots_by_device(model, self.options.pieces) if serial else slots_by_kind(model, 1, 0)
             self._widen(tables, slots, BEAMS[:2], part)
         return tables is not None and not part.stopped()
 
@@ -173,10 +173,11 @@ class _Work:
         if tables is None:
             self._approach(model)
         elif self.options.pieces == 1:
-            self._widen(tables, slots_by_kind(model, 1), BEAMS, self.run)
+            self._widen(tables, slots_by_kind(model, 1, 0), BEAMS, self.run)
         else:
             self._start_from_one_piece()
-            self._widen(tables, slots_by_kind(model, self.options.pieces), BEAMS, self.run)
+            tethers = int(np.diff(tables.lattice.open_start).max())
+            self._widen(tables, slots_by_kind(model, self.options.pieces, tethers), BEAMS, self.run)
             if not self.closed:
                 self._widen(tables, slots_by_device(model, self.options.pieces), BEAMS, self.run)
 
@@ -220,7 +221,7 @@ class _Work:
         lattice = build_lattice(model.atoms, part, self.options.memory_limit_mb * MB / 4)
         if lattice is None:
             return None
-        slots = slots_by_kind(model, self.options.pieces)
+        slots = slots_by_kind(model, self.options.pieces, 0)
         h, h0, complete = bound_tables(model.atoms, lattice, slots, part)
         if not complete:
             return None

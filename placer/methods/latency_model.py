@@ -85,21 +85,28 @@ def slots_by_device(model: LatencyModel, pieces: int) -> Slots:
         kind=np.array(kind, dtype=np.int64),
         pieces=np.full(len(kind), pieces, dtype=np.int64),
         memory=model.atoms.limit[kind].astype(np.float64),
+        pools=0,
+        each=pieces,
         serial=True,
         whole_groups=False,
     )
 
 
-def slots_by_kind(model: LatencyModel, pieces: int) -> Slots:
+def slots_by_kind(model: LatencyModel, pieces: int, tethers: int) -> Slots:
     """Return one slot per kind with the pieces and the memory of all its accelerators, without waiting.
 
-    Exact for one piece per accelerator; with more it is a relaxation.
+    Exact for one piece per accelerator; with more it is a relaxation.  ``tethers`` is the greatest number of
+    groups that are open at once.
     """
     counts = np.array([len(members) for members in model.kinds], dtype=np.int64)
+    K, T = len(counts), 0 if pieces == 1 else tethers
+    memory = np.full(K, np.inf) if pieces == 1 else model.atoms.limit * counts
     return Slots(
-        kind=np.arange(len(counts), dtype=np.int64),
-        pieces=counts * pieces,
-        memory=np.full(len(counts), np.inf) if pieces == 1 else model.atoms.limit * counts,
+        kind=np.concatenate([np.arange(K), np.repeat(np.arange(K), T)]).astype(np.int64),
+        pieces=np.concatenate([counts * pieces, np.zeros(K * T)]).astype(np.int64),
+        memory=np.concatenate([memory, np.full(K * T, -1.0)]),
+        pools=K,
+        each=pieces,
         serial=False,
         whole_groups=pieces == 1,
     )
