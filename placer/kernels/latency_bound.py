@@ -127,12 +127,13 @@ def backward_bound(
         h0[state] = np.inf
         _host_steps(atoms, lattice, h, h0, state, new, tail)
         begin(walk, atoms, lattice, state)
-        d = following(walk, atoms, lattice, slots)
-        while d > 0 and control[STOP] == 0:
+        while control[STOP] == 0:
+            d = following(walk, atoms, lattice, slots)
+            if d == 0:
+                break
             seen += 1
             if not slots.whole_groups or walk.partial[0] == 0:
                 _piece_step(walk, atoms, lattice, h, h0, d, new)
-            d = following(walk, atoms, lattice, slots)
         if control[STOP] != 0:
             for p in range(lo, hi):
                 h[p] = 0.0

@@ -302,24 +302,23 @@ def _place(
         after = max(bound, finish + rest)
         if after >= labels.values[UPPER] * (1.0 - TIE):
             continue
-        if slots.serial:
-            if tied >= 0 and name != tied:
-                continue
-            if tied < 0 and _same_as_previous(labels, lattice, slots, walk.base[0], row, s):
-                continue
-            _append(step, walk, labels, lattice, slots, h, row, new, d, s, -1, finish, after, atoms.limit[k], beam)
-        elif tied < 0 and not opens:
-            _append(step, walk, labels, lattice, slots, h, row, new, d, s, -1, finish, after, atoms.limit[k], beam)
-        else:
-            unused = False
-            for t in range(slots.pools, len(slots.kind)):
+        if slots.serial and tied >= 0 and name != tied:
+            continue
+        if slots.serial and tied < 0 and _same_as_previous(labels, lattice, slots, walk.base[0], row, s):
+            continue
+        first, last, idle_tried = -1, 0, False  # no tether
+        if not slots.serial and (tied >= 0 or opens):
+            first, last = slots.pools, len(slots.kind)
+        for t in range(first, last):
+            if t >= 0:
                 idle = labels.left[row, t] == 0
-                if slots.kind[t] != k or (tied >= 0 and t != tied) or (idle and unused):
+                if slots.kind[t] != k or (tied >= 0 and t != tied) or (idle and idle_tried):
                     continue
-                unused = unused or idle
+                idle_tried = idle_tried or idle
                 room = atoms.limit[k] if idle else labels.free[row, t]
-                if walk.fresh[d] <= room + MEMORY_SLACK * atoms.limit[k]:
-                    _append(step, walk, labels, lattice, slots, h, row, new, d, s, t, finish, after, atoms.limit[k], beam)
+                if walk.fresh[d] > room + MEMORY_SLACK * atoms.limit[k]:
+                    continue
+            _append(step, walk, labels, lattice, slots, h, row, new, d, s, t, finish, after, atoms.limit[k], beam)
 
 
 @jit_inline
@@ -428,12 +427,13 @@ def search(
             step.place[lattice.live[p]] = p - first
         _host_steps(step, labels, atoms, lattice, slots, h, h0, state, beam)
         begin(walk, atoms, lattice, state)
-        d = following(walk, atoms, lattice, slots)
-        while d > 0 and control[STOP] == 0:
+        while control[STOP] == 0:
+            d = following(walk, atoms, lattice, slots)
+            if d == 0:
+                break
             seen += 1
             if not slots.whole_groups or walk.partial[0] == 0:
                 _piece_steps(step, walk, labels, atoms, lattice, slots, h, h0, state, d, beam)
-            d = following(walk, atoms, lattice, slots)
         if control[STOP] != 0:
             _leave(labels, state)
             break

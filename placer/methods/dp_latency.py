@@ -9,10 +9,12 @@ Source: the latency model of Tarnawski et al., NeurIPS 2020, Section 4; the prog
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from math import inf
 
 import numpy as np
 
+from placer.cluster import DeviceClass, Kind
 from placer.evaluate import latency_schedule
 from placer.instance import Instance
 from placer.kernels.latency_labels import BEST, DROPPED, ROUNDING, UPPER
@@ -28,11 +30,11 @@ from placer.plan import Plan
 from placer.run import Outcome, Run, Stop
 from placer.verify import violations
 
-__all__ = ["solve"]
+__all__ = ["compile_kernels", "solve"]
 
 BEAMS = (2, 16, 128, 1024, 8192, 65536, 2**40)
 """Labels kept per downset, in one pass after another."""
-PATIENT_BEAM = 1024
+PATIENT_BEAM = 8192
 """Passes up to this beam go on to the exact optimum; wider ones stop at the gap asked for."""
 WIDTHS = (2, 4, 8, 16)
 """Windows tried in linear orders where the full lattice is too large."""
@@ -60,12 +62,32 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         ``FINISHED`` with a bound within the gap, or the reason for stopping with the best plan and a
         proven bound.
     """
+    compile_kernels()
     work = _Work(instance, options, run)
     try:
         work.search()
     except Infeasible as reason:
         return Outcome(Stop.INFEASIBLE, message=str(reason), stats=work.stats)
     return work.outcome()
+
+
+@cache
+def compile_kernels() -> None:
+    """Compile the kernels, or load them from disk, so that no time slice pays for it."""
+    instance = Instance.build(
+        ids=["a", "b"],
+        types=["acc", "host"],
+        time_ms=[[1.0, 2.0], [1.0, 2.0]],
+        edges=[(0, 1)],
+        classes=[DeviceClass("acc", "acc", 1), DeviceClass("host", "host", 1, Kind.HOST)],
+    )
+    run, model = Run(), build_model(instance, 1, relaxed=False)
+    lattice = build_lattice(model.atoms, run, inf)
+    assert lattice is not None  # noqa: S101  (without a limit it cannot fail)
+    slots = slots_by_kind(model, 1, 0)
+    h, h0, _ = bound_tables(model.atoms, lattice, slots, run)
+    labels = empty_labels(lattice, slots, 10, inf)
+    call(run, search, model.atoms, lattice, slots, h, h0, labels, 1, new_step(model.atoms), new_walk(model.atoms))
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +200,7 @@ class _Work:
             self._start_from_one_piece()
             tethers = int(np.diff(tables.lattice.open_start).max())
             self._widen(tables, slots_by_kind(model, self.options.pieces, tethers), BEAMS, self.run)
-            if not self.closed:
+            if not self.close_enough:
                 self._widen(tables, slots_by_device(model, self.options.pieces), BEAMS, self.run)
 
     def _approach(self, model: LatencyModel) -> None:

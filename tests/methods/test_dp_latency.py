@@ -56,7 +56,9 @@ def latency_instance(seed: int) -> Instance:
     if rng.random() < 0.2:
         instance = instance.replace(time_ms=np.where(rng.random(instance.time_ms.shape) < 0.5, 0.0, instance.time_ms))
     instance = with_host_pools(instance)
-    while len(instance.devices) > 4 or (len(instance.devices) == 4 and instance.n > 4):
+    while (len(instance.devices) > 4 or (len(instance.devices) == 4 and instance.n > 4)) and any(
+        cls.count > 1 for cls in instance.classes
+    ):
         instance = smaller(instance)
     return instance
 
