@@ -139,20 +139,39 @@ def _give_up(labels: Labels, bound: float) -> None:
 
 
 @jit_inline
-def _drop_worst(labels: Labels, state: int) -> None:
-    """Give up the label with the greatest bound, and among those the greatest makespan."""
-    worst, before_worst, before = -1, -1, -1
+def _rank(labels: Labels, row: int) -> int:
+    """Pieces that are left: labels compete for room only with those that have as many.
+
+    The bound does not know how many accelerators are left, so it prefers labels that have used them up.
+    """
+    total = 0
+    for s in range(labels.left.shape[1]):
+        total += labels.left[row, s]
+    return total
+
+
+@jit_inline
+def _thin_out(labels: Labels, state: int, beam: int) -> None:
+    """Give up the worst label of the newest one's rank if that rank has more than ``beam``.
+
+    The worst has the greatest bound, and among those the greatest makespan.
+    """
+    rank = _rank(labels, labels.head[state])
+    worst, before_worst, before, count = -1, -1, -1, 0
     row = labels.head[state]
     while row >= 0:
-        if (
-            worst < 0
-            or labels.bound[row] > labels.bound[worst]
-            or (labels.bound[row] == labels.bound[worst] and labels.makespan[row] > labels.makespan[worst])
-        ):
-            worst, before_worst = row, before
+        if _rank(labels, row) == rank:
+            count += 1
+            if (
+                worst < 0
+                or labels.bound[row] > labels.bound[worst]
+                or (labels.bound[row] == labels.bound[worst] and labels.makespan[row] > labels.makespan[worst])
+            ):
+                worst, before_worst = row, before
         before, row = row, labels.follow[row]
-    _give_up(labels, labels.bound[worst])
-    _unlink(labels, state, before_worst, worst)
+    if count > beam:
+        _give_up(labels, labels.bound[worst])
+        _unlink(labels, state, before_worst, worst)
 
 
 @jit_inline
@@ -167,7 +186,7 @@ def _unlink(labels: Labels, state: int, before: int, row: int) -> None:
 
 @jit
 def insert(labels: Labels, lattice: Lattice, slots: Slots, state: int, beam: int) -> None:
-    """Insert the candidate at ``state``, keeping at most ``beam`` labels there.
+    """Insert the candidate at ``state``, keeping at most ``beam`` labels of each rank there.
 
     A label whose bound reaches the makespan to beat is dropped for good; one that is dropped for lack of
     room is recorded in ``values[DROPPED]``.  A dropped label covers what it dominated before: their
@@ -201,4 +220,4 @@ def insert(labels: Labels, lattice: Lattice, slots: Slots, state: int, beam: int
     labels.head[state] = row
     labels.length[state] += 1
     if labels.length[state] > beam:
-        _drop_worst(labels, state)
+        _thin_out(labels, state, beam)

@@ -410,7 +410,7 @@ def search(
     walk: Walk,
     control: Control,
 ) -> int:
-    """Expand all labels, downset by downset, keeping the ``beam`` best of each.
+    """Expand all labels, downset by downset, keeping the ``beam`` best of each rank.
 
     Afterwards every plan that beats ``labels.values[UPPER]`` has a makespan of at least
     ``labels.values[DROPPED]``.  Returns the number of steps looked at.

@@ -23,7 +23,7 @@ from placer.kernels.latency_search import new_step, search
 from placer.kernels.latency_types import Floats, Lattice, Slots
 from placer.methods.latency_model import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency_plans import decode, unload_leaves
-from placer.methods.latency_restrict import by_branches, by_time, longest_path_ms, thinned, windowed
+from placer.methods.latency_restrict import by_branches, by_time, longest_path_ms, thinned, windowed, work_bound_ms
 from placer.methods.latency_tables import bound_tables, build_lattice, call, empty_labels, label_bytes
 from placer.options import Options
 from placer.plan import Plan
@@ -33,7 +33,7 @@ from placer.verify import violations
 __all__ = ["compile_kernels", "solve"]
 
 BEAMS = (2, 16, 128, 1024, 8192, 65536, 2**40)
-"""Labels kept per downset, in one pass after another."""
+"""Labels kept per downset and number of pieces left, in one pass after another."""
 PATIENT_BEAM = 8192
 """Passes up to this beam go on to the exact optimum; wider ones stop at the gap asked for."""
 WIDTHS = (2, 4, 8, 16)
@@ -129,7 +129,7 @@ class _Work:
             if model.size == 0:
                 self.offer(Plan(model.parked.copy(), np.full(self.instance.n, -1)))
                 return
-            self.raise_bound(longest_path_ms(model))
+            self.raise_bound(max(longest_path_ms(model), work_bound_ms(model)))
             self._linear_plans(model)
             self._whole_lattice(model)
             if not len(model.leaves) or self.closed or self.stop or self.run.stopped():
@@ -264,7 +264,8 @@ class _Work:
         for beam in beams:
             if run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
                 return
-            rows = min(most, (beam + 1) * len(tables.h0) + 8)
+            ranks = int(slots.pieces.sum()) + 1
+            rows = min(most, (beam + 1) * ranks * len(tables.h0) + 8)
             labels = empty_labels(lattice, slots, rows, min(best, self.objective))
             args = (model.atoms, lattice, slots, tables.h, tables.h0, labels, beam, *scratch)
             self.stats["steps"] = int(self.stats.get("steps", 0)) + int(call(run, search, *args))

@@ -13,7 +13,7 @@ import numpy as np
 from placer.instance import BoolArray, FloatArray
 from placer.methods.latency_model import LatencyModel, impose_order, restrict
 
-__all__ = ["by_branches", "by_time", "critical_first", "longest_path_ms", "thinned", "windowed"]
+__all__ = ["by_branches", "by_time", "critical_first", "longest_path_ms", "thinned", "windowed", "work_bound_ms"]
 
 
 def _least_ms(model: LatencyModel) -> FloatArray:
@@ -46,6 +46,70 @@ def longest_path_ms(model: LatencyModel) -> float:
     """Longest path in least times: a lower bound on every plan."""
     finish, _ = _path_ends(model)
     return float(finish.max(initial=0.0))
+
+
+def work_bound_ms(model: LatencyModel) -> float:
+    """Lower bound from the work that accelerators must do, because hosts would take too long.
+
+    Take disjoint paths that cover all nodes.  In a plan with makespan T the nodes of a path run one after
+    another within T, so the extra time of those on hosts is at most T minus the path's accelerator time; that
+    limits the accelerator work a path can save (a fractional knapsack).  What remains, over all paths, is
+    at most T times the number of accelerators.  Both sides are monotone in T: bisect.
+    """
+    draft, count = model.draft, sum(len(members) for members in model.kinds)
+    device = draft.time[model.nodes].min(axis=1, initial=np.inf)
+    host = draft.host_time[model.nodes].min(axis=1, initial=np.inf)
+    paths = [np.array(path) for path in _disjoint_paths(model)]
+    low, high = 0.0, float(np.minimum(device, host).sum())
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        work = sum(_least_work(device[path], host[path], middle) for path in paths)
+        if work > middle * count * (1 + 1e-12):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _disjoint_paths(model: LatencyModel) -> list[list[int]]:
+    """Cover all nodes by paths, each greedily along the longest remainder."""
+    atoms = model.atoms
+    _, rest = _path_ends(model)
+    after: list[list[int]] = [[] for _ in rest]
+    for v in range(len(rest)):
+        for start, values in ((atoms.inner_start, atoms.inner), (atoms.outer_start, atoms.outer)):
+            for u in values[start[v] : start[v + 1]]:
+                after[u].append(v)
+    taken = np.zeros(len(rest), dtype=bool)
+    paths = []
+    for first in range(len(rest)):
+        path, v = [], first
+        while v >= 0 and not taken[v]:
+            taken[v] = True
+            path.append(v)
+            v = max((w for w in after[v] if not taken[w]), key=lambda w: rest[w], default=-1)
+        if path:
+            paths.append(path)
+    return paths
+
+
+def _least_work(device: FloatArray, host: FloatArray, limit: float) -> float:
+    """Least accelerator time of a path that runs within ``limit``; inf if it cannot."""
+    forced = ~np.isfinite(device)
+    both = np.isfinite(host) & ~forced & (host > device)
+    on_device = both | ~np.isfinite(host)
+    slack = limit - device[on_device].sum() - host[~on_device].sum()
+    if slack < 0:
+        return np.inf
+    work = float(device[on_device].sum())
+    extra, saved = (host - device)[both], device[both]
+    for i in np.argsort(-saved / extra):
+        share = min(1.0, slack / extra[i])
+        work -= share * saved[i]
+        slack -= share * extra[i]
+        if slack <= 0:
+            break
+    return work
 
 
 def by_time(model: LatencyModel) -> list[int]:
