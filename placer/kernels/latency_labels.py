@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from placer.kernels.jit import jit, jit_inline
 from placer.kernels.latency_types import Floats, Ints, Lattice, Slots
 
@@ -165,7 +163,9 @@ def _thin_out(labels: Labels, state: int, beam: int) -> None:
             if (
                 worst < 0
                 or labels.bound[row] > labels.bound[worst]
-                or (labels.bound[row] == labels.bound[worst] and labels.makespan[row] > labels.makespan[worst])
+                or (
+                    labels.bound[row] == labels.bound[worst] and labels.makespan[row] > labels.makespan[worst]
+                )
             ):
                 worst, before_worst = row, before
         before, row = row, labels.follow[row]

@@ -17,7 +17,7 @@ def contains(words: Words, state: int, atom: int) -> bool:
 
 
 @jit_inline
-def _slot_of(words: Words, table: Ints, key: Words) -> int:
+def _slot_of(words: Words, table: Ints, key: Words) -> np.int64:
     """Position of ``key`` in the open-addressing table: where it stands, or the free place for it."""
     mask = len(table) - 1
     h = np.uint64(1469598103934665603)
@@ -61,7 +61,8 @@ def expand(
 ) -> tuple[int, int]:
     """Expand downsets from number ``head`` on, until none is left, an array is full, or the flag is up.
 
-    Breadth first, so that downsets are numbered by size; ``key`` (W,) and ``missing`` (N,) are scratch.  Returns the new ``(head, count)``.
+    Breadth first, so that downsets are numbered by size.  ``key`` (W,) and ``missing`` (N,) are scratch.
+    Returns the new ``(head, count)``.
     """
     N = len(atoms.needs)
     while head < count and control[STOP] == 0:

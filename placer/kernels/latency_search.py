@@ -9,6 +9,7 @@ import numpy as np
 from placer.kernels.jit import jit, jit_inline
 from placer.kernels.latency_labels import CANDIDATE, DROPPED, TIE, UPPER, Labels, insert
 from placer.kernels.latency_pieces import MEMORY_SLACK, Walk, begin, fits, following
+from placer.kernels.latency_slots import awaited, same_as_previous, tidy
 from placer.kernels.latency_types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots
 
 __all__ = ["Step", "new_step", "search"]
@@ -24,7 +25,7 @@ class Step(NamedTuple):
     made_node: Ints
     group_old: Ints  # position of each newly open group in the old open list, -1 = opened by the step
     touched: Ints  # positions in the old open list of the groups that the step adds to
-    count: Ints  # (4,) lengths: read, kept, made, touched
+    lengths: Ints  # (4,) lengths: read, kept, made, touched
     place: Ints  # (m,) position of a live node in the old list
     done: Floats  # (m,) finish times of the nodes of a host atom
 
@@ -40,7 +41,7 @@ def new_step(atoms: Atoms) -> Step:
         made_node=np.zeros(m, dtype=np.int64),
         group_old=np.zeros(G, dtype=np.int64),
         touched=np.zeros(G, dtype=np.int64),
-        count=np.zeros(4, dtype=np.int64),
+        lengths=np.zeros(4, dtype=np.int64),
         place=np.zeros(m, dtype=np.int64),
         done=np.zeros(m),
     )
@@ -64,7 +65,7 @@ def _match(step: Step, atoms: Atoms, lattice: Lattice, old: int, new: int) -> No
             step.made[made] = p - lattice.live_start[new]
             step.made_node[made] = u
             made += 1
-    step.count[1], step.count[2] = kept, made
+    step.lengths[1], step.lengths[2] = kept, made
     at, end = lattice.open_start[old], lattice.open_start[old + 1]
     first = at
     for p in range(lattice.open_start[new], lattice.open_start[new + 1]):
@@ -85,7 +86,7 @@ def _carry(
     """
     bound = 0.0
     first = lattice.live_start[new]
-    for i in range(step.count[1]):
+    for i in range(step.lengths[1]):
         p = step.kept_new[i]
         time = labels.finish[row, step.kept_old[i]]
         labels.finish[CANDIDATE, p] = time
@@ -101,51 +102,6 @@ def _carry(
     labels.parent[CANDIDATE] = row
     labels.device[CANDIDATE] = device
     return bound
-
-
-@jit_inline
-def _swap(labels: Labels, a: int, b: int) -> None:
-    """Swap two slots of the candidate."""
-    c = CANDIDATE
-    labels.left[c, a], labels.left[c, b] = labels.left[c, b], labels.left[c, a]
-    labels.free[c, a], labels.free[c, b] = labels.free[c, b], labels.free[c, a]
-    labels.busy[c, a], labels.busy[c, b] = labels.busy[c, b], labels.busy[c, a]
-    labels.name[c, a], labels.name[c, b] = labels.name[c, b], labels.name[c, a]
-
-
-@jit_inline
-def _tidy(labels: Labels, lattice: Lattice, slots: Slots, new: int) -> None:
-    """Bring the candidate's slots into a normal form, so that equal situations look equal.
-
-    No step from here starts before the earliest live node, unless an atom that reads nothing is left;
-    so a slot that is free earlier is as good as one that is free then.  Slots of one kind are
-    interchangeable: they are sorted by pieces left, time and memory.
-    """
-    earliest = np.inf if lattice.started[new] else 0.0
-    for p in range(lattice.live_start[new + 1] - lattice.live_start[new]):
-        earliest = min(earliest, labels.finish[CANDIDATE, p])
-    c = CANDIDATE
-    for s in range(len(slots.kind)):
-        if labels.left[c, s] == 0:
-            labels.free[c, s], labels.busy[c, s] = -1.0, np.inf
-        else:
-            labels.busy[c, s] = max(labels.busy[c, s], earliest)
-    for s in range(1, len(slots.kind)):
-        t = s
-        while t > 0 and slots.kind[t - 1] == slots.kind[t] and _before(labels, t, t - 1):
-            _swap(labels, t - 1, t)
-            t -= 1
-
-
-@jit_inline
-def _before(labels: Labels, a: int, b: int) -> bool:
-    """Whether slot ``a`` of the candidate sorts strictly before slot ``b``."""
-    c = CANDIDATE
-    if labels.left[c, a] != labels.left[c, b]:
-        return labels.left[c, a] > labels.left[c, b]
-    if labels.busy[c, a] != labels.busy[c, b]:
-        return labels.busy[c, a] < labels.busy[c, b]
-    return labels.free[c, a] > labels.free[c, b]
 
 
 @jit
@@ -203,13 +159,13 @@ def _run_on_host(
         step.done[v] = start + atoms.host_time[v, -1 - device]
         T = max(T, step.done[v])
     bound = max(_carry(step, labels, lattice, h, row, new, device, device), max(T, h0[new]))
-    for i in range(step.count[2]):
+    for i in range(step.lengths[2]):
         time = step.done[step.made_node[i]]
         labels.finish[CANDIDATE, step.made[i]] = time
         bound = max(bound, time + h[lattice.live_start[new] + step.made[i]])
     labels.makespan[CANDIDATE], labels.bound[CANDIDATE] = T, bound
     if slots.serial:
-        _tidy(labels, lattice, slots, new)
+        tidy(labels, lattice, slots, new)
 
 
 @jit_inline
@@ -239,16 +195,16 @@ def _piece_steps(
         if walk.members[lattice.open[p]] > 0:
             step.touched[touched] = p - lattice.open_start[state]
             touched += 1
-    step.count[0], step.count[3] = read, touched
+    step.lengths[0], step.lengths[3] = read, touched
     rest = 0.0
-    for i in range(step.count[2]):
+    for i in range(step.lengths[2]):
         rest = max(rest, h[lattice.live_start[new] + step.made[i]])
     row = labels.head[state]
     while row >= 0:
         start, bound = 0.0, max(labels.makespan[row], h0[new])
         for i in range(read):
             start = max(start, labels.finish[row, step.read[i]])
-        for i in range(step.count[1]):
+        for i in range(step.lengths[1]):
             kept = labels.finish[row, step.kept_old[i]]
             bound = max(bound, kept + h[lattice.live_start[new] + step.kept_new[i]])
         if bound < labels.values[UPPER] * (1.0 - TIE):
@@ -284,7 +240,7 @@ def _place(
     on in a plan, one of these choices is right, and no choice takes more than the plan does.
     """
     tied = -1  # the slot of the open groups that the piece adds to
-    for i in range(step.count[3]):
+    for i in range(step.lengths[3]):
         where = labels.where[row, step.touched[i]]
         if where < 0 or (tied >= 0 and tied != where):
             return
@@ -304,7 +260,7 @@ def _place(
             continue
         if slots.serial and tied >= 0 and name != tied:
             continue
-        if slots.serial and tied < 0 and _same_as_previous(labels, lattice, slots, walk.base[0], row, s):
+        if slots.serial and tied < 0 and same_as_previous(labels, lattice, slots, walk.base[0], row, s):
             continue
         first, last, idle_tried = -1, 0, False  # no tether
         if not slots.serial and (tied >= 0 or opens):
@@ -318,7 +274,9 @@ def _place(
                 room = atoms.limit[k] if idle else labels.free[row, t]
                 if walk.fresh[d] > room + MEMORY_SLACK * atoms.limit[k]:
                     continue
-            _append(step, walk, labels, lattice, slots, h, row, new, d, s, t, finish, after, atoms.limit[k], beam)
+            _append(
+                step, walk, labels, lattice, slots, h, row, new, d, s, t, finish, after, atoms.limit[k], beam
+            )
 
 
 @jit_inline
@@ -342,49 +300,26 @@ def _append(
     """Make and insert the candidate: a piece after label ``row`` in slot ``s``, on a tether or none (-1)."""
     c, name = CANDIDATE, labels.name[row, s]
     _carry(step, labels, lattice, h, row, new, name, tether if tether >= 0 else name)
-    for i in range(step.count[2]):
+    for i in range(step.lengths[2]):
         labels.finish[c, step.made[i]] = finish
     labels.makespan[c], labels.bound[c] = max(labels.makespan[row], finish), bound
     labels.left[c, s] -= 1
     labels.free[c, s] -= walk.fresh[d]
     if slots.serial:
         labels.busy[c, s] = finish
-        if labels.left[c, s] == 0 and _awaited(labels, lattice, new, name):
+        if labels.left[c, s] == 0 and awaited(labels, lattice, new, name):
             return
-        _tidy(labels, lattice, slots, new)
+        tidy(labels, lattice, slots, new)
     elif tether >= 0:
         if labels.left[c, tether] == 0:
             labels.left[c, tether], labels.free[c, tether] = slots.each, limit
         labels.left[c, tether] -= 1
         labels.free[c, tether] -= walk.fresh[d]
-        if not _awaited(labels, lattice, new, tether):
+        if not awaited(labels, lattice, new, tether):
             labels.left[c, tether], labels.free[c, tether] = 0, -1.0
         elif labels.left[c, tether] == 0:
             return
     insert(labels, lattice, slots, new, beam)
-
-
-@jit_inline
-def _awaited(labels: Labels, lattice: Lattice, new: int, name: int) -> bool:
-    """Whether an open group of the candidate still needs a piece of the slot called ``name``."""
-    for g in range(lattice.open_start[new + 1] - lattice.open_start[new]):
-        if labels.where[CANDIDATE, g] == name:
-            return True
-    return False
-
-
-@jit_inline
-def _same_as_previous(labels: Labels, lattice: Lattice, slots: Slots, state: int, row: int, s: int) -> bool:
-    """Whether slot ``s`` is in the same situation as the one before it."""
-    if s == 0 or slots.kind[s] != slots.kind[s - 1] or labels.left[row, s] != labels.left[row, s - 1]:
-        return False
-    if labels.free[row, s] != labels.free[row, s - 1] or labels.busy[row, s] != labels.busy[row, s - 1]:
-        return False
-    for g in range(lattice.open_start[state + 1] - lattice.open_start[state]):
-        where = labels.where[row, g]
-        if where == labels.name[row, s] or where == labels.name[row, s - 1]:
-            return False
-    return True
 
 
 @jit

@@ -23,7 +23,14 @@ from placer.kernels.latency_search import new_step, search
 from placer.kernels.latency_types import Floats, Lattice, Slots
 from placer.methods.latency_model import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency_plans import decode, unload_leaves
-from placer.methods.latency_restrict import by_branches, by_time, longest_path_ms, thinned, windowed, work_bound_ms
+from placer.methods.latency_restrict import (
+    by_branches,
+    by_time,
+    longest_path_ms,
+    thinned,
+    windowed,
+    work_bound_ms,
+)
 from placer.methods.latency_tables import bound_tables, build_lattice, call, empty_labels, label_bytes
 from placer.options import Options
 from placer.plan import Plan
@@ -83,11 +90,23 @@ def compile_kernels() -> None:
     )
     run, model = Run(), build_model(instance, 1, relaxed=False)
     lattice = build_lattice(model.atoms, run, inf)
-    assert lattice is not None  # noqa: S101  (without a limit it cannot fail)
+    assert lattice is not None  # without a limit it cannot fail
     slots = slots_by_kind(model, 1, 0)
     h, h0, _ = bound_tables(model.atoms, lattice, slots, run)
     labels = empty_labels(lattice, slots, 10, inf)
-    call(run, search, model.atoms, lattice, slots, h, h0, labels, 1, new_step(model.atoms), new_walk(model.atoms))
+    call(
+        run,
+        search,
+        model.atoms,
+        lattice,
+        slots,
+        h,
+        h0,
+        labels,
+        1,
+        new_step(model.atoms),
+        new_walk(model.atoms),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,16 +223,20 @@ class _Work:
                 self._widen(tables, slots_by_device(model, self.options.pieces), BEAMS, self.run)
 
     def _approach(self, model: LatencyModel) -> None:
-        """Where the lattice is too large: wider and wider windows for plans, more and more atoms for bounds."""
+        """Where the lattice is too large: wider windows for plans, more atoms for bounds."""
         self.stop = Stop.MEMORY_LIMIT
-        self.notes.append("too many downsets for an exact answer: plans within linear orders, bounds from subgraphs")
+        self.notes.append(
+            "too many downsets for an exact answer: plans within linear orders, bounds from subgraphs"
+        )
         attempts = [(w, order) for w in WIDTHS for order in (by_branches(model), by_time(model))]
         bounds = thinned(model)
         more_bounds = True
         while (more_bounds or attempts) and not (self.close_enough or self.run.stopped()):
             if more_bounds:
                 smaller = next(bounds, None)
-                more_bounds = smaller is not None and self._tables(smaller, self._slice(), valid=True) is not None
+                more_bounds = (
+                    smaller is not None and self._tables(smaller, self._slice(), valid=True) is not None
+                )
             elif attempts:
                 width, order = attempts.pop(0)
                 if not self._windowed_plan(windowed(model, order, width)):

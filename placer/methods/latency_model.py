@@ -20,19 +20,27 @@ and it is exact when the plan found keeps the true limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import networkx as nx
 import numpy as np
 
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.kernels.latency_types import Atoms, Slots
+from placer.methods.latency_draft import Draft, arrays, csr, gather
 
-__all__ = ["Infeasible", "LatencyModel", "build_model", "impose_order", "restrict", "slots_by_device", "slots_by_kind"]
+__all__ = [
+    "Infeasible",
+    "LatencyModel",
+    "build_model",
+    "impose_order",
+    "restrict",
+    "slots_by_device",
+    "slots_by_kind",
+]
 
 _DROPPED = 1 << 30
-"""Stands for a device in `_Draft.parked`: the node is left out."""
+"""Stands for a device in `Draft.parked`: the node is left out."""
 
 
 class Infeasible(Exception):  # noqa: N818  (a result, turned into one by the caller)
@@ -70,7 +78,7 @@ class LatencyModel:
     kinds: tuple[tuple[int, ...], ...]
     pools: tuple[int, ...]
     leaves: IntArray
-    draft: _Draft
+    draft: Draft
 
     @property
     def size(self) -> int:
@@ -110,24 +118,6 @@ def slots_by_kind(model: LatencyModel, pieces: int, tethers: int) -> Slots:
         serial=False,
         whole_groups=pieces == 1,
     )
-
-
-@dataclass(eq=False)
-class _Draft:
-    """The state of the reductions: a label per node, costs by kind and pool."""
-
-    instance: Instance
-    label: IntArray  # (n,) smallest node of the atom
-    group: list[int]  # (n,) -1 = alone
-    time: FloatArray  # (n, K)
-    host_time: FloatArray  # (n, H)
-    transfer: FloatArray  # (n, K)
-    memory: FloatArray  # (n,)
-    limit: FloatArray  # (K,)
-    parked: IntArray  # (n,)
-    kinds: tuple[tuple[int, ...], ...]
-    pools: tuple[int, ...]
-    leaves: list[int] = field(default_factory=list)
 
 
 def build_model(instance: Instance, pieces: int, *, relaxed: bool) -> LatencyModel:
@@ -182,12 +172,14 @@ def restrict(model: LatencyModel, keep: BoolArray) -> LatencyModel:
 
 
 def impose_order(model: LatencyModel, pairs: list[tuple[int, int]]) -> LatencyModel:
-    """Let the first atom of each pair come before the second: fewer downsets, fewer plans, each still valid."""
+    """Let the first atom of each pair come before the second: fewer downsets, each plan still valid."""
     atoms = model.atoms
-    after = [set(atoms.next[atoms.next_start[a] : atoms.next_start[a + 1]].tolist()) for a in range(model.size)]
+    after = [
+        set(atoms.next[atoms.next_start[a] : atoms.next_start[a + 1]].tolist()) for a in range(model.size)
+    ]
     for a, b in pairs:
         after[a].add(b)
-    start, following = _csr([sorted(part) for part in after])
+    start, following = csr([sorted(part) for part in after])
     needs = np.bincount(following, minlength=model.size).astype(np.int64)
     return replace(model, atoms=atoms._replace(next_start=start, next=following, needs=needs))
 
@@ -202,7 +194,7 @@ def _bits(word: int) -> list[int]:
     return out
 
 
-def _draft(instance: Instance) -> _Draft:
+def _draft(instance: Instance) -> Draft:
     n = instance.n
     allowed, group = instance.allowed.copy(), [-1] * n
     for g, members in enumerate(nodes for nodes in instance.groups.values() if len(nodes) > 1):
@@ -218,7 +210,7 @@ def _draft(instance: Instance) -> _Draft:
             by_kind.setdefault((d.class_index, allowed[:, d.index].tobytes()), []).append(d.index)
     kinds = tuple(tuple(members) for members in by_kind.values())
     pools = tuple(d.index for d in instance.devices if d.is_host)
-    return _Draft(
+    return Draft(
         instance=instance,
         label=np.arange(n),
         group=group,
@@ -238,7 +230,7 @@ def _times(instance: Instance, allowed: BoolArray, devices: list[int]) -> FloatA
     return np.where(allowed[:, devices], times, np.inf).reshape(instance.n, len(devices))
 
 
-def _merge_groups(draft: _Draft) -> None:
+def _merge_groups(draft: Draft) -> None:
     """Rule 1."""
     instance = draft.instance
     reach = [0] * instance.n
@@ -256,30 +248,15 @@ def _merge_groups(draft: _Draft) -> None:
             draft.label[members] = min(inside)
 
 
-def _atoms(draft: _Draft) -> tuple[dict[int, list[int]], dict[int, set[int]], dict[int, set[int]]]:
-    """Members, predecessor atoms and successor atoms of each kept atom."""
-    members: dict[int, list[int]] = {}
-    for v in np.flatnonzero(draft.parked < 0).tolist():
-        members.setdefault(int(draft.label[v]), []).append(v)
-    before: dict[int, set[int]] = {a: set() for a in members}
-    after: dict[int, set[int]] = {a: set() for a in members}
-    for u, w in draft.instance.edges.tolist():
-        a, b = int(draft.label[u]), int(draft.label[w])
-        if a != b and draft.parked[u] < 0 and draft.parked[w] < 0:
-            before[b].add(a)
-            after[a].add(b)
-    return members, before, after
-
-
-def _alone(draft: _Draft, nodes: list[int]) -> bool:
+def _alone(draft: Draft, nodes: list[int]) -> bool:
     """Whether no node is colocated with one outside ``nodes``."""
     groups = {draft.group[v] for v in nodes} - {-1}
     return sum(g in groups for g in draft.group) == sum(draft.group[v] in groups for v in nodes)
 
 
-def _park_free_sources(draft: _Draft) -> bool:
+def _park_free_sources(draft: Draft) -> bool:
     """Rule 3; return whether anything was parked."""
-    members, before, after = _atoms(draft)
+    members, before, after = gather(draft)
     found = False
     for a, nodes in members.items():
         sent = after[a] and draft.transfer[nodes].any()
@@ -292,9 +269,9 @@ def _park_free_sources(draft: _Draft) -> bool:
     return found
 
 
-def _merge_leaf(draft: _Draft, relaxed: bool) -> bool:
+def _merge_leaf(draft: Draft, relaxed: bool) -> bool:
     """Rule 2 for all leaves that qualify at the moment; return whether there were any."""
-    members, before, after = _atoms(draft)
+    members, before, after = gather(draft)
     touched: set[int] = set()
     for a, nodes in members.items():
         around = (before[a] or after[a]) if not (before[a] and after[a]) else set()
@@ -317,7 +294,7 @@ def _merge_leaf(draft: _Draft, relaxed: bool) -> bool:
     return bool(touched)
 
 
-def _idle_beside(draft: _Draft, nodes: list[int], neighbour: list[int]) -> bool:
+def _idle_beside(draft: Draft, nodes: list[int], neighbour: list[int]) -> bool:
     """Whether ``nodes`` take no time on every device that ``neighbour`` may use."""
     for times in (draft.time, draft.host_time):
         usable = np.isfinite(times[neighbour]).all(axis=0)
@@ -326,8 +303,8 @@ def _idle_beside(draft: _Draft, nodes: list[int], neighbour: list[int]) -> bool:
     return True
 
 
-def _finish(draft: _Draft, order_pairs: list[tuple[int, int]] | None = None) -> LatencyModel:
-    members, before, after = _atoms(draft)
+def _finish(draft: Draft, order_pairs: list[tuple[int, int]] | None = None) -> LatencyModel:
+    members, before, after = gather(draft)
     for a, b in order_pairs or []:
         after[a].add(b)
         before[b].add(a)
@@ -342,7 +319,7 @@ def _finish(draft: _Draft, order_pairs: list[tuple[int, int]] | None = None) -> 
     nodes = np.array([v for part in inside for v in part], dtype=np.int64)
     return LatencyModel(
         instance=draft.instance,
-        atoms=_arrays(draft, inside, nodes, [len(before[a]) for a in order], [after[a] for a in order], rank),
+        atoms=arrays(draft, inside, nodes, [len(before[a]) for a in order], [after[a] for a in order], rank),
         nodes=nodes,
         parked=draft.parked,
         kinds=draft.kinds,
@@ -350,84 +327,3 @@ def _finish(draft: _Draft, order_pairs: list[tuple[int, int]] | None = None) -> 
         leaves=np.array(draft.leaves, dtype=np.int64),
         draft=draft,
     )
-
-
-def _arrays(
-    draft: _Draft,
-    inside: list[list[int]],
-    nodes: IntArray,
-    needs: list[int],
-    after: list[set[int]],
-    rank: dict[int, int],
-) -> Atoms:
-    instance = draft.instance
-    number = {int(v): i for i, v in enumerate(nodes)}
-    atom = np.array([i for i, part in enumerate(inside) for _ in part], dtype=np.int64)
-    before = [[number[u] for u in instance.predecessors[v].tolist() if u in number] for v in nodes]
-    readers = [[number[w] for w in instance.successors[v].tolist() if w in number] for v in nodes]
-    inner = [[u for u in us if atom[u] == atom[i]] for i, us in enumerate(before)]
-    outer = [[u for u in us if atom[u] != atom[i]] for i, us in enumerate(before)]
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in inside])]).astype(np.int64)
-    sources = [sorted({u for i in range(starts[a], starts[a + 1]) for u in outer[i]}) for a in range(len(inside))]
-    group, group_memory, group_size = _groups(draft, inside)
-    memory = np.array([draft.memory[part].sum() for part in inside])
-    memory[group >= 0] = 0.0
-    time = np.array([draft.time[part].sum(axis=0) for part in inside]).reshape(len(inside), len(draft.kinds))
-    return Atoms(
-        starts,
-        np.arange(len(nodes), dtype=np.int64),
-        atom,
-        *_csr(inner),
-        *_csr(outer),
-        *_csr(sources),
-        *_csr([sorted({int(atom[w]) for w in ws if atom[w] != atom[i]}) for i, ws in enumerate(readers)]),
-        *_csr([sorted(rank[b] for b in bs) for bs in after]),
-        np.array(needs, dtype=np.int64),
-        time,
-        np.ascontiguousarray(draft.transfer[nodes]),
-        memory,
-        draft.limit,
-        group,
-        group_memory,
-        group_size,
-        *_csr(list(_pools(draft, inside, group))),
-        np.ascontiguousarray(draft.host_time[nodes]),
-    )
-
-
-def _groups(draft: _Draft, inside: list[list[int]]) -> tuple[IntArray, FloatArray, IntArray]:
-    """Group of each atom, memory and atoms of each group; groups of one atom are none."""
-    spread: dict[int, list[int]] = {}
-    for a, part in enumerate(inside):
-        for g in {draft.group[v] for v in part} - {-1}:
-            spread.setdefault(g, []).append(a)
-    group = np.full(len(inside), -1, dtype=np.int64)
-    chosen = [atoms for atoms in spread.values() if len(atoms) > 1]
-    for g, atoms in enumerate(chosen):
-        group[atoms] = g
-    memory = [sum(draft.memory[inside[a]].sum() for a in atoms) for atoms in chosen]
-    return group, np.array(memory, dtype=np.float64), np.array([len(x) for x in chosen], dtype=np.int64)
-
-
-def _pools(draft: _Draft, inside: list[list[int]], group: IntArray) -> Iterator[list[int]]:
-    """Host pools of each atom, without those that another beats for every node that must share the pool."""
-    together: dict[int, list[int]] = {}
-    for a, part in enumerate(inside):
-        together.setdefault(int(group[a]) if group[a] >= 0 else -1 - a, []).extend(part)
-    for a in range(len(inside)):
-        times = draft.host_time[together[int(group[a]) if group[a] >= 0 else -1 - a]]
-        open_pools = [o for o in range(times.shape[1]) if np.isfinite(times[:, o]).all()]
-        yield [
-            o
-            for o in open_pools
-            if not any(
-                (times[:, p] <= times[:, o]).all() and (p < o or (times[:, p] < times[:, o]).any())
-                for p in open_pools
-                if p != o
-            )
-        ]
-
-
-def _csr(lists: list[list[int]]) -> tuple[IntArray, IntArray]:
-    start = np.concatenate([[0], np.cumsum([len(x) for x in lists], dtype=np.int64)]).astype(np.int64)
-    return start, np.array([x for part in lists for x in part], dtype=np.int64)

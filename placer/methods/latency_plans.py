@@ -28,7 +28,9 @@ def decode(model: LatencyModel, lattice: Lattice, slots: Slots, labels: Labels) 
     steps = []
     while labels.parent[row] >= 0:
         parent = int(labels.parent[row])
-        steps.append((lattice.words[labels.state[row]] & ~lattice.words[labels.state[parent]], labels.device[row]))
+        steps.append(
+            (lattice.words[labels.state[row]] & ~lattice.words[labels.state[parent]], labels.device[row])
+        )
         row = parent
     for words, where in reversed(steps):
         nodes = _members(model, words)
@@ -46,7 +48,7 @@ def _slot_devices(model: LatencyModel, slots: Slots) -> list[tuple[int, ...]]:
     """Accelerators that each slot stands for."""
     if not slots.serial:
         return list(model.kinds)
-    names = []
+    names: list[tuple[int, ...]] = []
     for s, k in enumerate(slots.kind):
         nth = s - int(np.searchsorted(slots.kind, k))
         names.append((model.kinds[k][nth],))
@@ -71,7 +73,9 @@ def unload_leaves(model: LatencyModel, plan: Plan) -> Plan:
         if d.is_host or over <= 0:
             continue
         there = [int(v) for v in model.leaves if device[v] == d.index]
-        for v in sorted(there, key=lambda v: (_extra_ms(instance, device, piece, v), -instance.memory_bytes[v])):
+        for v in sorted(
+            there, key=lambda v: (_extra_ms(instance, device, piece, v), -instance.memory_bytes[v])
+        ):
             idle = [p for p in model.pools if instance.allowed[v, p] and _host_ms(instance, v, p) == 0]
             if over > 0 and idle:
                 device[v], piece[v] = idle[0], -1

@@ -13,7 +13,15 @@ import numpy as np
 from placer.instance import BoolArray, FloatArray
 from placer.methods.latency_model import LatencyModel, impose_order, restrict
 
-__all__ = ["by_branches", "by_time", "critical_first", "longest_path_ms", "thinned", "windowed", "work_bound_ms"]
+__all__ = [
+    "by_branches",
+    "by_time",
+    "critical_first",
+    "longest_path_ms",
+    "thinned",
+    "windowed",
+    "work_bound_ms",
+]
 
 
 def _least_ms(model: LatencyModel) -> FloatArray:
@@ -152,7 +160,9 @@ def windowed(model: LatencyModel, order: list[int], width: int) -> LatencyModel:
     Pairs from ``width`` to twice that apart imply all others.
     """
     pairs = [
-        (order[i], order[j]) for i in range(len(order)) for j in range(i + width, min(i + 2 * width, len(order)))
+        (order[i], order[j])
+        for i in range(len(order))
+        for j in range(i + width, min(i + 2 * width, len(order)))
     ]
     return impose_order(model, pairs)
 

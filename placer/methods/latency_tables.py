@@ -35,7 +35,7 @@ def call(run: Run, kernel: Callable[..., Any], *args: Any) -> Any:
     def work() -> None:
         try:
             result.append(kernel(*args, control))
-        except BaseException as error:  # noqa: BLE001  (handed on below)
+        except BaseException as error:  # handed on below
             failure.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -82,7 +82,9 @@ def _enumerate(atoms: Atoms, run: Run, limit_bytes: float) -> tuple[Words, Ints,
     scratch = np.zeros(W, dtype=np.uint64), np.zeros(N, dtype=np.int64)
     rehash(words, count, table)
     while head < count:
-        head, count = call(run, expand, atoms, words, table, child_start, child_atom, child, head, count, *scratch)
+        head, count = call(
+            run, expand, atoms, words, table, child_start, child_atom, child, head, count, *scratch
+        )
         if run.stopped():
             return None
         if count + N > room:
@@ -97,7 +99,12 @@ def _enumerate(atoms: Atoms, run: Run, limit_bytes: float) -> tuple[Words, Ints,
         if words.nbytes + table.nbytes + 2 * child.nbytes > limit_bytes:
             return None
     last = child_start[count]
-    return words[:count].copy(), child_start[: count + 1].copy(), child_atom[:last].copy(), child[:last].copy()
+    return (
+        words[:count].copy(),
+        child_start[: count + 1].copy(),
+        child_atom[:last].copy(),
+        child[:last].copy(),
+    )
 
 
 def _lists(
@@ -175,5 +182,3 @@ def empty_labels(lattice: Lattice, slots: Slots, rows: int, upper_ms: float) -> 
     labels.parent[ROOT] = labels.follow[ROOT] = -1
     labels.head[0], labels.length[0] = ROOT, 1
     return labels
-
-
