@@ -1,4 +1,4 @@
-"""Compilation of kernels: cached on disk where some cache folder is writable, in memory elsewhere."""
+"""Compilation of the latency kernels: as `placer.kernels.compiled`, without reference counts."""
 
 from __future__ import annotations
 
