@@ -242,3 +242,20 @@ def test_kernels_compile_where_no_cache_folder_is_writable(monkeypatch: pytest.M
 
     monkeypatch.setattr(jit_module, "_njit", refuse)
     assert jit_module.jit(abs) is abs
+
+
+@pytest.mark.parametrize("pieces", [2, 3])
+def test_two_interleaved_groups_agree_with_brute_force(pieces: int) -> None:
+    """Every node is in one of two groups, which may be open on one accelerator at the same time."""
+    for seed in range(50000, 50060):
+        instance = latency_instance(seed)
+        labels = tuple(f"g{i}" for i in np.random.default_rng(seed).integers(0, 2, size=instance.n))
+        same_time = np.where(np.isinf(instance.time_ms), 9.0, instance.time_ms)
+        free = ((),) * instance.n
+        instance = instance.replace(time_ms=same_time, colocate=labels, pin=free, forbid=free)
+        if instance.n > 4 and len(instance.devices) > 2:
+            continue
+        expected = latency_optimum(instance, pieces)
+        outcome = solve(instance, options(pieces), Run())
+        assert makespan(instance, outcome, pieces) == pytest.approx(expected, rel=1e-9, abs=1e-9), seed
+        assert expected * (1 - 1e-9) - 1e-9 <= outcome.bound_ms <= expected * (1 + 1e-12), seed
