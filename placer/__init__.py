@@ -1,1 +1,42 @@
-"""Place the operators of a neural network on several devices, with a proven bound."""
+"""Place the operators of a neural network on several devices, with a proven bound.
+
+``placer.load`` reads an instance, ``placer.solve`` plans it, ``placer.check`` verifies a result.
+Solvers and compiled kernels are imported only by the methods that use them.
+"""
+
+from placer.check import check
+from placer.cluster import Device, DeviceClass, Kind, Link
+from placer.errors import InputError, PlacerError, UsageError, VerificationError
+from placer.formats.files import load
+from placer.instance import Instance
+from placer.options import Communication, Formulation, Objective, Options, Schedule
+from placer.plan import Plan
+from placer.result import Result, Status
+from placer.run import Stop
+from placer.solve import solve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Communication",
+    "Device",
+    "DeviceClass",
+    "Formulation",
+    "InputError",
+    "Instance",
+    "Kind",
+    "Link",
+    "Objective",
+    "Options",
+    "PlacerError",
+    "Plan",
+    "Result",
+    "Schedule",
+    "Status",
+    "Stop",
+    "UsageError",
+    "VerificationError",
+    "check",
+    "load",
+    "solve",
+]

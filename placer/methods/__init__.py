@@ -28,23 +28,40 @@ class MethodInfo:
     """A method in the registry."""
 
     name: str
-    where: str
-    """``"module:function"``."""
-    objectives: frozenset[Objective]
     summary: str
+    throughput: str | None = None
+    """``"module:function"`` for throughput, or None."""
+    latency: str | None = None
+    """``"module:function"`` for latency, or None."""
+    default_time_limit: float | None = None
+    """Seconds, when the options set no limit."""
 
+    @property
+    def objectives(self) -> frozenset[Objective]:
+        """The objectives it plans for."""
+        places = {Objective.THROUGHPUT: self.throughput, Objective.LATENCY: self.latency}
+        return frozenset(objective for objective, where in places.items() if where is not None)
 
-BOTH = frozenset(Objective)
-THROUGHPUT = frozenset({Objective.THROUGHPUT})
-LATENCY = frozenset({Objective.LATENCY})
 
 METHODS: dict[str, MethodInfo] = {
     info.name: info
-    for info in (MethodInfo("milp", "placer.methods.milp:solve", BOTH, "integer program on HiGHS"),)
+    for info in (
+        MethodInfo(
+            "milp",
+            "mixed-integer program on HiGHS",
+            throughput="placer.methods.milp:solve",
+            latency="placer.methods.milp_latency:solve",
+            default_time_limit=300.0,
+        ),
+    )
 }
 
 
-def load_method(name: str) -> Method:
-    """Import the method called ``name``."""
-    module, function = METHODS[name].where.split(":")
+def load_method(name: str, objective: Objective) -> Method:
+    """Import the method called ``name`` for an objective that it plans for."""
+    info = METHODS[name]
+    where = info.throughput if objective is Objective.THROUGHPUT else info.latency
+    if where is None:
+        raise ValueError(f"method {name} does not plan for {objective}")
+    module, function = where.split(":")
     return cast(Method, getattr(import_module(module), function))

@@ -1,0 +1,159 @@
+"""Why there is no plan: simple causes found by counting, others by relaxing one family of rules at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from placer.instance import BoolArray, Instance, IntArray
+from placer.options import Objective, Options
+from placer.verify import MEMORY_TOLERANCE
+
+__all__ = ["simple_cause", "smallest_conflict"]
+
+
+def simple_cause(instance: Instance) -> str | None:
+    """Name a cause that counting shows: pins that contradict, something too large, too much in total.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+
+    Returns
+    -------
+    str or None
+        The cause in words, or None: then the instance may still be infeasible.
+    """
+    units = _units(instance)
+    return _contradicting_pins(instance, units) or _too_large(instance, units) or _too_much(instance, units)
+
+
+Unit = tuple[str, IntArray]
+
+
+def _units(instance: Instance) -> list[Unit]:
+    """List what goes to one device as a whole: colocation groups and single nodes, with their names."""
+    units = [(f"colocation group {group!r}", nodes) for group, nodes in instance.groups.items()]
+    units += [
+        (f"node {instance.ids[v]!r}", np.array([v]))
+        for v in range(instance.n)
+        if instance.colocate[v] is None
+    ]
+    return units
+
+
+def _contradicting_pins(instance: Instance, units: list[Unit]) -> str | None:
+    for v in range(instance.n):
+        if not instance.allowed[v].any():
+            return (
+                f"node {instance.ids[v]!r} has nowhere to go: its pins {list(instance.pin[v])} and forbids "
+                f"{list(instance.forbid[v])} leave no device that runs it"
+            )
+    for name, nodes in units:
+        if not instance.allowed[nodes].all(axis=0).any():
+            shown = ", ".join(repr(instance.ids[v]) for v in nodes[:6]) + (", ..." if len(nodes) > 6 else "")
+            return f"{name} has nowhere to go: its nodes ({shown}) share no allowed device"
+    return None
+
+
+def _too_large(instance: Instance, units: list[Unit]) -> str | None:
+    limits = np.array([d.memory_limit_bytes for d in instance.devices])
+    hosts = np.array([d.is_host for d in instance.devices])
+    for name, nodes in units:
+        allowed = instance.allowed[nodes].all(axis=0)
+        need = float(instance.memory_bytes[nodes].sum())
+        room = np.where(hosts, np.inf, limits)[allowed].max()
+        if need > room * (1 + MEMORY_TOLERANCE):
+            device = instance.devices[int(np.flatnonzero(allowed)[np.argmax(limits[allowed])])]
+            return (
+                f"{name} needs {need:.0f} bytes and may not go to a host; the largest device it may use, "
+                f"{device.name}, has {room:.0f}"
+            )
+    return None
+
+
+def _too_much(instance: Instance, units: list[Unit]) -> str | None:
+    hosts = np.array([d.is_host for d in instance.devices])
+    limits = np.array([d.memory_limit_bytes for d in instance.devices])
+    bound_to: list[tuple[IntArray, BoolArray]] = []
+    for _, nodes in units:
+        allowed: BoolArray = np.all(instance.allowed[nodes], axis=0)
+        if not (allowed & hosts).any():
+            bound_to.append((nodes, allowed))
+    if not bound_to:
+        return None
+    need = sum(float(instance.memory_bytes[nodes].sum()) for nodes, _ in bound_to)
+    usable = np.logical_or.reduce([allowed for _, allowed in bound_to])
+    room = float(limits[usable].sum())
+    if need > room * (1 + MEMORY_TOLERANCE):
+        count = sum(len(nodes) for nodes, _ in bound_to)
+        return (
+            f"the {count} nodes that cannot run on a host need {need:.0f} bytes together; "
+            f"the {int(usable.sum())} accelerators that they may use have {room:.0f} in total"
+        )
+    return None
+
+
+Relaxation = Callable[[Instance, Options], tuple[Instance, Options]]
+
+FAMILIES: dict[str, Relaxation] = {
+    "contiguity": lambda i, o: (i, o.model_copy(update={"contiguous": False})),
+    "the memory limits": lambda i, o: (
+        i.replace(classes=tuple(replace(c, memory_limit_bytes=np.inf) for c in i.classes)),
+        o,
+    ),
+    "colocation": lambda i, o: (i.replace(colocate=(None,) * i.n), o),
+    "pins and forbids": lambda i, o: (i.replace(pin=((),) * i.n, forbid=((),) * i.n), o),
+}
+"""Families of rules, each with what drops it; the first ones are dropped first."""
+
+
+def smallest_conflict(
+    instance: Instance, options: Options, is_infeasible: Callable[[Instance, Options], bool]
+) -> str:
+    """Say which families of rules conflict, by dropping one after the other while no plan exists.
+
+    Parameters
+    ----------
+    instance, options
+        Proven infeasible.
+    is_infeasible
+        Proves infeasibility of a relaxed instance; False when it is feasible or stays open.
+
+    Returns
+    -------
+    str
+        The conflict in words: the families left form a smallest set that cannot hold together.
+    """
+    needed = []
+    for name, relax in FAMILIES.items():
+        if name == "contiguity" and (options.objective is Objective.LATENCY or not options.contiguous):
+            continue
+        relaxed = relax(instance, options)
+        if not _present(name, instance):
+            continue
+        if is_infeasible(*relaxed):
+            instance, options = relaxed
+        else:
+            needed.append(name)
+    if not needed:
+        return "proven infeasible by the solver; no single family of rules was found to cause it"
+    together = " and ".join(needed)
+    return f"proven infeasible: {together} cannot hold {'together' if len(needed) > 1 else 'here'}" + (
+        "; dropping any one of them leaves a plan (or could not be decided in time)"
+        if len(needed) > 1
+        else "; without it there is a plan (or it could not be decided in time)"
+    )
+
+
+def _present(name: str, instance: Instance) -> bool:
+    if name == "the memory limits":
+        return any(np.isfinite(c.memory_limit_bytes) for c in instance.classes)
+    if name == "colocation":
+        return bool(instance.groups)
+    if name == "pins and forbids":
+        return any(instance.pin) or any(instance.forbid)
+    return True

@@ -1,0 +1,96 @@
+"""Simple causes of infeasibility are named, and never claimed of an instance that has a plan."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from placer.cluster import DeviceClass, Kind
+from placer.infeasible import simple_cause, smallest_conflict
+from placer.instance import Instance
+from placer.options import Options
+from tests.support.brute import throughput_optima
+from tests.support.random_instances import random_instance
+
+
+def two_accelerators(hosts=0, **changes) -> Instance:
+    """Three nodes of 6 bytes in a chain, two accelerators of 10 bytes."""
+    data = {
+        "ids": ["a", "b", "c"],
+        "types": ["gpu", "cpu"],
+        "time_ms": [[1, np.inf]] * 3,
+        "edges": [(0, 1), (1, 2)],
+        "memory_bytes": [6, 6, 6],
+        "classes": [
+            DeviceClass("acc", "gpu", 2, Kind.ACCELERATOR, 10),
+            DeviceClass("cpu", "cpu", hosts, Kind.HOST),
+        ],
+    }
+    return Instance.build(**{**data, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"memory_bytes": [6, 11, 1]}, ["node 'b' needs 11 bytes", "acc0, has 10"]),
+        ({"memory_bytes": [8, 8, 8]}, ["3 nodes", "need 24 bytes", "2 accelerators", "have 20"]),
+        ({"colocate": ["g", "g", None], "memory_bytes": [6, 6, 1]}, ["group 'g' needs 12 bytes"]),
+        ({"pin": [("acc0",), (), ()], "forbid": [("acc",), (), ()]}, ["node 'a' has nowhere to go", "acc0"]),
+        (
+            {"pin": [("acc0",), ("acc1",), ()], "colocate": ["g", "g", None], "memory_bytes": [1, 1, 1]},
+            ["group 'g' has nowhere to go", "'a', 'b'"],
+        ),
+    ],
+)
+def test_simple_causes_are_named(changes, words):
+    cause = simple_cause(two_accelerators(**changes))
+    assert cause is not None
+    for word in words:
+        assert word in cause
+
+
+def test_a_host_that_can_take_the_node_is_no_cause():
+    instance = two_accelerators(hosts=1, time_ms=[[1, 1]] * 3, memory_bytes=[6, 11, 1])
+    assert simple_cause(instance) is None
+
+
+@pytest.mark.parametrize(
+    ("training", "heterogeneous", "overrides"), list(itertools.product((False, True), repeat=3))
+)
+def test_a_simple_cause_is_only_claimed_of_infeasible_instances(training, heterogeneous, overrides):
+    claimed = 0
+    for seed in range(40):
+        instance = random_instance(
+            seed, nodes=4, training=training, heterogeneous=heterogeneous, overrides=overrides
+        )
+        if simple_cause(instance) is not None:
+            claimed += 1
+            assert throughput_optima(instance)["free", "1f1b", "sequential"] == np.inf
+    assert claimed > 0 or not overrides
+
+
+def test_the_smallest_conflict_names_the_families_that_matter():
+    """Three nodes of 6 bytes on two devices of 10: only memory matters, pins and colocation do not."""
+    instance = two_accelerators(pin=[("acc",), (), ()])
+
+    def is_infeasible(relaxed: Instance, options: Options) -> bool:
+        key = "ordered" if options.contiguous else "free"
+        return throughput_optima(relaxed)[key, "1f1b", "sequential"] == np.inf
+
+    message = smallest_conflict(instance, Options(), is_infeasible)
+    assert "the memory limits cannot hold" in message
+    assert "pins" not in message
+
+
+def test_the_smallest_conflict_of_two_families():
+    """Contiguity needs a and c on one side of b; memory then does not fit."""
+    instance = two_accelerators(memory_bytes=[5, 9, 5], pin=[(), ("acc0",), ()], edges=[(0, 1), (1, 2)])
+
+    def is_infeasible(relaxed: Instance, options: Options) -> bool:
+        key = "ordered" if options.contiguous else "free"
+        return throughput_optima(relaxed)[key, "1f1b", "sequential"] == np.inf
+
+    assert is_infeasible(instance, Options())
+    message = smallest_conflict(instance, Options(), is_infeasible)
+    assert "contiguity and the memory limits cannot hold together" in message
+    assert "pins" not in message
