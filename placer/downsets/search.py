@@ -50,7 +50,7 @@ from placer.run import Run, Stop
 
 __all__ = ["Attempt", "Limits", "attempt"]
 
-CALL_STEPS = 1_000_000
+CALL_STEPS = 2_000_000
 """Steps of the kernel between two looks at the clock (some 0.05 s)."""
 FIRST_STATES = 2048
 NO_LIMIT = 2**62
@@ -190,7 +190,8 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
         missing=missing, before=np.zeros(E, ints), taken=np.zeros(E, ints), excluded=np.zeros(E, ints),
         available=available, position=position, listed=per_item(), trail=np.zeros(n + 1, ints),
         stack=per_item(), zone=per_item(), zone_missing=per_item(), distance=np.zeros(n),
-        order=np.arange(n) if order is None else order, need=np.zeros(K),
+        order=np.arange(n) if order is None else order, scratch=np.zeros(4),
+        last=np.zeros(arrays.OPEN), need=np.zeros(K),
         row=np.zeros(row), reach=np.zeros(1), rows=np.zeros((n + 1, row)),
         frame=np.zeros((n + 1, 4), ints),
     )  # fmt: skip

@@ -101,6 +101,8 @@ class Space(NamedTuple):
     zone_missing: Ints
     distance: Floats
     order: Ints  # (N,) branching priority
+    scratch: Floats  # (4,)
+    last: Floats  # (OPEN,) loads of a piece that takes all the rest
     need: Floats  # (K,)
     row: Floats  # (A,)
     reach: Floats  # (1,) memory of all that the piece could reach

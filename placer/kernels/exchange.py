@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from placer.kernels import compiled
 from placer.kernels.arrays import (
     AVAILABLE,
     BEFORE,
@@ -24,12 +21,13 @@ from placer.kernels.arrays import (
     Measures,
     Space,
 )
+from placer.kernels.jit import jit
 from placer.kernels.pieces import direction_load, load, within
 
 __all__ = ["costs_nothing", "finishes", "fits", "ghost_cost", "harmless", "holdable", "mark_zone"]
 
 
-@compiled
+@jit
 def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: float) -> None:
     """Stamp the items that some piece from the loaded downset can reach, by their longest path in time."""
     K = len(m.kind)
@@ -71,7 +69,7 @@ def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: fl
     ctl[COUNT] += filled
 
 
-@compiled
+@jit
 def ghost_cost(g: Graph, space: Space, t: int, x: int) -> float:
     """Cost of ghost x for the device that takes all that is left: with it, or by its nets without it."""
     taken, left = g.time[t, 0, x] + g.time[t, 1, x], 0.0
@@ -84,7 +82,7 @@ def ghost_cost(g: Graph, space: Space, t: int, x: int) -> float:
     return min(taken, left) if g.ok[t, x] else left
 
 
-@compiled
+@jit
 def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float) -> bool:
     """Whether one device of type t can take all that is left."""
     K = len(m.kind)
@@ -99,7 +97,8 @@ def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float)
             room *= target
         if space.left[s, k] > room + m.slack[k]:
             return False
-    row = np.zeros(OPEN)
+    row = space.last
+    row[:] = 0.0
     for v in range(64 * space.low[s], len(space.where)):
         if space.where[v] == UNDECIDED and not g.ghost[v]:
             if not g.ok[t, v]:
@@ -125,7 +124,7 @@ def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float)
     return within(g, peak, forward, backward, target)
 
 
-@compiled
+@jit
 def harmless(g: Graph, space: Space, used: Counts, t: int, v: int, delta: Floats) -> bool:
     """Whether no later device gets a larger load when it loses the available item v."""
     for i in range(len(g.devices)):
@@ -154,7 +153,7 @@ def harmless(g: Graph, space: Space, used: Counts, t: int, v: int, delta: Floats
     return True
 
 
-@compiled
+@jit
 def costs_nothing(
     g: Graph, space: Space, ctl: Ints, s: int, t: int, v: int, row: Floats, scratch: Floats
 ) -> bool:
@@ -182,7 +181,7 @@ def costs_nothing(
     return not grows and harmless(g, space, space.used[s], t, v, scratch)
 
 
-@compiled
+@jit
 def holdable(g: Graph, space: Space, s: int, t: int, v: int, target: float) -> bool:
     """Whether a device left can hold the excluded item v with what its nets then surely cost."""
     peak = space.peak[s]
@@ -211,7 +210,7 @@ def holdable(g: Graph, space: Space, s: int, t: int, v: int, target: float) -> b
     return False
 
 
-@compiled
+@jit
 def fits(g: Graph, space: Space, s: int, t: int, v: int, row: Floats, target: float, scratch: Floats) -> bool:
     """Whether the piece can take the available item v as well without a larger peak."""
     if not g.ok[t, v] or row[MEMORY] + g.memory[v] > g.limit[t]:

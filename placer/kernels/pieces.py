@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.kernels import compiled
 from placer.kernels.arrays import (
     AVAILABLE,
     BEFORE,
@@ -26,6 +25,7 @@ from placer.kernels.arrays import (
     Measures,
     Space,
 )
+from placer.kernels.jit import jit
 
 __all__ = [
     "book",
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-@compiled
+@jit
 def set_available(space: Space, ctl: Ints, v: int, wanted: bool) -> None:
     """Keep the list of items whose predecessors are all in the loaded downset."""
     p = space.position[v]
@@ -59,7 +59,7 @@ def set_available(space: Space, ctl: Ints, v: int, wanted: bool) -> None:
         space.position[v] = -1
 
 
-@compiled
+@jit
 def load_state(g: Graph, space: Space, ctl: Ints, s: int) -> None:
     """Turn the loaded downset into that of state s by toggling what differs."""
     one, full = np.uint64(1), ~np.uint64(0)
@@ -97,7 +97,7 @@ def load_state(g: Graph, space: Space, ctl: Ints, s: int) -> None:
     ctl[TRAIL] = 0
 
 
-@compiled
+@jit
 def net_slot(g: Graph, space: Space, e: int, taken: int, outside: int) -> int:
     """Where the cost of net e is booked, given how many of its items are taken / surely elsewhere; or -1."""
     if taken == 0 or taken == g.net_size[e]:
@@ -112,7 +112,7 @@ def net_slot(g: Graph, space: Space, e: int, taken: int, outside: int) -> int:
     return slot
 
 
-@compiled
+@jit
 def book(g: Graph, space: Space, t: int, v: int, row: Floats, sign: float) -> None:
     """Add (or take back) what the nets of item v cost the piece as things stand."""
     if not g.paying[t]:
@@ -124,7 +124,7 @@ def book(g: Graph, space: Space, t: int, v: int, row: Floats, sign: float) -> No
             row[slot] += sign * g.net_cost[t, e]
 
 
-@compiled
+@jit
 def direction_load(g: Graph, compute: float, first: float, second: float) -> float:
     """Combine compute time and transfers (for duplex: sent, received) of one direction."""
     if g.mode == 0:
@@ -134,7 +134,7 @@ def direction_load(g: Graph, compute: float, first: float, second: float) -> flo
     return max(compute, first, second)
 
 
-@compiled
+@jit
 def load(g: Graph, row: Floats, d: int, with_open: bool) -> float:
     """Load of direction d: of the piece as it is, or (without open nets) of all that it can become."""
     first, second = row[FIXED + 2 * d], row[FIXED + 2 * d + 1]
@@ -144,7 +144,7 @@ def load(g: Graph, row: Floats, d: int, with_open: bool) -> float:
     return direction_load(g, row[d], first, second)
 
 
-@compiled
+@jit
 def within(g: Graph, peak: Floats, forward: float, backward: float, target: float) -> bool:
     """Whether loads keep the target: each piece's sum, or for gpipe the sum of both maxima."""
     if g.gpipe:
@@ -152,7 +152,7 @@ def within(g: Graph, peak: Floats, forward: float, backward: float, target: floa
     return forward + backward <= target
 
 
-@compiled
+@jit
 def capacity(
     g: Graph, m: Measures, k: int, used: Counts, t: int, forward: float, backward: float, target: float
 ) -> float:
@@ -169,7 +169,7 @@ def capacity(
     return total * target if m.kind[k] == 2 else total
 
 
-@compiled
+@jit
 def take(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, row: Floats) -> None:
     """Put the available item v into the piece."""
     K = len(m.kind)
@@ -207,7 +207,7 @@ def take(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, row: Fl
     ctl[COUNT] += 1 + g.item_start[v + 1] - g.item_start[v]
 
 
-@compiled
+@jit
 def untake(g: Graph, space: Space, t: int, v: int) -> None:
     """Undo ``take``, except for the accumulators and the list."""
     space.where[v] = UNDECIDED
@@ -220,7 +220,7 @@ def untake(g: Graph, space: Space, t: int, v: int) -> None:
             space.zone_missing[g.near[i]] -= 1
 
 
-@compiled
+@jit
 def exclude(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, row: Floats) -> bool:
     """Leave item v, and with it all that comes after it, to later devices.
 
@@ -269,7 +269,7 @@ def exclude(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, row:
     return True
 
 
-@compiled
+@jit
 def unexclude(g: Graph, space: Space, ctl: Ints, begin: int) -> None:
     """Undo exclusions back to a length of the trail."""
     while ctl[TRAIL] > begin:

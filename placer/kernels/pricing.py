@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.kernels import compiled
 from placer.kernels.arrays import Bytes, Floats, Ints
+from placer.kernels.jit import jit
 
 __all__ = ["fill", "trace"]
 
 
-@compiled
+@jit
 def fill(
     first: Ints,
     source: Ints,
@@ -60,7 +60,7 @@ def fill(
                     choice[i, z, b + shift] = code
 
 
-@compiled
+@jit
 def trace(
     first: Ints, source: Ints, goal: Ints, takes: Ints, load: Ints, choice: Bytes, bucket: int, taken: Ints
 ) -> None:

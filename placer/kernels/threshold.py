@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.kernels import compiled
 from placer.kernels.arrays import (
     BLOCKS,
     COUNT,
@@ -39,6 +38,7 @@ from placer.kernels.arrays import (
     Space,
 )
 from placer.kernels.exchange import costs_nothing, finishes, fits, harmless, holdable, mark_zone
+from placer.kernels.jit import jit
 from placer.kernels.pieces import capacity, exclude, load, load_state, take, unexclude, untake, within
 
 __all__ = ["FOUND", "FULL", "LEVEL", "STEPS", "expand", "rehash"]
@@ -50,7 +50,7 @@ FOUND, LEVEL, STEPS, FULL = 0, 1, 2, 3
 NEXT_STATE, NEXT_TYPE, FORWARD, BACKWARD, GIVE_UP = range(5)
 
 
-@compiled
+@jit
 def _bucket(space: Space, at: int, begin: int, length: int) -> np.int64:
     """Hash bucket of the downset with words pool[at : at + length] after ``begin`` full ones."""
     code = np.uint64(begin) * np.uint64(0x9E3779B97F4A7C15)
@@ -60,7 +60,7 @@ def _bucket(space: Space, at: int, begin: int, length: int) -> np.int64:
     return np.int64(code & np.uint64(len(space.heads) - 1))
 
 
-@compiled
+@jit
 def rehash(space: Space, states: int) -> None:
     """Fill the empty table of a grown space."""
     for s in range(states):
@@ -69,7 +69,7 @@ def rehash(space: Space, states: int) -> None:
         space.heads[head] = s
 
 
-@compiled
+@jit
 def _insert(
     g: Graph,
     m: Measures,
@@ -143,7 +143,7 @@ def _insert(
     return True
 
 
-@compiled
+@jit
 def _emit(g: Graph, m: Measures, space: Space, ctl: Ints, target: float, scratch: Floats) -> bool:
     """Judge the finished piece and store its downset; False if there is no room left."""
     K = len(m.kind)
@@ -176,7 +176,7 @@ def _emit(g: Graph, m: Measures, space: Space, ctl: Ints, target: float, scratch
     return _insert(g, m, space, ctl, s, t, forward, backward, rank)
 
 
-@compiled
+@jit
 def _needs(g: Graph, m: Measures, space: Space, ctl: Ints, target: float) -> bool:
     """Work that the piece must hold at least, so that the devices left can hold the rest; whether it can."""
     K = len(m.kind)
@@ -190,7 +190,7 @@ def _needs(g: Graph, m: Measures, space: Space, ctl: Ints, target: float) -> boo
     return True
 
 
-@compiled
+@jit
 def _leave(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, target: float) -> bool:
     """Decide against item v at this depth; whether plans within the target may remain."""
     d, s, row = ctl[DEPTH], ctl[STATE], space.row
@@ -203,7 +203,7 @@ def _leave(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, targe
     )
 
 
-@compiled
+@jit
 def _choose(space: Space, ctl: Ints, depth: int) -> int:
     """Bring the undecided item of best priority to the front; returns where it came from."""
     best = depth
@@ -214,7 +214,19 @@ def _choose(space: Space, ctl: Ints, depth: int) -> int:
     return best
 
 
-@compiled
+@jit
+def _save(space: Space, d: int) -> None:
+    for i in range(len(space.row)):
+        space.rows[d, i] = space.row[i]
+
+
+@jit
+def _restore(space: Space, d: int) -> None:
+    for i in range(len(space.row)):
+        space.row[i] = space.rows[d, i]
+
+
+@jit
 def expand(
     g: Graph, m: Measures, space: Space, ctl: Ints, target: float, budget: int, piece_budget: int
 ) -> int:
@@ -235,7 +247,7 @@ def expand(
         FOUND (``ctl[GOAL_STATE]``, ``ctl[GOAL_TYPE]`` say how), LEVEL, STEPS or FULL.
     """
     T = len(g.devices)
-    scratch = np.zeros(4)
+    scratch = space.scratch
     end = ctl[COUNT] + budget
     row = space.row
     while ctl[COUNT] < end:
@@ -285,7 +297,7 @@ def expand(
                 continue
             space.frame[d, 3] = _choose(space, ctl, d)
             v = space.listed[d]
-            space.rows[d] = row
+            _save(space, d)
             space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl[LISTED], ctl[TRAIL]
             if costs_nothing(g, space, ctl, s, t, v, row, scratch):
                 space.frame[d, 0] = 2
@@ -297,7 +309,7 @@ def expand(
             else:
                 untake(g, space, t, v)
                 ctl[LISTED] = space.frame[d, 1]
-                row[:] = space.rows[d]
+                _restore(space, d)
                 if space.frame[d, 0] == 2:
                     space.frame[d, 0] = 0
                     ctl[DEPTH] = d + 1
@@ -315,7 +327,7 @@ def expand(
             if choice >= 1:
                 untake(g, space, t, v)
                 ctl[LISTED] = space.frame[d, 1]
-                row[:] = space.rows[d]
+                _restore(space, d)
                 if phase == BACKWARD and choice == 1:
                     if _leave(g, m, space, ctl, t, v, target):
                         ctl[PHASE] = FORWARD

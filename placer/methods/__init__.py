@@ -53,6 +53,8 @@ METHODS: dict[str, MethodInfo] = {
             latency="placer.methods.milp_latency:solve",
             default_time_limit=300.0,
         ),
+        MethodInfo("dp", "exact dynamic program over downsets", throughput="placer.methods.dp:solve"),
+        MethodInfo("dpl", "dynamic program along linear orders", throughput="placer.methods.dpl:solve"),
     )
 }
 

@@ -31,13 +31,13 @@ from placer.run import Outcome, Run, Stop
 
 __all__ = ["solve"]
 
-FIRST_STEPS = 12_500
-PLENTY_STEPS = 64 * FIRST_STEPS
+FIRST_STEPS = 50_000
+PLENTY_STEPS = 16 * FIRST_STEPS
 """Budget from which on other ways are tried as well."""
-LARGEST_STEPS = 2_000_000_000
+LARGEST_STEPS = 20_000_000_000
 PATIENCE = 12
 """Rounds without any progress after which a search without a time limit gives up."""
-ENOUGH_STEPS = 100_000_000
+ENOUGH_STEPS = 2_000_000_000
 """Effort for exactness, after which the gap that was asked for is enough."""
 
 
