@@ -104,7 +104,7 @@ class Prover:
             if found.exhausted and self.best.device is None:
                 return None
             if not found.exhausted and self.best.objective_ms >= before[0]:
-                if budget >= PLENTY_STEPS or self.best.device is None:
+                if budget > FIRST_STEPS:
                     self._between_rounds(budget, target)
                 budget = min(4 * budget, LARGEST_STEPS)
             if (stop := self.run.stopped()) is not None:
@@ -196,8 +196,11 @@ class Prover:
     def _between_rounds(self, budget: int, target: float) -> None:
         """Raise the bound and improve the plan in other ways, with an effort that grows with the budget."""
         best = self.best
-        if best.device is None:
-            self._beam(target, budget)
+        for _ in range(4):
+            if self.run.stopped() is not None or best.proven:
+                return
+            self._beam(best.target if best.device is not None else target, budget // 4)
+        if best.device is None or budget < PLENTY_STEPS:
             return
         if applicable(self.lattice):
             if self.transfers is None:

@@ -64,12 +64,12 @@ def improve(
     for i in range(orders):
         if run.stopped() is not None or best.proven:
             break
-        order = tucked(lattice, _order(lattice, i, rng))
-        if order.tobytes() in tried:
-            continue
-        tried.add(order.tobytes())
-        memory_mb = options.memory_limit_mb / 2
-        best_on_order(lattice, order, best, run, precision=precision, memory_mb=memory_mb)
+        order = _order(lattice, i, rng)
+        for variant in (tucked(lattice, order), order):
+            if variant.tobytes() not in tried and run.stopped() is None:
+                tried.add(variant.tobytes())
+                memory_mb = options.memory_limit_mb / 2
+                best_on_order(lattice, variant, best, run, precision=precision, memory_mb=memory_mb)
     return len(tried)
 
 
