@@ -1,0 +1,86 @@
+"""The knapsack over a diagram of item sets: best value of a set for every capacity."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from placer.instance import BoolArray, IntArray
+
+__all__ = ["LOWEST", "best_values", "follow"]
+
+LOWEST = -(2**30)
+"""Value of what is impossible; sums of a few values stay within 32 bits."""
+
+
+@njit(cache=True, nogil=True)
+def best_values(
+    offset: IntArray,
+    target: IntArray,
+    weight: np.ndarray,
+    value: np.ndarray,
+    capacity: int,
+    taken: np.ndarray,
+    here: np.ndarray,
+    after: np.ndarray,
+) -> np.ndarray:
+    """Compute the best value of a set for every capacity 0..capacity, from the last step backwards.
+
+    Parameters
+    ----------
+    offset, target
+        The diagram.
+    weight
+        Weight of each transition in whole units, ``(states, 2)``; more than ``capacity`` forbids it.
+    value
+        Value of the item of each step, ``(N,)`` int32.
+    capacity
+        Largest capacity, in units.
+    taken
+        Receives whether taking is best, ``(states, capacity + 1)`` uint8.
+    here, after
+        Scratch of two layers, ``(largest step, capacity + 1)`` int32.
+
+    Returns
+    -------
+    ndarray
+        Best value for each capacity, ``(capacity + 1,)`` int32.
+    """
+    steps = len(value)
+    after[0, : capacity + 1] = 0
+    for step in range(steps - 1, -1, -1):
+        next_base = offset[step + 1]
+        gain = value[step]
+        for s in range(offset[step], offset[step + 1]):
+            row = here[s - offset[step]]
+            skip = after[target[s, 0] - next_base]
+            take = after[target[s, 1] - next_base]
+            w0 = min(weight[s, 0], capacity + 1)
+            w1 = min(weight[s, 1], capacity + 1)
+            mark = taken[s]
+            row[: capacity + 1] = LOWEST
+            mark[: capacity + 1] = 0
+            row[w0 : capacity + 1] = skip[: capacity + 1 - w0]
+            for r in range(capacity + 1 - w1):
+                v = take[r] + gain
+                better = v > row[r + w1]
+                row[r + w1] = v if better else row[r + w1]
+                mark[r + w1] = better
+        here, after = after, here
+    return after[0, : capacity + 1].copy()
+
+
+@njit(cache=True, nogil=True)
+def follow(
+    offset: IntArray, target: IntArray, weight: np.ndarray, taken: np.ndarray, capacity: int
+) -> BoolArray:
+    """Trace the best set for one capacity: whether each step takes its item, ``(N,)``."""
+    steps = len(offset) - 2
+    out = np.zeros(steps, dtype=np.bool_)
+    s, r = 0, capacity
+    for step in range(steps):
+        choice = taken[s, r]
+        out[step] = choice == 1
+        r -= weight[s, choice]
+        s = target[s, choice]
+    return out
