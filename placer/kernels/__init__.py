@@ -1,0 +1,1 @@
+"""Compiled inner loops: numba functions on arrays, one concern per file."""
