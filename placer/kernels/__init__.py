@@ -1,1 +1,1 @@
-"""Compiled inner loops."""
+"""Compiled inner loops: numba functions on arrays, one concern per file."""
