@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from placer.instance import BoolArray, IntArray
+from placer.kernels.jit import jit
 
 __all__ = ["LOWEST", "best_values", "follow"]
 
@@ -13,7 +13,23 @@ LOWEST = -(2**30)
 """Value of what is impossible; sums of a few values stay within 32 bits."""
 
 
-@njit(cache=True, nogil=True)
+@jit
+def _better(row, mark, skip, take, w0, w1, gain):
+    """One state: the better of leaving the item out (weight w0) and taking it (w1, worth gain)."""
+    # Slices of equal length and plain indices let the compiler use vector instructions.
+    size = len(row)
+    row[:w0] = LOWEST
+    row[w0:] = skip[: size - w0]
+    mark[:w1] = 0
+    here, flag, other = row[w1:], mark[w1:], take[: size - w1]
+    for r in range(size - w1):
+        old = here[r]
+        new = np.int32(other[r] + gain)
+        flag[r] = np.uint8(new > old)
+        here[r] = max(new, old)
+
+
+@jit
 def best_values(
     offset: IntArray,
     target: IntArray,
@@ -52,25 +68,16 @@ def best_values(
         next_base = offset[step + 1]
         gain = value[step]
         for s in range(offset[step], offset[step + 1]):
-            row = here[s - offset[step]]
-            skip = after[target[s, 0] - next_base]
-            take = after[target[s, 1] - next_base]
             w0 = min(weight[s, 0], capacity + 1)
             w1 = min(weight[s, 1], capacity + 1)
-            mark = taken[s]
-            row[: capacity + 1] = LOWEST
-            mark[: capacity + 1] = 0
-            row[w0 : capacity + 1] = skip[: capacity + 1 - w0]
-            for r in range(capacity + 1 - w1):
-                v = take[r] + gain
-                better = v > row[r + w1]
-                row[r + w1] = v if better else row[r + w1]
-                mark[r + w1] = better
+            row = here[s - offset[step], : capacity + 1]
+            mark = taken[s, : capacity + 1]
+            _better(row, mark, after[target[s, 0] - next_base], after[target[s, 1] - next_base], w0, w1, gain)
         here, after = after, here
     return after[0, : capacity + 1].copy()
 
 
-@njit(cache=True, nogil=True)
+@jit
 def follow(
     offset: IntArray, target: IntArray, weight: np.ndarray, taken: np.ndarray, capacity: int
 ) -> BoolArray:
