@@ -64,7 +64,7 @@ class Pricer:
         self._taken = np.zeros((0, 0), dtype=np.uint8)
 
     def set_grid(self, grid: Grid) -> None:
-        """Count in other units, or recount after the mix has changed."""
+        """Count in other units."""
         self._grid = grid
         loads, t = self.loads, self.t
         item = loads.item_weight(t, self.mix)
@@ -78,6 +78,11 @@ class Pricer:
         weight[~self.allowed[step_item], 1] = np.inf
         units = np.minimum(weight * (1 - ROUNDING) / grid.unit_ms, grid.units + 1.0)
         self._weight = np.floor(units).astype(np.int64)
+
+    def recount(self) -> None:
+        """Recount the weights after the mix has changed."""
+        assert self._grid is not None
+        self.set_grid(self._grid)
 
     def capacity(self, load_ms: float) -> int:
         """Units that a load of at most ``load_ms`` can have; -1 for none."""
