@@ -102,6 +102,7 @@ class Generation:
 
     def run_phase(self, phase: Phase, run: Run, gap: float) -> None:
         """Generate sets until the trial loads are close, the gap is closed, or the run is over."""
+        self.top_ms = self.upper_ms
         grid = Grid(phase.units, self.top_ms)
         for pricer in self.pricers:
             pricer.set_grid(grid)

@@ -76,6 +76,7 @@ def walk_order(items: int, nets: Hypernets, *, starts: int = 12) -> IntArray:
         for i in net:
             of_item[i].append(h)
     best: tuple[float, list[int]] | None = None
+    starts = max(1, min(starts, 20_000 // max(1, items)))
     for start in range(0, items, max(1, -(-items // starts))):
         found = _greedy_order(items, members, of_item, start)
         if best is None or found[0] < best[0]:
