@@ -82,7 +82,8 @@ class Polish:
         found = np.empty_like(device)
         self.state.device[:] = device
         improved = False
-        slices = max(1, moves // SLICE)
+        slices = -(-moves // SLICE)
+        length = moves // slices
         hot, cold = 0.02 * target, 2e-5 * target
         for part in range(slices):
             if run.stopped() is not None:
@@ -91,7 +92,7 @@ class Polish:
             low = hot * (cold / hot) ** ((part + 1) / slices)
             seed = int(self.rng.integers(2**31)) if not part else -1
             energy = annealing.anneal(
-                self.static, self.state, seed, SLICE, top, low, forward, backward, target,
+                self.static, self.state, seed, length, top, low, forward, backward, target,
                 max(2, min(24, len(device) // 8)), found,
             )  # fmt: skip
             improved = self.offer(found) or improved

@@ -39,8 +39,8 @@ STARTS = 12
 """Descents from balanced starts before the first annealing."""
 PHASE_SHARE = 0.3
 """Share of the remaining time that one phase may take."""
-MOVES = 3_000_000
-"""Moves of one annealing."""
+MOVES, MOVES_PER_ITEM = 3_000_000, 10_000
+"""Moves of one annealing, at most."""
 OVERLOADS = (1.0005, 1.003, 1.01)
 """Loads, relative to what the sets reach, that dives fill devices to."""
 REACHES = (0.1, 0.4, 0.02)
@@ -136,8 +136,9 @@ class _Solver:
             return False
         lower = self.generation.lower_ms if self.generation is not None else 0.8 * min(before, 1e300)
         reach = REACHES[self.annealings % len(REACHES)]
+        moves = min(MOVES, MOVES_PER_ITEM * self.problem.size)
         self.annealings += 1
-        self.polish.anneal(source, lower, self._slice(), moves=MOVES, reach=reach)
+        self.polish.anneal(source, lower, self._slice(), moves=moves, reach=reach)
         self._follow_upper()
         return self.polish.best_ms < before
 
