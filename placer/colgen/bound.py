@@ -65,7 +65,9 @@ class Generation:
         self.inside: BoolArray = np.zeros((0, loads.problem.size), dtype=np.bool_)
         self.type: IntArray = np.zeros(0, dtype=np.int64)
         self.from_ms: FloatArray = np.zeros(0)
-        """Load from which on each set takes part."""
+        """Load from which on each set takes part: its own, or less where rounding down made it fit."""
+        self.own_ms: FloatArray = np.zeros(0)
+        """Load of each set."""
         self.point: MasterPoint | None = None
         self.rounds = 0
         self._known: dict[tuple[int, bytes], int] = {}
@@ -106,17 +108,21 @@ class Generation:
         grid = Grid(phase.units, self.top_ms)
         for pricer in self.pricers:
             pricer.set_grid(grid)
+        self.from_ms = self.own_ms.copy()
         self.price(self.center)
         run.report(bound_ms=self.lower_ms, phase="column generation")
         self.master = Master(self.weight, self._clusters(phase.clusters), self.counts)
         if len(self.type):
             self.master.add(self.inside, self.type)
         self.reach_ms = self.upper_ms
+        step = 2 * phase.width * self.upper_ms
         while run.stopped() is None and not self.closed(gap):
             if self.reach_ms - self.lower_ms <= phase.width * self.upper_ms:
                 return
-            trial = 0.5 * (self.lower_ms + self.reach_ms)
+            # Small steps first: what the last phase proved is near what this one can prove.
+            trial = min(0.5 * (self.lower_ms + self.reach_ms), self.lower_ms + step)
             covers = self._trial(trial, run)
+            step *= 2
             run.report(bound_ms=self.lower_ms, phase="column generation")
             if covers:
                 self.reach_ms = trial
@@ -175,10 +181,11 @@ class Generation:
         if new:
             chosen = np.array([sets[t] for t in new])
             kinds = np.array(new, dtype=np.int64)
-            loads = [float(self.loads.load_ms(t, sets[t][None])[0]) for t in new]
+            own = np.array([float(self.loads.load_ms(t, sets[t][None])[0]) for t in new])
             self.inside = np.concatenate([self.inside, chosen])
             self.type = np.concatenate([self.type, kinds])
-            self.from_ms = np.concatenate([self.from_ms, np.minimum(trial, loads)])
+            self.own_ms = np.concatenate([self.own_ms, own])
+            self.from_ms = np.concatenate([self.from_ms, np.minimum(trial, own)])
             self.master.add(chosen, kinds)
         if switched:
             self.master.switch(self.from_ms <= trial * (1 + 2 * SAFETY))

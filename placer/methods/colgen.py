@@ -28,9 +28,10 @@ __all__ = ["solve"]
 
 PHASES = (
     Phase(units=4096, clusters=40, width=1e-3),
-    Phase(units=8192, clusters=80, width=5e-4),
-    Phase(units=32768, clusters=160, width=3e-4),
-    Phase(units=131072, clusters=400, width=1e-4),
+    Phase(units=16384, clusters=40, width=5e-4),
+    Phase(units=32768, clusters=80, width=3e-4),
+    Phase(units=131072, clusters=80, width=2e-4),
+    Phase(units=131072, clusters=240, width=1e-4),
     Phase(units=262144, clusters=10**9, width=2e-5),
 )
 CELLS = 300_000_000
@@ -39,7 +40,7 @@ STARTS = 12
 """Descents from balanced starts before the first annealing."""
 PHASE_SHARE = 0.3
 """Share of the remaining time that one phase may take."""
-MOVES, MOVES_PER_ITEM = 3_000_000, 10_000
+MOVES, MOVES_PER_ITEM = 2_000_000, 10_000
 """Moves of one annealing, at most."""
 OVERLOADS = (1.0005, 1.003, 1.01)
 """Loads, relative to what the sets reach, that dives fill devices to."""
@@ -84,11 +85,12 @@ class _Solver:
         self.generation = Generation(self.loads, pricers, min(self.polish.best_ms, self._trivial_ms()))
         if self.run.bound_ms is not None:
             self.generation.lower_ms = min(self.run.bound_ms, self.generation.upper_ms)
-        for phase in self._phases(pricers):
+        for k, phase in enumerate(self._phases(pricers)):
             if self._done():
                 break
             self.generation.run_phase(phase, self._slice(), self.options.gap)
-            self._plans()
+            if k != 1:  # the second phase mends the rounding of the first one's bound, for little time
+                self._plans()
         failures = 0
         while not self._done() and failures < PATIENCE:
             failures = 0 if self._anneal() else failures + 1
