@@ -306,11 +306,12 @@ def _best_device(static, state, i, hot, everywhere, scratch, best, slack_bytes, 
 
 
 @jit
-def improve(static, state, budget):
+def improve(static, state, budget, only_mend):
     """Descend until a local optimum or until ``budget`` steps of work are spent.
 
     First the best move that touches a most loaded device (or one over its memory limit); where none
-    helps, a sweep in which every item may leave a tie by lowering the sum of squared loads.
+    helps, a sweep in which every item may leave a tie by lowering the sum of squared loads.  With
+    ``only_mend`` it stops as soon as all memory limits hold.
 
     Returns
     -------
@@ -328,6 +329,8 @@ def improve(static, state, budget):
     fill(static, state)
     while work < budget:
         excess, objective = memory_excess(static, state), _objective(static, state)
+        if only_mend and excess == 0.0:
+            return work, True
         _mark(static, state, excess, hot)
         best[:] = 0.0
         best[1] = objective
