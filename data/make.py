@@ -66,10 +66,10 @@ class Graph:
         return name
 
 
-def accelerators(device: str, count: int, memory: float, link: float) -> Node:
+def accelerators(device: str, count: int, memory: float, link: float, name: str = "gpu") -> Node:
     """Describe a class of accelerators on a PCIe link."""
     return {
-        "name": device,
+        "name": name,
         "type": device,
         "kind": "accelerator",
         "count": count,
@@ -264,8 +264,8 @@ def main() -> None:
         "heterogeneous",
         gpt(medium, (A100, T4, CPU)),
         [
-            accelerators("a100", 1, 40 * GIB, PCIE4_X16),
-            accelerators("t4", 3, 16 * GIB, PCIE3_X16),
+            accelerators("a100", 1, 40 * GIB, PCIE4_X16, "large"),
+            accelerators("t4", 3, 16 * GIB, PCIE3_X16, "small"),
             HOST,
         ],
     )

@@ -40,7 +40,7 @@ STATUS: dict[str, Status] = {
     "kUnbounded": Status.UNBOUNDED,
     "kUnboundedOrInfeasible": Status.UNBOUNDED,
     "kObjectiveBound": Status.NOTHING_BETTER,
-    "kObjectiveTarget": Status.LIMIT,
+    "kObjectiveTarget": Status.TARGET,
     "kTimeLimit": Status.TIME_LIMIT,
     "kMemoryLimit": Status.MEMORY_LIMIT,
     "kInterrupt": Status.INTERRUPTED,
@@ -71,7 +71,8 @@ def solve(
     settings
         How to solve.
     start
-        A point to start from, ``(n,)``; it is used when it is feasible, and the log says so.
+        A point to start from, ``(n,)``; columns that are nan are filled in by a linear program.  It is used
+        when it is feasible, and the log says so.
     on_incumbent
         Called with each improving point, in the calling thread.
     on_progress
@@ -86,6 +87,7 @@ def solve(
     highs = _load(program)
     _configure(highs, settings, run)
     held = Held(program, settings)
+    start = _completed(program, start, run)
     start_used = held.take_start(start)
     if start is not None and start_used:
         point = highspy.HighsSolution()
@@ -109,11 +111,12 @@ def solve(
         held.take_bound(info.mip_dual_bound, held.nodes)
     elif status is Status.OPTIMAL:
         held.take_bound(info.objective_function_value, held.nodes)
-    if settings.cutoff is not None and status in (Status.OPTIMAL, Status.INFEASIBLE, Status.NOTHING_BETTER):
+    searched = status in (Status.OPTIMAL, Status.INFEASIBLE, Status.NOTHING_BETTER)
+    missed = settings.cutoff is not None and (held.objective is None or held.objective > settings.cutoff)
+    if settings.cutoff is not None and searched and missed:
         # The search skipped what the cutoff excludes, so what it holds then is no optimum.
-        if held.objective is None or held.objective > settings.cutoff:
-            status = Status.NOTHING_BETTER
-            held.take_bound(settings.cutoff, held.nodes)
+        status = Status.NOTHING_BETTER
+        held.take_bound(settings.cutoff, held.nodes)
     return Solution(
         status=status,
         values=held.values,
@@ -123,6 +126,19 @@ def solve(
         seconds=time.perf_counter() - began,
         start_used=start_used,
     )
+
+
+def _completed(program: Program, start: FloatArray | None, run: Run) -> FloatArray | None:
+    """Fill in the columns of a start that are nan, at the least cost; they stay 0 if that is impossible."""
+    if start is None or not np.isnan(start).any():
+        return start
+    highs = _load(program.fixed(start))
+    if run.remaining is not None:
+        highs.setOptionValue("time_limit", run.remaining)
+    _run(highs, run)
+    if highs.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+        return np.where(np.isnan(start), np.array(highs.getSolution().col_value), start)
+    return np.nan_to_num(start)
 
 
 def _load(program: Program) -> highspy.Highs:
@@ -160,6 +176,8 @@ def _configure(highs: highspy.Highs, settings: Settings, run: Run) -> None:
         options["time_limit"] = run.remaining
     if settings.cutoff is not None:
         options["objective_bound"] = settings.cutoff
+    if settings.target is not None:
+        options["objective_target"] = settings.target
     if settings.node_limit is not None:
         options["mip_max_nodes"] = settings.node_limit
     for name, value in (*options.items(), *settings.extra):
