@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-
 from placer.instance import BoolArray, FloatArray, IntArray
 from placer.kernels.jit import jit
 
@@ -62,7 +61,7 @@ class State(NamedTuple):
 
 
 @jit
-def _combined(communication, compute, receive, send):
+def _combined(communication: int, compute: float, receive: float, send: float) -> float:
     if communication == SEQUENTIAL:
         return compute + receive + send
     if communication == OVERLAP:
@@ -71,7 +70,7 @@ def _combined(communication, compute, receive, send):
 
 
 @jit
-def _refresh(static, state, d):
+def _refresh(static: Static, state: State, d: int) -> None:
     """Recompute the loads of device d from its parts."""
     for way in range(2):
         state.load[way, d] = _combined(
@@ -81,7 +80,7 @@ def _refresh(static, state, d):
 
 
 @jit
-def _rank(state):
+def _rank(state: State) -> None:
     """Find the three most loaded devices of each row; -1 where there are fewer."""
     D = state.load.shape[1]
     for row in range(3):
@@ -99,7 +98,7 @@ def _rank(state):
 
 
 @jit
-def fill(static, state):
+def fill(static: Static, state: State) -> None:
     """Compute the whole state from ``state.device``."""
     state.held[:] = 0
     state.compute[:] = 0.0
@@ -125,7 +124,7 @@ def fill(static, state):
 
 
 @jit
-def memory_excess(static, state):
+def memory_excess(static: Static, state: State) -> float:
     """Bytes beyond the memory limits, summed over the devices."""
     total = 0.0
     for d in range(state.used.size):
@@ -134,12 +133,12 @@ def memory_excess(static, state):
 
 
 @jit
-def _over(static, d, used):
-    return max(0.0, used - static.limit[d] * (1 + 1e-12))
+def _over(static: Static, d: int, used: float) -> float:
+    return float(max(0.0, used - static.limit[d] * (1 + 1e-12)))
 
 
 @jit
-def _leave(static, state, i, parts):
+def _leave(static: Static, state: State, i: int, parts: FloatArray) -> None:
     """Parts of the loads of i's device without i; ``parts`` is (compute, receive, send) x (2,)."""
     a = state.device[i]
     c = static.class_of[a]
@@ -162,7 +161,7 @@ def _leave(static, state, i, parts):
 
 
 @jit
-def _enter(static, state, i, b, parts):
+def _enter(static: Static, state: State, i: int, b: int, parts: FloatArray) -> None:
     """Parts of the loads of device b with i, which is elsewhere."""
     c = static.class_of[b]
     for way in range(2):
@@ -184,24 +183,26 @@ def _enter(static, state, i, b, parts):
 
 
 @jit
-def _others(state, row, a, b):
+def _others(state: State, row: int, a: int, b: int) -> float:
     """Return the largest load in a row among the devices other than a and b."""
     for k in range(3):
         d = state.top[row, k]
         if d >= 0 and d != a and d != b:
-            return state.load[row, d]
+            return float(state.load[row, d])
     return 0.0
 
 
 @jit
-def _objective(static, state):
+def _objective(static: Static, state: State) -> float:
     if static.gpipe:
-        return state.load[0, state.top[0, 0]] + state.load[1, state.top[1, 0]]
-    return state.load[2, state.top[2, 0]]
+        return float(state.load[0, state.top[0, 0]] + state.load[1, state.top[1, 0]])
+    return float(state.load[2, state.top[2, 0]])
 
 
 @jit
-def _judge(static, state, i, b, left, entered, verdict):
+def _judge(
+    static: Static, state: State, i: int, b: int, left: FloatArray, entered: FloatArray, verdict: FloatArray
+) -> None:
     """Write (change of memory excess, objective, change of the sum of squares) if i goes to b."""
     a = state.device[i]
     model = static.communication
@@ -223,17 +224,17 @@ def _judge(static, state, i, b, left, entered, verdict):
 
 
 @jit
-def _better(verdict, best, slack_bytes, objective):
+def _better(verdict: FloatArray, best: FloatArray, slack_bytes: float, objective: float) -> bool:
     """Compare two verdicts lexicographically, up to rounding."""
     if abs(verdict[0] - best[0]) > slack_bytes:
-        return verdict[0] < best[0]
+        return bool(verdict[0] < best[0])
     if abs(verdict[1] - best[1]) > EPSILON * objective:
-        return verdict[1] < best[1]
-    return verdict[2] < best[2] - EPSILON * objective**2
+        return bool(verdict[1] < best[1])
+    return bool(verdict[2] < best[2] - EPSILON * objective**2)
 
 
 @jit
-def _window(static, state, i):
+def _window(static: Static, state: State, i: int) -> tuple[int, int]:
     """First and last pipeline position that item i may take with its neighbours where they are."""
     low, high = -1, state.position.size
     for k in range(static.before_start[i], static.before_start[i + 1]):
@@ -244,7 +245,7 @@ def _window(static, state, i):
 
 
 @jit
-def _move(static, state, i, b):
+def _move(static: Static, state: State, i: int, b: int) -> None:
     left, entered = np.empty((3, 2)), np.empty((3, 2))
     a = state.device[i]
     _leave(static, state, i, left)
@@ -265,8 +266,8 @@ def _move(static, state, i, b):
 
 
 @jit
-def _mark(static, state, excess, hot):
-    """Mark the devices that an improving move has to touch; return whether there are any."""
+def _mark(static: Static, state: State, excess: float, hot: BoolArray) -> None:
+    """Mark the devices that an improving move has to touch."""
     hot[:] = False
     if excess > 0.0:
         for d in range(hot.size):
@@ -279,7 +280,17 @@ def _mark(static, state, excess, hot):
 
 
 @jit
-def _best_device(static, state, i, hot, everywhere, scratch, best, slack_bytes, objective):
+def _best_device(
+    static: Static,
+    state: State,
+    i: int,
+    hot: BoolArray,
+    everywhere: bool,
+    scratch: FloatArray,
+    best: FloatArray,
+    slack_bytes: float,
+    objective: float,
+) -> int:
     """Find the device that suits item i better than ``best`` says, -1 if none; update ``best``.
 
     Unless ``everywhere``, a device counts only if it or the item's own is hot.
@@ -306,7 +317,7 @@ def _best_device(static, state, i, hot, everywhere, scratch, best, slack_bytes, 
 
 
 @jit
-def improve(static, state, budget, only_mend):
+def improve(static: Static, state: State, budget: int, only_mend: bool) -> tuple[int, bool]:
     """Descend until a local optimum or until ``budget`` steps of work are spent.
 
     First the best move that touches a most loaded device (or one over its memory limit); where none

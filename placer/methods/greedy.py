@@ -57,7 +57,8 @@ def _passes(instance: Instance) -> Iterator[tuple[Problem, IntArray, BoolArray]]
     whole = contract(plain, contiguous=True)
     everything = np.ones(whole.size, dtype=bool)
     yield whole, np.arange(whole.size), everything
-    yield whole, np.arange(whole.size), ~whole.allowed[:, hosts].any(axis=1)
+    needs = np.logical_not(whole.allowed[:, hosts].any(axis=1))
+    yield whole, np.arange(whole.size), needs
     single = contract(plain.replace(colocate=(None,) * instance.n), contiguous=True)
     labels = {None: -1} | {group: k for k, group in enumerate(instance.groups)}
     group = np.zeros(instance.n, dtype=np.int64)

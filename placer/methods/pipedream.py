@@ -28,7 +28,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         return Outcome(Stop.NOT_APPLICABLE, message=f"branches cannot be contracted: {error}")
     layers = len(set(contract(chain, contiguous=True).item.tolist()))
     found = load_method("dpl", Objective.THROUGHPUT)(
-        chain, options.model_copy(update={"contiguous": True}), run.part()
+        chain, options.model_copy(update={"contiguous": True}), run.part(bounds=False)
     )
     stats = {"chain_layers": layers}
     if found.plan is None:

@@ -139,7 +139,7 @@ def shares(problem: Problem) -> FloatArray:
 
 
 def work_ms(problem: Problem) -> FloatArray:
-    """Processing time of each item where it is fastest, ``(N,)``; 0 for what no class runs as a whole."""
+    """Return the processing time of each item where it is fastest, ``(N,)``; 0 if no class runs it."""
     fastest = problem.time_ms.sum(axis=0).min(axis=1)
     return np.where(np.isfinite(fastest), fastest, 0.0)
 
@@ -158,7 +158,7 @@ def item_place(problem: Problem, rank: IntArray) -> FloatArray:
     np.add.at(count, ((~forward).astype(np.int64), problem.item), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / count
-    return np.where(count[0] > 0, mean[0], mean[1])
+    return np.asarray(np.where(count[0] > 0, mean[0], mean[1]))
 
 
 def positions(order: IntArray) -> IntArray:
