@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from placer.instance import BoolArray, FloatArray, IntArray
-from placer.kernels.jit import jit
+from placer.kernels import compiled
 
 __all__ = ["DUPLEX", "OVERLAP", "SEQUENTIAL", "State", "Static", "fill", "improve", "memory_excess"]
 
@@ -60,7 +60,7 @@ class State(NamedTuple):
     top: IntArray  # (3, 3): the three devices of largest load in each row of ``load``
 
 
-@jit
+@compiled
 def _combined(communication: int, compute: float, receive: float, send: float) -> float:
     if communication == SEQUENTIAL:
         return compute + receive + send
@@ -69,7 +69,7 @@ def _combined(communication: int, compute: float, receive: float, send: float) -
     return max(compute, receive, send)
 
 
-@jit
+@compiled
 def _refresh(static: Static, state: State, d: int) -> None:
     """Recompute the loads of device d from its parts."""
     for way in range(2):
@@ -79,7 +79,7 @@ def _refresh(static: Static, state: State, d: int) -> None:
     state.load[2, d] = state.load[0, d] + state.load[1, d]
 
 
-@jit
+@compiled
 def _rank(state: State) -> None:
     """Find the three most loaded devices of each row; -1 where there are fewer."""
     D = state.load.shape[1]
@@ -97,7 +97,7 @@ def _rank(state: State) -> None:
                 state.top[row, at] = d
 
 
-@jit
+@compiled
 def fill(static: Static, state: State) -> None:
     """Compute the whole state from ``state.device``."""
     state.held[:] = 0
@@ -123,7 +123,7 @@ def fill(static: Static, state: State) -> None:
     _rank(state)
 
 
-@jit
+@compiled
 def memory_excess(static: Static, state: State) -> float:
     """Bytes beyond the memory limits, summed over the devices."""
     total = 0.0
@@ -132,12 +132,12 @@ def memory_excess(static: Static, state: State) -> float:
     return total
 
 
-@jit
+@compiled
 def _over(static: Static, d: int, used: float) -> float:
     return float(max(0.0, used - static.limit[d] * (1 + 1e-12)))
 
 
-@jit
+@compiled
 def _leave(static: Static, state: State, i: int, parts: FloatArray) -> None:
     """Parts of the loads of i's device without i; ``parts`` is (compute, receive, send) x (2,)."""
     a = state.device[i]
@@ -160,7 +160,7 @@ def _leave(static: Static, state: State, i: int, parts: FloatArray) -> None:
             parts[2 if state.device[producer] == a and producer != i else 1, way] += cost
 
 
-@jit
+@compiled
 def _enter(static: Static, state: State, i: int, b: int, parts: FloatArray) -> None:
     """Parts of the loads of device b with i, which is elsewhere."""
     c = static.class_of[b]
@@ -182,7 +182,7 @@ def _enter(static: Static, state: State, i: int, b: int, parts: FloatArray) -> N
             parts[2 if producer == i or state.device[producer] == b else 1, way] += cost
 
 
-@jit
+@compiled
 def _others(state: State, row: int, a: int, b: int) -> float:
     """Return the largest load in a row among the devices other than a and b."""
     for k in range(3):
@@ -192,14 +192,14 @@ def _others(state: State, row: int, a: int, b: int) -> float:
     return 0.0
 
 
-@jit
+@compiled
 def _objective(static: Static, state: State) -> float:
     if static.gpipe:
         return float(state.load[0, state.top[0, 0]] + state.load[1, state.top[1, 0]])
     return float(state.load[2, state.top[2, 0]])
 
 
-@jit
+@compiled
 def _judge(
     static: Static, state: State, i: int, b: int, left: FloatArray, entered: FloatArray, verdict: FloatArray
 ) -> None:
@@ -223,7 +223,7 @@ def _judge(
         verdict[2] = (fa + ba) ** 2 + (fb + bb) ** 2 - load[2, a] ** 2 - load[2, b] ** 2
 
 
-@jit
+@compiled
 def _better(verdict: FloatArray, best: FloatArray, slack_bytes: float, objective: float) -> bool:
     """Compare two verdicts lexicographically, up to rounding."""
     if abs(verdict[0] - best[0]) > slack_bytes:
@@ -233,7 +233,7 @@ def _better(verdict: FloatArray, best: FloatArray, slack_bytes: float, objective
     return bool(verdict[2] < best[2] - EPSILON * objective**2)
 
 
-@jit
+@compiled
 def _window(static: Static, state: State, i: int) -> tuple[int, int]:
     """First and last pipeline position that item i may take with its neighbours where they are."""
     low, high = -1, state.position.size
@@ -244,7 +244,7 @@ def _window(static: Static, state: State, i: int) -> tuple[int, int]:
     return low, high
 
 
-@jit
+@compiled
 def _move(static: Static, state: State, i: int, b: int) -> None:
     left, entered = np.empty((3, 2)), np.empty((3, 2))
     a = state.device[i]
@@ -265,7 +265,7 @@ def _move(static: Static, state: State, i: int, b: int) -> None:
     _rank(state)
 
 
-@jit
+@compiled
 def _mark(static: Static, state: State, excess: float, hot: BoolArray) -> None:
     """Mark the devices that an improving move has to touch."""
     hot[:] = False
@@ -279,7 +279,7 @@ def _mark(static: Static, state: State, excess: float, hot: BoolArray) -> None:
         hot[state.top[2, 0]] = True
 
 
-@jit
+@compiled
 def _best_device(
     static: Static,
     state: State,
@@ -316,7 +316,7 @@ def _best_device(
     return found
 
 
-@jit
+@compiled
 def improve(static: Static, state: State, budget: int, only_mend: bool) -> tuple[int, bool]:
     """Descend until a local optimum or until ``budget`` steps of work are spent.
 
