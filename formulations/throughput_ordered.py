@@ -55,6 +55,11 @@ class Slot:
     kinds: tuple[int, ...]
     accelerators: int
 
+    @property
+    def has_choice(self) -> bool:
+        """Whether what it is has to be decided: its kind, or whether a host is there at all."""
+        return self.is_host or len(self.kinds) > 1
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -121,7 +126,7 @@ def decode(values: Mapping[str, float], problem: Problem, params: ThroughputPara
     device = np.full(problem.size, -1, dtype=np.int64)
     for s, slot in enumerate(places.slots):
         kind = slot.kinds[0]
-        if slot.is_host or len(slot.kinds) > 1:
+        if slot.has_choice:
             kind = max(slot.kinds, key=lambda a: values.get(_kind_name(slot, a), 0.0))
         if not slot.is_host or (at == s).any():
             device[at == s] = next(free[kind])
@@ -153,9 +158,11 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
     places = layout(problem, params)
     kind_of = {int(d): kind for kind, devices in enumerate(places.kinds.devices) for d in devices}
     slot = _slots_of_devices(item_device, problem, places, kind_of)
-    values: dict[str, float] = {}
+    choices = [a for a in places.slots if a.has_choice]
+    values = {_kind_name(a, kind): 0.0 for a in choices for kind in a.kinds}
     for d, s in slot.items():
-        values[_kind_name(places.slots[s], kind_of[d])] = 1.0
+        if places.slots[s].has_choice:
+            values[_kind_name(places.slots[s], kind_of[d])] = 1.0
     for c in range(problem.size):
         at = slot[int(item_device[c])]
         for s, fixed in enumerate(_fixings(c, places, params)):
@@ -250,7 +257,7 @@ def _kinds_of_slots(model: Model, places: Layout, x: list[list[Expression]]) -> 
     for s, slot in enumerate(places.slots):
         column = [row[s] for row in x]
         t: dict[int, Any] = {slot.kinds[0]: 1}
-        if slot.is_host or len(slot.kinds) > 1:
+        if slot.has_choice:
             t = {kind: model.binary(_kind_name(slot, kind)) for kind in slot.kinds}
             one = total(t.values())
             if slot.is_host:

@@ -69,6 +69,9 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     search = _Search(instance, options, run)
     search.start()
     while True:
+        stopped = run.stopped()
+        if stopped is not None:
+            return search.stopped(stopped)
         solution = search.round()
         if solution.status is not Status.TARGET:
             return search.outcome(solution)
@@ -195,6 +198,11 @@ class _Search:
         items: IntArray = self.plan.device[first]
         return program.point(self.formulation.encode(items, self.problem, params))
 
+    def stopped(self, stop: Stop) -> Outcome:
+        """Say what is held when the run ended between two rounds."""
+        message = "" if self.plan is not None else "no plan found in time"
+        return Outcome(stop, self.plan, self.bound_ms, message, self.stats)
+
     def outcome(self, solution: Solution) -> Outcome:
         """Say what is held at the end."""
         stop = STOPS.get(solution.status)
@@ -203,8 +211,9 @@ class _Search:
         if stop is Stop.INFEASIBLE and self.objective_ms is not None:
             # Nothing is better than the plan that bounds the program.
             stop, self.bound_ms = Stop.FINISHED, self.objective_ms * (1 - BOUND_MARGIN)
-        message = "" if self.plan is not None or stop is Stop.INFEASIBLE else "no plan found in time"
-        return Outcome(stop, self.plan, self.bound_ms, message, self.stats)
+        if stop is Stop.INFEASIBLE:
+            return Outcome(stop, stats=self.stats)
+        return self.stopped(stop)
 
 
 def _formulation(options: Options) -> ModuleType:
