@@ -13,11 +13,15 @@ import numpy as np
 from placer.errors import InputError
 from placer.instance import Instance, IntArray
 from placer.methods import load_method
+from placer.methods.starts import work_ms
 from placer.options import Objective, Options
 from placer.problem import Problem, contract
 from placer.run import Outcome, Run, Stop
 
 __all__ = ["chain_instance", "solve"]
+
+NEGLIGIBLE = 1e-3
+"""Data whose transfer takes less than this part of the mean layer's time make no branch."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -39,7 +43,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
 
 
 def chain_instance(instance: Instance) -> Instance:
-    """Return the instance with everything between two nodes of the spine colocated.
+    """Return the instance with the items of each layer colocated.
 
     Raises
     ------
@@ -54,11 +58,10 @@ def chain_instance(instance: Instance) -> Instance:
 
 
 def _layers(problem: Problem) -> IntArray:
-    """Layer of each item along the spine, -1 for items of backward nodes only, ``(N,)``.
+    """Layer of each item along the chain, -1 for items of backward nodes only, ``(N,)``.
 
-    The spine holds the items that are comparable with all others.  In a topological order these are the
-    ones that every earlier item leads to and that lead to every later item: each earlier item has a
-    successor no later than it, each later item a predecessor no earlier.
+    The items are taken in their order.  A layer begins where all data from before go to its first item:
+    a fork is contracted with its branches, their join opens the next layer.
     """
     forward = np.zeros(problem.size, dtype=bool)
     np.logical_or.at(forward, problem.item, ~problem.instance.backward)
@@ -66,15 +69,14 @@ def _layers(problem: Problem) -> IntArray:
     count = len(chain)
     place = np.full(problem.size, -1)
     place[chain] = np.arange(count)
-    nearest_after, nearest_before = np.full(count, count), np.full(count, -1)
-    u, w = place[problem.edges[:, 0]], place[problem.edges[:, 1]]
-    np.minimum.at(nearest_after, u, w)
-    np.maximum.at(nearest_before, w, u)
-    at = np.arange(count)
-    reached = np.concatenate([[0], np.maximum.accumulate(nearest_after)[:-1]]) <= at
-    reaches = np.concatenate([np.minimum.accumulate(nearest_before[::-1])[::-1][1:], [count]]) >= at
-    spine = reached & reaches
-    opens = spine | np.concatenate([[True], spine[:-1]])
+    sent = np.zeros(problem.size)
+    producer = problem.net_items[problem.net_start[:-1]]
+    np.maximum.at(sent, producer, problem.net_cost_ms.max(axis=1, initial=0.0))
+    branch = sent[problem.edges[:, 0]] > NEGLIGIBLE * work_ms(problem)[chain].mean()
+    u, w = place[problem.edges[branch]].T
+    earliest = np.arange(count)
+    np.minimum.at(earliest, w, u)
+    read_later = np.concatenate([np.minimum.accumulate(earliest[::-1])[::-1][1:], [count]])
     layer = np.full(problem.size, -1)
-    layer[chain] = np.cumsum(opens) - 1
+    layer[chain] = np.cumsum(read_later >= np.arange(count))
     return layer
