@@ -269,7 +269,8 @@ def main() -> None:
             HOST,
         ],
     )
-    write("infeasible", gpt(xl, (T4,), training=True), [accelerators("t4", 2, 16 * GIB, PCIE3_X16)])
+    too_large = Gpt(layers=48, width=1600)
+    write("infeasible", gpt(too_large, (T4,), training=True), [accelerators("t4", 2, 16 * GIB, PCIE3_X16)])
     write("latency", gpt(xl, (T4, CPU)), [accelerators("t4", 3, 1 * GIB, PCIE3_X16), HOST])
 
 

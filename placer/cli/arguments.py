@@ -62,13 +62,16 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, summary: str, **more: Any) -> argparse.ArgumentParser:
-        return commands.add_parser(
+        made = commands.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             **more,
         )
+        # Without a default here, so that the option may stand before or after the command.
+        made.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return made
 
     solve = command("solve", "find a placement and prove how good it is", epilog=SOLVE_EXAMPLES)
     solve.add_argument("instance", metavar="INSTANCE", help="instance file")

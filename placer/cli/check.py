@@ -7,13 +7,14 @@ import json
 import sys
 
 from placer.check import check
-from placer.cli.tables import print_result, stdout
+from placer.cli.tables import print_json, print_result, stdout
 from placer.formats import paper
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import parse_json, read_text
 from placer.instance import Instance
 from placer.options import Options
 from placer.report import to_result
+from placer.result import Result
 from placer.run import Outcome, Run, Stop
 from placer.verify import violations
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     elif not found:
         print_result(instance, result, stdout())
-        print("verified: " + _covered(result.assignment is not None))
+        print("verified: " + _covered(result))
     return _complain(args.result, found)
 
 
@@ -45,7 +46,7 @@ def _split(args: argparse.Namespace, instance: Instance) -> int:
     if not found:
         result = to_result(instance, instance, options, Outcome(Stop.FINISHED, plan), Run())
         if args.json:
-            sys.stdout.write(result.to_json())
+            print_json(result.to_json())
         else:
             print_result(instance, result, stdout())
             kind = "contiguous" if contiguous else "not contiguous"
@@ -53,10 +54,11 @@ def _split(args: argparse.Namespace, instance: Instance) -> int:
     return _complain(args.result, found)
 
 
-def _covered(has_plan: bool) -> str:
-    if has_plan:
+def _covered(result: Result) -> str:
+    if result.assignment is not None:
+        contiguity = "contiguity, " if result.options.contiguous else ""
         return (
-            "assignment, memory, colocation, contiguity, loads and objective hold; the bound is the solver's"
+            f"assignment, memory, colocation, {contiguity}loads and objective hold; the bound is the solver's"
         )
     return "the document is as it was written; that there is no plan is the solver's claim"
 

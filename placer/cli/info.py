@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     console = stdout()
     table = Table(show_header=False, box=None)
     for name, value in found.items():
-        if name != "classes":
+        if name != "classes" and value is not None:
             table.add_row(Text(name.replace("_", " "), style="bold"), Text(_shown(value)))
     console.print(table)
     console.print(_classes(found["classes"]))
@@ -104,7 +104,7 @@ def _classes(rows: list[dict[str, Any]]) -> Table:
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return size(value)
-    return "no simple cause" if value is None else str(value)
+    return str(value)
 
 
 def _finite(size: float) -> float | None:

@@ -8,7 +8,7 @@ import sys
 from placer.check import check, plan_of
 from placer.cli.arguments import options_from
 from placer.cli.progress import Display, stop_on_signals
-from placer.cli.tables import print_result, stdout
+from placer.cli.tables import print_json, print_result, stdout
 from placer.errors import InputError
 from placer.formats.files import load, load_result, save_result
 from placer.formats.text import check_writable
@@ -34,20 +34,21 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.out)
     with stop_on_signals() as interrupt, Display(quiet=args.quiet) as display:
         result = solve(instance, options, start=start, on_progress=display, interrupt=interrupt)
-    if args.out:
+    # An interrupted search with nothing to show must not replace an earlier result.
+    if args.out and not (interrupt.is_set() and result.assignment is None):
         save_result(result, args.out)
     if args.json:
-        sys.stdout.write(result.to_json())
+        print_json(result.to_json())
     else:
         print_result(instance, result, stdout())
     if result.assignment is None:
         print(f"placer: {result.status}: {result.message or result.stop}", file=sys.stderr)
-    return exit_code(result)
+    return exit_code(result, interrupted=interrupt.is_set())
 
 
-def exit_code(result: Result) -> int:
+def exit_code(result: Result, *, interrupted: bool = False) -> int:
     """Exit code of a result, by the contract of the command line."""
-    return INTERRUPTED if result.stop is Stop.INTERRUPTED else CODES[result.status]
+    return INTERRUPTED if interrupted or result.stop is Stop.INTERRUPTED else CODES[result.status]
 
 
 def _start(instance: Instance, path: str, objective: Objective) -> Plan:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +13,7 @@ from placer.instance import Instance
 from placer.result import Result
 from placer.structure import topological_position
 
-__all__ = ["memory", "print_result", "size", "stdout"]
+__all__ = ["memory", "print_json", "print_result", "size", "stdout"]
 
 PLAIN_WIDTH = 120
 """Columns when the output is no terminal, so that nothing is cut in a file."""
@@ -18,10 +21,25 @@ PLAIN_WIDTH = 120
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, which ends quietly when nobody reads on."""
+        raise BrokenPipeError
+
+
 def stdout() -> Console:
     """Return the console for results."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def print_json(text: str) -> None:
+    """Print a JSON document; its characters are escaped where the output's encoding lacks them."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(json.loads(text), indent=1) + "\n"
+    sys.stdout.write(text)
 
 
 def print_result(instance: Instance, result: Result, console: Console) -> None:
