@@ -22,6 +22,7 @@ from placer.solve import solve
 
 __all__ = ["Report", "main", "peak_memory_mb", "report_on", "solve_isolated"]
 
+CHILD = "import sys; from placer.isolated import main; main(*sys.argv[1:])"
 PATIENCE = 10.0
 """Seconds that a process gets to hand over its best plan after it was told to stop."""
 
@@ -72,7 +73,7 @@ def solve_isolated(
         path = os.pathsep.join(entry for entry in sys.path if entry)
         with errors.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "placer.isolated", str(task), str(answer)],
+                [sys.executable, "-c", CHILD, str(task), str(answer)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -86,7 +87,9 @@ def solve_isolated(
         last = errors.read_text(errors="replace").strip().splitlines()[-1:]
     if killed:
         return Report(None, killed)
-    return Report(None, " ".join([f"the process ended with code {process.returncode}:", *last]))
+    code = process.returncode
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    return Report(None, ": ".join([f"the process {how} without an answer", *last]))
 
 
 def _wait(process: subprocess.Popen[bytes], interrupt: threading.Event, kill_after: float | None) -> str:
@@ -137,7 +140,7 @@ def report_on(instance: Instance, options: Options, interrupt: threading.Event |
     except MemoryError:
         return Report(None, "out of memory", peak_memory_mb())
     except Exception as error:
-        return Report(None, f"{type(error).__name__}: {error}", peak_memory_mb())
+        return Report(None, " ".join(f"{type(error).__name__}: {error}".split()), peak_memory_mb())
     return Report(result, "", peak_memory_mb())
 
 
@@ -150,10 +153,3 @@ def main(task: str, answer: str) -> None:
     partial = Path(answer + ".partial")
     partial.write_bytes(pickle.dumps(report))
     partial.replace(answer)
-
-
-if __name__ == "__main__":
-    # Under its real name, so that the classes in the pickle are found by the parent.
-    from placer.isolated import main as run_main
-
-    run_main(*sys.argv[1:])

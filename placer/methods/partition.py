@@ -74,8 +74,7 @@ def _metis(problem: Problem, share: list[float] | np.ndarray, seed: int) -> IntA
     settings.seed = seed
     _, part = pymetis.part_graph(
         len(share),
-        xadj=start,
-        adjncy=neighbours,
+        pymetis.CSRAdjacency(start, neighbours),
         vweights=_whole(work),
         eweights=np.maximum(1, _whole(weight)),
         tpwgts=[float(x) for x in share],
