@@ -1,0 +1,73 @@
+"""What a running solve holds: the best point and the best bound."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from placer.instance import FloatArray
+from placer.solvers.program import Program
+from placer.solvers.solution import Settings
+
+__all__ = ["Held"]
+
+logger = logging.getLogger(__name__)
+
+
+class Held:
+    """The best point and the best bound so far, whatever stops the solver.
+
+    Parameters
+    ----------
+    program
+        What is solved.
+    settings
+        How it is solved: tolerance and cutoff.
+    """
+
+    def __init__(self, program: Program, settings: Settings) -> None:
+        self.program = program
+        self.cutoff = settings.cutoff
+        self.feasibility = settings.feasibility
+        self.values: FloatArray | None = None
+        self.objective: float | None = None
+        self.bound: float | None = None
+        self.nodes = 0
+
+    def point(self) -> FloatArray:
+        """Return the best point, which must exist."""
+        assert self.values is not None
+        return self.values
+
+    def take_start(self, start: FloatArray | None) -> bool | None:
+        """Keep a given start if it is feasible; return whether it is (None: no start)."""
+        if start is None:
+            return None
+        excess = self.program.excess(start)
+        if excess > self.feasibility:
+            logger.warning("MIP start not used: it breaks a row or bound by %g", excess)
+            return False
+        self.take(start)
+        logger.info("MIP start used: objective %.9g", self.objective)
+        return True
+
+    def take(self, values: FloatArray) -> bool:
+        """Keep a feasible point if it is the best one; integer columns are rounded."""
+        values = np.where(self.program.integer, np.round(values), values) + 0.0  # no -0.0
+        objective = self.program.objective(values)
+        if self.objective is not None and objective >= self.objective:
+            return False
+        self.values, self.objective = values, objective
+        return True
+
+    def take_bound(self, bound: float, nodes: int) -> bool:
+        """Keep a bound if it is better; it never exceeds the best objective nor the cutoff."""
+        self.nodes = max(self.nodes, nodes)
+        if not np.isfinite(bound):
+            return False
+        bound = min(x for x in (bound, self.objective, self.cutoff) if x is not None)
+        if self.bound is not None and bound <= self.bound:
+            return False
+        self.bound = bound
+        return True

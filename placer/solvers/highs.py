@@ -1,0 +1,375 @@
+"""The adapter to HiGHS: the only module that imports highspy.
+
+HiGHS runs in a worker thread (it releases the interpreter lock), the calling thread waits in short steps.
+So signal handlers run at once, all hooks are called in the calling thread, and an exception in a hook stops
+the solver.  What a solve holds is collected as it happens: whatever stops it, the best point and the best
+bound so far come back.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import highspy
+import numpy as np
+
+from placer.instance import FloatArray, IntArray
+from placer.run import Run, Stop
+from placer.solvers.held import Held
+from placer.solvers.memory import resident_mb
+from placer.solvers.program import Program
+from placer.solvers.solution import LpSolution, Settings, Solution, Status
+
+__all__ = ["Conflict", "LinearMaster", "conflict", "solve"]
+
+logger = logging.getLogger(__name__)
+
+Callback = highspy.cb.HighsCallbackType
+
+
+STATUS: dict[str, Status] = {
+    "kOptimal": Status.OPTIMAL,
+    "kModelEmpty": Status.OPTIMAL,
+    "kInfeasible": Status.INFEASIBLE,
+    "kUnbounded": Status.UNBOUNDED,
+    "kUnboundedOrInfeasible": Status.UNBOUNDED,
+    "kObjectiveBound": Status.NOTHING_BETTER,
+    "kObjectiveTarget": Status.LIMIT,
+    "kTimeLimit": Status.TIME_LIMIT,
+    "kMemoryLimit": Status.MEMORY_LIMIT,
+    "kInterrupt": Status.INTERRUPTED,
+    "kHighsInterrupt": Status.INTERRUPTED,
+    "kIterationLimit": Status.LIMIT,
+    "kSolutionLimit": Status.LIMIT,
+}
+"""What each HiGHS model status (by name) means; all others are failures."""
+
+
+def solve(
+    program: Program,
+    run: Run,
+    settings: Settings | None = None,
+    *,
+    start: FloatArray | None = None,
+    on_incumbent: Callable[[FloatArray], None] | None = None,
+    on_progress: Callable[[float | None, float | None, int], None] | None = None,
+) -> Solution:
+    """Solve a mixed-integer program.
+
+    Parameters
+    ----------
+    program
+        The program.
+    run
+        Its time limit and stop button are obeyed.
+    settings
+        How to solve.
+    start
+        A point to start from, ``(n,)``; it is used when it is feasible, and the log says so.
+    on_incumbent
+        Called with each improving point, in the calling thread.
+    on_progress
+        Called with the best objective, the best bound and the number of nodes when they improve.
+
+    Returns
+    -------
+    Solution
+    """
+    settings = settings or Settings()
+    began = time.perf_counter()
+    highs = _load(program)
+    _configure(highs, settings, run)
+    held = Held(program, settings)
+    start_used = held.take_start(start)
+    if start is not None and start_used:
+        point = highspy.HighsSolution()
+        point.col_value = start.tolist()
+        highs.setSolution(point)
+
+    def on_event(event: _Event) -> None:
+        if event.values is not None and held.take(event.values) and on_incumbent is not None:
+            on_incumbent(held.point())
+        changed = held.take_bound(event.bound, event.nodes) or event.values is not None
+        if changed and on_progress is not None:
+            on_progress(held.objective, held.bound, held.nodes)
+
+    stop = _run(highs, run, on_event, memory_limit_mb=settings.memory_limit_mb)
+    status = _status(highs, stop)
+    info = highs.getInfo()
+    held.nodes = max(held.nodes, int(info.mip_node_count))
+    if info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible):
+        held.take(np.array(highs.getSolution().col_value))
+    if program.integer.any():
+        held.take_bound(info.mip_dual_bound, held.nodes)
+    elif status is Status.OPTIMAL:
+        held.take_bound(info.objective_function_value, held.nodes)
+    searched = status in (Status.OPTIMAL, Status.INFEASIBLE, Status.NOTHING_BETTER)
+    missed = settings.cutoff is not None and (held.objective is None or held.objective > settings.cutoff)
+    if settings.cutoff is not None and searched and missed:
+        # The search skipped what the cutoff excludes, so what it holds then is no optimum.
+        status = Status.NOTHING_BETTER
+        held.take_bound(settings.cutoff, held.nodes)
+    return Solution(
+        status=status,
+        values=held.values,
+        objective=held.objective,
+        bound=held.bound,
+        nodes=held.nodes,
+        seconds=time.perf_counter() - began,
+        start_used=start_used,
+    )
+
+
+def _load(program: Program) -> highspy.Highs:
+    """Pass a program to a silent HiGHS, columns and rows at once and row-wise."""
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = program.columns, program.rows
+    lp.col_cost_, lp.offset_ = program.cost, program.offset
+    lp.col_lower_, lp.col_upper_ = program.lower, program.upper
+    lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.start_ = program.row_start.astype(np.int32)
+    lp.a_matrix_.index_ = program.row_index.astype(np.int32)
+    lp.a_matrix_.value_ = program.row_value
+    if program.integer.any():
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(i)] for i in program.integer]
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    highs.setOptionValue("output_flag", False)
+    if highs.passModel(lp) == highspy.HighsStatus.kError:
+        raise ValueError("HiGHS rejects the program: bounds, coefficients or indices are malformed")
+    return highs
+
+
+def _configure(highs: highspy.Highs, settings: Settings, run: Run) -> None:
+    options: dict[str, float | int | str | bool] = {
+        "mip_rel_gap": settings.gap,
+        "mip_abs_gap": 1e-9,
+        "threads": settings.threads,
+        "random_seed": settings.seed,
+        "mip_feasibility_tolerance": settings.feasibility,
+        "primal_feasibility_tolerance": min(settings.feasibility, 1e-7),
+        "mip_min_logging_interval": 0.2,
+    }
+    if run.remaining is not None:
+        options["time_limit"] = run.remaining
+    if settings.cutoff is not None:
+        options["objective_bound"] = settings.cutoff
+    if settings.node_limit is not None:
+        options["mip_max_nodes"] = settings.node_limit
+    for name, value in (*options.items(), *settings.extra):
+        if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+            raise ValueError(f"HiGHS does not take option {name} = {value!r}")
+
+
+def _status(highs: highspy.Highs, stop: Stop | None) -> Status:
+    model = highs.getModelStatus()
+    status = STATUS.get(model.name, Status.FAILED)
+    if status is Status.FAILED:
+        logger.warning("HiGHS stopped with %s", highs.modelStatusToString(model))
+    if status is Status.INTERRUPTED and stop is not None:
+        return Status(stop.value)
+    return status
+
+
+@dataclass(frozen=True, eq=False)
+class _Event:
+    """News from the solver: a point (or None), the bound (or -inf) and the number of nodes."""
+
+    values: FloatArray | None
+    bound: float
+    nodes: int
+
+
+def _run(
+    highs: highspy.Highs,
+    run: Run,
+    on_event: Callable[[_Event], None] | None = None,
+    *,
+    memory_limit_mb: float | None = None,
+) -> Stop | None:
+    """Run HiGHS in a worker thread until it ends or is stopped.
+
+    Returns
+    -------
+    Stop or None
+        Why it was asked to stop; None when it was not.
+    """
+    news: queue.SimpleQueue[_Event | BaseException | None] = queue.SimpleQueue()
+    asked = threading.Event()
+    last_bound = -np.inf
+
+    def callback(kind: Any, message: str, out: Any, reply: Any, data: Any) -> None:
+        nonlocal last_bound
+        if asked.is_set():
+            reply.user_interrupt = True
+        if kind == Callback.kCallbackMipImprovingSolution:
+            news.put(_Event(np.array(out.mip_solution), out.mip_dual_bound, out.mip_node_count))
+        elif kind == Callback.kCallbackMipInterrupt and out.mip_dual_bound > last_bound:
+            last_bound = out.mip_dual_bound
+            news.put(_Event(None, last_bound, out.mip_node_count))
+
+    def work() -> None:
+        try:
+            highs.run()
+            highspy.Highs.resetGlobalScheduler(False)  # belongs to this thread, which ends here
+        except BaseException as error:
+            news.put(error)
+        finally:
+            news.put(None)
+
+    highs.setCallback(callback, None)
+    for kind in (
+        Callback.kCallbackMipImprovingSolution,
+        Callback.kCallbackMipInterrupt,
+        Callback.kCallbackSimplexInterrupt,
+        Callback.kCallbackIpmInterrupt,
+    ):
+        highs.startCallback(kind)
+    worker = threading.Thread(target=work, name="highs", daemon=True)
+    worker.start()
+    try:
+        return _wait(news, asked, run, on_event, memory_limit_mb)
+    finally:
+        asked.set()
+        worker.join()
+        highs.setCallback(None, None)
+
+
+def _wait(
+    news: queue.SimpleQueue[_Event | BaseException | None],
+    asked: threading.Event,
+    run: Run,
+    on_event: Callable[[_Event], None] | None,
+    memory_limit_mb: float | None,
+) -> Stop | None:
+    """Hand on the news until the worker ends; ask it to stop when the run is over."""
+    stop: Stop | None = None
+    while True:
+        if stop is None:
+            stop = run.stopped()
+            if stop is None and memory_limit_mb is not None and resident_mb() > memory_limit_mb:
+                stop = Stop.MEMORY_LIMIT
+            if stop is not None:
+                asked.set()
+        try:
+            event = news.get(timeout=0.05)
+        except queue.Empty:
+            continue
+        if event is None:
+            return stop
+        if isinstance(event, BaseException):
+            raise event
+        if on_event is not None:
+            on_event(event)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Rows and columns (by index) whose bounds cannot hold together."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+
+def conflict(program: Program, run: Run) -> Conflict | None:
+    """Find an irreducible set of rows and bounds of the linear relaxation that cannot hold together.
+
+    Returns
+    -------
+    Conflict or None
+        None when the relaxation is feasible (only integrality makes it infeasible) or on a stop.
+    """
+    relaxed = _load(replace(program, integer=np.zeros(program.columns, dtype=np.bool_)))
+    strategy = highspy.IisStrategy
+    relaxed.setOptionValue(
+        "iis_strategy", int(strategy.kIisStrategyFromLp) | int(strategy.kIisStrategyIrreducible)
+    )
+    if run.remaining is not None:
+        relaxed.setOptionValue("time_limit", run.remaining)
+    _run(relaxed, run)
+    if relaxed.getModelStatus() != highspy.HighsModelStatus.kInfeasible or run.stopped():
+        return None
+    _, iis = relaxed.getIis()
+    if not iis.valid_:
+        return None
+    return Conflict(tuple(iis.row_index_), tuple(iis.col_index_))
+
+
+class LinearMaster:
+    """A linear program that is solved again and again while columns are added or bounds change.
+
+    Parameters
+    ----------
+    program
+        The first program; integrality is ignored.
+    threads, seed
+        As in `Settings`.
+    """
+
+    def __init__(self, program: Program, *, threads: int = 1, seed: int = 0) -> None:
+        self._highs = _load(replace(program, integer=np.zeros(program.columns, dtype=np.bool_)))
+        self._highs.setOptionValue("threads", threads)
+        self._highs.setOptionValue("random_seed", seed)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns now."""
+        return int(self._highs.getNumCol())
+
+    def add_columns(
+        self,
+        cost: FloatArray,
+        lower: FloatArray,
+        upper: FloatArray,
+        start: IntArray,
+        row: IntArray,
+        value: FloatArray,
+    ) -> None:
+        """Add p columns, j with the rows ``row[start[j] : start[j + 1]]``, ``start`` is ``(p + 1,)``."""
+        self._highs.addCols(
+            len(cost),
+            np.asarray(cost, dtype=np.float64),
+            np.asarray(lower, dtype=np.float64),
+            np.asarray(upper, dtype=np.float64),
+            len(row),
+            np.asarray(start[:-1], dtype=np.int32),
+            np.asarray(row, dtype=np.int32),
+            np.asarray(value, dtype=np.float64),
+        )
+
+    def change_column_bounds(self, columns: IntArray, lower: FloatArray, upper: FloatArray) -> None:
+        """Set new bounds on some columns."""
+        self._highs.changeColsBounds(len(columns), np.asarray(columns, dtype=np.int32), lower, upper)
+
+    def change_costs(self, columns: IntArray, cost: FloatArray) -> None:
+        """Set new costs on some columns."""
+        self._highs.changeColsCost(len(columns), np.asarray(columns, dtype=np.int32), cost)
+
+    def change_row_bounds(self, row: int, lower: float, upper: float) -> None:
+        """Set new bounds on one row."""
+        self._highs.changeRowBounds(row, lower, upper)
+
+    def solve(self, run: Run) -> LpSolution:
+        """Solve from the last basis, within the run's time."""
+        highs = self._highs
+        if run.remaining is not None:
+            highs.setOptionValue("time_limit", highs.getRunTime() + run.remaining)
+        stop = _run(highs, run)
+        status = _status(highs, stop)
+        if status is not Status.OPTIMAL:
+            return LpSolution(status=status)
+        solution = highs.getSolution()
+        return LpSolution(
+            status=status,
+            objective=float(highs.getInfo().objective_function_value),
+            values=np.array(solution.col_value),
+            reduced_cost=np.array(solution.col_dual),
+            row_dual=np.array(solution.row_dual),
+        )

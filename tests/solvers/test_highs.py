@@ -1,0 +1,237 @@
+"""The adapter keeps what a solve holds whatever stops it, and never makes up a solution."""
+
+import itertools
+import threading
+import time
+
+import numpy as np
+import pulp
+import pytest
+
+from placer.run import Run
+from placer.solvers.highs import LinearMaster, conflict, solve
+from placer.solvers.program import Program, read_pulp
+from placer.solvers.solution import Settings, Status
+
+
+def knapsack(items: int = 12, seed: int = 0, rows: int = 3) -> Program:
+    """A random multi-dimensional knapsack, minimising minus the value."""
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(1, 100, (rows, items)).astype(float)
+    return Program(
+        cost=-rng.integers(1, 100, items).astype(float),
+        lower=np.zeros(items),
+        upper=np.ones(items),
+        integer=np.ones(items, dtype=bool),
+        row_start=np.arange(rows + 1) * items,
+        row_index=np.tile(np.arange(items), rows),
+        row_value=weight.ravel(),
+        row_lower=np.full(rows, -np.inf),
+        row_upper=np.floor(weight.sum(axis=1) / 3),
+        names=tuple(f"x{j}" for j in range(items)),
+    )
+
+
+def brute(program: Program) -> float:
+    points = np.array(list(itertools.product([0.0, 1.0], repeat=program.columns)))
+    return min(program.objective(p) for p in points if program.excess(p) <= 1e-9)
+
+
+HARD = knapsack(items=300, seed=1, rows=60)
+"""Not solved to optimality in minutes."""
+
+
+def infeasible() -> Program:
+    """x + y ≥ 3 with binaries x, y."""
+    return Program(
+        cost=np.ones(2),
+        lower=np.zeros(2),
+        upper=np.ones(2),
+        integer=np.ones(2, dtype=bool),
+        row_start=np.array([0, 2, 4]),
+        row_index=np.array([0, 1, 0, 1]),
+        row_value=np.array([1.0, 1.0, 1.0, -1.0]),
+        row_lower=np.array([3.0, -1.0]),
+        row_upper=np.array([np.inf, 1.0]),
+        names=("x", "y"),
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_optimum_equals_brute_force(seed):
+    program = knapsack(seed=seed)
+    found = solve(program, Run(), Settings(gap=0.0))
+    assert found.status is Status.OPTIMAL
+    assert found.objective == brute(program)
+    assert found.bound == pytest.approx(found.objective, rel=1e-9)
+    assert program.excess(found.values) == 0
+
+
+def test_time_limit_keeps_incumbent_and_bound():
+    found = solve(HARD, Run(time_limit=1.0), Settings(gap=0.0))
+    assert found.status is Status.TIME_LIMIT
+    assert HARD.excess(found.values) == 0
+    assert found.bound < found.objective == HARD.objective(found.values)
+    assert found.bound > 2 * found.objective
+
+
+def test_interrupt_keeps_incumbent_and_bound_and_reports_them():
+    interrupt = threading.Event()
+    seen, progress = [], []
+    threading.Timer(1.0, interrupt.set).start()
+    caller = threading.get_ident()
+
+    def on_incumbent(values):
+        assert threading.get_ident() == caller
+        seen.append(HARD.objective(values))
+
+    found = solve(
+        HARD,
+        Run(interrupt=interrupt),
+        Settings(gap=0.0),
+        on_incumbent=on_incumbent,
+        on_progress=lambda objective, bound, nodes: progress.append((objective, bound, nodes)),
+    )
+    assert found.status is Status.INTERRUPTED
+    assert seen == sorted(seen, reverse=True)
+    assert found.objective == seen[-1]
+    assert progress[-1][0] == found.objective
+    assert found.bound >= progress[-1][1]
+
+
+def test_already_stopped_returns_at_once_with_the_start():
+    interrupt = threading.Event()
+    interrupt.set()
+    start = np.zeros(HARD.columns)
+    found = solve(HARD, Run(interrupt=interrupt), start=start)
+    assert found.status is Status.INTERRUPTED
+    assert found.objective <= 0.0
+
+
+def test_exception_in_a_hook_stops_the_solver_and_surfaces():
+    def fail(values):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        solve(HARD, Run(), Settings(gap=0.0), on_incumbent=fail)
+    assert not any(t.name == "highs" for t in threading.enumerate())
+
+
+def test_start_is_used(caplog):
+    caplog.set_level("INFO")
+    program = knapsack()
+    best = solve(program, Run(), Settings(gap=0.0))
+    again = solve(program, Run(), Settings(gap=0.0, node_limit=0), start=best.values)
+    assert again.start_used
+    assert again.objective == best.objective
+    assert "MIP start used" in caplog.text
+
+
+def test_start_that_breaks_a_row_is_refused(caplog):
+    program = knapsack()
+    found = solve(program, Run(), Settings(gap=0.0), start=np.ones(program.columns))
+    assert found.start_used is False
+    assert "MIP start not used" in caplog.text
+    assert found.objective == brute(program)
+
+
+def test_cutoff_below_the_optimum_proves_that_nothing_is_better():
+    program = knapsack()
+    optimum = brute(program)
+    found = solve(program, Run(), Settings(gap=0.0, cutoff=optimum - 0.5))
+    assert found.status is Status.NOTHING_BETTER
+    assert found.bound == optimum - 0.5
+    assert found.objective is None or found.objective >= optimum
+
+
+def test_infeasible_holds_nothing_and_has_a_conflict():
+    program = infeasible()
+    found = solve(program, Run())
+    assert found.status is Status.INFEASIBLE
+    assert found.values is None
+    assert found.objective is None
+    assert conflict(program, Run()).rows == (0,)
+
+
+def test_no_conflict_of_a_feasible_relaxation():
+    assert conflict(knapsack(), Run()) is None
+
+
+def test_memory_limit_stops():
+    found = solve(HARD, Run(time_limit=30), Settings(gap=0.0, memory_limit_mb=1.0))
+    assert found.status is Status.MEMORY_LIMIT
+
+
+def test_same_seed_same_point():
+    program = knapsack(items=40, seed=3)
+    runs = [solve(program, Run(), Settings(gap=0.05, seed=5)) for _ in range(2)]
+    assert (runs[0].values == runs[1].values).all()
+    assert runs[0].nodes == runs[1].nodes
+
+
+def test_unknown_option_is_refused():
+    with pytest.raises(ValueError, match="no_such_option"):
+        solve(knapsack(), Run(), Settings(extra=(("no_such_option", 1),)))
+
+
+def test_stops_promptly():
+    run = Run(time_limit=0.5)
+    solve(HARD, run, Settings(gap=0.0))
+    assert time.perf_counter() - run.began < 5.0
+
+
+def test_pulp_model_is_read_in_full():
+    model = pulp.LpProblem("p", pulp.LpMinimize)
+    x = model.add_variable("x", 0, 4, cat="Integer")
+    y = model.add_variable("y", 1)
+    b = model.add_variable("b", cat="Binary")
+    model += 2 * x - y + 4 * b + 7
+    model += (x + y <= 5, "cap")
+    model += (y - 2 * b >= -1, "low")
+    model += (x + b == 3, "fix")
+    program = read_pulp(model)
+    values = {"x": 2.0, "y": 3.0, "b": 1.0}
+    point = program.point(values)
+    assert program.objective(point) == 2 * 2 - 3 + 4 + 7
+    assert program.excess(point) == 0
+    assert program.excess(program.point({"x": 3.0, "y": 3.0, "b": 0.0})) == 1
+    assert program.excess(program.point({"x": 2.5, "y": 2.0, "b": 0.5})) == 0.5
+    found = solve(program, Run(), Settings(gap=0.0))
+    assert found.objective == 11.0
+    assert program.named(found.values) == {"x": 3.0, "y": 2.0, "b": 0.0}
+
+
+def test_maximisation_is_refused():
+    with pytest.raises(ValueError, match="maximises"):
+        read_pulp(pulp.LpProblem("p", pulp.LpMaximize))
+
+
+def test_master_is_solved_again_with_new_columns():
+    """min uncovered cost: two rows x_i ≥ 1 with slack columns of cost 5, then a column that covers both."""
+    program = Program(
+        cost=np.array([5.0, 5.0]),
+        lower=np.zeros(2),
+        upper=np.full(2, np.inf),
+        integer=np.zeros(2, dtype=bool),
+        row_start=np.array([0, 1, 2]),
+        row_index=np.array([0, 1]),
+        row_value=np.ones(2),
+        row_lower=np.ones(2),
+        row_upper=np.full(2, np.inf),
+    )
+    master = LinearMaster(program)
+    first = master.solve(Run())
+    assert first.objective == 10
+    assert first.row_dual.tolist() == [5.0, 5.0]
+    master.add_columns(
+        np.array([6.0]), np.zeros(1), np.ones(1), np.array([0, 2]), np.array([0, 1]), np.ones(2)
+    )
+    second = master.solve(Run())
+    assert second.objective == 6
+    assert second.values.tolist() == [0.0, 0.0, 1.0]
+    master.change_column_bounds(np.array([2]), np.zeros(1), np.zeros(1))
+    assert master.solve(Run()).objective == 10
+    master.change_row_bounds(0, 0.0, np.inf)
+    assert master.solve(Run()).objective == 5
+    master.change_costs(np.array([1]), np.array([2.0]))
+    assert master.solve(Run()).objective == 2
