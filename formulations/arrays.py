@@ -57,10 +57,12 @@ class ProgramBuilder:
             left out.
         """
         m = max(np.asarray(columns).shape[0] for columns, _ in terms)
+        if m == 0:
+            return
         for columns, coefficients in terms:
             index = np.asarray(columns, dtype=np.int64)
-            value = np.broadcast_to(np.asarray(coefficients, dtype=np.float64), index.shape).reshape(m, -1)
-            index = index.reshape(m, -1)
+            value = np.broadcast_to(np.asarray(coefficients, dtype=np.float64), index.shape)
+            index, value = (part.reshape(m, index.size // m) for part in (index, value))
             row, column = np.nonzero(value)
             self._rows.append(row + self.row_count)
             self._index.append(index[row, column])

@@ -122,10 +122,11 @@ class Network:
         """Arcs of a shortest path in execution order; empty when there is none."""
         cost = self.token_cost_ms
         _, backward = self.distances(cost)
-        state = int(np.argmin(self.inside.sum(axis=1)))
         path: list[int] = []
-        if self.inside[state].any() or not np.isfinite(backward[state]):
+        first = np.flatnonzero(~self.inside.any(axis=1) & np.isfinite(backward))
+        if not len(first):
             return path
+        state = int(first[0])
         leaving: dict[int, list[int]] = {}
         for a, s in enumerate(self.source.tolist()):
             leaving.setdefault(s, []).append(a)
