@@ -29,7 +29,7 @@ of their accelerator are not modelled here: the network is a relaxation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,11 +37,14 @@ import numpy as np
 from formulations.latency_problem import LatencyProblem
 from placer.instance import BoolArray, FloatArray, IntArray
 
-__all__ = ["Network", "refine"]
+__all__ = ["Network", "along_tokens", "long_paths", "refine"]
 
 MEMORY_TOLERANCE = 1e-9
 KEEP_TOLERANCE = 1e-9
 """Relative slack above the upper bound within which arcs are kept, so that equally good plans survive."""
+
+PATIENCE = 10
+"""Growing ends after so many nodes that would take too many arcs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +143,8 @@ class Network:
     def pruned(self, upper_ms: float | None = None) -> Network:
         """Drop the arcs that only plans above the upper bound can take."""
         upper_ms = self.upper_ms if upper_ms is None else min(upper_ms, self.upper_ms)
+        if not self.core.any():
+            return replace(self, upper_ms=upper_ms)
         cost = self.token_cost_ms
         forward, backward = self.distances(cost)
         through = forward[self.source] + cost + backward[self.target]
@@ -169,17 +174,24 @@ def _levels(level: IntArray, wanted: range) -> Iterator[IntArray]:
             yield order[bounds[k] : bounds[k + 1]]
 
 
-def refine(
-    problem: LatencyProblem, upper_ms: float, *, arc_limit: int, stopped: Callable[[], bool]
+def along_tokens(
+    problem: LatencyProblem,
+    upper_ms: float,
+    tokens: Sequence[BoolArray],
+    *,
+    arc_limit: int,
+    stopped: Callable[[], bool],
 ) -> Network:
-    """Grow a network for the best of several tokens until it covers the graph or the arcs run out.
+    """Make the networks whose core is a token, for several tokens, and return the one with the best bound.
 
     Parameters
     ----------
     problem
         The problem.
     upper_ms
-        A known upper bound on the optimum.
+        Arcs that only plans above it can take are dropped.
+    tokens
+        Paths, each ``(n,)``; at least one.
     arc_limit
         Nodes whose arcs would exceed this number stay outside the core.
     stopped
@@ -191,28 +203,56 @@ def refine(
         Valid whenever it was stopped.
     """
     best: Network | None = None
-    best_bound = -np.inf
-    for token in _tokens(problem):
-        network = _empty(problem, upper_ms, token)
-        for v in problem.order[token[problem.order]]:
-            if stopped() and best is not None:
-                return best
-            network = _add(network, int(v), arc_limit) or network
-        bound = network.bound_ms
-        if bound > best_bound:
-            best, best_bound = network, bound
-    assert best is not None
-    weight = (
-        np.where(np.isfinite(problem.least_ms), problem.least_ms, 0.0)
-        + problem.transfer_ms.max(axis=1, initial=0.0)
-        + problem.instance.memory_bytes * (upper_ms / max(problem.instance.memory_bytes.sum(), 1.0))
-    )
-    for v in np.argsort(-weight, kind="stable"):
-        if stopped():
+    for token in tokens:
+        network = _grown(
+            _empty(problem, upper_ms, token), problem.order[token[problem.order]], arc_limit, stopped
+        )
+        if best is None or network.bound_ms > best.bound_ms:
+            best = network
+        if stopped() or not len(best.inside):
             break
-        if not best.core[v]:
-            best = _add(best, int(v), arc_limit) or best
+    assert best is not None
     return best
+
+
+def refine(network: Network, *, arc_limit: int, stopped: Callable[[], bool]) -> Network:
+    """Add the other nodes to the core, heavy ones first, until it covers the graph or the arcs run out.
+
+    Parameters
+    ----------
+    network
+        Where to begin.
+    arc_limit
+        Nodes whose arcs would exceed this number stay outside the core.
+    stopped
+        Polled between nodes.
+
+    Returns
+    -------
+    Network
+        Valid whenever it was stopped.
+    """
+    problem = network.problem
+    memory = problem.instance.memory_bytes
+    weight = (
+        problem.least_ms
+        + problem.transfer_ms.max(axis=1, initial=0.0)
+        + memory * (problem.least_ms.sum() / max(memory.sum(), 1.0))
+    )
+    return _grown(network, np.argsort(-weight, kind="stable"), arc_limit, stopped)
+
+
+def _grown(network: Network, nodes: IntArray, arc_limit: int, stopped: Callable[[], bool]) -> Network:
+    """Add nodes to the core until they end, patience does, or no path is left."""
+    failures = 0
+    for v in nodes:
+        if stopped() or failures >= PATIENCE or not len(network.inside):
+            break
+        if not network.core[v]:
+            grown = _add(network, int(v), arc_limit)
+            failures += grown is None
+            network = grown or network
+    return network
 
 
 def _empty(problem: LatencyProblem, upper_ms: float, token: BoolArray) -> Network:
@@ -234,7 +274,7 @@ def _empty(problem: LatencyProblem, upper_ms: float, token: BoolArray) -> Networ
     )
 
 
-def _tokens(problem: LatencyProblem) -> list[BoolArray]:
+def long_paths(problem: LatencyProblem) -> list[BoolArray]:
     """Return paths that are long in work, memory, transfers or mixes of these, each ``(n,)``."""
     work = np.where(np.isfinite(problem.least_ms), problem.least_ms, 0.0)
     moved = problem.transfer_ms.max(axis=1, initial=0.0)

@@ -13,8 +13,8 @@ Sets
 
 Variables
     L_vj ∈ {0,1}   v lies at A_j or before;  U_vj ∈ {0,1}  v lies at H_j or before (U_v0: in H_0; U_vK = 1)
-    x_vjκ ∈ [0,1]  v is in piece j and the piece on kind κ (for q = 1 shared by colocated nodes)
-    y_vh           v runs on host class h (shared by colocated nodes; binary with several classes)
+    x_vjκ ∈ {0,1}  v is in piece j and the piece on kind κ (for q = 1 shared by colocated nodes)
+    y_vh ∈ {0,1}   v runs on host class h (shared by colocated nodes)
     b_jκ           piece j runs on kind κ;  β_jd ∈ {0,1}  on device d (q > 1; else b binary);  z_gd group g on d (q > 1)
     r_ujκ, o_ujκ   piece j receives u, sends u;  S_j, F_j start and finish of piece j
     a_v            v is available;  T_v  v is computed;  f_a ≥ 0 flow;  C makespan
@@ -48,6 +48,9 @@ Network
     Σ_{a on κ: v ∈ cl_a} f_a ≤ Σ_j x_vjκ for v ∉ Q
     It makes the relaxation see that memory forces cuts, and what these cost: without it x_vjκ = 1/K is free.
 
+L and U determine x (and y, with one host class); both are declared binary all the same, because HiGHS 1.15's
+presolve was seen to call some of these programs infeasible, or to lose their optimum, when x was continuous.
+
 Windows: a node whose cheapest host class leads to head + p + tail > U is on no host; with the memory of such nodes
 before (or after) v a lower bound on the pieces before (after) it follows, and fixes L and U.
 """
@@ -60,7 +63,7 @@ import numpy as np
 
 from formulations.arrays import ProgramBuilder
 from formulations.latency_network import Network
-from formulations.latency_problem import LatencyProblem
+from formulations.latency_problem import UPPER_SLACK, LatencyProblem
 from placer.instance import BoolArray, FloatArray, IntArray
 from placer.plan import Plan
 from placer.solvers.program import Program
@@ -184,7 +187,7 @@ class _Builder:
 
     def __init__(self, problem: LatencyProblem, network: Network, upper_ms: float) -> None:
         self.problem, self.network = problem, network
-        self.unit = upper_ms * (1 + 1e-9) if upper_ms > 0 else 1.0
+        self.unit = upper_ms * (1 + UPPER_SLACK) if upper_ms > 0 else 1.0
         self.upper_ms = upper_ms
         self.p = ProgramBuilder()
         n, K, X, H = problem.n, problem.slots, len(problem.kinds), len(problem.hosts)
@@ -202,10 +205,10 @@ class _Builder:
         share = problem.group if problem.pieces == 1 else np.arange(n)
         possible = np.zeros((int(share.max()) + 1, X))
         possible[share] = np.isfinite(time)
-        self.x = p.add_columns((len(possible), K, X), 0.0, possible[:, None, :])[share]
+        self.x = p.add_columns((len(possible), K, X), 0.0, possible[:, None, :], integer=True)[share]
         host_possible = np.ones((groups, H))
         np.minimum.at(host_possible, problem.group, self.on_host.astype(np.float64))
-        self.y = p.add_columns((groups, H), 0.0, host_possible, integer=H > 1)[problem.group]
+        self.y = p.add_columns((groups, H), 0.0, host_possible, integer=True)[problem.group]
         several = problem.pieces > 1
         self.b = p.add_columns((K, X), integer=not several)
         self.beta = p.add_columns((K, D) if several else (0, 0), integer=True)
@@ -224,8 +227,8 @@ class _Builder:
     def _on_host(self) -> BoolArray:
         """Whether a node may run on each host class within the upper bound, ``(n, H)``."""
         problem = self.problem
-        before = (problem.head_ms - problem.least_ms)[:, None]
-        total = before + problem.host_ms + problem.tail_ms[:, None]
+        least = np.where(np.isfinite(problem.least_ms), problem.least_ms, 0.0)
+        total = (problem.head_ms - least)[:, None] + problem.host_ms + problem.tail_ms[:, None]
         return np.isfinite(problem.host_ms) & (total <= self.upper_ms * (1 + 1e-9))
 
     def assignment(self) -> None:

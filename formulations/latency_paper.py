@@ -44,7 +44,7 @@ from typing import Any
 
 import numpy as np
 
-from formulations.latency_problem import LatencyProblem
+from formulations.latency_problem import UPPER_SLACK, LatencyProblem
 from formulations.rows import Expression, Model, total
 from placer.evaluate import LatencySchedule
 from placer.instance import IntArray
@@ -186,7 +186,7 @@ class _Builder:
 
     def __init__(self, problem: LatencyProblem, upper_ms: float) -> None:
         self.problem, self.instance = problem, problem.instance
-        self.unit = upper_ms * (1 + 1e-9) if upper_ms > 0 else 1.0
+        self.unit = upper_ms * (1 + UPPER_SLACK) if upper_ms > 0 else 1.0
         self.model = Model("latency_paper")
         self.slots = [(d, t) for members in problem.kinds for d in members for t in range(problem.pieces)]
         self.kind = [

@@ -16,7 +16,10 @@ import numpy as np
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.plan import Plan
 
-__all__ = ["LatencyProblem", "Step"]
+__all__ = ["UPPER_SLACK", "LatencyProblem", "Step"]
+
+UPPER_SLACK = 1e-6
+"""Relative slack that programs add to an upper bound on the makespan, so that plans that attain it stay feasible."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from formulations import latency_ordered, latency_paper, latency_start
-from formulations.latency_network import Network, refine
+from formulations.latency_network import Network, along_tokens, long_paths, refine
 from formulations.latency_problem import LatencyProblem
 from placer.evaluate import latency_schedule
 from placer.instance import FloatArray, Instance
@@ -30,6 +31,10 @@ NETWORK_ARCS = 20_000
 """Arcs of the network: more give a better bound and a slower program."""
 NETWORK_SHARE = 0.4
 """Share of the time left that growing the network may take."""
+COARSE_STEP = 0.5
+"""First trial upper bound above the proven bound, as a share; doubled from trial to trial."""
+FINE_STEP = 0.005
+"""The same once a trial has left a path."""
 NETWORK_MARGIN = 1e-9
 """Relative rounding of a sum of times, taken off the network's bound."""
 PROGRAM_MARGIN = 1e-6
@@ -62,6 +67,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     Outcome
     """
     search = _Search(instance, options, run)
+    if not np.isfinite(search.problem.least_ms).all():
+        return search.outcome(Stop.INFEASIBLE)
     if options.formulation is Formulation.PAPER:
         return search.paper()
     return search.ordered()
@@ -149,21 +156,40 @@ class _Search:
         )
 
     def grow(self) -> Network:
-        """Grow the network; again with what is left when its shortest path is a better plan."""
+        """Grow networks for trial upper bounds a little above the proven bound, at last for the known one.
+
+        A network for a small upper bound drops so many arcs that it often covers the whole graph.  If no path is
+        left, the trial is a lower bound; else its shortest path is often a plan.
+        """
         seconds = None if self.run.remaining is None else NETWORK_SHARE * self.run.remaining
         part = self.run.part(seconds=seconds)
+
+        def stopped() -> bool:
+            return part.stopped() is not None
+
+        longest = (self.problem.head_ms + self.problem.tail_ms).max()
+        self.raise_bound(float(longest) * (1 - NETWORK_MARGIN), "longest path")
+        tokens = long_paths(self.problem)  # never empty
+        step = COARSE_STEP
         while True:
-            before = self.objective
-            network = refine(
-                self.problem,
-                self.upper_ms,
-                arc_limit=NETWORK_ARCS,
-                stopped=lambda: part.stopped() is not None,
-            )
-            self.raise_bound(network.bound_ms * (1 - NETWORK_MARGIN), "network")
-            self.offer(from_network(network), "network")
-            if not self.objective < before or network.core.all() or part.stopped() or self.closed():
+            trial = min(self.bound * (1 + step), self.upper_ms)
+            if stopped() or self.bound <= 0:
+                trial = self.upper_ms
+            last = trial >= self.upper_ms
+            network = along_tokens(self.problem, trial, tokens, arc_limit=NETWORK_ARCS, stopped=stopped)
+            coarse = len(tokens) > 1 and not last
+            if not coarse:
+                network = refine(network, arc_limit=NETWORK_ARCS, stopped=stopped)
+            self.raise_bound(min(network.bound_ms, trial) * (1 - NETWORK_MARGIN), "network")
+            if network.arcs:
+                self.offer(from_network(network), "network")
+            if last or self.closed():
                 break
+            if coarse and network.arcs:
+                # The bound is near now: go on in small steps and with the best token alone.
+                tokens, step = [network.token], FINE_STEP
+            else:
+                step *= 2
         self.stats["network_arcs"] = network.arcs
         self.stats["network_core"] = int(network.core.sum())
         self.stats["network_bound_ms"] = self.bound
@@ -178,19 +204,32 @@ class _Search:
     ) -> Outcome:
         """Hand a program to the solver and take what it finds."""
         margin = PROGRAM_MARGIN * unit_ms
-        solution = highs.solve(
-            program,
-            self.run,
-            Settings(
-                gap=self.options.gap,
-                threads=self.options.threads,
-                seed=self.options.seed,
-                memory_limit_mb=self.options.memory_limit_mb,
-            ),
-            start=start,
-            on_incumbent=lambda values: self.offer(decode(values), "program"),
-            on_progress=lambda _, bound, __: self.raise_bound((bound or 0.0) * unit_ms - margin, "program"),
+        settings = Settings(
+            gap=self.options.gap,
+            threads=self.options.threads,
+            seed=self.options.seed,
+            memory_limit_mb=self.options.memory_limit_mb,
         )
+
+        def solve(settings: Settings) -> Solution:
+            return highs.solve(
+                program,
+                self.run,
+                settings,
+                start=start,
+                on_incumbent=lambda values: self.offer(decode(values), "program"),
+                on_progress=lambda _, bound, __: self.raise_bound(
+                    (bound or 0.0) * unit_ms - margin, "program"
+                ),
+            )
+
+        solution = solve(settings)
+        if solution.status is Status.INFEASIBLE or (
+            solution.status is Status.OPTIMAL and solution.bound is None
+        ):
+            # HiGHS 1.15's presolve was seen to call feasible programs infeasible; without it, it decides again.
+            logger.info("the program is infeasible; deciding again without presolve")
+            solution = solve(replace(settings, extra=(("presolve", "off"),)))
         if solution.values is not None:
             self.offer(decode(solution.values), "program")
         if solution.bound is not None:
