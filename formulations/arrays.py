@@ -72,7 +72,11 @@ class ProgramBuilder:
         self.row_count += m
 
     def add_ragged(
-        self, lower: npt.ArrayLike, upper: npt.ArrayLike, m: int, *entries: tuple[IntArray, IntArray, FloatArray]
+        self,
+        lower: npt.ArrayLike,
+        upper: npt.ArrayLike,
+        m: int,
+        *entries: tuple[IntArray, IntArray, FloatArray],
     ) -> None:
         """Add ``m`` rows given as triples (row 0..m-1, column, coefficient); equal pairs are summed."""
         for row, column, value in entries:

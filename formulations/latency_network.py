@@ -317,7 +317,9 @@ def _add(old: Network, v: int, arc_limit: int) -> Network | None:
     # v enters after the step, before it, or with it.
     after = np.flatnonzero((out_id[old.source] >= 0) & (out_id[old.target] >= 0) & ~old.closure[:, v])
     before = np.flatnonzero((in_id[old.source] >= 0) & (in_id[old.target] >= 0) & ~old.closure[:, v])
-    along = np.flatnonzero((out_id[old.source] >= 0) & (in_id[old.target] >= 0) & (old.kind >= 0))
+    along = np.flatnonzero(
+        (out_id[old.source] >= 0) & (in_id[old.target] >= 0) & (old.kind >= 0) & _has_room(old, v)
+    )
     alone = np.flatnonzero(stays_out & goes_in)
     kinds = len(problem.kinds)
     if len(after) + len(before) + len(along) + len(alone) * (kinds + 1) > 2 * arc_limit:
@@ -351,6 +353,21 @@ def _add(old: Network, v: int, arc_limit: int) -> Network | None:
     return grown if grown.arcs <= arc_limit else None
 
 
+def _has_room(network: Network, v: int) -> BoolArray:
+    """Whether a piece step could take v along within memory and the upper bound, ``(A,)``."""
+    problem, kind = network.problem, network.kind
+    new = ~network.closure[:, v]
+    memory = problem.instance.memory_bytes
+    limit = np.append(problem.limit_bytes, np.inf)[kind] * (1 + MEMORY_TOLERANCE)
+    room = network.closure @ memory + new * memory[v] <= limit
+    cost = network.token_cost_ms
+    forward, backward = network.distances(cost)
+    through = forward[network.source] + cost + backward[network.target]
+    # A wider step costs at least as much as the narrow one and its new node.
+    through = through + np.where(new & (cost > 0), np.append(problem.time_ms[v], 0.0)[kind], 0.0)
+    return np.asarray(room & (through <= network.upper_ms * (1 + KEEP_TOLERANCE) + 1e-12))
+
+
 def _with_outsider(network: Network, v: int) -> tuple[FloatArray, BoolArray]:
     """Return cost and sends of the arcs once v is known to lie outside their steps."""
     instance, c = network.problem.instance, network.problem.transfer_ms
@@ -367,28 +384,37 @@ def _with_outsider(network: Network, v: int) -> tuple[FloatArray, BoolArray]:
 def _price(
     problem: LatencyProblem, core: BoolArray, step: BoolArray, kind: IntArray
 ) -> tuple[BoolArray, BoolArray, BoolArray, FloatArray]:
-    """Return which piece steps are possible ``(A,)``, their closures and sends ``(A, n)``, and costs ``(A,)``."""
-    instance = problem.instance
-    reach = problem.reach.astype(np.float32)
-    adjacent = np.zeros((problem.n, problem.n), dtype=np.float32)
-    adjacent[instance.edges[:, 0], instance.edges[:, 1]] = 1.0
-    mates = (problem.group[:, None] == problem.group).astype(np.float32)
-    grouped = bool(instance.groups)
-    closure = step
-    while True:
-        nodes = closure.astype(np.float32)
-        wider = (nodes @ reach > 0) & (nodes @ reach.T > 0)
-        if grouped and problem.pieces == 1:
-            wider |= nodes @ mates > 0
-        if (wider == closure).all():
-            break
-        closure = wider
+    """Return which piece steps are possible ``(A,)``, closures and sends ``(A, n)``, and costs ``(A,)``."""
+    closure = _closure(problem, step)
     outside = core & ~step
-    resident = (nodes @ mates > 0) if grouped else closure
-    fits = resident @ instance.memory_bytes <= problem.limit_bytes[kind] * (1 + MEMORY_TOLERANCE)
+    resident = closure
+    if problem.grouped:
+        resident = closure.astype(np.float32) @ problem.mates > 0
+    fits = resident @ problem.instance.memory_bytes <= problem.limit_bytes[kind] * (1 + MEMORY_TOLERANCE)
     fits &= ~(closure & outside).any(axis=1) & ~(closure & ~np.isfinite(problem.time_ms.T[kind])).any(axis=1)
-    receives = outside & (nodes @ adjacent.T > 0)
-    sends = closure & (outside.astype(np.float32) @ adjacent.T > 0)
-    work = np.where(np.isfinite(problem.time_ms), problem.time_ms, 0.0).T[kind]
-    cost = (closure * work).sum(axis=1) + ((receives | sends) * problem.transfer_ms.T[kind]).sum(axis=1)
+    # The others are dropped: no need to know what they cost.
+    some = np.flatnonzero(fits)
+    inner, outer = closure[some].astype(np.float32), outside[some].astype(np.float32)
+    sends = np.zeros_like(closure)
+    sends[some] = closure[some] & (outer @ problem.adjacent.T > 0)
+    moved = (outside[some] & (inner @ problem.adjacent.T > 0)) | sends[some]
+    work = np.where(np.isfinite(problem.time_ms), problem.time_ms, 0.0).T[kind[some]]
+    cost = np.full(len(step), np.inf)
+    cost[some] = (closure[some] * work).sum(axis=1) + (moved * problem.transfer_ms.T[kind[some]]).sum(axis=1)
     return fits, closure, sends, cost
+
+
+def _closure(problem: LatencyProblem, step: BoolArray) -> BoolArray:
+    """Nodes that must lie in a piece with each step, ``(A, n)``."""
+    closure = step.copy()
+    open_rows = np.arange(len(step))
+    while len(open_rows):
+        nodes = closure[open_rows].astype(np.float32)
+        hull = (nodes @ problem.reaches > 0) & (nodes @ problem.reaches.T > 0)
+        if not (problem.grouped and problem.pieces == 1):
+            return hull
+        wider = hull.astype(np.float32) @ problem.mates > 0
+        grew = (wider != hull).any(axis=1)
+        closure[open_rows] = wider
+        open_rows = open_rows[grew]
+    return closure

@@ -48,109 +48,24 @@ Network
     Σ_{a on κ: v ∈ cl_a} f_a ≤ Σ_j x_vjκ for v ∉ Q
     It makes the relaxation see that memory forces cuts, and what these cost: without it x_vjκ = 1/K is free.
 
-L and U determine x (and y, with one host class); both are declared binary all the same, because HiGHS 1.15's
-presolve was seen to call some of these programs infeasible, or to lose their optimum, when x was continuous.
-
 Windows: a node whose cheapest host class leads to head + p + tail > U is on no host; with the memory of such nodes
 before (or after) v a lower bound on the pieces before (after) it follows, and fixes L and U.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from formulations.arrays import ProgramBuilder
+from formulations.latency_model import OrderedModel
 from formulations.latency_network import Network
 from formulations.latency_problem import UPPER_SLACK, LatencyProblem
 from placer.instance import BoolArray, FloatArray, IntArray
-from placer.plan import Plan
-from placer.solvers.program import Program
 
-__all__ = ["OrderedModel", "build"]
+__all__ = ["build"]
 
 MEMORY_UNITS = 1000.0
 """Memory limits become this number, so that the solver's tolerance of 1e-6 means 1e-9 of a limit."""
-
-
-@dataclass(frozen=True, eq=False)
-class OrderedModel:
-    """The program and the columns of its variables.
-
-    Parameters
-    ----------
-    program
-        Minimises C / U.
-    upper_ms
-        The bound U.
-    L, U
-        ``(n, K)`` and ``(n, K + 1)``.
-    x, y
-        ``(n, K, X)`` and ``(n, H)``; colocated nodes may share columns.
-    b, beta, m
-        ``(K, X)``; ``(K, D)`` over the devices of all kinds, empty for q = 1.
-    z
-        ``(groups of several nodes, D)``, empty for q = 1.
-    r, o
-        ``(n, K, X)``.
-    S, F, a, T
-        ``(K,)``, ``(K,)``, ``(n,)``, ``(n,)``.
-    f
-        ``(A,)``.
-    C
-        A single column.
-    need
-        Memory of each node in thousandths of each kind's limit, ``(n, X)``; 0 where there is no limit.
-    large_groups
-        Colocation groups of several nodes, in the order of z.
-    """
-
-    problem: LatencyProblem
-    network: Network
-    program: Program
-    upper_ms: float
-    L: IntArray
-    U: IntArray
-    x: IntArray
-    y: IntArray
-    b: IntArray
-    beta: IntArray
-    m: IntArray
-    z: IntArray
-    r: IntArray
-    o: IntArray
-    S: IntArray
-    F: IntArray
-    a: IntArray
-    T: IntArray
-    f: IntArray
-    C: int
-    need: FloatArray
-    large_groups: tuple[IntArray, ...]
-
-    def decode(self, values: FloatArray) -> Plan:
-        """Read the plan from a point with whole binaries."""
-        problem = self.problem
-        device = np.full(problem.n, -1, dtype=np.int64)
-        position = np.full(problem.n, -1, dtype=np.int64)
-        taken = [0] * len(problem.kinds)
-        devices = [d for members in problem.kinds for d in members]
-        for j in range(problem.slots):
-            inside = values[self.x[:, j]] > 0.5
-            nodes = np.flatnonzero(inside.any(axis=1))
-            if not len(nodes):
-                continue
-            kind = int(np.argmax(inside[nodes[0]]))
-            if self.beta.size:
-                device[nodes] = devices[int(np.argmax(values[self.beta[j]]))]
-            else:
-                device[nodes] = problem.kinds[kind][taken[kind] % len(problem.kinds[kind])]
-                taken[kind] += 1
-            position[nodes] = j
-        for v in np.flatnonzero(device < 0):
-            device[v] = problem.hosts[int(np.argmax(values[self.y[v]]))] if problem.hosts else 0
-        return Plan(device, position)
 
 
 def build(problem: LatencyProblem, network: Network, upper_ms: float) -> OrderedModel:
@@ -264,8 +179,8 @@ class _Builder:
         room = np.arange(self.K + 1) * largest * (1 + 1e-6)
         # Too much memory at or before v for the first j pieces: v comes later; likewise from the end.
         late = with_v[0][:, None] > room
-        early_end = (with_v[1][:, None] > room[::-1])
-        early_at = ((with_v[1] - forced)[:, None] > room[::-1])
+        early_end = with_v[1][:, None] > room[::-1]
+        early_at = (with_v[1] - forced)[:, None] > room[::-1]
         early_at |= early_end & (forced > 0)[:, None]
         for columns, value in (
             (self.L[late[:, 1:]], 0.0),
@@ -412,7 +327,9 @@ class _Builder:
         p.add_rows(tail, np.inf, (C, 1.0), (self.T, -1.0))
         p.add_rows(0, np.inf, (C, 1.0), (self.a, -1.0))
         o = self.o.reshape(n, -1)
-        p.add_rows(0, np.inf, (self.a, 1.0), (self.T, -1.0), *([(o, -sends.reshape(n, -1))] if self.K else []))
+        p.add_rows(
+            0, np.inf, (self.a, 1.0), (self.T, -1.0), *([(o, -sends.reshape(n, -1))] if self.K else [])
+        )
         # A first node on a host, or in a piece, takes its own time.
         own = self._own(np.arange(n))
         p.add_rows(0, np.inf, (self.T, 1.0), *own)
@@ -428,9 +345,7 @@ class _Builder:
             u, w = u[single], w[single]
             cost = sends[u].reshape(len(u), -1)
             o, r = self.o[u].reshape(len(u), -1), self.r[u].reshape(len(u), -1)
-            p.add_rows(
-                0, np.inf, (self.T[w], 1.0), (self.T[u], -1.0), *self._own(w), (o, -cost), (r, -cost)
-            )
+            p.add_rows(0, np.inf, (self.T[w], 1.0), (self.T[u], -1.0), *self._own(w), (o, -cost), (r, -cost))
 
     def _own(self, nodes: IntArray) -> list[tuple[IntArray, FloatArray]]:
         """Terms that subtract the processing time of nodes."""

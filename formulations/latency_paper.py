@@ -128,9 +128,7 @@ class PaperModel:
             self._ranks(point, plan, schedule, slot)
         return point
 
-    def _ranks(
-        self, point: dict[str, float], plan: Plan, schedule: LatencySchedule, slot: IntArray
-    ) -> None:
+    def _ranks(self, point: dict[str, float], plan: Plan, schedule: LatencySchedule, slot: IntArray) -> None:
         """Number steps and empty slots one after the other; an empty slot follows its predecessor."""
         start = np.zeros(self.problem.n)
         for piece in schedule.pieces:
@@ -202,7 +200,10 @@ class _Builder:
             if np.isfinite(problem.time_ms[v, self.kind[j]])
         }
         self.y = {
-            (v, h): model.binary(f"y_{v}_{h}") for v in nodes for h in hosts if np.isfinite(problem.host_ms[v, h])
+            (v, h): model.binary(f"y_{v}_{h}")
+            for v in nodes
+            for h in hosts
+            if np.isfinite(problem.host_ms[v, h])
         }
         producers = [u for u in nodes if len(self.instance.successors[u])]
         self.z = {(v, j): model.real(f"z_{v}_{j}", 0, 1) for v in nodes for j in slots}

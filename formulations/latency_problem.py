@@ -12,6 +12,7 @@ from typing import Self
 
 import networkx as nx
 import numpy as np
+import numpy.typing as npt
 
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.plan import Plan
@@ -149,13 +150,33 @@ class LatencyProblem:
         return reach
 
     @cached_property
+    def reaches(self) -> npt.NDArray[np.float32]:
+        """`reach` as numbers, for products."""
+        return self.reach.astype(np.float32)
+
+    @cached_property
+    def adjacent(self) -> npt.NDArray[np.float32]:
+        """Adjacency matrix, ``(n, n)``."""
+        adjacent = np.zeros((self.n, self.n), dtype=np.float32)
+        adjacent[self.instance.edges[:, 0], self.instance.edges[:, 1]] = 1.0
+        return adjacent
+
+    @cached_property
+    def mates(self) -> npt.NDArray[np.float32]:
+        """Whether two nodes are colocated or equal, ``(n, n)``."""
+        return (self.group[:, None] == self.group).astype(np.float32)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether some nodes are colocated."""
+        return int(self.group.max()) + 1 < self.n
+
+    @cached_property
     def precedence(self) -> IntArray:
         """Edges of the transitive reduction, ``(m', 2)``."""
-        adjacent = np.zeros((self.n, self.n), dtype=np.float32)
         edges = self.instance.edges
-        adjacent[edges[:, 0], edges[:, 1]] = 1.0
         strict = self.reach & ~np.eye(self.n, dtype=np.bool_)
-        longer = adjacent @ strict.astype(np.float32) > 0
+        longer = self.adjacent @ strict.astype(np.float32) > 0
         return edges[~longer[edges[:, 0], edges[:, 1]]]
 
     @cached_property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from formulations.latency_model import OrderedModel
 from formulations.latency_network import Network
-from formulations.latency_ordered import OrderedModel
 from formulations.latency_problem import Step
 from placer.evaluate import LatencySchedule
 from placer.instance import FloatArray

@@ -134,9 +134,7 @@ def _pack(
     room = [float(problem.limit_bytes[k])] * len(members)
     left = [problem.pieces] * len(members)
     for b in sorted(range(len(bundles)), key=lambda b: (-weight[b], b)):
-        fitting = [
-            m for m in range(len(members)) if room[m] >= weight[b] and left[m] >= len(bundles[b])
-        ]
+        fitting = [m for m in range(len(members)) if room[m] >= weight[b] and left[m] >= len(bundles[b])]
         if not fitting:
             return False
         m = max(fitting, key=lambda m: (left[m], -m))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -151,9 +150,7 @@ class _Search:
         if self.plan is not None:
             schedule = latency_schedule(self.reduction.instance, self.plan)
             start = program.point(model.encode(self.plan, schedule))
-        return self.program(
-            program, model.unit_ms, start, lambda values: model.decode(program.named(values))
-        )
+        return self.program(program, model.unit_ms, start, lambda values: model.decode(program.named(values)))
 
     def grow(self) -> Network:
         """Grow networks for trial upper bounds a little above the proven bound, at last for the known one.
@@ -204,32 +201,21 @@ class _Search:
     ) -> Outcome:
         """Hand a program to the solver and take what it finds."""
         margin = PROGRAM_MARGIN * unit_ms
-        settings = Settings(
-            gap=self.options.gap,
-            threads=self.options.threads,
-            seed=self.options.seed,
-            memory_limit_mb=self.options.memory_limit_mb,
+        solution = highs.solve(
+            program,
+            self.run,
+            Settings(
+                gap=self.options.gap,
+                threads=self.options.threads,
+                seed=self.options.seed,
+                memory_limit_mb=self.options.memory_limit_mb,
+                # The presolve of HiGHS 1.15 loses the optimum of some of these programs, or calls them infeasible.
+                extra=(("presolve", "off"),),
+            ),
+            start=start,
+            on_incumbent=lambda values: self.offer(decode(values), "program"),
+            on_progress=lambda _, bound, __: self.raise_bound((bound or 0.0) * unit_ms - margin, "program"),
         )
-
-        def solve(settings: Settings) -> Solution:
-            return highs.solve(
-                program,
-                self.run,
-                settings,
-                start=start,
-                on_incumbent=lambda values: self.offer(decode(values), "program"),
-                on_progress=lambda _, bound, __: self.raise_bound(
-                    (bound or 0.0) * unit_ms - margin, "program"
-                ),
-            )
-
-        solution = solve(settings)
-        if solution.status is Status.INFEASIBLE or (
-            solution.status is Status.OPTIMAL and solution.bound is None
-        ):
-            # HiGHS 1.15's presolve was seen to call feasible programs infeasible; without it, it decides again.
-            logger.info("the program is infeasible; deciding again without presolve")
-            solution = solve(replace(settings, extra=(("presolve", "off"),)))
         if solution.values is not None:
             self.offer(decode(solution.values), "program")
         if solution.bound is not None:
