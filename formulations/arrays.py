@@ -62,7 +62,8 @@ class ProgramBuilder:
         for columns, coefficients in terms:
             index = np.asarray(columns, dtype=np.int64)
             value = np.broadcast_to(np.asarray(coefficients, dtype=np.float64), index.shape)
-            index, value = (part.reshape(m, index.size // m) for part in (index, value))
+            width = index.size // m
+            index, value = index.reshape(m, width), value.reshape(m, width)
             row, column = np.nonzero(value)
             self._rows.append(row + self.row_count)
             self._index.append(index[row, column])

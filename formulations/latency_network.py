@@ -1,11 +1,12 @@
 r"""A network of downsets for latency: the shortest path bounds every plan, the flow strengthens programs.
 
 Every plan is a chain ∅ = I_0 ⊂ I_1 ⊂ … ⊂ V of downsets; a step I → I' runs one node on a host or one piece
-S = I' \ I on an accelerator.  Restrict it to a subset Q ⊆ V (the *core*): it becomes a chain of downsets of Q,
-that is a path of a network whose nodes are the downsets of Q and whose arcs are host steps {v} and piece steps S.
+S = I' \ I on an accelerator.  Restrict it to a subset Q ⊆ V (the *core*): it becomes a chain of downsets
+of Q, that is a path of a network whose nodes are the downsets of Q and whose arcs are host steps {v} and
+piece steps S.
 
-**Cost of an arc.**  Fix a directed path P ⊆ Q of the graph (the *token*).  P is run from its first node to its
-last one, so the steps that hold nodes of P lie one after the other in time and
+**Cost of an arc.**  Fix a directed path P ⊆ Q of the graph (the *token*).  P is run from its first node to
+its last one, so the steps that hold nodes of P lie one after the other in time and
 
     makespan ≥ Σ over the steps that touch P of their duration.
 
@@ -14,17 +15,18 @@ A host step of v lasts p_v.  A piece with S = piece ∩ Q lasts at least
     Σ_{v ∈ cl(S)} p_v + Σ { c_u : u ∈ Q \ S with a consumer in cl(S) }          (receive)
                       + Σ { c_u : u ∈ cl(S) with a consumer in Q \ S }          (send)
 
-where the closure cl(S) holds all nodes on paths between nodes of S and, for q = 1, the groups of its nodes with the
-paths between them: all of these must lie in the piece.  If cl(S) meets Q \ S, does not fit into the memory or holds a
-node that may not go there, there is no such arc.  For q > 1 the group mates only count for memory.
+where the closure cl(S) holds all nodes on paths between nodes of S and, for q = 1, the groups of its nodes
+with the paths between them: all of these must lie in the piece.  If cl(S) meets Q \ S, does not fit into
+the memory or holds a node that may not go there, there is no such arc.  For q > 1 the group mates only
+count for memory.
 
-**Refinement.**  The network starts with Q = ∅.  Adding a node v splits each downset I into I and I ∪ {v} (where
-these are downsets), and each arc into at most three.  With the length of the shortest path through an arc as a lower
-bound on every plan that takes it, arcs above a known upper bound U are dropped at once; that keeps the network
-small while Q grows, often up to Q = V.  Plans with makespan ≤ U always survive.
+**Refinement.**  The network starts with Q = ∅.  Adding a node v splits each downset I into I and I ∪ {v}
+(where these are downsets), and each arc into at most three.  With the length of the shortest path through
+an arc as a lower bound on every plan that takes it, arcs above a known upper bound U are dropped at once;
+that keeps the network small while Q grows, often up to Q = V.  Plans with makespan ≤ U always survive.
 
-The number of pieces, the memory over several pieces of one accelerator, and pieces that wait for the previous piece
-of their accelerator are not modelled here: the network is a relaxation.
+The number of pieces, the memory over several pieces of one accelerator, and pieces that wait for the
+previous piece of their accelerator are not modelled here: the network is a relaxation.
 """
 
 from __future__ import annotations
@@ -34,12 +36,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from formulations.latency_pieces import MEMORY_TOLERANCE, price
 from formulations.latency_problem import LatencyProblem
 from placer.instance import BoolArray, FloatArray, IntArray
 
 __all__ = ["Network", "along_tokens", "long_paths", "refine"]
 
-MEMORY_TOLERANCE = 1e-9
 KEEP_TOLERANCE = 1e-9
 """Relative slack above the upper bound within which arcs are kept, so that equally good plans survive."""
 
@@ -333,7 +335,7 @@ def _add(old: Network, v: int, arc_limit: int) -> Network | None:
     piece_target = np.concatenate([in_id[old.target[along]], np.tile(in_id[alone], kinds)])
     piece_kind = np.concatenate([old.kind[along], np.repeat(np.arange(kinds), len(alone))])
     step = grown.inside[piece_target] & ~grown.inside[piece_source]
-    fits, closure, new_sends, new_cost = _price(problem, core, step, piece_kind)
+    fits, closure, new_sends, new_cost = price(problem, core, step, piece_kind)
     host_ms = float(problem.host_ms[v].min(initial=np.inf))
     on_host = alone if np.isfinite(host_ms) else alone[:0]
     nothing = np.zeros((len(on_host), problem.n), dtype=np.bool_)
@@ -379,42 +381,3 @@ def _with_outsider(network: Network, v: int) -> tuple[FloatArray, BoolArray]:
         cost[newly] += c[u, kind[newly]]
         sends[newly, u] = True
     return cost, sends
-
-
-def _price(
-    problem: LatencyProblem, core: BoolArray, step: BoolArray, kind: IntArray
-) -> tuple[BoolArray, BoolArray, BoolArray, FloatArray]:
-    """Return which piece steps are possible ``(A,)``, closures and sends ``(A, n)``, and costs ``(A,)``."""
-    closure = _closure(problem, step)
-    outside = core & ~step
-    resident = closure
-    if problem.grouped:
-        resident = closure.astype(np.float32) @ problem.mates > 0
-    fits = resident @ problem.instance.memory_bytes <= problem.limit_bytes[kind] * (1 + MEMORY_TOLERANCE)
-    fits &= ~(closure & outside).any(axis=1) & ~(closure & ~np.isfinite(problem.time_ms.T[kind])).any(axis=1)
-    # The others are dropped: no need to know what they cost.
-    some = np.flatnonzero(fits)
-    inner, outer = closure[some].astype(np.float32), outside[some].astype(np.float32)
-    sends = np.zeros_like(closure)
-    sends[some] = closure[some] & (outer @ problem.adjacent.T > 0)
-    moved = (outside[some] & (inner @ problem.adjacent.T > 0)) | sends[some]
-    work = np.where(np.isfinite(problem.time_ms), problem.time_ms, 0.0).T[kind[some]]
-    cost = np.full(len(step), np.inf)
-    cost[some] = (closure[some] * work).sum(axis=1) + (moved * problem.transfer_ms.T[kind[some]]).sum(axis=1)
-    return fits, closure, sends, cost
-
-
-def _closure(problem: LatencyProblem, step: BoolArray) -> BoolArray:
-    """Nodes that must lie in a piece with each step, ``(A, n)``."""
-    closure = step.copy()
-    open_rows = np.arange(len(step))
-    while len(open_rows):
-        nodes = closure[open_rows].astype(np.float32)
-        hull = (nodes @ problem.reaches > 0) & (nodes @ problem.reaches.T > 0)
-        if not (problem.grouped and problem.pieces == 1):
-            return hull
-        wider = hull.astype(np.float32) @ problem.mates > 0
-        grew = (wider != hull).any(axis=1)
-        closure[open_rows] = wider
-        open_rows = open_rows[grew]
-    return closure

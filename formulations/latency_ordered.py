@@ -1,13 +1,13 @@
 r"""Latency, ordered: positions H_0, A_1, H_1, …, A_K, H_K with cumulative binaries and a network of downsets.
 
-A plan runs as a sequence of pieces and host nodes in which everything follows what it waits for.  Sort both by start
-time (ties topologically): piece j takes position A_j, host nodes the positions between.  Two pieces can never wait
-for each other in such an order, not even when their times are zero.
+A plan runs as a sequence of pieces and host nodes in which everything follows what it waits for.  Sort
+both by start time (ties topologically): piece j takes position A_j, host nodes the positions between.  Two
+pieces can never wait for each other in such an order, not even when their times are zero.
 
 Sets
     v ∈ V nodes with groups g(v), (u, w) ∈ E edges, E' its transitive reduction; j = 1..K pieces, κ kinds of
-    accelerators with members d ∈ κ, memory M_κ, times p_vκ and transfers c_vκ; h host classes with times p_vh;
-    s_v memory; q pieces per accelerator; U an upper bound on the makespan; a ∈ A arcs of the network
+    accelerators with members d ∈ κ, memory M_κ, times p_vκ and transfers c_vκ; h host classes with times
+    p_vh; s_v memory; q pieces per accelerator; U an upper bound on the makespan; a ∈ A arcs of the network
     (``formulations.latency_network``) with core Q, steps S_a, closures cl_a and token costs t_a.
     Times are divided by U, memory by M_κ / 1000, so that numbers are near 1.
 
@@ -15,7 +15,8 @@ Variables
     L_vj ∈ {0,1}   v lies at A_j or before;  U_vj ∈ {0,1}  v lies at H_j or before (U_v0: in H_0; U_vK = 1)
     x_vjκ ∈ {0,1}  v is in piece j and the piece on kind κ (for q = 1 shared by colocated nodes)
     y_vh ∈ {0,1}   v runs on host class h (shared by colocated nodes)
-    b_jκ           piece j runs on kind κ;  β_jd ∈ {0,1}  on device d (q > 1; else b binary);  z_gd group g on d (q > 1)
+    b_jκ           piece j runs on kind κ;  β_jd ∈ {0,1}  on device d (q > 1; else b binary);  z_gd group g
+    on d (q > 1)
     r_ujκ, o_ujκ   piece j receives u, sends u;  S_j, F_j start and finish of piece j
     a_v            v is available;  T_v  v is computed;  f_a ≥ 0 flow;  C makespan
 
@@ -28,8 +29,8 @@ Assignment
     x_vjκ ≤ b_jκ,   Σ_κ b_jκ ≤ 1, non-increasing in j (empty pieces last),   Σ_v s_v x_vjκ ≤ M_κ b_jκ
     q = 1:  Σ_j b_jκ ≤ |κ|
     q > 1:  b_jκ = Σ_{d∈κ} β_jd,  Σ_j β_jd ≤ q,  m_jd ≥ Σ_v s_v x_vjκ(d) − M (1 − β_jd),  Σ_j m_jd ≤ M,
-            β_jd ≤ Σ_{i<j} β_i,d−1 for neighbours d−1, d of one kind                 (members in order of first use)
-            x_vjκ(d) + β_jd ≤ 1 + z_g(v)d,   Σ_d z_gd + Σ_h y_gh = 1                  (groups of several nodes)
+            β_jd ≤ Σ_{i<j} β_i,d−1 for neighbours d−1, d of one kind
+            x_vjκ(d) + β_jd ≤ 1 + z_g(v)d,   Σ_d z_gd + Σ_h y_gh = 1    (groups of several nodes)
 Transfers
     r_ujκ ≥ x_wjκ − x_ujκ,   o_ujκ ≥ x_ujκ − x_wjκ   for (u, w) ∈ E
 Times (big-M is U; 1 in scaled units)
@@ -38,8 +39,8 @@ Times (big-M is U; 1 in scaled units)
     q > 1:  S_j ≥ F_i − (2 − β_id − β_jd) for i < j
     T_w ≥ a_u + Σ_h p_wh y_wh − (1 − Σ_h y_wh)   for (u, w) ∈ E
     T_v ≥ head_v,   C ≥ T_v + tail_v,   a_v ≥ T_v + Σ_jκ c_vκ o_vjκ,   C ≥ a_v
-Chains, without big-M.  T_v may be read as the time v would be computed if its piece ran its nodes in topological
-order, so that
+Chains, without big-M.  T_v may be read as the time v would be computed if its piece ran its nodes in
+topological order, so that
     T_w ≥ T_u + Σ_jκ p_wκ x_wjκ + Σ_h p_wh y_wh + [w is the only consumer of u] Σ_jκ c_uκ (o_ujκ + r_ujκ)
 holds for (u, w) ∈ E.  A tail is never added to F_j: the piece already contains part of it.
 Network
@@ -48,8 +49,8 @@ Network
     Σ_{a on κ: v ∈ cl_a} f_a ≤ Σ_j x_vjκ for v ∉ Q
     It makes the relaxation see that memory forces cuts, and what these cost: without it x_vjκ = 1/K is free.
 
-Windows: a node whose cheapest host class leads to head + p + tail > U is on no host; with the memory of such nodes
-before (or after) v a lower bound on the pieces before (after) it follows, and fixes L and U.
+Windows: a node whose cheapest host class leads to head + p + tail > U is on no host; with the memory of
+such nodes before (or after) v a lower bound on the pieces before (after) it follows, and fixes L and U.
 """
 
 from __future__ import annotations
@@ -59,13 +60,10 @@ import numpy as np
 from formulations.arrays import ProgramBuilder
 from formulations.latency_model import OrderedModel
 from formulations.latency_network import Network
-from formulations.latency_problem import UPPER_SLACK, LatencyProblem
+from formulations.latency_problem import MEMORY_UNITS, UPPER_SLACK, LatencyProblem
 from placer.instance import BoolArray, FloatArray, IntArray
 
 __all__ = ["build"]
-
-MEMORY_UNITS = 1000.0
-"""Memory limits become this number, so that the solver's tolerance of 1e-6 means 1e-9 of a limit."""
 
 
 def build(problem: LatencyProblem, network: Network, upper_ms: float) -> OrderedModel:
@@ -78,7 +76,8 @@ def build(problem: LatencyProblem, network: Network, upper_ms: float) -> Ordered
     network
         A network of the problem; the program keeps the plans that it keeps.
     upper_ms
-        An upper bound on the optimum (the makespan of a known plan, or a safe one); plans above it are cut off.
+        An upper bound on the optimum (the makespan of a known plan, or a safe one); plans above it are cut
+        off.
 
     Returns
     -------
@@ -113,7 +112,7 @@ class _Builder:
         self.time = np.where(np.isfinite(time), time, 0.0) / self.unit
         self.host = np.where(np.isfinite(host), host, 0.0) / self.unit
         self.move = problem.transfer_ms / self.unit
-        self.on_host = self._on_host()
+        self.on_host = problem.hosts_within(upper_ms)
         p, groups = self.p, int(problem.group.max()) + 1
         self.L = p.add_columns((n, K), integer=True)
         self.U = p.add_columns((n, K + 1), integer=True)
@@ -136,15 +135,8 @@ class _Builder:
         self.f = p.add_columns((network.arcs,))
         self.C = int(p.add_columns((1,))[0])
         self.z = np.zeros((0, D), dtype=np.int64)
-        self.need = self._piece_memory()
+        self.need = problem.need * MEMORY_UNITS
         self.large_groups = tuple(g for g in problem.instance.groups.values() if len(g) > 1)
-
-    def _on_host(self) -> BoolArray:
-        """Whether a node may run on each host class within the upper bound, ``(n, H)``."""
-        problem = self.problem
-        least = np.where(np.isfinite(problem.least_ms), problem.least_ms, 0.0)
-        total = (problem.head_ms - least)[:, None] + problem.host_ms + problem.tail_ms[:, None]
-        return np.isfinite(problem.host_ms) & (total <= self.upper_ms * (1 + 1e-9))
 
     def assignment(self) -> None:
         """Link x and y to the cumulative variables; order along the edges."""
@@ -170,18 +162,9 @@ class _Builder:
 
     def windows(self) -> None:
         """Fix cumulative variables by the memory that must lie before or after a node."""
-        largest = float(self.problem.limit_bytes.max(initial=0.0))
-        if not self.K or not 0 < largest < np.inf:
+        if not self.K:
             return
-        forced = np.where(self.on_host.any(axis=1), 0.0, self.problem.instance.memory_bytes)
-        reach = self.problem.reach.astype(np.float64)
-        with_v = (reach.T @ forced, reach @ forced)
-        room = np.arange(self.K + 1) * largest * (1 + 1e-6)
-        # Too much memory at or before v for the first j pieces: v comes later; likewise from the end.
-        late = with_v[0][:, None] > room
-        early_end = with_v[1][:, None] > room[::-1]
-        early_at = (with_v[1] - forced)[:, None] > room[::-1]
-        early_at |= early_end & (forced > 0)[:, None]
+        late, early_at, early_end = self.problem.windows(self.on_host.any(axis=1))
         for columns, value in (
             (self.L[late[:, 1:]], 0.0),
             (self.U[late & (np.arange(self.K + 1) < self.K)], 0.0),
@@ -193,7 +176,7 @@ class _Builder:
 
     def kinds(self) -> None:
         """One kind per piece, empty pieces last."""
-        p, K, X, n = self.p, self.K, self.X, self.n
+        p, K = self.p, self.K
         if not K:
             return
         _, first = np.unique(self.x[:, 0, 0], return_index=True)
@@ -205,14 +188,6 @@ class _Builder:
         if self.problem.pieces == 1:
             counts = [float(len(members)) for members in self.problem.kinds]
             p.add_rows(-np.inf, counts, (self.b.T, 1.0))
-
-    def _piece_memory(self) -> FloatArray:
-        """Memory of each node in units of each kind's limit, ``(n, X)``; 0 where the limit is infinite."""
-        limit = self.problem.limit_bytes
-        size = self.problem.instance.memory_bytes
-        return np.where(
-            np.isfinite(limit), size[:, None] * (MEMORY_UNITS / np.where(limit > 0, limit, 1.0)), 0.0
-        )
 
     def memory(self) -> None:
         """Memory of each piece; nodes that fit nowhere are kept away."""
@@ -240,12 +215,12 @@ class _Builder:
         for k in range(self.X):
             p.add_rows(0, 0, (beta[:, kind == k], 1.0), (self.b[:, k], -1.0))
         p.add_rows(-np.inf, float(problem.pieces), (beta.T, 1.0))
-        for d in np.flatnonzero(kind[1:] == kind[:-1]) + 1:
+        for d in (np.flatnonzero(kind[1:] == kind[:-1]) + 1).tolist():
             p.add_rows(0, 0, (beta[:1, d], 1.0))
             for j in range(1, K):
                 p.add_rows(-np.inf, 0, (beta[j : j + 1, d], 1.0), (beta[None, :j, d - 1], -1.0))
         need = self.need
-        for d, k in enumerate(kind):
+        for d, k in enumerate(kind.tolist()):
             held = np.flatnonzero((need[:, k] > 0) & (need[:, k] <= MEMORY_UNITS * (1 + 1e-9)))
             if len(held):
                 columns = self.x[held][:, :, k].T
@@ -260,7 +235,7 @@ class _Builder:
         self._colocation()
 
     def _colocation(self) -> None:
-        p, problem, kind = self.p, self.problem, self.devices_kind
+        p, kind = self.p, self.devices_kind
         groups = self.large_groups
         if not groups:
             return
@@ -269,14 +244,14 @@ class _Builder:
         terms = [(self.z, 1.0)] + ([(self.y[first], 1.0)] if self.H else [])
         p.add_rows(1, 1, *terms)
         for g, nodes in enumerate(groups):
-            for d, k in enumerate(kind):
+            for d, k in enumerate(kind.tolist()):
                 x = self.x[nodes][:, :, k]
                 beta = np.broadcast_to(self.beta[:, d], x.shape)
                 z = np.full(x.size, self.z[g, d])
                 p.add_rows(-np.inf, 1, (x.ravel(), 1.0), (beta.ravel(), 1.0), (z, -1.0))
 
     def transfers(self) -> None:
-        """What each piece receives and sends."""
+        """Bind what each piece receives and sends."""
         edges = self.problem.instance.edges
         if not len(edges) or not self.K:
             return
@@ -358,7 +333,7 @@ class _Builder:
         return terms
 
     def flow(self) -> None:
-        """Unit flow through the network, linked to the assignment."""
+        """Send one unit through the network, linked to the assignment."""
         network, p, f = self.network, self.p, self.f
         if not network.arcs:
             return

@@ -4,9 +4,9 @@ Source: Tarnawski et al., NeurIPS 2020, latency minimisation with q ≥ 1 contig
 
 Sets
     v ∈ V nodes, (u, w) ∈ E edges, d accelerators with memory M_d, times p_vd and transfers c_vd; pieces
-    j = (d, t), t = 1..q, run in this order on d; h host classes with times p_vh and any number of nodes at once;
-    s_v memory.  U is an upper bound on the makespan (of the best known plan, else of every plan) and the only big-M;
-    times are divided by U, memory by M_d / 1000.
+    j = (d, t), t = 1..q, run in this order on d; h host classes with times p_vh and any number of nodes at
+    once; s_v memory.  U is an upper bound on the makespan (of the best known plan, else of every plan) and
+    the only big-M; times are divided by U, memory by M_d / 1000.
 
 Variables
     x_vj ∈ {0,1}   v lies in piece j;   y_vh ∈ {0,1}   v runs on host class h
@@ -28,9 +28,10 @@ Constraints
     a_v ≥ Σ_h p_vh y_vh,   a_w ≥ a_u + Σ_h p_wh y_wh             for (u, w) ∈ E
     a_v ≥ F_j − U (1 − x_vj);   C ≥ a_v,   C ≥ F_j
 
-Pieces that wait for each other.  Each piece being contiguous does not exclude that two pieces wait for each other.  If the steps
-on such a cycle take positive time in total, the inequalities on S, F and a exclude it.  A cycle of total time zero
-satisfies them, yet it would never start; it needs a piece without time, so a node without time on an accelerator.
+Pieces that wait for each other.  Each piece being contiguous does not exclude that two pieces wait for
+each other.  If the steps on such a cycle take positive time in total, the inequalities on S, F and a
+exclude it.  A cycle of total time zero satisfies them, yet it would never start; it needs a piece without
+time, so a node without time on an accelerator.
 Only then ranks are added; they grow along everything that waits:
     π_w ≥ π_u + Σ_h y_wh,   Π_j ≥ π_u + 1 − (N + 1)(1 − i_uj),   |π_v − Π_j| ≤ (N + 1)(1 − x_vj),
     Π_(d,t) ≥ Π_(d,t−1) + 1
@@ -44,15 +45,13 @@ from typing import Any
 
 import numpy as np
 
-from formulations.latency_problem import UPPER_SLACK, LatencyProblem
+from formulations.latency_problem import MEMORY_UNITS, UPPER_SLACK, LatencyProblem
 from formulations.rows import Expression, Model, total
 from placer.evaluate import LatencySchedule
 from placer.instance import IntArray
 from placer.plan import Plan
 
 __all__ = ["PaperModel", "build"]
-
-MEMORY_UNITS = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +128,11 @@ class PaperModel:
         return point
 
     def _ranks(self, point: dict[str, float], plan: Plan, schedule: LatencySchedule, slot: IntArray) -> None:
-        """Number steps and empty slots one after the other; an empty slot follows its predecessor."""
+        """Rank steps and empty slots one after the other; an empty slot follows its predecessor."""
         start = np.zeros(self.problem.n)
         for piece in schedule.pieces:
             start[piece.nodes] = piece.start_ms
-        for v in np.flatnonzero(slot < 0):
+        for v in np.flatnonzero(slot < 0).tolist():
             start[v] = schedule.available_ms[self.problem.instance.predecessors[v]].max(initial=0.0)
         rank = 0
         last = dict.fromkeys({d for d, _ in self.slots}, -1)
@@ -272,7 +271,7 @@ class _Builder:
                 self.model.at_most(row, 1.0)
 
     def transfers(self) -> None:
-        """What each piece receives and sends."""
+        """Bind what each piece receives and sends."""
         for u, w in self.edges:
             for j in range(len(self.slots)):
                 crossing = Expression().add(self.inside(w, j)).add(self.inside(u, j), -1.0)

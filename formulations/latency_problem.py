@@ -1,13 +1,15 @@
 """The latency problem as its programs see it: kinds of accelerators, host classes, costs and windows.
 
-Devices of one class that the same nodes may use are interchangeable; such a set is a *kind*.  Programs speak of
-kinds, so that no symmetry between members is left, and the members are told apart only when a plan is decoded.
+Devices of one class that the same nodes may use are interchangeable; such a set is a *kind*.  Programs
+speak of kinds, so that no symmetry between members is left, and the members are told apart only when a
+plan is decoded.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Self
 
 import networkx as nx
@@ -17,10 +19,14 @@ import numpy.typing as npt
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.plan import Plan
 
-__all__ = ["UPPER_SLACK", "LatencyProblem", "Step"]
+__all__ = ["MEMORY_UNITS", "UPPER_SLACK", "LatencyProblem", "Step"]
+
+MEMORY_UNITS = 1000.0
+"""Programs count memory limits as so many, so that a tolerance of 1e-6 means 1e-9 of a limit."""
 
 UPPER_SLACK = 1e-6
-"""Relative slack that programs add to an upper bound on the makespan, so that plans that attain it stay feasible."""
+"""Relative slack that programs add to an upper bound on the makespan, so that plans that attain it stay
+feasible."""
 
 
 @dataclass(frozen=True)
@@ -157,14 +163,14 @@ class LatencyProblem:
     @cached_property
     def adjacent(self) -> npt.NDArray[np.float32]:
         """Adjacency matrix, ``(n, n)``."""
-        adjacent = np.zeros((self.n, self.n), dtype=np.float32)
+        adjacent: npt.NDArray[np.float32] = np.zeros((self.n, self.n), dtype=np.float32)
         adjacent[self.instance.edges[:, 0], self.instance.edges[:, 1]] = 1.0
         return adjacent
 
     @cached_property
     def mates(self) -> npt.NDArray[np.float32]:
         """Whether two nodes are colocated or equal, ``(n, n)``."""
-        return (self.group[:, None] == self.group).astype(np.float32)
+        return np.asarray(self.group[:, None] == self.group, dtype=np.float32)
 
     @property
     def grouped(self) -> bool:
@@ -210,6 +216,43 @@ class LatencyProblem:
         transfers = self.transfer_ms.max(axis=1, initial=0.0) * (consumers + 1)
         return float(work.sum() + transfers.sum())
 
+    def hosts_within(self, upper_ms: float) -> BoolArray:
+        """Tell whether a node may run on each host class in a plan that ends by a given time, ``(n, H)``."""
+        least = np.where(np.isfinite(self.least_ms), self.least_ms, 0.0)
+        total = (self.head_ms - least)[:, None] + self.host_ms + self.tail_ms[:, None]
+        return np.asarray(np.isfinite(self.host_ms) & (total <= upper_ms * (1 + 1e-9)))
+
+    def windows(self, hosted: BoolArray) -> tuple[BoolArray, BoolArray, BoolArray]:
+        """Tell where the memory that must lie before or after a node keeps it, each ``(n, K + 1)``.
+
+        Parameters
+        ----------
+        hosted
+            Whether a node may run on some host, ``(n,)``; the memory of the others must lie in pieces.
+
+        Returns
+        -------
+        late, early_at, early_end
+            Column j: v lies after piece j; v lies in piece j or before; v lies before piece j + 1.
+        """
+        slots = np.arange(self.slots + 1)
+        largest = float(self.limit_bytes.max(initial=0.0))
+        room = slots * largest * (1 + 1e-6) if 0 < largest < np.inf else np.full(len(slots), np.inf)
+        forced = np.where(hosted, 0.0, self.instance.memory_bytes)
+        until = self.reach.T.astype(np.float64) @ forced
+        since = self.reach.astype(np.float64) @ forced
+        late = until[:, None] > room
+        early_end = since[:, None] > room[::-1]
+        early_at = ((since - forced)[:, None] > room[::-1]) | (early_end & (forced > 0)[:, None])
+        return late, early_at, early_end
+
+    @cached_property
+    def need(self) -> FloatArray:
+        """Memory of each node as a share of each kind's limit, ``(n, X)``; 0 where there is no limit."""
+        limit = self.limit_bytes
+        size = self.instance.memory_bytes[:, None]
+        return np.where(np.isfinite(limit), size / np.where(limit > 0, limit, 1.0), 0.0)
+
     def steps(self, plan: Plan, start_ms: FloatArray) -> list[Step]:
         """List the steps of a plan by start time.
 
@@ -237,7 +280,7 @@ class LatencyProblem:
         graph.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
         # The sequence of pieces on one accelerator counts as precedence too.
         by_piece = sorted((key, i) for i, key in enumerate(keys) if key[1] >= 0)
-        for (a, i), (b, j) in zip(by_piece, by_piece[1:], strict=False):
+        for (a, i), (b, j) in pairwise(by_piece):
             if a[0] == b[0]:
                 graph.add_edge(i, j)
         starts = [float(start_ms[units[key][0]]) for key in keys]

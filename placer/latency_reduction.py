@@ -1,14 +1,17 @@
 """An exact reduction for latency: nodes that cost nothing join a neighbour.
 
-A node v joins a neighbour t when it has no time on any class that t may use and no memory, may go wherever t may
-go, and has no colocation group or t's.  Then v can follow t in every plan, and in these cases nobody loses:
+A node v joins a neighbour t when it has no time on any class that t may use and no memory, may go wherever
+t may go, and has no colocation group or t's.  Then v can follow t in every plan, and in these cases nobody
+loses:
 
 1. v has no producer, and t is its only consumer: nobody else sees v, and its transfer disappears.
 2. v has no consumer, and t is its only producer: v is available with t, and no piece receives t for it.
-3. v's only producer t feeds nothing else, and c_v ≤ c_t on every link: t's step sends v instead of t, v's old step
+3. v's only producer t feeds nothing else, and c_v ≤ c_t on every link: t's step sends v instead of t, v's
+old step
    received t and now receives at most v, and all others see the same transfer of v.
    The joint node keeps c_v.
-4. v has one producer u and one consumer t, and c_u ≤ c_v on every link: t's step receives u instead of v, u's step
+4. v has one producer u and one consumer t, and c_u ≤ c_v on every link: t's step receives u instead of v,
+u's step
    sends at most u instead of v.
    An edge u → t replaces the path through v.
 

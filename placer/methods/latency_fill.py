@@ -18,8 +18,8 @@ __all__ = ["fill", "from_network"]
 def fill(problem: LatencyProblem) -> Iterator[Plan]:
     """Yield plans that may or may not be valid, good ones among them.
 
-    Accelerators are filled in topological order up to their memory, what fits nowhere goes to a host; once with all
-    accelerators, once with the fast ones among the hosts' choices, once with hosts alone.
+    Accelerators are filled in topological order up to their memory, what fits nowhere goes to a host; once
+    with all accelerators, once with the fast ones among the hosts' choices, once with hosts alone.
     """
     items = _items(problem)
     for patient in (True, False):
@@ -36,7 +36,7 @@ def fill(problem: LatencyProblem) -> Iterator[Plan]:
 
 
 def _items(problem: LatencyProblem) -> list[IntArray]:
-    """Groups, merged where they wait for each other, in topological order."""
+    """Return groups, merged where they wait for each other, in topological order."""
     quotient = nx.DiGraph()
     quotient.add_nodes_from(range(int(problem.group.max()) + 1))
     edges = problem.group[problem.instance.edges]

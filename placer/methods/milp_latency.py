@@ -155,8 +155,8 @@ class _Search:
     def grow(self) -> Network:
         """Grow networks for trial upper bounds a little above the proven bound, at last for the known one.
 
-        A network for a small upper bound drops so many arcs that it often covers the whole graph.  If no path is
-        left, the trial is a lower bound; else its shortest path is often a plan.
+        A network for a small upper bound drops so many arcs that it often covers the whole graph.  If no
+        path is left, the trial is a lower bound; else its shortest path is often a plan.
         """
         seconds = None if self.run.remaining is None else NETWORK_SHARE * self.run.remaining
         part = self.run.part(seconds=seconds)
@@ -209,7 +209,7 @@ class _Search:
                 threads=self.options.threads,
                 seed=self.options.seed,
                 memory_limit_mb=self.options.memory_limit_mb,
-                # The presolve of HiGHS 1.15 loses the optimum of some of these programs, or calls them infeasible.
+                # The presolve of HiGHS 1.15 loses the optimum of some of these programs.
                 extra=(("presolve", "off"),),
             ),
             start=start,
