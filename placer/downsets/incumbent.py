@@ -49,7 +49,9 @@ class Incumbent:
     @property
     def proven(self) -> bool:
         """Whether nothing better is left to find."""
-        return self.device is not None and (self.objective_ms <= 0.0 or self.bound_ms >= self.objective_ms * (1 - 2 * EXACT))
+        return self.device is not None and (
+            self.objective_ms <= 0.0 or self.bound_ms >= self.objective_ms * (1 - 2 * EXACT)
+        )
 
     def offer(self, lattice: Lattice, pieces: list[tuple[int, IntArray]], phase: str) -> float:
         """Take a plan if it is better; returns its objective in ms."""

@@ -88,7 +88,9 @@ class Lattice:
     def enough(self) -> float:
         """An objective in ms that no plan exceeds."""
         g = self.graph
-        return 1.0 + 4.0 * float(g.time.max(axis=0, initial=0).sum() + g.net_cost.max(axis=0, initial=0).sum())
+        return 1.0 + 4.0 * float(
+            g.time.max(axis=0, initial=0).sum() + g.net_cost.max(axis=0, initial=0).sum()
+        )
 
     def reversed(self) -> Lattice:
         """Return the lattice of complements: loads do not change when all edges turn round."""
@@ -131,9 +133,7 @@ def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, I
     return start, np.ascontiguousarray(values[order])
 
 
-def _graph(
-    problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, options: Options
-) -> Graph:
+def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, options: Options) -> Graph:
     n, classes = problem.size, [t.class_index for t in types]
     hosts = np.array([problem.instance.classes[c].is_host for c in classes], dtype=bool)
     limit = np.array([problem.instance.classes[c].memory_limit_bytes for c in classes])

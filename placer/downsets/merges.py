@@ -38,9 +38,7 @@ def close_types(lattice: Lattice, target: float) -> Lattice:
     g = lattice.graph
     ok = g.ok & (g.time.sum(axis=1) <= target)
     graph = g._replace(ok=ok, time=np.where(ok[:, None, :], g.time, 0.0))
-    return Lattice(
-        lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards
-    )
+    return Lattice(lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards)
 
 
 def merge_below(lattice: Lattice, target: float, rounds: int = 20) -> Lattice:
@@ -70,7 +68,9 @@ def merged(lattice: Lattice, together: IntArray) -> Lattice:
     label = _components(lattice.size, together)
     quotient = nx.DiGraph()
     quotient.add_nodes_from(sorted(set(label.tolist())))
-    quotient.add_edges_from(label[lattice.edges][label[lattice.edges[:, 0]] != label[lattice.edges[:, 1]]].tolist())
+    quotient.add_edges_from(
+        label[lattice.edges][label[lattice.edges[:, 0]] != label[lattice.edges[:, 1]]].tolist()
+    )
     representative = np.arange(lattice.size)
     for component in nx.strongly_connected_components(quotient):
         representative[list(component)] = min(component)
@@ -205,9 +205,7 @@ def _dominated(lattice: Lattice, pairs: IntArray, weights: FloatArray) -> IntArr
     return np.array(out, dtype=np.int64).reshape(-1, 2)
 
 
-def _movable(
-    g: Graph, v: int, w: int, others: FloatArray, joint: FloatArray, roomy: BoolArray
-) -> bool:
+def _movable(g: Graph, v: int, w: int, others: FloatArray, joint: FloatArray, roomy: BoolArray) -> bool:
     """Whether v never hurts on w's device; ``others`` and ``joint`` are ``(T, 2)`` in ms."""
     time = g.time[:, :, v]
     grows = time + others - joint

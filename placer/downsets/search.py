@@ -159,9 +159,7 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
     )  # fmt: skip
 
 
-def _start(
-    g: Graph, m: Measures, space: Space, ctl: IntArray, floor: tuple[float, float]
-) -> None:
+def _start(g: Graph, m: Measures, space: Space, ctl: IntArray, floor: tuple[float, float]) -> None:
     """Put in the empty downset as the only state."""
     space.left[0] = m.weight.sum(axis=1)
     space.parent[0], space.kind[0], space.alive[0] = -1, -1, True

@@ -124,9 +124,7 @@ class TransferBound:
         s = self.steps[t]
         load = np.floor(s.load / self.unit * (1 - ROUNDING)).astype(np.int64)
         load = np.minimum(load, self.buckets + 1)
-        fill(
-            s.first, s.source, s.goal, s.takes, load, prices[self.order], s.states, self.table, self.choice
-        )
+        fill(s.first, s.source, s.goal, s.takes, load, prices[self.order], s.states, self.table, self.choice)
         self._load = load
         self._last = self.table[len(self.order) % 2, 0].copy()
         return np.asarray(np.maximum.accumulate(self._last))

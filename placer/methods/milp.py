@@ -21,13 +21,13 @@ from placer.methods.first_fit import first_fit
 from placer.options import Communication, Formulation, Options
 from placer.plan import Plan
 from placer.problem import Problem, contract
-from placer.reduce import merge_directions
+from placer.reduce import merge_directions, reduced
 from placer.run import Outcome, Run, Stop
 from placer.solvers import highs
-from placer.solvers.program import Program, read_pulp
+from placer.solvers.program import read_pulp
 from placer.solvers.solution import Settings, Solution, Status
 from placer.verify import violations
-from placer.windows import windows
+from placer.windows import balance_bound_ms, windows
 
 __all__ = ["solve"]
 
@@ -37,6 +37,11 @@ REBUILD = 0.97
 """The program is built again once a plan with at most this share of the known objective is found."""
 BOUND_MARGIN = 1e-7
 """Relative safety margin on the solver's bound, above its tolerances at an objective near `TIME_UNIT`."""
+
+START_SHARE = 0.1
+"""Share of the time for the contiguous plan that starts a non-contiguous one."""
+START_GAP = 1e-2
+"""Gap of that plan."""
 
 STOPS = {
     Status.OPTIMAL: Stop.FINISHED,
@@ -69,12 +74,14 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     search = _Search(instance, options, run)
     search.start()
     while True:
-        stopped = run.stopped()
-        if stopped is not None:
-            return search.stopped(stopped)
+        stop = Stop.FINISHED if search.is_closed else run.stopped()
+        if stop is not None:
+            return search.stopped(stop)
+        before = search.objective_ms
         solution = search.round()
         if solution.status is not Status.TARGET:
             return search.outcome(solution)
+        search.rebuilds = search.objective_ms != before
 
 
 @dataclass
@@ -86,7 +93,8 @@ class _Search:
     run: Run
     plan: Plan | None = None
     objective_ms: float | None = None
-    bound_ms: float | None = None
+    bound_ms: float = 0.0
+    rebuilds: bool = True
     stats: dict[str, float | int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,19 +105,33 @@ class _Search:
             keep_producers=options.communication is Communication.DUPLEX,
         )
         self.problem: Problem = merge_directions(problem, options.schedule, options.communication)
-        self.bound_ms = self.run.bound_ms
+        balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - BOUND_MARGIN)
+        self.bound_ms = max(balance, self.run.bound_ms or 0.0)
         self.formulation: ModuleType = _formulation(options)
-        self.stats.update(items=self.problem.size, nets=self.problem.nets, nodes=0, rounds=0)
+        self.stats.update(nodes=0, rounds=0)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the bound is within the gap asked for."""
+        if self.objective_ms is None:
+            return False
+        return self.objective_ms - self.bound_ms <= self.options.gap * self.objective_ms
 
     def start(self) -> None:
-        """Take the given start, else fill devices one after another."""
-        if self.run.start is not None:
-            self.take(self.run.start)
+        """Take the given start, else fill devices one after another; a contiguous plan starts a free one."""
+        options, run = self.options, self.run
+        if run.start is not None:
+            self.take(run.start)
         if self.plan is None:
-            options = self.options
             found = first_fit(self.problem, options.schedule, options.communication)
             if found is not None:
                 self.take(Plan(self.problem.lift(found)))
+        if run.start is None and not options.contiguous and options.formulation is not Formulation.PAPER:
+            seconds = None if run.remaining is None else START_SHARE * run.remaining
+            contiguous = options.model_copy(update={"contiguous": True, "gap": max(options.gap, START_GAP)})
+            first = solve(self.instance, contiguous, Run(time_limit=seconds, interrupt=run.interrupt))
+            if first.plan is not None:
+                self.take(first.plan)
 
     def take(self, plan: Plan) -> None:
         """Keep a plan if it is valid and the best so far; tolerances of the solver end here."""
@@ -130,25 +152,27 @@ class _Search:
         if bound is None or bound <= 0:
             return
         known = [x for x in (bound * (1 - BOUND_MARGIN) / params.scale, self.objective_ms) if x is not None]
-        self.bound_ms = max(min(known), self.bound_ms or 0.0)
+        self.bound_ms = max(min(known), self.bound_ms)
         self.run.report(self.objective_ms, self.bound_ms, "milp")
 
     def round(self) -> Solution:
         """Build the program for plans no worse than the best one, and solve it."""
-        params = self.params()
-        model = self.formulation.build(self.problem, params)
-        program = read_pulp(model)
+        problem, items = self.reduced()
+        params = self.params(problem)
+        program = read_pulp(self.formulation.build(problem, params))
+        self.stats.update(items=problem.size, nets=problem.nets)
         self.stats.update(columns=program.columns, rows=program.rows, integers=int(program.integer.sum()))
         logger.info("round %d: %d columns, %d rows", self.stats["rounds"], program.columns, program.rows)
 
         def on_incumbent(values: FloatArray) -> None:
-            self.take(self.decoded(program, values, params))
+            found = self.formulation.decode(program.named(values), problem, params)
+            self.take(Plan(problem.lift(found)))
 
         solution = highs.solve(
             program,
             self.run,
             self.settings(params),
-            start=self.encoded(program, params),
+            start=None if items is None else program.point(self.formulation.encode(items, problem, params)),
             on_incumbent=on_incumbent,
             on_progress=lambda _, bound, nodes: self.take_bound(bound, params),
         )
@@ -159,16 +183,31 @@ class _Search:
         self.stats["rounds"] = int(self.stats["rounds"]) + 1
         return solution
 
-    def params(self) -> ThroughputParams:
+    def reduced(self) -> tuple[Problem, IntArray | None]:
+        """Reduce the problem for plans no worse than the best one; also return that as items."""
+        items: IntArray | None = None
+        if self.plan is not None:
+            items = self.plan.device[[nodes[0] for nodes in self.problem.members]]
+        if self.options.formulation is Formulation.PAPER:
+            return self.problem, items
+        return reduced(
+            self.problem,
+            items,
+            self.options.communication,
+            self.objective_ms,
+            contiguous=self.options.contiguous,
+        )
+
+    def params(self, problem: Problem) -> ThroughputParams:
         """Return what the program is built for: plans no worse than the best one."""
         options = self.options
         return ThroughputParams(
             schedule=options.schedule,
             communication=options.communication,
-            unit_ms=self.objective_ms or _balance_ms(self.problem) or 1.0,
+            unit_ms=self.objective_ms or _balance_ms(problem) or 1.0,
             upper_bound_ms=None if options.formulation is Formulation.PAPER else self.objective_ms,
             each_contiguous=options.per_device_contiguity,
-            windows=windows(self.problem, kinds_of(self.problem), self.objective_ms)
+            windows=windows(problem, kinds_of(problem), self.objective_ms)
             if options.strictly_ordered
             else None,
         )
@@ -181,22 +220,9 @@ class _Search:
             gap=max(0.0, options.gap - 2 * BOUND_MARGIN),
             threads=options.threads,
             seed=options.seed,
-            target=target if options.strictly_ordered else None,
+            target=target if options.strictly_ordered and self.rebuilds else None,
             memory_limit_mb=options.memory_limit_mb,
         )
-
-    def decoded(self, program: Program, values: FloatArray, params: ThroughputParams) -> Plan:
-        """Return the plan of a point."""
-        items = self.formulation.decode(program.named(values), self.problem, params)
-        return Plan(self.problem.lift(items))
-
-    def encoded(self, program: Program, params: ThroughputParams) -> FloatArray | None:
-        """Return the best plan as a start, nan where the solver is to fill in; None without a plan."""
-        if self.plan is None:
-            return None
-        first = np.array([nodes[0] for nodes in self.problem.members], dtype=np.int64)
-        items: IntArray = self.plan.device[first]
-        return program.point(self.formulation.encode(items, self.problem, params))
 
     def stopped(self, stop: Stop) -> Outcome:
         """Say what is held when the run ended between two rounds."""
