@@ -147,12 +147,7 @@ class _Builder:
             p.add_rows(0, 0, (self.x.reshape(n * K, -1), 1.0), (at, -1.0), (before, 1.0))
             p.add_rows(0, np.inf, (U[:, 1:].ravel(), 1.0), (at, -1.0))
         p.add_rows(1, 1, (U[:, -1], 1.0))
-        if self.H:
-            p.add_rows(0, 0, (self.y, 1.0), (U, -1.0), (L, 1.0)) if K else p.add_rows(
-                0, 0, (self.y, 1.0), (U, -1.0)
-            )
-        else:
-            p.add_rows(0, 0, (U, 1.0), (L, -1.0)) if K else p.add_rows(0, 0, (U, 1.0))
+        p.add_rows(0, 0, (self.y, 1.0), (U, -1.0), (L, 1.0))
         edges = self.problem.precedence
         if len(edges):
             u, w = edges[:, 0], edges[:, 1]
@@ -164,7 +159,7 @@ class _Builder:
         """Fix cumulative variables by the memory that must lie before or after a node."""
         if not self.K:
             return
-        late, early_at, early_end = self.problem.windows(self.on_host.any(axis=1))
+        late, early_at, early_end = self.problem.windows(np.asarray(self.on_host.any(axis=1)))
         for columns, value in (
             (self.L[late[:, 1:]], 0.0),
             (self.U[late & (np.arange(self.K + 1) < self.K)], 0.0),
