@@ -14,6 +14,7 @@ INSTANCE ?= data/gpt_training.json
 
 demo: $(VENV)/.installed
 	$(BIN)/placer info $(INSTANCE)
+	@mkdir -p demo
 	$(BIN)/placer solve $(INSTANCE) --out demo/result.json
 	$(BIN)/placer check $(INSTANCE) demo/result.json
 

@@ -66,10 +66,10 @@ class Graph:
         return name
 
 
-def accelerators(device: str, count: int, memory: float, link: float) -> Node:
+def accelerators(device: str, count: int, memory: float, link: float, name: str = "gpu") -> Node:
     """Describe a class of accelerators on a PCIe link."""
     return {
-        "name": device,
+        "name": name,
         "type": device,
         "kind": "accelerator",
         "count": count,
@@ -197,7 +197,7 @@ INCEPTION = (
 
 def inception(batch: int = 64) -> Graph:
     """Build a GoogLeNet: nine modules of four parallel branches, one node per convolution or pooling."""
-    graph = Graph((A100, CPU))
+    graph = Graph((T4, CPU))
 
     def conv(name: str, read: str, size: int, c_in: int, c_out: int, k: int, stride: int = 1) -> str:
         weights = k * k * c_in * c_out
@@ -259,17 +259,18 @@ def main() -> None:
         gpt(medium, (A100, CPU), training=True),
         [accelerators("a100", 4, 40 * GIB, PCIE4_X16), HOST],
     )
-    write("inception", inception(), [accelerators("a100", 4, 40 * GIB, PCIE4_X16), HOST])
+    write("inception", inception(), [accelerators("t4", 4, 16 * GIB, PCIE3_X16), HOST])
     write(
         "heterogeneous",
         gpt(medium, (A100, T4, CPU)),
         [
-            accelerators("a100", 1, 40 * GIB, PCIE4_X16),
-            accelerators("t4", 3, 16 * GIB, PCIE3_X16),
+            accelerators("a100", 1, 40 * GIB, PCIE4_X16, "large"),
+            accelerators("t4", 3, 16 * GIB, PCIE3_X16, "small"),
             HOST,
         ],
     )
-    write("infeasible", gpt(xl, (T4,), training=True), [accelerators("t4", 2, 16 * GIB, PCIE3_X16)])
+    too_large = Gpt(layers=48, width=1600)
+    write("infeasible", gpt(too_large, (T4,), training=True), [accelerators("t4", 2, 16 * GIB, PCIE3_X16)])
     write("latency", gpt(xl, (T4, CPU)), [accelerators("t4", 3, 1 * GIB, PCIE3_X16), HOST])
 
 

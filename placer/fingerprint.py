@@ -13,16 +13,22 @@ __all__ = ["fingerprint"]
 
 
 def fingerprint(instance: Instance) -> str:
-    """SHA-256 of the content of an instance: everything but its name and the order of its edges."""
+    """SHA-256 of the content of an instance.
+
+    Everything but its name, the order of its edges, of the names in a pin or a forbid and of the device
+    types, and types that no node runs on.
+    """
+    used = [t for t in range(len(instance.types)) if np.isfinite(instance.time_ms[:, t]).any()]
+    types = sorted(used, key=lambda t: instance.types[t])
     digest = hashlib.sha256(b"placer-instance-1\n")
     text = {
         "ids": instance.ids,
         "names": instance.names,
-        "types": instance.types,
+        "types": [instance.types[t] for t in types],
         "colocate": instance.colocate,
         "layer": instance.layer,
-        "pin": instance.pin,
-        "forbid": instance.forbid,
+        "pin": [sorted(set(names)) for names in instance.pin],
+        "forbid": [sorted(set(names)) for names in instance.forbid],
         "classes": [
             (
                 cls.name,
@@ -42,7 +48,8 @@ def fingerprint(instance: Instance) -> str:
     digest.update(json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode())
     order = np.lexsort((instance.edges[:, 1], instance.edges[:, 0]))
     digest.update(instance.edges[order].astype("<i8").tobytes())
-    for numbers in (instance.time_ms, instance.memory_bytes, instance.transfer_ms, instance.output_bytes):
+    times = instance.time_ms[:, types]
+    for numbers in (times, instance.memory_bytes, instance.transfer_ms, instance.output_bytes):
         # Adding 0.0 turns -0.0 into 0.0; nan gets one bit pattern.
         clean = np.where(np.isnan(numbers), np.nan, numbers + 0.0)
         digest.update(clean.astype("<f8").tobytes())

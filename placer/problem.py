@@ -38,8 +38,8 @@ class Problem:
     allowed
         Whether an item may go to a device, ``(N, D)``.
     edges
-        Forward precedence between different items, ``(m, 2)``, without duplicates.  Under contiguity
-        it is acyclic and items are numbered in a topological order.
+        Precedence of a pipeline between different items (``Instance.order_edges``), ``(m, 2)``, without
+        duplicates.  Under contiguity it is acyclic and items are numbered in a topological order.
     net_items, net_start
         Net e holds ``net_items[net_start[e] : net_start[e + 1]]``, its producer first; nets inside one
         item are left out.
@@ -115,13 +115,12 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
     allowed = np.ones((count, len(instance.devices)), dtype=bool)
     np.logical_and.at(allowed, item, instance.allowed)
 
-    edges = item[instance.forward_edges]
+    edges = item[instance.order_edges]
     edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
 
-    merged: dict[tuple[object, ...], tuple[IntArray, FloatArray]] = {}
+    merged: dict[tuple[object, ...], tuple[list[int], FloatArray]] = {}
     for backward, members, cost in _nets(instance, item):
-        producer = members[0] if keep_producers else -1
-        key = (backward, producer, *np.sort(members).tolist())
+        key = (backward, members[0] if keep_producers else -1, *sorted(members))
         if key in merged:
             cost = cost + merged[key][1]
         merged[key] = (members, cost)
@@ -133,7 +132,7 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
         memory_bytes=memory,
         allowed=allowed,
         edges=edges,
-        net_items=np.concatenate([m for m, _ in merged.values()] or [np.zeros(0, dtype=np.int64)]),
+        net_items=np.array([v for members, _ in merged.values() for v in members], dtype=np.int64),
         net_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
         net_cost_ms=np.array([c for _, c in merged.values()]).reshape(-1, len(instance.classes)),
         net_backward=np.array([key[0] for key in merged], dtype=np.bool_),
@@ -147,14 +146,15 @@ def _items(instance: Instance, *, contiguous: bool) -> IntArray:
         label[nodes] = nodes.min()
     quotient = nx.DiGraph()
     quotient.add_nodes_from(sorted(set(label.tolist())))
-    edges = label[instance.forward_edges]
+    edges = label[instance.order_edges]
     quotient.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
     if contiguous:
         for component in nx.strongly_connected_components(quotient):
-            label[np.isin(label, list(component))] = min(component)
+            if len(component) > 1:
+                label[np.isin(label, list(component))] = min(component)
         quotient = nx.DiGraph()
         quotient.add_nodes_from(sorted(set(label.tolist())))
-        edges = label[instance.forward_edges]
+        edges = label[instance.order_edges]
         quotient.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
         order = list(nx.lexicographical_topological_sort(quotient))
     else:
@@ -164,11 +164,13 @@ def _items(instance: Instance, *, contiguous: bool) -> IntArray:
     return rank[label]
 
 
-def _nets(instance: Instance, item: IntArray) -> Iterator[tuple[bool, IntArray, FloatArray]]:
+def _nets(instance: Instance, item: IntArray) -> Iterator[tuple[bool, list[int], FloatArray]]:
     """Yield (backward, items with the producer's first, cost by class) of nets that can be split."""
-    for u in range(instance.n):
-        consumers = item[instance.successors[u]]
-        others = np.unique(consumers[consumers != item[u]])
-        cost = instance.class_transfer_ms[u]
-        if len(others) and cost.any():
-            yield bool(instance.backward[u]), np.concatenate([[item[u]], others]), cost
+    pairs = item[instance.edges]
+    costs = np.asarray(instance.class_transfer_ms.any(axis=1))
+    cut = np.flatnonzero((pairs[:, 0] != pairs[:, 1]) & costs[instance.edges[:, 0]])
+    consumers: dict[int, set[int]] = {}
+    for u, w in zip(instance.edges[cut, 0].tolist(), pairs[cut, 1].tolist(), strict=True):
+        consumers.setdefault(u, set()).add(w)
+    for u in sorted(consumers):
+        yield bool(instance.backward[u]), [int(item[u]), *sorted(consumers[u])], instance.class_transfer_ms[u]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 
 from placer.errors import InputError
 
 if TYPE_CHECKING:
-    from placer.instance import Instance
+    from placer.cluster import Link
+    from placer.instance import BoolArray, FloatArray, Instance
 
 __all__ = ["MAX_BYTES", "MAX_COUNT", "MAX_TIME_MS", "check", "check_runnable"]
 
@@ -21,6 +23,8 @@ MAX_BYTES = 1e18
 """Largest accepted size (an exabyte)."""
 MAX_COUNT = 100_000
 """Largest accepted number of devices in a class."""
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that would break one-line messages and tables, or cannot be written as UTF-8."""
 
 
 def check(instance: Instance) -> None:
@@ -47,17 +51,30 @@ def _check_nodes(instance: Instance) -> None:
     for node, count in Counter(instance.ids).items():
         if count > 1:
             raise InputError(f"duplicate id: {count} nodes are called {node!r}", place="nodes")
+    for what, texts in (
+        ("id", instance.ids),
+        ("name", instance.names),
+        ("colocate", instance.colocate),
+        ("layer", instance.layer),
+    ):
+        for v, text in enumerate(texts):
+            if text is not None and UNPRINTABLE.search(text):
+                raise InputError(
+                    f"{what} {text!r} holds a control character", place=f"node {instance.ids[v]!r}"
+                )
 
 
 def _check_cluster(instance: Instance) -> None:
     classes = instance.classes
     for cls in classes:
+        place = f"class {cls.name!r}"
+        if not cls.name or UNPRINTABLE.search(cls.name) or UNPRINTABLE.search(cls.type):
+            raise InputError("names and types must not be empty or hold control characters", place=place)
         if not 0 <= cls.count <= MAX_COUNT:
-            raise InputError(f"count must be in 0..{MAX_COUNT}, got {cls.count}", place=f"class {cls.name!r}")
+            raise InputError(f"count must be in 0..{MAX_COUNT}, got {cls.count}", place=place)
         if not cls.memory_limit_bytes >= 0:
-            raise InputError(
-                f"memory limit must be >= 0, got {cls.memory_limit_bytes}", place=f"class {cls.name!r}"
-            )
+            raise InputError(f"memory limit must be >= 0, got {cls.memory_limit_bytes}", place=place)
+        _check_link(cls.link, place)
     if not any(cls.count for cls in classes):
         raise InputError("there are no devices", place="cluster")
     for name, count in Counter(cls.name for cls in classes).items():
@@ -68,89 +85,126 @@ def _check_cluster(instance: Instance) -> None:
             raise InputError(f"two devices would be called {name!r}; rename a class", place="cluster")
 
 
+def _check_link(link: Link, place: str) -> None:
+    if not (0 <= link.transfer_scale < math.inf):
+        raise InputError(f"transfer scale must be finite and >= 0, got {link.transfer_scale}", place=place)
+    if not (0 <= link.latency_ms <= MAX_TIME_MS):
+        raise InputError(f"latency must be in 0..{MAX_TIME_MS:g} ms, got {link.latency_ms}", place=place)
+    bandwidth = link.bandwidth_bytes_per_s
+    if bandwidth is not None and not (0 < bandwidth < math.inf):
+        raise InputError(f"bandwidth must be finite and > 0, got {bandwidth}", place=place)
+
+
 def _check_numbers(instance: Instance) -> None:
-    for v, node in enumerate(instance.ids):
-        for t, kind in enumerate(instance.types):
-            time = instance.time_ms[v, t]
-            if np.isnan(time) or time < 0 or (time > MAX_TIME_MS and not np.isposinf(time)):
-                raise InputError(
-                    f"processing time on {kind!r} must be in 0..{MAX_TIME_MS:g} ms, got {time}",
-                    place=f"node {node!r}",
-                )
-        if not 0 <= instance.memory_bytes[v] <= MAX_BYTES:
-            raise InputError(
-                f"memory must be in 0..{MAX_BYTES:g} bytes, got {instance.memory_bytes[v]}",
-                place=f"node {node!r}",
-            )
+    time = instance.time_ms
+    wrong = ~((time >= 0) & ((time <= MAX_TIME_MS) | np.isposinf(time)))
+    for v, t in np.argwhere(wrong):
+        raise InputError(
+            f"processing time on {instance.types[t]!r} must be in 0..{MAX_TIME_MS:g} ms, got {time[v, t]}",
+            place=f"node {instance.ids[v]!r}",
+        )
+    everywhere = np.ones(instance.n, dtype=bool)
+    _check_range(instance, instance.memory_bytes, everywhere, MAX_BYTES, "memory", "bytes")
+
+
+def _check_range(
+    instance: Instance, values: FloatArray, given: BoolArray, limit: float, what: str, unit: str
+) -> None:
+    """Check that the given values lie in 0..limit; nan never does."""
+    for v in np.flatnonzero(given & ~((values >= 0) & (values <= limit))):
+        raise InputError(
+            f"{what} must be in 0..{limit:g} {unit}, got {values[v]}", place=f"node {instance.ids[v]!r}"
+        )
 
 
 def _check_transfers(instance: Instance) -> None:
-    direct, size = instance.transfer_ms, instance.output_bytes
-    for v, node in enumerate(instance.ids):
-        place = f"node {node!r}"
-        if not np.isnan(direct[v]) and not np.isnan(size[v]):
-            raise InputError("two transfer times: give transfer_ms or output_bytes, not both", place=place)
-        if np.isnan(direct[v]) and np.isnan(size[v]):
-            raise InputError("no transfer time: neither transfer_ms nor output_bytes", place=place)
-        if not np.isnan(direct[v]) and not 0 <= direct[v] <= MAX_TIME_MS:
-            raise InputError(f"transfer time must be in 0..{MAX_TIME_MS:g} ms, got {direct[v]}", place=place)
-        if not np.isnan(size[v]) and not 0 <= size[v] <= MAX_BYTES:
-            raise InputError(f"output must be in 0..{MAX_BYTES:g} bytes, got {size[v]}", place=place)
-        if size[v] > 0:
-            for cls in instance.classes:
-                if not cls.is_host and cls.link.bandwidth_bytes_per_s is None:
-                    raise InputError(
-                        f"output_bytes needs a link with a bandwidth, and class {cls.name!r} has none",
-                        place=place,
-                    )
+    direct, sized = ~np.isnan(instance.transfer_ms), ~np.isnan(instance.output_bytes)
+    for v in np.flatnonzero(direct == sized):
+        raise InputError(
+            "two transfer times: give transfer_ms or output_bytes, not both"
+            if direct[v]
+            else "no transfer time: neither transfer_ms nor output_bytes",
+            place=f"node {instance.ids[v]!r}",
+        )
+    _check_range(instance, instance.transfer_ms, direct, MAX_TIME_MS, "transfer time", "ms")
+    _check_range(instance, instance.output_bytes, sized, MAX_BYTES, "output", "bytes")
+    without = [c for c in instance.classes if not c.is_host and c.link.bandwidth_bytes_per_s is None]
+    for v in np.flatnonzero(sized & (instance.output_bytes > 0)) if without else ():
+        raise InputError(
+            f"output_bytes needs a link with a bandwidth, and class {without[0].name!r} has none",
+            place=f"node {instance.ids[v]!r}",
+        )
 
 
 def _check_edges(instance: Instance) -> None:
-    seen: set[tuple[int, int]] = set()
-    for u, w in instance.edges.tolist():
-        if not (0 <= u < instance.n and 0 <= w < instance.n):
-            raise InputError(f"edge ({u}, {w}) names a node that does not exist", place="edges")
-        place = f"edge {instance.ids[u]!r} -> {instance.ids[w]!r}"
-        if u == w:
-            raise InputError("self-loop: a node cannot read its own output", place=place)
-        if (u, w) in seen:
-            raise InputError("the edge is listed twice", place=place)
-        if instance.backward[u] and not instance.backward[w]:
-            raise InputError("an edge leads from a backward node to a forward node", place=place)
-        seen.add((u, w))
+    edges, ids = instance.edges, instance.ids
+    for u, w in edges[((edges < 0) | (edges >= instance.n)).any(axis=1)]:
+        raise InputError(f"edge ({u}, {w}) names a node that does not exist", place="edges")
+    source, target = edges[:, 0], edges[:, 1]
+    _, first = np.unique(source * instance.n + target, return_index=True)
+    repeated = np.ones(len(edges), dtype=bool)
+    repeated[first] = False
+    for wrong, rule in (
+        (source == target, "self-loop: a node cannot read its own output"),
+        (repeated, "the edge is listed twice"),
+        (
+            instance.backward[source] & ~instance.backward[target],
+            "an edge leads from a backward node to a forward node",
+        ),
+    ):
+        for e in np.flatnonzero(wrong):
+            raise InputError(rule, place=f"edge {ids[source[e]]!r} -> {ids[target[e]]!r}")
 
 
 def _check_acyclic(instance: Instance) -> None:
-    graph = nx.DiGraph(instance.edges.tolist())
-    if nx.is_directed_acyclic_graph(graph):
+    waiting = np.bincount(instance.edges[:, 1], minlength=instance.n).tolist()
+    after: list[list[int]] = [[] for _ in range(instance.n)]
+    for u, w in instance.edges.tolist():
+        after[u].append(w)
+    ready = [v for v in range(instance.n) if not waiting[v]]
+    while ready:
+        for w in after[ready.pop()]:
+            waiting[w] -= 1
+            if not waiting[w]:
+                ready.append(w)
+    stuck = {v for v in range(instance.n) if waiting[v]}
+    if not stuck:
         return
-    cycle = [instance.ids[u] for u, _ in nx.find_cycle(graph)]
-    shown = " -> ".join(repr(v) for v in [*cycle[:8], *(["..."] if len(cycle) > 8 else []), cycle[0]])
-    raise InputError(f"the graph has a cycle: {shown}", place="edges")
+    before = {w: u for u in sorted(stuck) for w in after[u]}
+    walk: dict[int, None] = {}
+    v = min(stuck)
+    while v not in walk:  # every stuck node waits for another one: going back must close a cycle
+        walk[v] = None
+        v = before[v]
+    path = list(walk)
+    cycle = [instance.ids[u] for u in reversed(path[path.index(v) :])]
+    shown = [repr(node) for node in cycle[:8]] + ["..."] * (len(cycle) > 8) + [repr(cycle[0])]
+    raise InputError(f"the graph has a cycle: {' -> '.join(shown)}", place="edges")
 
 
 def _check_names_used(instance: Instance) -> None:
     known = {cls.name for cls in instance.classes} | set(instance.device_index)
-    for v, node in enumerate(instance.ids):
-        for what, names in (("pin", instance.pin[v]), ("forbid", instance.forbid[v])):
+    for what, lists in (("pin", instance.pin), ("forbid", instance.forbid)):
+        for v, names in enumerate(lists):
             for name in names:
                 if name not in known:
                     raise InputError(
-                        f"{what} names {name!r}, which is no class and no device", place=f"node {node!r}"
+                        f"{what} names {name!r}, which is no class and no device",
+                        place=f"node {instance.ids[v]!r}",
                     )
 
 
 def _check_supported(instance: Instance) -> None:
     """Every node has a class that can run it, every group a common one; pins are judged by the solver."""
-    runs = np.isfinite(instance.class_time_ms)
     present = np.array([cls.count > 0 or cls.is_host for cls in instance.classes])
-    for v in np.flatnonzero(~runs[:, present].any(axis=1)):
+    runs = np.isfinite(instance.class_time_ms)[:, present]
+    for v in np.flatnonzero(~runs.any(axis=1)):
         raise InputError(
             "no device of the cluster can run it: it has a processing time for none of their types",
             place=f"node {instance.ids[v]!r}",
         )
     for group, members in instance.groups.items():
-        if not runs[np.ix_(members, present)].all(axis=0).any():
+        if not runs[members].all(axis=0).any():
             shown = ", ".join(repr(instance.ids[v]) for v in members[:6]) + (
                 ", ..." if len(members) > 6 else ""
             )

@@ -79,7 +79,9 @@ class Generation:
     def price(self, value: FloatArray) -> None:
         """Price all types with the given values, ``(N,)``, and raise the bound if they allow it."""
         norm = float(np.abs(value).sum())
-        integer = np.round(value * (VALUE_SCALE / norm)).astype(np.int64) if norm > 0 else value.astype(np.int64)
+        integer = (
+            np.round(value * (VALUE_SCALE / norm)).astype(np.int64) if norm > 0 else value.astype(np.int64)
+        )
         self._total = int(integer.sum())
         self._values = [np.maximum(pricer.values(integer), 0) for pricer in self.pricers]
         if self.excess(self.lower_ms) <= 0:
@@ -213,10 +215,7 @@ def _weights(loads: Loads, upper_ms: float) -> FloatArray:
     """Weight of each item: its time where it is fastest, but never nothing, ``(N,)``."""
     even = np.full(len(loads.facets), 1.0 / len(loads.facets))
     time = np.array(
-        [
-            np.where(kind.allowed, loads.item_weight(t, even), np.inf)
-            for t, kind in enumerate(loads.types)
-        ]
+        [np.where(kind.allowed, loads.item_weight(t, even), np.inf) for t, kind in enumerate(loads.types)]
     ).min(axis=0)
     floor = 1e-6 * upper_ms if upper_ms > 0 else 1.0
     return np.asarray(np.clip(time, floor, max(upper_ms, floor)))

@@ -65,7 +65,7 @@ class Diagram:
         weight = np.maximum(weight, 0.0)
         step_item = np.repeat(self.order, np.diff(self.offset)[: len(self.order)])
         weight[:, 1] += item[step_item]
-        return weight
+        return np.asarray(weight)
 
 
 def walk_order(items: int, nets: Hypernets, *, starts: int = 12) -> IntArray:

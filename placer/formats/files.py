@@ -1,24 +1,31 @@
-"""Reading JSON files: every defect becomes one line that names the file, the place and the rule."""
+"""Reading and writing the files of the project; formats are recognised by content."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from placer.errors import InputError
-from placer.formats import paper
+from placer.formats import native, paper
+from placer.formats.text import parse_json, read_text, validate, write_text
 from placer.instance import Instance
+from placer.plan import Plan
+from placer.result import Result
 
-__all__ = ["load", "parse_json", "read_text", "validate"]
-
-M = TypeVar("M", bound=BaseModel)
+__all__ = ["load", "load_result", "load_split", "save", "save_result"]
 
 
 def load(path: str | Path) -> Instance:
     """Read an instance file, in the native or the paper's JSON format (recognised by content).
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    Instance
 
     Raises
     ------
@@ -28,59 +35,82 @@ def load(path: str | Path) -> Instance:
     source = str(path)
     document = parse_json(read_text(path), source)
     try:
+        if native.is_native_instance(document):
+            native.check_version(document)
+            return native.to_instance(validate(native.NativeInstance, document))
         if paper.is_paper_instance(document):
             return paper.to_instance(validate(paper.PaperInstance, document), Path(path).stem)
     except InputError as error:
         raise error.within(source) from None
-    raise InputError("neither a placer instance nor the paper's format", source=source)
+    raise InputError(f"not an instance: {_what_it_is(document)}", source=source)
 
 
-def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file; raise InputError where that fails."""
+def load_result(path: str | Path) -> Result:
+    """Read a result document.
+
+    Raises
+    ------
+    InputError
+        One line that names the file, the place and the rule broken.
+    """
+    source = str(path)
+    document = parse_json(read_text(path), source)
+    if not isinstance(document, dict) or document.get("format") != "placer-result":
+        raise InputError(f"not a result: {_what_it_is(document)}", source=source)
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 text (byte {error.start})", source=str(path)) from None
-    except OSError as error:
-        raise InputError(error.strerror or "cannot be read", source=str(path)) from None
+        return validate(Result, document)
+    except InputError as error:
+        raise error.within(source) from None
 
 
-def parse_json(text: str, source: str) -> Any:
-    """Parse JSON strictly: no NaN, no infinity, no duplicate keys, bounded depth."""
+def load_split(path: str | Path, instance: Instance, *, pieces: bool = False) -> Plan:
+    """Read a split in the paper's result format as a plan for ``instance``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    instance
+        The instance that was split.
+    pieces
+        Whether to read it as a latency plan: each accelerator entry is one piece.
+
+    Raises
+    ------
+    InputError
+        One line that names the file, the place and the rule broken.
+    """
+    source = str(path)
+    document = parse_json(read_text(path), source)
+    if not paper.is_paper_split(document):
+        raise InputError(f"not a split of the paper's format: {_what_it_is(document)}", source=source)
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})", source=source
-        ) from None
-    except RecursionError:
-        raise InputError("not acceptable JSON: nested too deeply", source=source) from None
-    except ValueError as error:
-        raise InputError(f"not acceptable JSON: {error}", source=source) from None
+        return paper.to_plan(validate(paper.PaperSplit, document), instance, pieces=pieces)
+    except InputError as error:
+        raise error.within(source) from None
 
 
-def validate(model: type[M], document: Any) -> M:
-    """Validate a document against a model; the first defect becomes an InputError."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        defects = error.errors(include_url=False, include_context=False)
-        first = defects[0]
-        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
-        more = f" (and {len(defects) - 1} more defects)" if len(defects) > 1 else ""
-        got = first["input"]
-        shown = f", got {got!r}" if isinstance(got, str | int | float | bool) or got is None else ""
-        raise InputError(f"{first['msg']}{shown}{more}", place=place) from None
+def save(instance: Instance, path: str | Path) -> None:
+    """Write an instance in the native format, whole or not at all."""
+    write_text(path, native.to_json(instance))
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return out
+def save_result(result: Result, path: str | Path) -> None:
+    """Write a result document, whole or not at all."""
+    write_text(path, result.to_json())
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number here")
+def _what_it_is(document: Any) -> str:
+    """Say what a document is that is not what was expected."""
+    if not isinstance(document, dict):
+        kind = {list: "a list", str: "a string", type(None): "null", bool: "true or false"}
+        return f"the top level must be an object, got {kind.get(type(document), 'a number')}"
+    if document.get("format") == "placer-result":
+        return "this is a result document"
+    if document.get("format") == native.FORMAT or paper.is_paper_instance(document):
+        return "this is an instance"
+    if paper.is_paper_split(document):
+        return "this is a split in the paper's result format"
+    if "format" in document:
+        return f"the format {document['format']!r} is not known"
+    return f'neither "format": "{native.FORMAT}" nor the fields of the paper\'s format are there'

@@ -1,7 +1,8 @@
 """The JSON formats of the paper's published code: instances and splits.
 
 Top level of an instance: ``maxSizePerFPGA``, ``maxFPGAs``, ``maxCPUs``, ``nodes``, ``edges``; "FPGA" stands
-for any accelerator.  A split lists ``fpgas`` and ``cpus``, each with its ``nodes``.
+for any accelerator.  A split lists ``fpgas`` and ``cpus``, each with its ``nodes``; backward nodes may be
+left out of a split, they follow their colocated forward nodes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from placer.cluster import DeviceClass, Kind
 from placer.errors import InputError
-from placer.instance import Instance
+from placer.instance import Instance, IntArray
+from placer.plan import Plan
 from placer.rules import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
 
-__all__ = ["PaperInstance", "is_paper_instance", "to_instance"]
+__all__ = [
+    "PaperInstance",
+    "PaperSplit",
+    "is_paper_instance",
+    "is_paper_split",
+    "to_instance",
+    "to_plan",
+    "to_split",
+]
 
 COST_TOLERANCE_MS = 1e-6
 """Transfer times of one producer that differ by less are one (the files are printed that way)."""
@@ -63,9 +73,34 @@ class PaperInstance(_Strict):
     edges: list[PaperEdge]
 
 
+class PaperPart(_Strict):
+    """What one device of a split holds; a load of -1 means that it was not computed."""
+
+    load: Annotated[float, Field(allow_inf_nan=False)] = -1
+    nodes: list[int | str]
+
+
+class PaperSplit(_Strict):
+    """The paper's result format."""
+
+    fpgas: list[PaperPart]
+    cpus: list[PaperPart] = []
+    maxLoad: Annotated[float, Field(allow_inf_nan=False)] | None = None  # noqa: N815
+    totalLatency: Annotated[float, Field(allow_inf_nan=False)] | None = None  # noqa: N815
+
+
 def is_paper_instance(document: Any) -> bool:
     """Tell the paper's format from the native one by content."""
-    return isinstance(document, dict) and "format" not in document and "maxFPGAs" in document
+    return (
+        isinstance(document, dict)
+        and "format" not in document
+        and not document.keys().isdisjoint({"maxSizePerFPGA", "maxFPGAs", "maxCPUs"})
+    )
+
+
+def is_paper_split(document: Any) -> bool:
+    """Recognise the paper's result format by content."""
+    return isinstance(document, dict) and "format" not in document and "fpgas" in document
 
 
 def to_instance(document: PaperInstance, name: str) -> Instance:
@@ -114,3 +149,87 @@ def to_instance(document: PaperInstance, name: str) -> Instance:
         colocate=[None if v.colorClass is None else str(v.colorClass) for v in document.nodes],
         layer=[None if v.layerId is None else str(v.layerId) for v in document.nodes],
     )
+
+
+def to_plan(split: PaperSplit, instance: Instance, *, pieces: bool = False) -> Plan:
+    """Translate a split: its i-th accelerator or host is the instance's i-th.
+
+    Parameters
+    ----------
+    split
+        The document.
+    instance
+        The instance that was split.
+    pieces
+        Whether to make a latency plan, each accelerator entry being one piece.
+
+    Raises
+    ------
+    InputError
+        When a node is unknown, listed twice or without a device, or there are too many entries.
+    """
+    device = np.full(instance.n, -1, dtype=np.int64)
+    for key, parts, is_host in (("fpgas", split.fpgas, False), ("cpus", split.cpus, True)):
+        members = [d for d in instance.devices if d.is_host == is_host]
+        for i, part in enumerate(parts):
+            if part.nodes and i >= len(members):
+                raise InputError(
+                    f"the instance has only {len(members)} of these devices", place=f"{key}[{i}]"
+                )
+            for k, node in enumerate(part.nodes):
+                place = f"{key}[{i}].nodes[{k}]"
+                v = instance.index.get(str(node))
+                if v is None:
+                    raise InputError(f"there is no node {node!r}", place=place)
+                if device[v] >= 0:
+                    raise InputError(f"node {node!r} is listed twice", place=place)
+                device[v] = members[i].index
+    _follow_partners(instance, device)
+    if (device < 0).any():
+        missing = instance.ids[int(np.argmax(device < 0))]
+        raise InputError(f"node {missing!r} is on no device ({(device < 0).sum()} such nodes)")
+    if not pieces:
+        return Plan(device)
+    on_host = np.array([d.is_host for d in instance.devices])[device]
+    return Plan(device, np.where(on_host, -1, 0))
+
+
+def _follow_partners(instance: Instance, device: IntArray) -> None:
+    """Send backward nodes that are not listed where the forward nodes of their group are."""
+    for group, nodes in instance.groups.items():
+        absent = nodes[(device[nodes] < 0) & instance.backward[nodes]]
+        forward = nodes[(device[nodes] >= 0) & ~instance.backward[nodes]]
+        places = sorted({instance.devices[d].name for d in device[forward]})
+        if len(absent) and len(places) > 1:
+            raise InputError(
+                f"node {instance.ids[absent[0]]!r} should follow its forward partners, "
+                f"and they are on {', '.join(places)}",
+                place=f"group {group!r}",
+            )
+        if len(absent) and places:
+            device[absent] = device[forward[0]]
+
+
+def to_split(instance: Instance, plan: Plan, load_ms: list[float], objective_ms: float) -> PaperSplit:
+    """Translate a plan to the paper's result format; ids that are integers are written so.
+
+    Parameters
+    ----------
+    instance, plan
+        The plan and what it is a plan for.
+    load_ms
+        Load of each device, length D.
+    objective_ms
+        Written as ``maxLoad``, or as ``totalLatency`` when the plan has pieces.
+    """
+    parts: dict[bool, list[PaperPart]] = {False: [], True: []}
+    for d in instance.devices:
+        on = plan.device == d.index
+        orders = sorted(set(plan.piece[on].tolist())) or [0] if plan.piece is not None else [0]
+        for order in orders:
+            here = on if plan.piece is None else on & (plan.piece == order)
+            ids = [instance.ids[v] for v in np.flatnonzero(here)]
+            nodes: list[int | str] = [int(v) if v.isdecimal() and str(int(v)) == v else v for v in ids]
+            parts[d.is_host].append(PaperPart(load=load_ms[d.index], nodes=nodes))
+    key = "maxLoad" if plan.piece is None else "totalLatency"
+    return PaperSplit(fpgas=parts[False], cpus=parts[True], **{key: objective_ms})

@@ -1,15 +1,19 @@
 """Simulated annealing towards a target load: moves of connected clusters between two devices.
 
 The energy is what exceeds the target, summed over the devices, so that the search wanders freely among
-plans that keep the target everywhere but on a few devices.
+plans that keep the target everywhere but on a few devices.  Random numbers come from the compiler's own
+generator, which has the interface of numpy's legacy functions and is seeded by `anneal`.
 """
+
+# ruff: noqa: NPY002
 
 from __future__ import annotations
 
 import numpy as np
 
-from placer.kernels.jit import jit
-from placer.kernels.local_search import _combined, _enter, _leave, _over, fill
+from placer.instance import FloatArray, IntArray
+from placer.kernels import compiled
+from placer.kernels.local_search import State, Static, _combined, _enter, _leave, _over, fill
 
 __all__ = ["anneal"]
 
@@ -17,9 +21,9 @@ MEMORY_PENALTY = 10.0
 """Energy of exceeding a memory limit by the whole limit, in target loads."""
 
 
-@jit
-def _energy(static, state, d, forward, backward, both):
-    """What device d exceeds: the target of each direction or of both together, and its memory."""
+@compiled
+def _energy(static: Static, state: State, d: int, forward: float, backward: float, both: float) -> float:
+    """Return what device d exceeds: the target of each direction or of both together, and its memory."""
     model = static.communication
     fw = _combined(model, state.compute[0, d], state.receive[0, d], state.send[0, d])
     bw = _combined(model, state.compute[1, d], state.receive[1, d], state.send[1, d])
@@ -30,8 +34,8 @@ def _energy(static, state, d, forward, backward, both):
     return out
 
 
-@jit
-def _shift(static, state, i, b, scratch):
+@compiled
+def _shift(static: Static, state: State, i: int, b: int, scratch: FloatArray) -> None:
     """Move item i to device b."""
     left, entered = scratch[:3], scratch[3:6]
     a = state.device[i]
@@ -49,8 +53,8 @@ def _shift(static, state, i, b, scratch):
     state.device[i] = b
 
 
-@jit
-def _neighbour(static, i):
+@compiled
+def _neighbour(static: Static, i: int) -> int:
     """Return a random item of a random net of i; i itself where it has none."""
     first, last = static.item_start[i], static.item_start[i + 1]
     if first == last:
@@ -59,8 +63,10 @@ def _neighbour(static, i):
     return static.net_items[np.random.randint(static.net_start[e], static.net_start[e + 1])]
 
 
-@jit
-def _grow(static, state, seed, a, b, size, cluster, begin):
+@compiled
+def _grow(
+    static: Static, state: State, seed: int, a: int, b: int, size: int, cluster: IntArray, begin: int
+) -> int:
     """Collect connected items on device a that may go to b; return the end of the list."""
     end = begin
     if state.device[seed] != a or not static.allowed[seed, b]:
@@ -82,16 +88,28 @@ def _grow(static, state, seed, a, b, size, cluster, begin):
     return end
 
 
-@jit
-def _total(static, state, forward, backward, both):
+@compiled
+def _total(static: Static, state: State, forward: float, backward: float, both: float) -> float:
     out = 0.0
     for d in range(state.used.size):
         out += _energy(static, state, d, forward, backward, both)
     return out
 
 
-@jit
-def anneal(static, state, seed, moves, hot, cold, forward, backward, both, largest, best):
+@compiled
+def anneal(
+    static: Static,
+    state: State,
+    seed: int,
+    moves: int,
+    hot: float,
+    cold: float,
+    forward: float,
+    backward: float,
+    both: float,
+    largest: int,
+    best: IntArray,
+) -> float:
     """Anneal from ``state.device``.
 
     Parameters

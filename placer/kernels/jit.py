@@ -1,25 +1,37 @@
-"""Compilation of kernels: cached on disk where some cache folder is writable, in memory elsewhere."""
+"""Compilation of the latency kernels: as `placer.kernels.compiled`, without reference counts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["jit"]
+__all__ = ["jit", "jit_inline"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+_njit: Any = numba.njit  # "_nrt" is missing from its type hints
 
 
 def jit(function: F) -> F:
     """Compile ``function`` without the interpreter lock, cached on disk if that is possible.
 
     Numba tries the folder of the source and then the user's cache folder; where neither is writable it
-    refuses to cache, and the kernel is compiled afresh in each process.
+    refuses to cache, and the kernel is compiled afresh in each process.  Kernels allocate nothing: without
+    reference counts (atomic instructions at each access to an array in a tuple) they run many times faster.
     """
     try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
+        return cast(F, _njit(cache=True, nogil=True, _nrt=False)(function))
     except RuntimeError:
-        compiled = numba.njit(nogil=True)(function)
-    return compiled  # type: ignore[no-any-return]
+        return cast(F, _njit(nogil=True, _nrt=False)(function))
+
+
+def jit_inline(function: F) -> F:
+    """Compile a helper into whatever kernel calls it.
+
+    Named tuples of arrays are passed by value, some hundred words each: too much for a call in an inner
+    loop.
+    """
+    return cast(F, _njit(nogil=True, forceinline=True, _nrt=False)(function))

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-
 from placer.instance import BoolArray, FloatArray, IntArray
-from placer.kernels.jit import jit
+from placer.kernels import compiled
 
 __all__ = ["DUPLEX", "OVERLAP", "SEQUENTIAL", "State", "Static", "fill", "improve", "memory_excess"]
 
@@ -61,8 +60,8 @@ class State(NamedTuple):
     top: IntArray  # (3, 3): the three devices of largest load in each row of ``load``
 
 
-@jit
-def _combined(communication, compute, receive, send):
+@compiled
+def _combined(communication: int, compute: float, receive: float, send: float) -> float:
     if communication == SEQUENTIAL:
         return compute + receive + send
     if communication == OVERLAP:
@@ -70,8 +69,8 @@ def _combined(communication, compute, receive, send):
     return max(compute, receive, send)
 
 
-@jit
-def _refresh(static, state, d):
+@compiled
+def _refresh(static: Static, state: State, d: int) -> None:
     """Recompute the loads of device d from its parts."""
     for way in range(2):
         state.load[way, d] = _combined(
@@ -80,8 +79,8 @@ def _refresh(static, state, d):
     state.load[2, d] = state.load[0, d] + state.load[1, d]
 
 
-@jit
-def _rank(state):
+@compiled
+def _rank(state: State) -> None:
     """Find the three most loaded devices of each row; -1 where there are fewer."""
     D = state.load.shape[1]
     for row in range(3):
@@ -98,8 +97,8 @@ def _rank(state):
                 state.top[row, at] = d
 
 
-@jit
-def fill(static, state):
+@compiled
+def fill(static: Static, state: State) -> None:
     """Compute the whole state from ``state.device``."""
     state.held[:] = 0
     state.compute[:] = 0.0
@@ -124,8 +123,8 @@ def fill(static, state):
     _rank(state)
 
 
-@jit
-def memory_excess(static, state):
+@compiled
+def memory_excess(static: Static, state: State) -> float:
     """Bytes beyond the memory limits, summed over the devices."""
     total = 0.0
     for d in range(state.used.size):
@@ -133,13 +132,13 @@ def memory_excess(static, state):
     return total
 
 
-@jit
-def _over(static, d, used):
-    return max(0.0, used - static.limit[d] * (1 + 1e-12))
+@compiled
+def _over(static: Static, d: int, used: float) -> float:
+    return float(max(0.0, used - static.limit[d] * (1 + 1e-12)))
 
 
-@jit
-def _leave(static, state, i, parts):
+@compiled
+def _leave(static: Static, state: State, i: int, parts: FloatArray) -> None:
     """Parts of the loads of i's device without i; ``parts`` is (compute, receive, send) x (2,)."""
     a = state.device[i]
     c = static.class_of[a]
@@ -161,8 +160,8 @@ def _leave(static, state, i, parts):
             parts[2 if state.device[producer] == a and producer != i else 1, way] += cost
 
 
-@jit
-def _enter(static, state, i, b, parts):
+@compiled
+def _enter(static: Static, state: State, i: int, b: int, parts: FloatArray) -> None:
     """Parts of the loads of device b with i, which is elsewhere."""
     c = static.class_of[b]
     for way in range(2):
@@ -183,25 +182,27 @@ def _enter(static, state, i, b, parts):
             parts[2 if producer == i or state.device[producer] == b else 1, way] += cost
 
 
-@jit
-def _others(state, row, a, b):
+@compiled
+def _others(state: State, row: int, a: int, b: int) -> float:
     """Return the largest load in a row among the devices other than a and b."""
     for k in range(3):
         d = state.top[row, k]
         if d >= 0 and d != a and d != b:
-            return state.load[row, d]
+            return float(state.load[row, d])
     return 0.0
 
 
-@jit
-def _objective(static, state):
+@compiled
+def _objective(static: Static, state: State) -> float:
     if static.gpipe:
-        return state.load[0, state.top[0, 0]] + state.load[1, state.top[1, 0]]
-    return state.load[2, state.top[2, 0]]
+        return float(state.load[0, state.top[0, 0]] + state.load[1, state.top[1, 0]])
+    return float(state.load[2, state.top[2, 0]])
 
 
-@jit
-def _judge(static, state, i, b, left, entered, verdict):
+@compiled
+def _judge(
+    static: Static, state: State, i: int, b: int, left: FloatArray, entered: FloatArray, verdict: FloatArray
+) -> None:
     """Write (change of memory excess, objective, change of the sum of squares) if i goes to b."""
     a = state.device[i]
     model = static.communication
@@ -222,18 +223,18 @@ def _judge(static, state, i, b, left, entered, verdict):
         verdict[2] = (fa + ba) ** 2 + (fb + bb) ** 2 - load[2, a] ** 2 - load[2, b] ** 2
 
 
-@jit
-def _better(verdict, best, slack_bytes, objective):
+@compiled
+def _better(verdict: FloatArray, best: FloatArray, slack_bytes: float, objective: float) -> bool:
     """Compare two verdicts lexicographically, up to rounding."""
     if abs(verdict[0] - best[0]) > slack_bytes:
-        return verdict[0] < best[0]
+        return bool(verdict[0] < best[0])
     if abs(verdict[1] - best[1]) > EPSILON * objective:
-        return verdict[1] < best[1]
-    return verdict[2] < best[2] - EPSILON * objective**2
+        return bool(verdict[1] < best[1])
+    return bool(verdict[2] < best[2] - EPSILON * objective**2)
 
 
-@jit
-def _window(static, state, i):
+@compiled
+def _window(static: Static, state: State, i: int) -> tuple[int, int]:
     """First and last pipeline position that item i may take with its neighbours where they are."""
     low, high = -1, state.position.size
     for k in range(static.before_start[i], static.before_start[i + 1]):
@@ -243,8 +244,8 @@ def _window(static, state, i):
     return low, high
 
 
-@jit
-def _move(static, state, i, b):
+@compiled
+def _move(static: Static, state: State, i: int, b: int) -> None:
     left, entered = np.empty((3, 2)), np.empty((3, 2))
     a = state.device[i]
     _leave(static, state, i, left)
@@ -264,9 +265,9 @@ def _move(static, state, i, b):
     _rank(state)
 
 
-@jit
-def _mark(static, state, excess, hot):
-    """Mark the devices that an improving move has to touch; return whether there are any."""
+@compiled
+def _mark(static: Static, state: State, excess: float, hot: BoolArray) -> None:
+    """Mark the devices that an improving move has to touch."""
     hot[:] = False
     if excess > 0.0:
         for d in range(hot.size):
@@ -278,8 +279,18 @@ def _mark(static, state, excess, hot):
         hot[state.top[2, 0]] = True
 
 
-@jit
-def _best_device(static, state, i, hot, everywhere, scratch, best, slack_bytes, objective):
+@compiled
+def _best_device(
+    static: Static,
+    state: State,
+    i: int,
+    hot: BoolArray,
+    everywhere: bool,
+    scratch: FloatArray,
+    best: FloatArray,
+    slack_bytes: float,
+    objective: float,
+) -> int:
     """Find the device that suits item i better than ``best`` says, -1 if none; update ``best``.
 
     Unless ``everywhere``, a device counts only if it or the item's own is hot.
@@ -305,12 +316,13 @@ def _best_device(static, state, i, hot, everywhere, scratch, best, slack_bytes, 
     return found
 
 
-@jit
-def improve(static, state, budget):
+@compiled
+def improve(static: Static, state: State, budget: int, only_mend: bool = False) -> tuple[int, bool]:
     """Descend until a local optimum or until ``budget`` steps of work are spent.
 
     First the best move that touches a most loaded device (or one over its memory limit); where none
-    helps, a sweep in which every item may leave a tie by lowering the sum of squared loads.
+    helps, a sweep in which every item may leave a tie by lowering the sum of squared loads.  With
+    ``only_mend`` it stops as soon as all memory limits hold.
 
     Returns
     -------
@@ -328,6 +340,8 @@ def improve(static, state, budget):
     fill(static, state)
     while work < budget:
         excess, objective = memory_excess(static, state), _objective(static, state)
+        if only_mend and excess == 0.0:
+            return work, True
         _mark(static, state, excess, hot)
         best[:] = 0.0
         best[1] = objective

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from placer.instance import BoolArray, IntArray
-from placer.kernels.jit import jit
+from placer.kernels import compiled
 
 __all__ = ["LOWEST", "best_values", "follow"]
+
+Values = npt.NDArray[np.int32]
+Marks = npt.NDArray[np.uint8]
 
 LOWEST = -(2**30)
 """Value of what is impossible; sums of a few values stay within 32 bits."""
 
 
-@jit
-def _better(row, mark, skip, take, w0, w1, gain):
+@compiled
+def _better(row: Values, mark: Marks, skip: Values, take: Values, w0: int, w1: int, gain: int) -> None:
     """One state: the better of leaving the item out (weight w0) and taking it (w1, worth gain)."""
     # Slices of equal length and plain indices let the compiler use vector instructions.
     size = len(row)
@@ -29,17 +33,17 @@ def _better(row, mark, skip, take, w0, w1, gain):
         here[r] = max(new, old)
 
 
-@jit
+@compiled
 def best_values(
     offset: IntArray,
     target: IntArray,
-    weight: np.ndarray,
-    value: np.ndarray,
+    weight: IntArray,
+    value: Values,
     capacity: int,
-    taken: np.ndarray,
-    here: np.ndarray,
-    after: np.ndarray,
-) -> np.ndarray:
+    taken: Marks,
+    here: Values,
+    after: Values,
+) -> Values:
     """Compute the best value of a set for every capacity 0..capacity, from the last step backwards.
 
     Parameters
@@ -77,10 +81,8 @@ def best_values(
     return after[0, : capacity + 1].copy()
 
 
-@jit
-def follow(
-    offset: IntArray, target: IntArray, weight: np.ndarray, taken: np.ndarray, capacity: int
-) -> BoolArray:
+@compiled
+def follow(offset: IntArray, target: IntArray, weight: IntArray, taken: Marks, capacity: int) -> BoolArray:
     """Trace the best set for one capacity: whether each step takes its item, ``(N,)``."""
     steps = len(offset) - 2
     out = np.zeros(steps, dtype=np.bool_)

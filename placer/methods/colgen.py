@@ -107,6 +107,7 @@ class _Solver:
         search = Search(_without_order(self.problem), self.options, self.run)
         for _ in range(STARTS):
             start_at = search.next_start()
+            search.descents += 1
             if start_at is not None and self.run.stopped() is None:
                 search.descend(start_at)
         if search.best is not None:

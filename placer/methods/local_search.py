@@ -26,13 +26,13 @@ from placer.plan import Plan
 from placer.problem import Problem, contract
 from placer.run import Outcome, Run, Stop
 
-__all__ = ["Search", "make_state", "make_static", "solve"]
+__all__ = ["Search", "items_to_move", "make_state", "make_static", "solve"]
 
 FRESH = 8
 """One descent in so many begins at a new start, the others at a kick of the best plan."""
 DESCENTS = 600
-"""Descents from new starts or from kicks, at most."""
-WORK = 60_000_000
+"""Descents from new starts or from kicks, at most; small instances take 20 and 4 per item."""
+WORK = 30_000_000
 """Evaluated nets and devices after which no further descent begins (a few seconds)."""
 SLICE = 10_000_000
 """Work between two looks at the clock (below 0.1 s)."""
@@ -50,9 +50,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
 
     Deterministic for a seed unless a limit stops it.  Starts from ``run.start`` where there is one.
     """
-    problem = contract(instance, contiguous=options.contiguous)
-    if not options.contiguous:  # no order to respect, and the edges between the items may be cyclic
-        problem = replace(problem, edges=problem.edges[:0])
+    problem = items_to_move(instance, options)
     if problem.nets * len(instance.devices) * 8 > options.memory_limit_mb * 2**20 // 2:
         return Outcome(Stop.MEMORY_LIMIT, message="the table of nets and devices exceeds the memory limit")
     search = Search(problem, options, run)
@@ -61,6 +59,13 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     if search.best is None:
         return Outcome(stop, message="no start could be mended to respect all limits", stats=stats)
     return Outcome(stop, Plan(problem.lift(search.best)), stats=stats)
+
+
+def items_to_move(instance: Instance, options: Options) -> Problem:
+    """Contract the instance; its edges are the order that moves have to respect, if any."""
+    problem = contract(instance, contiguous=options.contiguous)
+    # Without contiguity the edges between the items may even be cyclic.
+    return problem if options.contiguous else replace(problem, edges=problem.edges[:0])
 
 
 class Search:
@@ -89,7 +94,9 @@ class Search:
         """Run all descents; the results are ``best`` and ``best_ms``."""
         if self.run.start is not None:
             self.descend(_item_devices(self.problem, self.run.start))
-        while self.descents < DESCENTS and (self.work < WORK or self.best is None):
+        while self.descents < min(DESCENTS, 20 + 4 * self.problem.size) and (
+            self.work < WORK or self.best is None
+        ):
             stop = self.run.stopped()
             if stop is not None:
                 return stop
@@ -99,8 +106,11 @@ class Search:
             self.descents += 1
         return self.run.stopped() or Stop.FINISHED
 
-    def descend(self, device: IntArray) -> None:
-        """Descend from an assignment of items, and again whenever a redrawn device order helps."""
+    def descend(self, device: IntArray, *, only_mend: bool = False) -> None:
+        """Descend from an assignment of items, and again whenever a redrawn device order helps.
+
+        With ``only_mend`` just until all memory limits hold.
+        """
         reached = np.inf
         self.state.device[:] = device
         while True:
@@ -108,7 +118,7 @@ class Search:
             self.state.position[:] = positions(order)
             done = False
             while not done and self.run.stopped() is None:
-                work, done = kernel.improve(self.static, self.state, SLICE)
+                work, done = kernel.improve(self.static, self.state, SLICE, only_mend)
                 self.work += work
             value = self._value()
             self._keep(value)

@@ -14,7 +14,17 @@ import numpy as np
 from placer.instance import FloatArray, Instance, IntArray
 from placer.problem import Problem
 
-__all__ = ["adjacency", "balanced", "positions", "resample_order", "stage", "topological_rank"]
+__all__ = [
+    "adjacency",
+    "balanced",
+    "item_place",
+    "positions",
+    "resample_order",
+    "shares",
+    "stage",
+    "topological_rank",
+    "work_ms",
+]
 
 
 def adjacency(size: int, source: IntArray, target: IntArray) -> tuple[IntArray, IntArray]:
@@ -69,13 +79,23 @@ def stage(problem: Problem, order: IntArray, target: IntArray) -> IntArray | Non
         if at < 0:
             return None
         latest[i] = open_to[i][at]
+    # The largest target before an item and the smallest one after it both rise along the graph, and so
+    # does their mean: it gives way on both sides where targets contradict the edges.
+    pushed, pulled = target.copy(), target.copy()
+    for i in range(size):
+        pushed[i] = max((pushed[u] for u in before[before_start[i] : before_start[i + 1]]), default=0)
+        pushed[i] = max(pushed[i], target[i])
+    for i in range(size - 1, -1, -1):
+        pulled[i] = min((pulled[w] for w in after[after_start[i] : after_start[i + 1]]), default=last)
+        pulled[i] = min(pulled[i], target[i])
+    wanted = (pushed + pulled) // 2
     position = np.zeros(size, dtype=np.int64)
     for i in range(size):
         low = max((position[u] for u in before[before_start[i] : before_start[i + 1]]), default=0)
         choices = open_to[i][(open_to[i] >= low) & (open_to[i] <= latest[i])]
         if not len(choices):
             return None
-        position[i] = choices[np.argmin(np.abs(choices - target[i]))]
+        position[i] = choices[np.argmin(np.abs(choices - wanted[i]))]
     return order[position]
 
 
@@ -96,15 +116,10 @@ def balanced(problem: Problem, order: IntArray, rank: IntArray) -> IntArray:
     (N,) array
         Target position of each item, to be repaired by `stage`.
     """
-    times = problem.time_ms.sum(axis=0)
-    finite = np.where(np.isfinite(times), times, np.nan)
-    mean = np.array([np.nanmean(c) if not np.isnan(c).all() else np.inf for c in finite.T])
-    fastest = np.where(np.isfinite(times), times, np.inf).min(axis=1)
-    speed = 1.0 / np.maximum(mean, 1e-12)[problem.instance.device_class[order]]
-    share = speed / speed.sum() if speed.sum() > 0 else np.full(len(order), 1 / len(order))
-    key = _item_place(problem, rank)
-    sequence = np.argsort(key, kind="stable")
-    work = fastest[sequence] + 1e-9 * max(1.0, fastest.sum()) / problem.size
+    share = shares(problem)[order]
+    sequence = np.argsort(item_place(problem, rank), kind="stable")
+    work = work_ms(problem)[sequence]
+    work += 1e-9 * max(1.0, work.sum()) / problem.size  # so that items without work spread as well
     middle = (np.cumsum(work) - work / 2) / work.sum()
     target = np.zeros(problem.size, dtype=np.int64)
     cuts = np.cumsum(share)[:-1]
@@ -112,7 +127,24 @@ def balanced(problem: Problem, order: IntArray, rank: IntArray) -> IntArray:
     return target
 
 
-def _item_place(problem: Problem, rank: IntArray) -> FloatArray:
+def shares(problem: Problem) -> FloatArray:
+    """Share of the work that suits the speed of each device, ``(D,)``, summing to 1."""
+    times = problem.time_ms.sum(axis=0)
+    runs = np.isfinite(times)
+    total = np.where(runs, times, 0.0).sum(axis=0)
+    # By the mean time of what a class can run; a class that runs nothing gets nothing.
+    speed = np.where(runs.any(axis=0), runs.sum(axis=0) / np.maximum(total, 1e-12), 0.0)
+    by_device = speed[problem.instance.device_class]
+    return np.asarray(by_device / by_device.sum())
+
+
+def work_ms(problem: Problem) -> FloatArray:
+    """Return the processing time of each item where it is fastest, ``(N,)``; 0 if no class runs it."""
+    fastest = problem.time_ms.sum(axis=0).min(axis=1)
+    return np.where(np.isfinite(fastest), fastest, 0.0)
+
+
+def item_place(problem: Problem, rank: IntArray) -> FloatArray:
     """Where each item lies in the forward pass: 0 at the start, 1 at the end."""
     instance = problem.instance
     place = np.zeros(instance.n)
@@ -126,7 +158,7 @@ def _item_place(problem: Problem, rank: IntArray) -> FloatArray:
     np.add.at(count, ((~forward).astype(np.int64), problem.item), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / count
-    return np.where(count[0] > 0, mean[0], mean[1])
+    return np.asarray(np.where(count[0] > 0, mean[0], mean[1]))
 
 
 def positions(order: IntArray) -> IntArray:

@@ -14,6 +14,9 @@ __all__ = ["Held"]
 
 logger = logging.getLogger(__name__)
 
+POINT_TOLERANCE = 1e-5
+"""What a point of the solver may break a row or bound by: its tolerance, with room for rescaling."""
+
 
 class Held:
     """The best point and the best bound so far, whatever stops the solver.
@@ -53,7 +56,10 @@ class Held:
         return True
 
     def take(self, values: FloatArray) -> bool:
-        """Keep a feasible point if it is the best one; integer columns are rounded."""
+        """Keep a point if it is feasible and the best one; integer columns are rounded."""
+        if self.program.excess(values) > max(POINT_TOLERANCE, self.feasibility):
+            logger.warning("the solver handed back a point that is not feasible")
+            return False
         values = np.where(self.program.integer, np.round(values), values) + 0.0  # no -0.0
         objective = self.program.objective(values)
         if self.objective is not None and objective >= self.objective:
@@ -71,3 +77,13 @@ class Held:
             return False
         self.bound = bound
         return True
+
+    def misses(self, cutoff: float) -> bool:
+        """Whether there is no point at or below a cutoff."""
+        return self.objective is None or self.objective > cutoff
+
+    def proves(self, gap: float) -> bool:
+        """Whether the bound is within a relative gap of the best point, up to rounding."""
+        if self.objective is None or self.bound is None:
+            return False
+        return self.objective - self.bound <= gap * abs(self.objective) + 1e-6 * max(1.0, abs(self.objective))

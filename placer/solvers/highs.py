@@ -22,9 +22,9 @@ import numpy as np
 from placer.instance import FloatArray, IntArray
 from placer.run import Run, Stop
 from placer.solvers.held import Held
-from placer.solvers.memory import resident_mb
 from placer.solvers.program import Program
 from placer.solvers.solution import LpSolution, Settings, Solution, Status
+from placer.solvers.watch import Event, wait
 
 __all__ = ["Conflict", "LinearMaster", "conflict", "solve"]
 
@@ -40,7 +40,7 @@ STATUS: dict[str, Status] = {
     "kUnbounded": Status.UNBOUNDED,
     "kUnboundedOrInfeasible": Status.UNBOUNDED,
     "kObjectiveBound": Status.NOTHING_BETTER,
-    "kObjectiveTarget": Status.LIMIT,
+    "kObjectiveTarget": Status.TARGET,
     "kTimeLimit": Status.TIME_LIMIT,
     "kMemoryLimit": Status.MEMORY_LIMIT,
     "kInterrupt": Status.INTERRUPTED,
@@ -71,7 +71,8 @@ def solve(
     settings
         How to solve.
     start
-        A point to start from, ``(n,)``; it is used when it is feasible, and the log says so.
+        A point to start from, ``(n,)``; columns that are nan are filled in by a linear program.  It is used
+        when it is feasible, and the log says so.
     on_incumbent
         Called with each improving point, in the calling thread.
     on_progress
@@ -86,35 +87,30 @@ def solve(
     highs = _load(program)
     _configure(highs, settings, run)
     held = Held(program, settings)
+    start = _completed(program, start, run)
     start_used = held.take_start(start)
     if start is not None and start_used:
         point = highspy.HighsSolution()
         point.col_value = start.tolist()
         highs.setSolution(point)
 
-    def on_event(event: _Event) -> None:
+    def on_event(event: Event) -> None:
         if event.values is not None and held.take(event.values) and on_incumbent is not None:
             on_incumbent(held.point())
         changed = held.take_bound(event.bound, event.nodes) or event.values is not None
         if changed and on_progress is not None:
             on_progress(held.objective, held.bound, held.nodes)
 
-    stop = _run(highs, run, on_event, memory_limit_mb=settings.memory_limit_mb)
-    status = _status(highs, stop)
-    info = highs.getInfo()
-    held.nodes = max(held.nodes, int(info.mip_node_count))
-    if info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible):
-        held.take(np.array(highs.getSolution().col_value))
-    if program.integer.any():
-        held.take_bound(info.mip_dual_bound, held.nodes)
-    elif status is Status.OPTIMAL:
-        held.take_bound(info.objective_function_value, held.nodes)
-    searched = status in (Status.OPTIMAL, Status.INFEASIBLE, Status.NOTHING_BETTER)
-    missed = settings.cutoff is not None and (held.objective is None or held.objective > settings.cutoff)
-    if settings.cutoff is not None and searched and missed:
-        # The search skipped what the cutoff excludes, so what it holds then is no optimum.
-        status = Status.NOTHING_BETTER
-        held.take_bound(settings.cutoff, held.nodes)
+    status = _attempt(highs, run, settings, held, on_event)
+    if status is Status.FAILED and run.stopped() is None:
+        # HiGHS 1.15 at times loses the solution when it undoes its presolve.
+        logger.warning("solving again without presolve")
+        highs.clearSolver()
+        highs.setOptionValue("presolve", "off")
+        if run.remaining is not None:
+            highs.setOptionValue("time_limit", highs.getRunTime() + run.remaining)
+        held.bound = None
+        status = _attempt(highs, run, settings, held, on_event)
     return Solution(
         status=status,
         values=held.values,
@@ -124,6 +120,48 @@ def solve(
         seconds=time.perf_counter() - began,
         start_used=start_used,
     )
+
+
+def _attempt(
+    highs: highspy.Highs,
+    run: Run,
+    settings: Settings,
+    held: Held,
+    on_event: Callable[[Event], None],
+) -> Status:
+    """Run HiGHS once, take what it holds at the end, and check what it claims."""
+    stop = _run(highs, run, on_event, memory_limit_mb=settings.memory_limit_mb)
+    status = _status(highs, stop)
+    info = highs.getInfo()
+    nodes = max(held.nodes, int(info.mip_node_count))
+    if info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible):
+        held.take(np.array(highs.getSolution().col_value))
+    if held.program.integer.any():
+        held.take_bound(info.mip_dual_bound, nodes)
+    elif status is Status.OPTIMAL:
+        held.take_bound(info.objective_function_value, nodes)
+    searched = status in (Status.OPTIMAL, Status.INFEASIBLE, Status.NOTHING_BETTER)
+    if settings.cutoff is not None and searched and held.misses(settings.cutoff):
+        # The search skipped what the cutoff excludes, so what it holds then is no optimum.
+        held.take_bound(settings.cutoff, nodes)
+        return Status.NOTHING_BETTER
+    if status is Status.OPTIMAL and not held.proves(settings.gap):
+        logger.warning("HiGHS claims optimality at %s without a point that has it", held.bound)
+        return Status.FAILED
+    return status
+
+
+def _completed(program: Program, start: FloatArray | None, run: Run) -> FloatArray | None:
+    """Fill in the columns of a start that are nan, at the least cost; they stay 0 if that is impossible."""
+    if start is None or not np.isnan(start).any():
+        return start
+    highs = _load(program.fixed(start))
+    if run.remaining is not None:
+        highs.setOptionValue("time_limit", run.remaining)
+    _run(highs, run)
+    if highs.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+        return np.where(np.isnan(start), np.array(highs.getSolution().col_value), start)
+    return np.nan_to_num(start)
 
 
 def _load(program: Program) -> highspy.Highs:
@@ -161,6 +199,8 @@ def _configure(highs: highspy.Highs, settings: Settings, run: Run) -> None:
         options["time_limit"] = run.remaining
     if settings.cutoff is not None:
         options["objective_bound"] = settings.cutoff
+    if settings.target is not None:
+        options["objective_target"] = settings.target
     if settings.node_limit is not None:
         options["mip_max_nodes"] = settings.node_limit
     for name, value in (*options.items(), *settings.extra):
@@ -178,19 +218,10 @@ def _status(highs: highspy.Highs, stop: Stop | None) -> Status:
     return status
 
 
-@dataclass(frozen=True, eq=False)
-class _Event:
-    """News from the solver: a point (or None), the bound (or -inf) and the number of nodes."""
-
-    values: FloatArray | None
-    bound: float
-    nodes: int
-
-
 def _run(
     highs: highspy.Highs,
     run: Run,
-    on_event: Callable[[_Event], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
     *,
     memory_limit_mb: float | None = None,
 ) -> Stop | None:
@@ -201,7 +232,7 @@ def _run(
     Stop or None
         Why it was asked to stop; None when it was not.
     """
-    news: queue.SimpleQueue[_Event | BaseException | None] = queue.SimpleQueue()
+    news: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
     asked = threading.Event()
     last_bound = -np.inf
 
@@ -210,10 +241,10 @@ def _run(
         if asked.is_set():
             reply.user_interrupt = True
         if kind == Callback.kCallbackMipImprovingSolution:
-            news.put(_Event(np.array(out.mip_solution), out.mip_dual_bound, out.mip_node_count))
+            news.put(Event(np.array(out.mip_solution), out.mip_dual_bound, out.mip_node_count))
         elif kind == Callback.kCallbackMipInterrupt and out.mip_dual_bound > last_bound:
             last_bound = out.mip_dual_bound
-            news.put(_Event(None, last_bound, out.mip_node_count))
+            news.put(Event(None, last_bound, out.mip_node_count))
 
     def work() -> None:
         try:
@@ -235,39 +266,11 @@ def _run(
     worker = threading.Thread(target=work, name="highs", daemon=True)
     worker.start()
     try:
-        return _wait(news, asked, run, on_event, memory_limit_mb)
+        return wait(news, asked, run, on_event, memory_limit_mb)
     finally:
         asked.set()
         worker.join()
         highs.setCallback(None, None)
-
-
-def _wait(
-    news: queue.SimpleQueue[_Event | BaseException | None],
-    asked: threading.Event,
-    run: Run,
-    on_event: Callable[[_Event], None] | None,
-    memory_limit_mb: float | None,
-) -> Stop | None:
-    """Hand on the news until the worker ends; ask it to stop when the run is over."""
-    stop: Stop | None = None
-    while True:
-        if stop is None:
-            stop = run.stopped()
-            if stop is None and memory_limit_mb is not None and resident_mb() > memory_limit_mb:
-                stop = Stop.MEMORY_LIMIT
-            if stop is not None:
-                asked.set()
-        try:
-            event = news.get(timeout=0.05)
-        except queue.Empty:
-            continue
-        if event is None:
-            return stop
-        if isinstance(event, BaseException):
-            raise event
-        if on_event is not None:
-            on_event(event)
 
 
 @dataclass(frozen=True)

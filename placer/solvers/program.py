@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,9 +76,19 @@ class Program:
         )
         return max(float(part.max(initial=0.0)) for part in parts)
 
+    def fixed(self, values: FloatArray) -> Program:
+        """Return the linear program left when the columns with a value, ``(n,)``, are fixed; nan is free."""
+        known = ~np.isnan(values)
+        return replace(
+            self,
+            lower=np.where(known, values, self.lower),
+            upper=np.where(known, values, self.upper),
+            integer=np.zeros(self.columns, dtype=np.bool_),
+        )
+
     def point(self, values: Mapping[str, float]) -> FloatArray:
-        """Return the column vector, ``(n,)``, of values by name; columns that are not named are 0."""
-        return np.array([values.get(name, 0.0) for name in self.names])
+        """Return the column vector, ``(n,)``, of values by name; nan for columns that are not named."""
+        return np.array([values.get(name, np.nan) for name in self.names])
 
     def named(self, values: FloatArray) -> dict[str, float]:
         """Return the values of all columns by name."""

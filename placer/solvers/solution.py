@@ -22,8 +22,10 @@ class Status(StrEnum):
     TIME_LIMIT = "time limit"
     MEMORY_LIMIT = "memory limit"
     INTERRUPTED = "interrupted"
+    TARGET = "target"
+    """A point at or below the target was found."""
     LIMIT = "limit"
-    """A limit on nodes, iterations or solutions."""
+    """A limit on nodes, iterations or points."""
     FAILED = "failed"
     """Numerical or internal failure; the model status is in the log."""
 
@@ -40,6 +42,8 @@ class Settings:
         Equal values give equal results.
     cutoff
         Only points with a smaller objective are of interest; the bound never exceeds it.
+    target
+        Stop at the first point with an objective at or below it.
     memory_limit_mb
         Stop when the process holds more resident memory than this.
     feasibility
@@ -54,6 +58,7 @@ class Settings:
     threads: int = 1
     seed: int = 0
     cutoff: float | None = None
+    target: float | None = None
     memory_limit_mb: float | None = None
     feasibility: float = 1e-6
     node_limit: int | None = None

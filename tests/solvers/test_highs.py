@@ -1,6 +1,8 @@
 """The adapter keeps what a solve holds whatever stops it, and never makes up a solution."""
 
 import itertools
+import os
+import signal
 import threading
 import time
 
@@ -99,6 +101,19 @@ def test_interrupt_keeps_incumbent_and_bound_and_reports_them():
     assert found.bound >= progress[-1][1]
 
 
+def test_a_signal_is_handled_while_the_solver_runs():
+    """Ctrl-C sets the stop button from a signal handler, which runs in the main thread only."""
+    interrupt = threading.Event()
+    previous = signal.signal(signal.SIGINT, lambda number, frame: interrupt.set())
+    try:
+        threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
+        found = solve(HARD, Run(interrupt=interrupt, time_limit=60), Settings(gap=0.0))
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert found.status is Status.INTERRUPTED
+    assert found.values is not None
+
+
 def test_already_stopped_returns_at_once_with_the_start():
     interrupt = threading.Event()
     interrupt.set()
@@ -125,6 +140,26 @@ def test_start_is_used(caplog):
     assert again.start_used
     assert again.objective == best.objective
     assert "MIP start used" in caplog.text
+
+
+def test_a_partial_start_is_filled_in():
+    """min T, T ≥ 3x, T ≥ 2 − x: only x is given, T follows; with x = 2 the start breaks a bound."""
+    program = Program(
+        cost=np.array([0.0, 1.0]),
+        lower=np.zeros(2),
+        upper=np.array([1.0, np.inf]),
+        integer=np.array([True, False]),
+        row_start=np.array([0, 2, 4]),
+        row_index=np.array([0, 1, 0, 1]),
+        row_value=np.array([-3.0, 1.0, 1.0, 1.0]),
+        row_lower=np.array([0.0, 2.0]),
+        row_upper=np.full(2, np.inf),
+        names=("x", "T"),
+    )
+    found = solve(program, Run(), Settings(gap=0.9), start=program.point({"x": 1.0}))
+    assert found.start_used
+    assert solve(program, Run(), start=program.point({"x": 2.0})).start_used is False
+    assert solve(program, Run(), Settings(gap=0.0)).objective == 2.0
 
 
 def test_start_that_breaks_a_row_is_refused(caplog):

@@ -1,0 +1,306 @@
+"""Contiguous throughput with ordered slots: the default program.
+
+A contiguous plan orders the devices so that every forward edge goes to the same or a later one.  Number the
+accelerators in that order, 1..k, and put L slots for hosts (as many as there are) into every gap:
+
+    H_{0,1} .. H_{0,L},  A_1,  H_{1,1} .. H_{1,L},  A_2,  ...,  A_k,  H_{k,1} .. H_{k,L}
+
+Sets
+    c ∈ items, s ∈ slots in this order, κ ∈ kinds of devices (accelerator kinds on A, host kinds on H slots).
+Variables
+    Y_{cs} ∈ {0, 1}   item c lies at slot s or before; Y at the last slot is 1;
+    x_{cs} = Y_{cs} − Y_{c,s−1}: item c lies at slot s;
+    t_{sκ} ∈ {0, 1}   slot s is a device of kind κ (only where there is a choice);
+    y_{csκ} ∈ [0, 1]  item c lies at slot s and that is of kind κ (x where c has no choice);
+    s_e, L, T         loads and objective, see `formulations.throughput`.
+Constraints
+    Y_{cs} ≥ Y_{c,s−1}
+    Y_{us} ≥ Y_{ws}                    for every edge u → w of the transitive reduction and every slot s
+    Σ_κ y_{csκ} = x_{cs},  y_{csκ} ≤ t_{sκ},  y_{csκ} = 0 where c may not go to κ
+    Σ_κ t_{sκ} = 1 on A slots, ≤ 1 on H slots;  Σ_s t_{sκ} = count of κ (≤ for host kinds)
+    Σ_κ t_{sκ} falls over the H slots of a gap
+    Y_{cs} fixed by the windows of c   (see `ThroughputParams.windows`)
+    loads ≤ T, memory ≤ limit at every slot
+Items that may not go to a host share one Y over all slots of a gap with the accelerator before it.
+
+The order alone makes plans contiguous, and the slots remove the symmetry of interchangeable devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pulp
+
+from formulations.rows import Expression, Model, difference, total
+from formulations.throughput import Loads, ThroughputParams, fits
+from placer.instance import IntArray
+from placer.kinds import Kinds, kinds_of
+from placer.problem import Problem
+
+__all__ = ["build", "decode", "encode"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot: the kinds it may have, and the number of accelerator slots up to and including it."""
+
+    name: str
+    is_host: bool
+    kinds: tuple[int, ...]
+    accelerators: int
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether what it is has to be decided: its kind, or whether a host is there at all."""
+        return self.is_host or len(self.kinds) > 1
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The slots, and which items may go to which kind, ``(N, K)``."""
+
+    kinds: Kinds
+    may: np.ndarray[Any, np.dtype[np.bool_]]
+    slots: tuple[Slot, ...]
+
+    @property
+    def on_host(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Items that may go to some host, ``(N,)``."""
+        return np.asarray(self.may[:, self.kinds.hosts].any(axis=1))
+
+
+def layout(problem: Problem, params: ThroughputParams) -> Layout:
+    """Lay out the slots; there are none for hosts when no item can go to a host."""
+    kinds = kinds_of(problem)
+    may = fits(problem, kinds, params)
+    accelerators, hosts = tuple(kinds.accelerators), tuple(kinds.hosts)
+    k = sum(kinds.count(a) for a in accelerators)
+    per_gap = sum(kinds.count(h) for h in hosts) if may[:, list(hosts)].any() else 0
+    slots = []
+    for gap in range(k + 1):
+        if gap:
+            slots.append(Slot(f"A{gap:03d}", False, accelerators, gap))
+        slots += [Slot(f"H{gap:03d}_{i}", True, hosts, gap) for i in range(per_gap)]
+    return Layout(kinds, may, tuple(slots))
+
+
+def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
+    """Build the program.
+
+    Parameters
+    ----------
+    problem
+        Contracted for contiguity.
+    params
+        Schedule, communication model, unit, upper bound, windows.
+
+    Returns
+    -------
+    pulp.LpProblem
+    """
+    model = Model("throughput_ordered")
+    places = layout(problem, params)
+    Y = _cumulative(model, problem, places, params)
+    _precedence(model, problem, Y)
+    x = [[difference(b, a) for a, b in pairwise([0, *row])] for row in Y]
+    inside = _kinds_of_slots(model, places, x)
+    loads = Loads(model, problem, places.kinds, params)
+    for slot, on in zip(places.slots, inside, strict=True):
+        loads.add_device(slot.name, on)
+        if not slot.is_host:
+            loads.add_memory(on)
+    return model.problem
+
+
+def decode(values: Mapping[str, float], problem: Problem, params: ThroughputParams) -> IntArray:
+    """Return the device of each item, ``(N,)``, from the values of the variables."""
+    places = layout(problem, params)
+    at = slot_of_items(values, problem, places, params)
+    free = {kind: iter(places.kinds.devices[kind].tolist()) for kind in range(len(places.kinds.devices))}
+    device = np.full(problem.size, -1, dtype=np.int64)
+    for s, slot in enumerate(places.slots):
+        kind = slot.kinds[0]
+        if slot.has_choice:
+            kind = max(slot.kinds, key=lambda a: values.get(_kind_name(slot, a), 0.0))
+        if not slot.is_host or (at == s).any():
+            device[at == s] = next(free[kind])
+    return device
+
+
+def slot_of_items(
+    values: Mapping[str, float], problem: Problem, places: Layout, params: ThroughputParams
+) -> IntArray:
+    """Return the slot of each item, ``(N,)``: the first one with Y = 1."""
+    out = np.zeros(problem.size, dtype=np.int64)
+    for c in range(problem.size):
+        for s, fixed in enumerate(_fixings(c, places, params)):
+            value = values.get(_position_name(c, places.slots[s]), 0.0) if fixed is None else fixed
+            if value > 0.5 and fixed != -1:
+                out[c] = s
+                break
+    return out
+
+
+def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) -> dict[str, float]:
+    """Return values of the discrete variables for an assignment of items, as a start for the solver.
+
+    Raises
+    ------
+    ValueError
+        When the assignment is not contiguous.
+    """
+    places = layout(problem, params)
+    kind_of = {int(d): kind for kind, devices in enumerate(places.kinds.devices) for d in devices}
+    slot = _slots_of_devices(item_device, problem, places, kind_of)
+    choices = [a for a in places.slots if a.has_choice]
+    values = {_kind_name(a, kind): 0.0 for a in choices for kind in a.kinds}
+    for d, s in slot.items():
+        if places.slots[s].has_choice:
+            values[_kind_name(places.slots[s], kind_of[d])] = 1.0
+    for c in range(problem.size):
+        at = slot[int(item_device[c])]
+        for s, fixed in enumerate(_fixings(c, places, params)):
+            if fixed is None:
+                values[_position_name(c, places.slots[s])] = float(at <= s)
+    return values
+
+
+def _slots_of_devices(
+    item_device: IntArray, problem: Problem, places: Layout, kind_of: Mapping[int, int]
+) -> dict[int, int]:
+    """Slot of each device: the used ones in pipeline order, the unused accelerators after them."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(sorted(set(item_device.tolist())))
+    edges = item_device[problem.edges]
+    graph.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
+    if not nx.is_directed_acyclic_graph(graph):
+        raise ValueError("the assignment is not contiguous")
+    order = list(nx.lexicographical_topological_sort(graph))
+    is_host = places.kinds.is_host
+    order += [d for d in sorted(kind_of) if d not in graph and not is_host[kind_of[d]]]
+    out: dict[int, int] = {}
+    s = 0
+    for d in order:
+        while places.slots[s].is_host != bool(is_host[kind_of[d]]):
+            s += 1
+        out[d] = s
+        s += 1
+    return out
+
+
+# -- variables and constraints --------------------------------------------------------------------
+
+
+def _position_name(c: int, slot: Slot) -> str:
+    return f"Y_{c:05d}_{slot.name}"
+
+
+def _kind_name(slot: Slot, kind: int) -> str:
+    return f"t_{slot.name}_{kind}"
+
+
+def _fixings(c: int, places: Layout, params: ThroughputParams) -> list[int | None]:
+    """Y_{cs} for each slot: 0 or 1 where it is fixed, -1 where it equals the one before, else None."""
+    k = places.slots[-1].accelerators
+    on_host = bool(places.on_host[c])
+    first, last = (0, k + 1) if params.windows is None else params.windows[c].tolist()
+    if not on_host:
+        first, last = max(first, 1), min(last, k)
+    out: list[int | None] = []
+    for s, slot in enumerate(places.slots):
+        if slot.accelerators >= last or s == len(places.slots) - 1:
+            out.append(1)
+        elif slot.accelerators < first:
+            out.append(0)
+        else:
+            out.append(-1 if slot.is_host and not on_host else None)
+    return out
+
+
+def _cumulative(model: Model, problem: Problem, places: Layout, params: ThroughputParams) -> list[list[Any]]:
+    """Y_{cs}: a variable, or a number where it is fixed."""
+    out: list[list[Any]] = []
+    for c in range(problem.size):
+        row: list[Any] = []
+        for slot, fixed in zip(places.slots, _fixings(c, places, params), strict=True):
+            before = row[-1] if row else 0
+            if fixed is None:
+                row.append(model.binary(_position_name(c, slot)))
+                model.at_most(difference(before, row[-1]))
+            else:
+                row.append(before if fixed == -1 else fixed)
+        out.append(row)
+    return out
+
+
+def _precedence(model: Model, problem: Problem, Y: list[list[Any]]) -> None:
+    """Y_{us} ≥ Y_{ws} along the transitive reduction."""
+    for u, w in sorted(nx.transitive_reduction(nx.DiGraph(problem.edges.tolist())).edges):
+        done: set[tuple[int, int]] = set()
+        for above, below in zip(Y[u], Y[w], strict=True):
+            pair = (id(above), id(below))
+            if pair not in done:
+                model.at_most(difference(below, above))
+            done.add(pair)
+
+
+def _kinds_of_slots(model: Model, places: Layout, x: list[list[Expression]]) -> list[dict[int, list[Any]]]:
+    """Return what each slot holds by kind; adds t and y where a slot has a choice."""
+    chosen: list[dict[int, Any]] = []
+    inside: list[dict[int, list[Any]]] = []
+    for s, slot in enumerate(places.slots):
+        column = [row[s] for row in x]
+        t: dict[int, Any] = {slot.kinds[0]: 1}
+        if slot.has_choice:
+            t = {kind: model.binary(_kind_name(slot, kind)) for kind in slot.kinds}
+            one = total(t.values())
+            if slot.is_host:
+                model.at_most(one, 1.0)
+            else:
+                model.equal(one, 1.0)
+        chosen.append(t)
+        inside.append(_by_kind(model, places, slot, column, t))
+    _counts(model, places, chosen)
+    for (a, ta), (b, tb) in pairwise(zip(places.slots, chosen, strict=True)):
+        if a.is_host and b.is_host:
+            model.at_most(difference(total(tb.values()), total(ta.values())))
+    return inside
+
+
+def _by_kind(
+    model: Model, places: Layout, slot: Slot, column: list[Expression], t: dict[int, Any]
+) -> dict[int, list[Any]]:
+    """Split x_{cs} over the kinds that slot s may have: y_{csκ}."""
+    out: dict[int, list[Any]] = {kind: [0] * len(column) for kind in slot.kinds}
+    for c, x in enumerate(column):
+        if x.is_constant and x.constant == 0.0:
+            continue
+        kinds = [kind for kind in slot.kinds if places.may[c, kind]]
+        parts = Expression()
+        for kind in kinds:
+            y = x if len(kinds) == 1 else model.real(f"y_{c:05d}_{slot.name}_{kind}", 0.0, 1.0)
+            out[kind][c] = y
+            parts.add(y)
+            model.at_most(difference(y, t[kind]))
+        if len(kinds) != 1:
+            model.equal(difference(x, parts), 0.0)
+    return out
+
+
+def _counts(model: Model, places: Layout, chosen: list[dict[int, Any]]) -> None:
+    choices: dict[int, list[Any]] = {}
+    for t in chosen:
+        for kind, variable in t.items():
+            choices.setdefault(kind, []).append(variable)
+    for kind, variables in choices.items():
+        count = float(places.kinds.count(kind))
+        if places.kinds.is_host[kind]:
+            model.at_most(total(variables), count)
+        else:
+            model.equal(total(variables), count)

@@ -1,0 +1,70 @@
+"""The command line: parses, dispatches, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from placer.cli.arguments import parser
+from placer.errors import InputError, PlacerError, UsageError
+
+__all__ = ["main"]
+
+OK = 0
+DOES_NOT_HOLD = 1
+BAD_INPUT = 2
+INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program name; those of the process when None.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a poor locale must not end a solve
+    args = parser().parse_args(argv)
+    try:
+        command = import_module(f"placer.cli.{args.command}")
+        code = int(command.run(args))
+        sys.stdout.flush()
+    except (InputError, UsageError) as error:
+        return _complain(str(error), BAD_INPUT)
+    except PlacerError as error:
+        return _complain(f"internal error, please report it: {error}", INTERNAL)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output is gone; keep the interpreter from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{name}{error.strerror or error}", BAD_INPUT)
+    except Exception as error:
+        if args.debug:
+            traceback.print_exc()
+        return _complain(
+            f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)",
+            INTERNAL,
+        )
+    return code
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"placer: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,201 @@
+"""What the command line accepts; defaults and meanings are those of `placer.options.Options`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from placer import __version__
+from placer.methods import METHODS
+from placer.options import Communication, Formulation, Objective, Options, Schedule
+
+__all__ = ["options_from", "parser"]
+
+DESCRIPTION = """\
+Place the operators of a neural network on several devices, with a proven bound.
+
+An instance is a graph of operators with costs and a description of the devices, in placer's JSON format or
+the paper's (recognised by content). Try:
+
+  placer info  data/gpt_training.json            what is in it
+  placer solve data/gpt_training.json            the best pipeline for training, proven
+  placer solve data/latency.json --objective latency --out plan.json
+  placer check data/latency.json plan.json       verify a plan from the files alone
+"""
+
+EXIT_CODES = """\
+exit codes: 0 a verified placement is there; 1 (check, compare) something does not hold; 2 bad usage or bad
+input; 3 proven infeasible; 4 stopped with no placement; 130 interrupted (the best placement so far is kept)
+"""
+
+SOLVE_EXAMPLES = (
+    """\
+examples:
+  placer solve graph.json                              best contiguous pipeline, any exact method
+  placer solve graph.json --no-contiguous --gap 0.01   a device may serve several stages; 1 % is enough
+  placer solve graph.json --schedule gpipe             training, all forwards before all backwards
+  placer solve graph.json --objective latency --pieces 2
+  placer solve graph.json --time-limit 10 --out plan.json --json
+
+"""
+    + EXIT_CODES
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = _Parser(
+        prog="placer",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"placer {__version__}")
+    top.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, summary: str, **more: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **more,
+        )
+        # Without a default here, so that the option may stand before or after the command.
+        made.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return made
+
+    solve = command("solve", "find a placement and prove how good it is", epilog=SOLVE_EXAMPLES)
+    solve.add_argument("instance", metavar="INSTANCE", help="instance file")
+    solve.add_argument(
+        "--method", choices=METHODS, default=_default("method"), metavar="METHOD", help=_methods_help()
+    )
+    _add_options(solve)
+    solve.add_argument("--start", metavar="RESULT", help="start from the plan of an earlier result")
+    _add_output(solve, "RESULT.json")
+
+    check = command("check", "verify a result from the files alone: loads, memory, contiguity, objective")
+    check.add_argument("instance", metavar="INSTANCE", help="instance file")
+    check.add_argument("result", metavar="RESULT", help="result document, or a split in the paper's format")
+    check.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+    info = command("info", "say what is in an instance")
+    info.add_argument("instance", metavar="INSTANCE", help="instance file")
+    info.add_argument("--json", action="store_true", help="print as JSON")
+
+    compare = command("compare", "run several methods on one instance and tabulate them", epilog=EXIT_CODES)
+    compare.add_argument("instance", metavar="INSTANCE", help="instance file")
+    compare.add_argument(
+        "--methods",
+        metavar="A,B,...",
+        help="methods to run, by default all that apply: " + ", ".join(METHODS),
+    )
+    _add_options(compare)
+    _add_output(compare, "TABLE.json|TABLE.csv")
+
+    command("schema", "print the JSON Schema of the instance format")
+    return top
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    plan = command.add_argument_group("the plan")
+    plan.add_argument(
+        "--objective",
+        type=Objective,
+        choices=list(Objective),
+        default=_default("objective"),
+        metavar="{throughput,latency}",
+        help="time per sample of a pipeline, or time of a single sample (default: throughput)",
+    )
+    plan.add_argument(
+        "--contiguous",
+        action=argparse.BooleanOptionalAction,
+        default=_default("contiguous"),
+        help="whether data may only flow forward from device to device (default: yes)",
+    )
+    plan.add_argument(
+        "--schedule",
+        type=Schedule,
+        choices=list(Schedule),
+        default=_default("schedule"),
+        metavar="{1f1b,gpipe}",
+        help="pipelined training: minimise max(FW + BW), or max FW + max BW (default: 1f1b)",
+    )
+    plan.add_argument(
+        "--pieces",
+        type=int,
+        default=_default("pieces"),
+        metavar="Q",
+        help="latency: contiguous pieces per accelerator (default: 1)",
+    )
+    plan.add_argument(
+        "--communication",
+        type=Communication,
+        choices=list(Communication),
+        default=_default("communication"),
+        metavar="{sequential,overlap,duplex}",
+        help="load of a device: compute + in + out, max(compute, in + out) or max(compute, in, out) "
+        "(default: sequential)",
+    )
+    search = command.add_argument_group("the search")
+    search.add_argument(
+        "--formulation",
+        type=Formulation,
+        choices=list(Formulation),
+        default=_default("formulation"),
+        metavar="{ordered,paper}",
+        help="program of method milp; the paper's asks only that each device's part be contiguous by itself "
+        "(default: ordered)",
+    )
+    search.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="stop after so long and keep the best plan (default: 300 for milp, none for dp)",
+    )
+    search.add_argument(
+        "--gap",
+        type=float,
+        default=_default("gap"),
+        metavar="REL",
+        help="proven gap to stop at (default: 1e-4)",
+    )
+    search.add_argument("--threads", type=int, default=_default("threads"), metavar="N", help="(default: 1)")
+    search.add_argument("--seed", type=int, default=_default("seed"), metavar="N", help="(default: 0)")
+    search.add_argument(
+        "--memory-limit-mb",
+        type=int,
+        default=_default("memory_limit_mb"),
+        metavar="MB",
+        help="memory that a search may use before it stops with what it has (default: 4096)",
+    )
+    search.add_argument("--split", metavar="FILE", help="a split in the paper's format, for method expert")
+
+
+def _add_output(command: argparse.ArgumentParser, what: str) -> None:
+    output = command.add_argument_group("output")
+    output.add_argument("--out", metavar=what, help="write the result to this file")
+    output.add_argument("--json", action="store_true", help="print the result document alone")
+    output.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def _default(name: str) -> Any:
+    return Options.model_fields[name].default
+
+
+def _methods_help() -> str:
+    listed = "; ".join(f"{info.name}: {info.summary}" for info in METHODS.values())
+    return f"{listed} (default: {_default('method')})".replace("%", "%%")
+
+
+def options_from(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of a solve from parsed arguments."""
+    return {name: getattr(args, name) for name in Options.model_fields if hasattr(args, name)}

@@ -1,0 +1,69 @@
+"""``placer check``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from placer.check import check
+from placer.cli.tables import print_json, print_result, stdout
+from placer.formats import paper
+from placer.formats.files import load, load_result, load_split
+from placer.formats.text import parse_json, read_text
+from placer.instance import Instance
+from placer.options import Options
+from placer.report import to_result
+from placer.result import Result
+from placer.run import Outcome, Run, Stop
+from placer.verify import violations
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify a result or a split; exit code 1 when something does not hold."""
+    instance = load(args.instance)
+    if paper.is_paper_split(parse_json(read_text(args.result), args.result)):
+        return _split(args, instance)
+    result = load_result(args.result)
+    found = check(instance, result)
+    if args.json:
+        document = {"holds": not found, "found": found, **result.summary()}
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+    elif not found:
+        print_result(instance, result, stdout())
+        print("verified: " + _covered(result))
+    return _complain(args.result, found)
+
+
+def _split(args: argparse.Namespace, instance: Instance) -> int:
+    """Evaluate a throughput split in the paper's format; it claims nothing, so only rules can break."""
+    plan = load_split(args.result, instance)
+    contiguous = not violations(instance, plan, Options())
+    options = Options(method="expert", contiguous=contiguous)
+    found = violations(instance, plan, options)
+    if not found:
+        result = to_result(instance, instance, options, Outcome(Stop.FINISHED, plan), Run())
+        if args.json:
+            print_json(result.to_json())
+        else:
+            print_result(instance, result, stdout())
+            kind = "contiguous" if contiguous else "not contiguous"
+            print(f"verified: assignment, memory and colocation hold; the split is {kind}")
+    return _complain(args.result, found)
+
+
+def _covered(result: Result) -> str:
+    if result.assignment is not None:
+        contiguity = "contiguity, " if result.options.contiguous else ""
+        return (
+            f"assignment, memory, colocation, {contiguity}loads and objective hold; the bound is the solver's"
+        )
+    return "the document is as it was written; that there is no plan is the solver's claim"
+
+
+def _complain(source: str, found: list[str]) -> int:
+    for line in found:
+        print(f"placer: {source}: {line}", file=sys.stderr)
+    return 1 if found else 0

@@ -1,0 +1,111 @@
+"""``placer info``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from placer.cli.tables import size, stdout
+from placer.fingerprint import fingerprint
+from placer.formats.files import load
+from placer.infeasible import simple_cause
+from placer.instance import Instance
+from placer.problem import contract
+from placer.structure import count_downsets, width
+
+__all__ = ["facts", "run"]
+
+DOWNSETS = 100_000
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say what is in an instance."""
+    instance = load(args.instance)
+    found = facts(instance)
+    if args.json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return 0
+    console = stdout()
+    table = Table(show_header=False, box=None)
+    for name, value in found.items():
+        if name != "classes" and value is not None:
+            table.add_row(Text(name.replace("_", " "), style="bold"), Text(_shown(value)))
+    console.print(table)
+    console.print(_classes(found["classes"]))
+    return 0
+
+
+def facts(instance: Instance) -> dict[str, Any]:
+    """Collect what is worth knowing before planning."""
+    problem = contract(instance, contiguous=True)
+    widest, exact = width(problem)
+    downsets = count_downsets(problem, DOWNSETS)
+    return {
+        "name": instance.name,
+        "sha256": fingerprint(instance),
+        "kind": "training" if instance.is_training else "inference",
+        "nodes": instance.n,
+        "backward_nodes": int(instance.backward.sum()),
+        "edges": len(instance.edges),
+        "colocation_groups": len(instance.groups),
+        "items_after_colocation": problem.size,
+        "width": widest if exact else f"at least {widest}",
+        "downsets": f"more than {DOWNSETS}" if downsets is None else downsets,
+        "pinned_or_forbidden_nodes": sum(
+            bool(p or f) for p, f in zip(instance.pin, instance.forbid, strict=True)
+        ),
+        "memory_bytes": float(instance.memory_bytes.sum()),
+        "accelerator_memory_bytes": _finite(
+            sum(d.memory_limit_bytes for d in instance.devices if not d.is_host)
+        ),
+        "infeasible_because": simple_cause(instance),
+        "classes": [_class_facts(instance, c) for c in range(len(instance.classes))],
+    }
+
+
+def _class_facts(instance: Instance, c: int) -> dict[str, Any]:
+    cls, times = instance.classes[c], instance.class_time_ms[:, c]
+    runs = np.isfinite(times)
+    return {
+        "name": cls.name,
+        "type": cls.type,
+        "kind": cls.kind.value,
+        "count": cls.count,
+        "memory_limit_bytes": _finite(cls.memory_limit_bytes),
+        "nodes_that_run": int(runs.sum()),
+        "total_time_ms": float(times[runs].sum()),
+        "total_transfer_ms": float(instance.class_transfer_ms[:, c].sum()),
+    }
+
+
+def _classes(rows: list[dict[str, Any]]) -> Table:
+    table = Table(header_style="bold")
+    for name in ("class", "type", "kind", "count", "memory each", "nodes\nthat run", "all on one\nms"):
+        table.add_column(name, justify="left" if name in ("class", "type", "kind") else "right")
+    table.add_column("all transfers\nms", justify="right")
+    for row in rows:
+        limit = row["memory_limit_bytes"]
+        table.add_row(
+            *(Text(str(row[key])) for key in ("name", "type", "kind", "count")),
+            size(float("inf") if limit is None else limit),
+            str(row["nodes_that_run"]),
+            f"{row['total_time_ms']:.6g}",
+            f"{row['total_transfer_ms']:.6g}",
+        )
+    return table
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return size(value)
+    return str(value)
+
+
+def _finite(size: float) -> float | None:
+    return float(size) if np.isfinite(size) else None

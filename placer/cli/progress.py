@@ -1,0 +1,86 @@
+"""Progress on standard error, live on a terminal and sparse lines elsewhere; and the stop button."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.status import Status
+
+from placer.result import gap_of
+from placer.run import Point
+
+__all__ = ["Display", "stop_on_signals"]
+
+PLAIN_SECONDS = 5.0
+"""Least time between two plain progress lines."""
+
+
+class Display:
+    """Shows the best objective, the bound and the gap while a solve runs."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self._live: Status | None = None
+        self._last = -PLAIN_SECONDS
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._console.is_terminal:
+            self._live = self._console.status("planning")
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, point: Point, phase: str) -> None:
+        """Show the progress at one moment."""
+        if self._quiet:
+            return
+        line = describe(point, phase)
+        if self._live is not None:
+            self._live.update(line)
+        elif point.seconds - self._last >= PLAIN_SECONDS:
+            self._last = point.seconds
+            print(line, file=sys.stderr, flush=True)
+
+
+def describe(point: Point, phase: str) -> str:
+    """One line about the progress at one moment."""
+    gap = gap_of(point.incumbent_ms, point.bound_ms)
+    parts = [f"{point.seconds:7.1f} s", phase or "planning"]
+    if point.incumbent_ms is not None:
+        parts.append(f"best {point.incumbent_ms:.6g} ms")
+    if point.bound_ms is not None:
+        parts.append(f"bound {point.bound_ms:.6g} ms")
+    if gap is not None:
+        parts.append(f"gap {100 * max(gap, 0.0):.3g} %")
+    return "  ".join(parts)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
+    event = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,17 @@
+"""``placer schema``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from placer.formats import native
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the JSON Schema of the native instance format."""
+    sys.stdout.write(json.dumps(native.schema(), indent=1) + "\n")
+    return 0

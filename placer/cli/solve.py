@@ -1,0 +1,62 @@
+"""``placer solve``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from placer.check import check, plan_of
+from placer.cli.arguments import options_from
+from placer.cli.progress import Display, stop_on_signals
+from placer.cli.tables import print_json, print_result, stdout
+from placer.errors import InputError
+from placer.formats.files import load, load_result, save_result
+from placer.formats.text import check_writable
+from placer.instance import Instance
+from placer.options import Objective
+from placer.plan import Plan, with_host_pools
+from placer.result import Result, Status
+from placer.run import Stop
+from placer.solve import make_options, solve
+
+__all__ = ["exit_code", "run"]
+
+CODES = {Status.OPTIMAL: 0, Status.FEASIBLE: 0, Status.INFEASIBLE: 3, Status.UNKNOWN: 4}
+INTERRUPTED = 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Solve an instance; print and write the result."""
+    options = make_options(**options_from(args))
+    instance = load(args.instance)
+    start = None if args.start is None else _start(instance, args.start, options.objective)
+    if args.out:
+        check_writable(args.out)
+    with stop_on_signals() as interrupt, Display(quiet=args.quiet) as display:
+        result = solve(instance, options, start=start, on_progress=display, interrupt=interrupt)
+    # An interrupted search with nothing to show must not replace an earlier result.
+    if args.out and not (interrupt.is_set() and result.assignment is None):
+        save_result(result, args.out)
+    if args.json:
+        print_json(result.to_json())
+    else:
+        print_result(instance, result, stdout())
+    if result.assignment is None:
+        print(f"placer: {result.status}: {result.message or result.stop}", file=sys.stderr)
+    return exit_code(result, interrupted=interrupt.is_set())
+
+
+def exit_code(result: Result, *, interrupted: bool = False) -> int:
+    """Exit code of a result, by the contract of the command line."""
+    return INTERRUPTED if interrupted or result.stop is Stop.INTERRUPTED else CODES[result.status]
+
+
+def _start(instance: Instance, path: str, objective: Objective) -> Plan:
+    """Read the plan of an earlier result, which must hold for this instance and objective."""
+    earlier = load_result(path)
+    if earlier.assignment is None or earlier.options.objective is not objective:
+        raise InputError(f"holds no {objective} plan to start from", source=path)
+    found = check(instance, earlier)
+    if found:
+        raise InputError(f"cannot be started from: {found[0]}", source=path)
+    return plan_of(with_host_pools(instance) if objective is Objective.LATENCY else instance, earlier)

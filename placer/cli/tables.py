@@ -1,0 +1,129 @@
+"""Results as text for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from placer.instance import Instance
+from placer.result import Result
+from placer.structure import topological_position
+
+__all__ = ["memory", "print_json", "print_result", "size", "stdout"]
+
+PLAIN_WIDTH = 120
+"""Columns when the output is no terminal, so that nothing is cut in a file."""
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, which ends quietly when nobody reads on."""
+        raise BrokenPipeError
+
+
+def stdout() -> Console:
+    """Return the console for results."""
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def print_json(text: str) -> None:
+    """Print a JSON document; its characters are escaped where the output's encoding lacks them."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(json.loads(text), indent=1) + "\n"
+    sys.stdout.write(text)
+
+
+def print_result(instance: Instance, result: Result, console: Console) -> None:
+    """Print the devices, what is on them, and how good the plan is."""
+    if result.assignment is not None:
+        console.print(_devices(instance, result))
+        if result.pieces is not None:
+            console.print(_pieces(instance, result))
+    console.print(_headline(result), soft_wrap=True)
+    if result.message:
+        console.print(Text(result.message), soft_wrap=True)
+
+
+def _devices(instance: Instance, result: Result) -> Table:
+    table = Table(title=None, header_style="bold")
+    table.add_column("device")
+    for name in ("load", "compute", "receive", "send"):
+        table.add_column(f"{name}\nms", justify="right")
+    table.add_column("memory", justify="right")
+    table.add_column("nodes", justify="right")
+    table.add_column("what is on it", overflow="fold")
+    heaviest = max(d.load_ms for d in result.devices)
+    for d in result.devices:
+        table.add_row(
+            Text(d.name),
+            *(f"{x:.4f}" for x in (d.load_ms, d.compute_ms, d.receive_ms, d.send_ms)),
+            memory(d.memory_bytes, d.memory_limit_bytes),
+            str(len(d.nodes)),
+            Text(_contents(instance, d.nodes)),
+            style="bold" if d.load_ms == heaviest else "",
+        )
+    return table
+
+
+def _pieces(instance: Instance, result: Result) -> Table:
+    table = Table(title=None, header_style="bold")
+    for name, justify in (
+        ("piece", "left"),
+        ("start\nms", "right"),
+        ("finish\nms", "right"),
+        ("nodes", "right"),
+    ):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("what is in it", overflow="fold")
+    for p in sorted(result.pieces or [], key=lambda p: (p.start_ms, p.finish_ms, p.device)):
+        table.add_row(
+            Text(f"{p.device}.{p.order}"),
+            f"{p.start_ms:.4f}",
+            f"{p.finish_ms:.4f}",
+            str(len(p.nodes)),
+            Text(_contents(instance, p.nodes)),
+        )
+    return table
+
+
+def _headline(result: Result) -> Text:
+    parts = [f"status {result.status}"]
+    if result.objective is not None:
+        parts.append(f"objective {result.objective:.10g} ms")
+    if result.bound is not None:
+        parts.append(f"bound {result.bound:.10g} ms")
+    if result.gap is not None:
+        parts.append(f"gap {100 * result.gap:.4f} %")
+    parts += [f"method {result.method}", f"{result.runtime_s:.2f} s", f"stopped: {result.stop}"]
+    return Text("  ".join(parts), style="bold")
+
+
+def _contents(instance: Instance, ids: list[str]) -> str:
+    """First and last nodes in data-flow order; backward nodes follow their forward ones unnamed."""
+    nodes = [instance.index[v] for v in ids]
+    forward = [v for v in nodes if not instance.backward[v]] or nodes
+    position = topological_position(instance)
+    names = [instance.names[v] for v in sorted(forward, key=lambda v: position[v])]
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} … {names[-1]}"
+
+
+def memory(used: float, limit: float | None) -> str:
+    """Memory used, of the limit when there is one."""
+    return size(used) if limit is None else f"{size(used)} of {size(limit)}"
+
+
+def size(count: float) -> str:
+    """Size with three significant digits and a binary unit; ∞ without a limit."""
+    if count == float("inf"):
+        return "∞"
+    power = max((p for p in range(len(UNITS)) if count >= 1024**p), default=0)
+    return f"{count / 1024**power:.4g} {UNITS[power]}"

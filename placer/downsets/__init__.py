@@ -1,0 +1,1 @@
+"""Contiguous throughput by search over downsets: arrays, work measures, the search itself, lower bounds."""

@@ -1,0 +1,78 @@
+"""The best plan and the best bound of a contiguous throughput solve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placer.downsets.lattice import Lattice
+from placer.evaluate import device_loads
+from placer.instance import IntArray
+from placer.options import Options
+from placer.plan import Plan
+from placer.run import Run
+
+__all__ = ["EXACT", "Incumbent"]
+
+EXACT = 2e-10
+"""Relative distance between the best objective and the largest target that is asked for."""
+
+
+class Incumbent:
+    """The best plan so far, by its objective recomputed from the instance, and the best proven bound."""
+
+    def __init__(self, lattice: Lattice, options: Options, run: Run) -> None:
+        self.problem = lattice.problem
+        self.options = options
+        self.run = run
+        self.objective_ms = np.inf
+        self.bound_ms = 0.0
+        self.device: IntArray | None = None
+        """Device of each node."""
+
+    @property
+    def plan(self) -> Plan | None:
+        """The best plan."""
+        return None if self.device is None else Plan(self.device)
+
+    @property
+    def target(self) -> float:
+        """The objective that a better plan has at most."""
+        return self.objective_ms * (1 - EXACT)
+
+    @property
+    def gap(self) -> float:
+        """Relative gap; inf without a plan."""
+        if self.device is None:
+            return np.inf
+        return max(0.0, self.objective_ms - self.bound_ms) / max(self.objective_ms, 1e-300)
+
+    @property
+    def proven(self) -> bool:
+        """Whether nothing better is left to find."""
+        return self.device is not None and (
+            self.objective_ms <= 0.0 or self.bound_ms >= self.objective_ms * (1 - 2 * EXACT)
+        )
+
+    def offer(self, lattice: Lattice, pieces: list[tuple[int, IntArray]], phase: str) -> float:
+        """Take a plan if it is better; returns its objective in ms."""
+        return self.offer_device(self.problem.lift(lattice.item_devices(pieces)), phase)
+
+    def offer_device(self, device: IntArray, phase: str) -> float:
+        """Take an assignment of nodes if it is better; returns its objective in ms."""
+        loads = device_loads(self.problem.instance, device)
+        objective = loads.objective_ms(self.options.communication, self.options.schedule)
+        if objective < self.objective_ms:
+            self.objective_ms, self.device = objective, device
+            self.run.report(objective, self.safe_bound, phase)
+        return objective
+
+    @property
+    def safe_bound(self) -> float:
+        """The bound, never above the objective."""
+        return min(self.bound_ms, self.objective_ms)
+
+    def raise_bound(self, bound_ms: float, phase: str) -> None:
+        """Take a proven bound if it is better."""
+        if bound_ms > self.bound_ms:
+            self.bound_ms = bound_ms
+            self.run.report(None, self.safe_bound, phase)

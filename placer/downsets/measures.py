@@ -1,0 +1,175 @@
+"""Additive measures of the work that is left: valid tests whether devices can still hold it.
+
+With prices μ_t ≥ 0 per unit of time on type t, an item costs at least q_v = min_t μ_t·p_{v,t} wherever it goes,
+so items R fit on r_t devices of type t within load T only if Σ_{v∈R} q_v ≤ Σ_t r_t·μ_t·T.  This is the dual
+of the fractional assignment: for one accelerator type and hosts its best prices give the fractional
+knapsack, and it holds for any number of types.  Under the sequential model every net that the downset
+cuts costs at least b_e more: some item of the net is left; either its device pays for the net,
+μ_t·c_{e,t}, or it is on a host, which costs (μ_t·p_{v,t} - q_v) more than was counted.  That surplus of an item
+is shared out over its nets, so that nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from placer.instance import FloatArray
+from placer.kernels.threshold import Graph, Measures
+
+__all__ = ["join", "measures", "prices", "root_bound"]
+
+ROUNDING = 1e-11
+"""Relative allowance for the rounding of sums of work."""
+MAX_SUBSETS = 8
+
+
+def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
+    """Maximise Σ_v min_t μ_t·p_{v,t} over μ ≥ 0 with Σ_t count_t·μ_t = 1, by coordinates; any μ is valid.
+
+    Parameters
+    ----------
+    time
+        ``(T, N)`` in ms, inf where a type cannot run an item.
+    count
+        Devices of each type, ``(T,)``, all positive.
+    rounds
+        Sweeps over the coordinates at most.
+
+    Returns
+    -------
+    np.ndarray
+        ``(T,)``.
+    """
+    types = len(count)
+    mu = np.ones(types) / count.sum()
+    if types == 1:
+        return mu
+
+    def value(candidate: FloatArray) -> float:
+        cost = _times_price(candidate, time).min(axis=0)
+        return float(cost.sum() / (candidate @ count))
+
+    best = value(mu)
+    for _ in range(rounds):
+        before = best
+        for t in range(types):
+            others = [i for i in range(types) if i != t]
+            rest = _times_price(mu[others], time[others]).min(axis=0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                steps = rest / time[t]
+            steps = np.unique(steps[np.isfinite(steps) & (steps >= 0)])
+            if len(steps) > 48:
+                steps = np.quantile(steps, np.linspace(0, 1, 48))
+            for step in steps:
+                trial = mu.copy()
+                trial[t] = step
+                if trial @ count > 0 and (found := value(trial)) > best * (1 + 1e-12):
+                    best, mu = found, trial / (trial @ count)
+        if best <= before * (1 + 1e-9):
+            break
+    return mu
+
+
+def measures(g: Graph) -> Measures:
+    """Build the measures of a lattice: for the sets of types that may be left, and each direction."""
+    rows: list[tuple[FloatArray, FloatArray, FloatArray, int, float]] = []
+    kinds = (2, 0, 1) if g.gpipe else (2,)
+    for subset in _subsets(len(g.count)):
+        inside = np.zeros(len(g.count), dtype=bool)
+        inside[list(subset)] = True
+        for kind in kinds:
+            rows.append(_priced(g, inside, kind))
+    # A set of items that only some types may run needs one of them to be left.
+    _, first = np.unique(g.ok, axis=1, return_index=True)
+    for column in g.ok[:, first].T:
+        if not column.all():
+            closed = (~column[:, None] | g.ok).all(axis=0) & (column[:, None] | ~g.ok).all(axis=0)
+            rows.append(
+                (closed.astype(float), np.zeros(len(g.net_size)), np.where(column, np.inf, 0.0), 2, 0.5)
+            )
+    return Measures(
+        weight=np.array([r[0] for r in rows]),
+        boundary=np.array([r[1] for r in rows]).reshape(len(rows), -1),
+        scale=np.array([r[2] for r in rows]),
+        kind=np.array([r[3] for r in rows], dtype=np.int64),
+        slack=np.array([r[4] for r in rows]),
+    )
+
+
+def join(a: Measures, b: Measures) -> Measures:
+    """Put the measures of both together."""
+    return Measures(*(np.concatenate([x, y]) for x, y in zip(a, b, strict=True)))
+
+
+def root_bound(m: Measures, g: Graph) -> float:
+    """Return the load in ms that every plan has at least by the measures (inf: no plan at all).
+
+    For gpipe both directions have their own bound, and their sum is one for the objective.
+    """
+    need = [0.0, 0.0, 0.0]
+    for k in range(len(m.kind)):
+        total = float(m.weight[k].sum())
+        room = float((m.scale[k][g.count > 0] * g.count[g.count > 0]).sum())
+        if total > 0 and room == 0:
+            return np.inf
+        if 0 < room < np.inf and m.kind[k] < 3:
+            need[m.kind[k]] = max(need[m.kind[k]], (total - m.slack[k]) / room)
+    return max(need[2], need[0] + need[1])
+
+
+def direction_bounds(m: Measures, g: Graph) -> tuple[float, float]:
+    """Return the largest forward and backward load in ms that every plan reaches (gpipe)."""
+    need = [0.0, 0.0]
+    for k in range(len(m.kind)):
+        room = float((m.scale[k] * g.count).sum())
+        if m.kind[k] < 2 and 0 < room < np.inf:
+            need[m.kind[k]] = max(need[m.kind[k]], (float(m.weight[k].sum()) - m.slack[k]) / room)
+    return need[0], need[1]
+
+
+def _times_price(mu: FloatArray, time: FloatArray) -> FloatArray:
+    """Return μ_t·p_{v,t}, ``(T, N)``; inf where a type cannot run an item, even at price 0."""
+    closed = np.isinf(time)
+    return np.where(closed, np.inf, mu[:, None] * np.where(closed, 0.0, time))
+
+
+def _subsets(types: int) -> list[tuple[int, ...]]:
+    """All types, and the smaller sets that remain once some are used up: all of them if they are few."""
+    everything = tuple(range(types))
+    smaller = [s for size in range(types - 1, 0, -1) for s in combinations(everything, size)]
+    return [everything, *smaller[: MAX_SUBSETS - 1]]
+
+
+def _priced(g: Graph, inside: np.ndarray, kind: int) -> tuple[FloatArray, FloatArray, FloatArray, int, float]:
+    """One measure for the case that only the types ``inside`` are left (others: capacity without end)."""
+    time = g.time.sum(axis=1) if kind == 2 else g.time[:, kind]
+    time = np.where(g.ok, time, np.inf)[inside]
+    runs = np.isfinite(time).any(axis=0)
+    time = np.where(runs, time, 0.0)
+    mu = prices(time, g.count[inside].astype(float))
+    cost = _times_price(mu, time)
+    weight = cost.min(axis=0)
+    scale = np.full(len(inside), np.inf)
+    scale[inside] = mu
+    boundary = np.zeros(len(g.net_size))
+    if g.mode == 0:
+        boundary = _charges(g, inside, mu, cost - weight)
+        if kind < 2:
+            boundary = np.where(g.net_direction == kind, boundary, 0.0)
+    return weight, boundary, scale, kind, ROUNDING * float(weight.sum())
+
+
+def _charges(g: Graph, inside: np.ndarray, mu: FloatArray, surplus: FloatArray) -> FloatArray:
+    """Least cost b_e of every net that is cut, ``(E,)``."""
+    paying = g.paying[inside]
+    charge = np.full(len(g.net_size), np.inf)
+    if paying.any():
+        charge = (mu[paying, None] * g.net_cost[inside][paying]).min(axis=0)
+    if (~paying).any() and len(charge):
+        nets = np.maximum(np.diff(g.item_start), 1)
+        share = surplus[~paying].min(axis=0) / nets
+        owner = np.repeat(np.arange(len(nets)), np.diff(g.item_start))
+        np.minimum.at(charge, g.item_nets, share[owner])
+    return np.where(np.isfinite(charge), charge, 0.0)

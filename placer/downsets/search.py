@@ -1,0 +1,230 @@
+"""One threshold test: is there a plan within the target?  (rules to be argued here)"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from placer.downsets.lattice import Lattice
+from placer.instance import IntArray
+from placer.kernels import threshold as kernel
+from placer.kernels.threshold import Graph, Measures, Space
+from placer.run import Run, Stop
+
+__all__ = ["Attempt", "Limits", "attempt"]
+
+CALL_STEPS = 1_000_000
+"""Steps of the kernel between two looks at the clock (some 0.05 s)."""
+FIRST_STATES = 2048
+NO_LIMIT = 2**62
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a test may use; with ``width`` or ``piece_steps`` it is a beam search that proves nothing.
+
+    Parameters
+    ----------
+    steps
+        Steps of the kernel in all.
+    memory_mb
+        Memory for states.
+    width
+        States kept per level.
+    piece_steps
+        Steps for the pieces of one state on one type.
+    """
+
+    steps: int = NO_LIMIT
+    memory_mb: float = 1024.0
+    width: int = NO_LIMIT
+    piece_steps: int = NO_LIMIT
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a test found.
+
+    Parameters
+    ----------
+    pieces
+        A plan within the target as (type, positions) in order of the lattice, or None.
+    exhausted
+        Whether the search saw all: then without a plan there is none within the target.
+    stop
+        Set when the clock, the memory limit or the user ended it.
+    steps, states
+        Effort.
+    """
+
+    pieces: list[tuple[int, IntArray]] | None
+    exhausted: bool
+    stop: Stop | None
+    steps: int
+    states: int
+
+
+def attempt(
+    lattice: Lattice,
+    measures: Measures,
+    target: float,
+    run: Run,
+    limits: Limits,
+    *,
+    floor: tuple[float, float] = (0.0, 0.0),
+    order: IntArray | None = None,
+) -> Attempt:
+    """Search for a plan whose objective is at most ``target``.
+
+    Parameters
+    ----------
+    lattice, measures
+        The items, and tests of the work left.
+    target
+        Largest load in ms (gpipe: largest sum of both maxima).
+    run
+        The clock.
+    limits
+        The effort allowed.
+    floor
+        Forward and backward load in ms that every plan reaches anyway (gpipe).
+    order
+        Branching priority of positions, ``(N,)``; the smallest is tried first.
+    """
+    g = lattice.graph
+    space = _space(g, len(measures.kind), order)
+    ctl = np.zeros(kernel.CTL_SIZE, dtype=np.int64)
+    _start(g, measures, space, ctl, floor)
+    capacity = max(FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, space)))
+    begin, stop, found = 0, None, False
+    while True:
+        left = min(CALL_STEPS, limits.steps - int(ctl[kernel.COUNT]))
+        if left <= 0:
+            break
+        why = kernel.expand(g, measures, space, ctl, target, left, limits.piece_steps)
+        if why == kernel.FOUND:
+            found = True
+            break
+        if why == kernel.LEVEL:
+            begin, end = int(ctl[kernel.LEVEL_END]), int(ctl[kernel.STATES])
+            if begin == end:
+                break
+            if _thin(space, begin, end, limits.width):
+                ctl[kernel.TRUNCATED] = 1
+            ctl[kernel.LEVEL_END] = end
+        elif why == kernel.FULL:
+            if len(space.low) >= capacity:
+                stop = Stop.MEMORY_LIMIT
+                break
+            space = _grown(space, int(ctl[kernel.STATES]), capacity)
+        stop = run.stopped()
+        if stop is not None:
+            break
+    ended = begin == int(ctl[kernel.STATES]) and not found and stop is None and why == kernel.LEVEL
+    return Attempt(
+        pieces=_pieces(space, ctl, lattice.size) if found else None,
+        exhausted=ended and not ctl[kernel.TRUNCATED],
+        stop=stop,
+        steps=int(ctl[kernel.COUNT]),
+        states=int(ctl[kernel.STATES]),
+    )
+
+
+def _space(g: Graph, K: int, order: IntArray | None) -> Space:
+    T, n = g.ok.shape
+    E, S, W = len(g.net_size), FIRST_STATES, (n + 63) // 64
+    ints = np.int64
+
+    def per_item() -> IntArray:
+        return np.zeros(n, dtype=ints)
+
+    missing = np.bincount(g.succ, minlength=n).astype(ints)
+    sources = np.flatnonzero(missing == 0)
+    available, position = per_item(), np.full(n, -1, dtype=ints)
+    available[: len(sources)] = sources
+    position[sources] = np.arange(len(sources))
+    row = kernel.BLOCKS + 3 * K
+    return Space(
+        low=np.zeros(S, ints), length=np.zeros(S, ints), offset=np.zeros(S, ints),
+        pool=np.zeros(S * 4 + 2 * W, np.uint64), used=np.zeros((S, T), np.int32),
+        peak=np.zeros((S, 2)), left=np.zeros((S, K)), crossing=np.zeros((S, K)), rank=np.zeros(S),
+        parent=np.zeros(S, ints), kind=np.zeros(S, ints), chain=np.zeros(S, ints), alive=np.zeros(S, bool),
+        heads=np.full(2 * S, -1, ints), words=np.zeros(W, np.uint64), where=np.zeros(n, np.int8),
+        missing=missing, before=np.zeros(E, ints), taken=np.zeros(E, ints), excluded=np.zeros(E, ints),
+        available=available, position=position, listed=per_item(), trail=np.zeros(n + 1, ints),
+        stack=per_item(), zone=per_item(), zone_missing=per_item(), distance=np.zeros(n),
+        order=np.arange(n) if order is None else order, need=np.zeros(K), row=np.zeros(row), reach=np.zeros(1), rows=np.zeros((n + 1, row)),
+        frame=np.zeros((n + 1, 4), ints),
+    )  # fmt: skip
+
+
+def _start(g: Graph, m: Measures, space: Space, ctl: IntArray, floor: tuple[float, float]) -> None:
+    """Put in the empty downset as the only state."""
+    space.left[0] = m.weight.sum(axis=1)
+    space.parent[0], space.kind[0], space.alive[0] = -1, -1, True
+    if g.gpipe:
+        space.peak[0] = floor
+    space.chain[0] = -1
+    kernel.rehash(space, 1)
+    ctl[kernel.STATE] = -1
+    ctl[kernel.STATES] = ctl[kernel.LEVEL_END] = 1
+    ctl[kernel.AVAILABLE] = int((space.position >= 0).sum())
+
+
+def _state_bytes(g: Graph, m: Measures, space: Space) -> float:
+    """Bytes of one state, with room for the copy made when the arrays grow."""
+    words = min(len(space.words), 8)
+    return 1.5 * (8 * 7 + 1 + 4 * len(g.count) + 16 + 16 * len(m.kind) + 8 * words + 16)
+
+
+STATE_FIELDS = (
+    "low", "length", "offset", "used", "peak", "left", "crossing", "rank", "parent", "kind", "chain", "alive",
+)  # fmt: skip
+
+
+def _grown(space: Space, states: int, capacity: int) -> Space:
+    """Return the space with room for twice as many states, at most ``capacity``."""
+    size = min(2 * len(space.low), capacity)
+    changes = {}
+    for name in STATE_FIELDS:
+        old = getattr(space, name)
+        new = np.zeros((size, *old.shape[1:]), old.dtype)
+        new[: len(old)] = old
+        changes[name] = new
+    pool = np.zeros(2 * len(space.pool), np.uint64)
+    pool[: len(space.pool)] = space.pool
+    heads = np.full(1 << (2 * size - 1).bit_length(), -1, np.int64)
+    grown = space._replace(**changes, pool=pool, heads=heads)
+    kernel.rehash(grown, states)
+    return grown
+
+
+def _thin(space: Space, begin: int, end: int, width: int) -> bool:
+    """Keep only the best states of a level; whether some were dropped."""
+    living = begin + np.flatnonzero(space.alive[begin:end])
+    if len(living) <= width:
+        return False
+    worst = np.argpartition(space.rank[living], width)[width:]
+    space.alive[living[worst]] = False
+    return True
+
+
+def _downset(space: Space, s: int, n: int) -> np.ndarray:
+    """Membership of each position in the downset of state s, ``(n,)``."""
+    low, length, offset = int(space.low[s]), int(space.length[s]), int(space.offset[s])
+    words = np.zeros(len(space.words), dtype=np.uint64)
+    words[:low] = ~np.uint64(0)
+    words[low : low + length] = space.pool[offset : offset + length]
+    return np.unpackbits(words.view(np.uint8), bitorder="little")[:n].astype(bool)
+
+
+def _pieces(space: Space, ctl: IntArray, n: int) -> list[tuple[int, IntArray]]:
+    inside = np.ones(n, dtype=bool)
+    s, t = int(ctl[kernel.GOAL_STATE]), int(ctl[kernel.GOAL_TYPE])
+    pieces = []
+    while s >= 0:
+        before = _downset(space, s, n)
+        pieces.append((t, np.flatnonzero(inside & ~before)))
+        inside, t, s = before, int(space.kind[s]), int(space.parent[s])
+    return pieces[::-1]

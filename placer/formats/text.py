@@ -1,0 +1,165 @@
+"""Text and JSON at the border: every defect becomes one line that names the file, the place and the rule."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from placer.errors import InputError
+
+__all__ = ["check_writable", "parse_json", "read_text", "validate", "write_text"]
+
+M = TypeVar("M", bound=BaseModel)
+
+MESSAGES = {
+    "missing": "this field is required",
+    "extra_forbidden": "unknown field",
+    "model_type": "expected an object",
+    "model_attributes_type": "expected an object",
+    "dict_type": "expected an object",
+    "list_type": "expected a list",
+    "string_type": "expected a string",
+    "string_too_short": "must not be empty",
+    "float_type": "expected a number",
+    "int_type": "expected a whole number",
+    "bool_type": "expected true or false",
+    "finite_number": "expected a finite number",
+}
+"""Plain words for pydantic's kinds of error; the others speak for themselves."""
+
+
+def read_text(path: str | Path) -> str:
+    """Read a UTF-8 file, with or without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 text (byte {error.start})", source=str(path)) from None
+    except OSError as error:
+        raise InputError(error.strerror or "cannot be read", source=str(path)) from None
+    except ValueError as error:  # a NUL character in the path
+        raise InputError(f"not a path: {error}", source=str(path)) from None
+
+
+def parse_json(text: str, source: str) -> Any:
+    """Parse JSON strictly: no NaN, no infinity, no duplicate keys, bounded depth.
+
+    Raises
+    ------
+    InputError
+        Naming line and column where there are any.
+    """
+    if not text.strip():
+        raise InputError("the file is empty", source=source)
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})", source=source
+        ) from None
+    except RecursionError:
+        raise InputError("not acceptable JSON: nested too deeply", source=source) from None
+    except ValueError as error:
+        raise InputError(f"not acceptable JSON: {error}", source=source) from None
+
+
+def validate(model: type[M], document: Any) -> M:
+    """Validate a document against a model; the first defect becomes an InputError."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        defects = error.errors(include_url=False, include_context=False)
+        first = defects[0]
+        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
+        more = f" (and {len(defects) - 1} more defects)" if len(defects) > 1 else ""
+        got = first["input"]
+        shown = f", got {got!r}" if isinstance(got, str | int | float | bool) or got is None else ""
+        rule = MESSAGES.get(first["type"], first["msg"].replace("Input should be", "must be"))
+        if first["type"] == "extra_forbidden":
+            shown = ""
+        raise InputError(f"{rule}{shown}{more}", place=place) from None
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file whole or not at all: into a temporary file beside it, then renamed over it.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written.
+    """
+    target = os.path.realpath(path)
+    try:
+        if os.path.exists(target) and not os.path.isfile(target):
+            Path(target).write_text(text, encoding="utf-8")  # a device or a pipe cannot be replaced
+            return
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".placer-", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, _mode(target))
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", source=str(path)) from None
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out now, not after a long solve, whether a file can be written.
+
+    Raises
+    ------
+    InputError
+        When it cannot.
+    """
+    target = os.path.realpath(path)
+    try:
+        if os.path.isdir(target):
+            raise InputError("cannot be written: it is a directory", source=str(path))
+        if os.path.exists(target) and not os.path.isfile(target):
+            if not os.access(target, os.W_OK):
+                raise InputError("cannot be written: permission denied", source=str(path))
+            return
+        with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), prefix=".placer-"):
+            pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot be written: {reason}", source=str(path)) from None
+
+
+def _mode(target: str) -> int:
+    """Permissions for a new file: those of the file it replaces, or the usual ones."""
+    if os.path.exists(target):
+        return os.stat(target).st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return out
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number here")

@@ -1,0 +1,77 @@
+"""Linearised dynamic program: optimal plans along several topological orders (DPL of the paper, Section 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placer.downsets.incumbent import Incumbent
+from placer.downsets.lattice import Lattice
+from placer.downsets.linear import best_on_order
+from placer.downsets.measures import measures, root_bound
+from placer.downsets.orders import cheap_boundary, depth_first, random_order
+from placer.instance import Instance, IntArray
+from placer.options import Options
+from placer.run import Outcome, Run, Stop
+
+__all__ = ["improve", "solve", "unplaceable"]
+
+RANDOM_ORDERS = 4
+CERTAIN = 1 - 1e-11
+"""Rounding allowance of bounds."""
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Plan along several orders; the bound is the one of the work, and of the orders when they are all.
+
+    Parameters
+    ----------
+    instance, options, run
+        See ``placer.methods``.
+    """
+    if not options.contiguous:
+        return Outcome(Stop.NOT_APPLICABLE, message="linear orders give contiguous plans only")
+    lattice = Lattice.of(instance, options)
+    if message := unplaceable(lattice):
+        return Outcome(Stop.INFEASIBLE, message=message)
+    best = Incumbent(lattice, options, run)
+    best.raise_bound(root_bound(measures(lattice.graph), lattice.graph) * CERTAIN, "work")
+    orders = improve(lattice, best, run, options)
+    stop = run.stopped()
+    message = "" if best.device is not None else "none of the orders tried has a plan"
+    if best.device is not None and not best.proven:
+        message = "best along the orders tried; the bound sees work and no transfers"
+    return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, {"orders": orders})
+
+
+def improve(lattice: Lattice, best: Incumbent, run: Run, options: Options) -> int:
+    """Try several orders; returns how many."""
+    rng = np.random.default_rng(options.seed)
+    tried: set[bytes] = set()
+    for i in range(3 + RANDOM_ORDERS):
+        if run.stopped() is not None or best.proven:
+            break
+        order = _order(lattice, i, rng)
+        if order.tobytes() in tried:
+            continue
+        tried.add(order.tobytes())
+        best_on_order(lattice, order, best, run, memory_mb=options.memory_limit_mb / 2)
+    return len(tried)
+
+
+def _order(lattice: Lattice, i: int, rng: np.random.Generator) -> IntArray:
+    if i == 0:
+        return np.arange(lattice.size)
+    if i == 1:
+        return cheap_boundary(lattice)
+    return depth_first(lattice) if i == 2 else random_order(lattice, rng, branches=i % 2 == 1)
+
+
+def unplaceable(lattice: Lattice) -> str:
+    """Say which items fit on no device at all; empty when there are none."""
+    g, problem = lattice.graph, lattice.problem
+    fits = g.ok & (g.memory <= g.limit[:, None])
+    for v in np.flatnonzero(~fits.any(axis=0)):
+        nodes = [problem.instance.ids[x] for x in np.flatnonzero(lattice.position[problem.item] == v)]
+        shown = ", ".join(repr(x) for x in nodes[:6]) + (", ..." if len(nodes) > 6 else "")
+        return f"no device may hold {shown} together ({g.memory[v]:.0f} bytes)"
+    return ""

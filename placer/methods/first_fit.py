@@ -1,0 +1,89 @@
+"""A first plan for the integer programs: fill the devices one after another up to a threshold."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+
+from placer.instance import FloatArray, IntArray
+from placer.options import Communication, Schedule
+from placer.problem import Problem
+
+__all__ = ["first_fit", "objective_ms"]
+
+THRESHOLDS = 24
+"""How many thresholds are tried, from a perfect balance to four times that."""
+
+
+def objective_ms(
+    problem: Problem, item_device: IntArray, schedule: Schedule, communication: Communication
+) -> float:
+    """Evaluate an assignment of items on the original instance."""
+    from placer.evaluate import device_loads
+
+    return device_loads(problem.instance, problem.lift(item_device)).objective_ms(communication, schedule)
+
+
+def first_fit(problem: Problem, schedule: Schedule, communication: Communication) -> IntArray | None:
+    """Fill devices in order with items in topological order; return the best result, ``(N,)``, or None.
+
+    Contiguous, because both orders agree.  Transfers are ignored while filling and counted in the choice.
+    """
+    devices = problem.instance.devices
+    accelerators = [d.index for d in devices if not d.is_host]
+    hosts = [d.index for d in devices if d.is_host]
+    time = problem.time_ms.sum(axis=0)[:, problem.instance.device_class]
+    time = np.where(problem.allowed, time, np.inf)
+    fastest = time.min(axis=1)
+    if not np.isfinite(fastest).all():
+        return None
+    balance = float(fastest.sum()) / max(1, len(accelerators) or len(hosts))
+    order = _order(problem)
+    best: tuple[float, IntArray] | None = None
+    for sequence in ([*accelerators, *hosts], [*hosts, *accelerators]):
+        for threshold in balance * np.geomspace(1.0, 4.0, THRESHOLDS):
+            found = _fill(problem, time, order, sequence, float(threshold))
+            if found is None:
+                continue
+            value = objective_ms(problem, found, schedule, communication)
+            if best is None or value < best[0]:
+                best = value, found
+    return None if best is None else best[1]
+
+
+def _order(problem: Problem) -> list[int]:
+    """Items in topological order, a depth-first one: chains stay together; any order if there is a cycle."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(problem.size))
+    graph.add_edges_from(problem.edges.tolist())
+    if not nx.is_directed_acyclic_graph(graph):
+        return list(range(problem.size))
+    return list(reversed(list(nx.dfs_postorder_nodes(_with_root(graph), -1))))[1:]
+
+
+def _with_root(graph: nx.DiGraph) -> nx.DiGraph:
+    graph.add_edges_from([(-1, v) for v in list(graph.nodes) if graph.in_degree(v) == 0])
+    return graph
+
+
+def _fill(
+    problem: Problem, time: FloatArray, order: list[int], sequence: list[int], threshold: float
+) -> IntArray | None:
+    """Fill one device after another; each takes what fits its memory and its share of the threshold."""
+    limit = np.array([np.inf if d.is_host else d.memory_limit_bytes for d in problem.instance.devices])
+    out = np.empty(problem.size, dtype=np.int64)
+    at, load, memory = 0, 0.0, 0.0
+    for c in order:
+        while True:
+            d = sequence[at]
+            fits = memory + problem.memory_bytes[c] <= limit[d]
+            last = at == len(sequence) - 1
+            if np.isfinite(time[c, d]) and fits and (load + time[c, d] <= threshold or last):
+                break
+            if last:
+                return None
+            at, load, memory = at + 1, 0.0, 0.0
+        out[c] = d
+        load += float(time[c, d])
+        memory += float(problem.memory_bytes[c])
+    return out

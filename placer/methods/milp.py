@@ -1,0 +1,256 @@
+"""Throughput by mixed-integer programming: reduce, start, build, solve, decode, expand, evaluate.
+
+The program is built for plans that are better than the best one known, which fixes most of the ordered
+program's variables.  When the solver finds a much better plan, the program is built again for that one.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import numpy as np
+
+from formulations import throughput_free, throughput_ordered, throughput_paper
+from formulations.throughput import ThroughputParams
+from placer.evaluate import device_loads
+from placer.instance import FloatArray, Instance, IntArray
+from placer.kinds import kinds_of
+from placer.methods.first_fit import first_fit
+from placer.options import Communication, Formulation, Options
+from placer.plan import Plan
+from placer.problem import Problem, contract
+from placer.reduce import merge_directions, reduced
+from placer.run import Outcome, Run, Stop
+from placer.solvers import highs
+from placer.solvers.program import read_pulp
+from placer.solvers.solution import Settings, Solution, Status
+from placer.verify import violations
+from placer.windows import balance_bound_ms, windows
+
+__all__ = ["solve"]
+
+logger = logging.getLogger(__name__)
+
+REBUILD = 0.97
+"""The program is built again once a plan with at most this share of the known objective is found."""
+BOUND_MARGIN = 1e-7
+"""Relative safety margin on the solver's bound, above its tolerances at an objective near `TIME_UNIT`."""
+
+START_SHARE = 0.1
+"""Share of the time for the contiguous plan that starts a non-contiguous one."""
+START_GAP = 1e-2
+"""Gap of that plan."""
+
+STOPS = {
+    Status.OPTIMAL: Stop.FINISHED,
+    Status.NOTHING_BETTER: Stop.FINISHED,
+    Status.INFEASIBLE: Stop.INFEASIBLE,
+    Status.TIME_LIMIT: Stop.TIME_LIMIT,
+    Status.MEMORY_LIMIT: Stop.MEMORY_LIMIT,
+    Status.INTERRUPTED: Stop.INTERRUPTED,
+    Status.LIMIT: Stop.FINISHED,
+}
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Find a throughput plan and a bound with the formulation that the options ask for.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    options
+        Objective throughput, any kind of plan.
+    run
+        Clock, stop button, start.
+
+    Returns
+    -------
+    Outcome
+        Its bound never exceeds the objective of its plan.
+    """
+    search = _Search(instance, options, run)
+    search.start()
+    while True:
+        stop = Stop.FINISHED if search.is_closed else run.stopped()
+        if stop is not None:
+            return search.stopped(stop)
+        before = search.objective_ms
+        solution = search.round()
+        if solution.status is not Status.TARGET:
+            return search.outcome(solution)
+        search.rebuilds = search.objective_ms != before
+
+
+@dataclass
+class _Search:
+    """The best plan and bound of one solve, and its figures."""
+
+    instance: Instance
+    options: Options
+    run: Run
+    plan: Plan | None = None
+    objective_ms: float | None = None
+    bound_ms: float = 0.0
+    rebuilds: bool = True
+    stats: dict[str, float | int | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        options = self.options
+        problem = contract(
+            self.instance,
+            contiguous=options.strictly_ordered,
+            keep_producers=options.communication is Communication.DUPLEX,
+        )
+        self.problem: Problem = merge_directions(problem, options.schedule, options.communication)
+        balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - BOUND_MARGIN)
+        self.bound_ms = max(balance, self.run.bound_ms or 0.0)
+        self.formulation: ModuleType = _formulation(options)
+        self.stats.update(nodes=0, rounds=0)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the bound is within the gap asked for."""
+        if self.objective_ms is None:
+            return False
+        return self.objective_ms - self.bound_ms <= self.options.gap * self.objective_ms
+
+    def start(self) -> None:
+        """Take the given start, else fill devices one after another; a contiguous plan starts a free one."""
+        options, run = self.options, self.run
+        if run.start is not None:
+            self.take(run.start)
+        if self.plan is None:
+            found = first_fit(self.problem, options.schedule, options.communication)
+            if found is not None:
+                self.take(Plan(self.problem.lift(found)))
+        if run.start is None and not options.contiguous and options.formulation is not Formulation.PAPER:
+            seconds = None if run.remaining is None else START_SHARE * run.remaining
+            contiguous = options.model_copy(update={"contiguous": True, "gap": max(options.gap, START_GAP)})
+            first = solve(self.instance, contiguous, Run(time_limit=seconds, interrupt=run.interrupt))
+            if first.plan is not None:
+                self.take(first.plan)
+
+    def take(self, plan: Plan) -> None:
+        """Keep a plan if it is valid and the best so far; tolerances of the solver end here."""
+        objective = device_loads(self.instance, plan.device).objective_ms(
+            self.options.communication, self.options.schedule
+        )
+        if self.objective_ms is not None and objective >= self.objective_ms:
+            return
+        broken = violations(self.instance, plan, self.options)
+        if broken:
+            logger.info("plan dropped: %s", broken[0])
+            return
+        self.plan, self.objective_ms = plan, objective
+        self.run.report(objective, self.bound_ms, "milp")
+
+    def take_bound(self, bound: float | None, params: ThroughputParams) -> None:
+        """Keep a bound of the program, less its margin and never above the best objective."""
+        if bound is None or bound <= 0:
+            return
+        known = [x for x in (bound * (1 - BOUND_MARGIN) / params.scale, self.objective_ms) if x is not None]
+        self.bound_ms = max(min(known), self.bound_ms)
+        self.run.report(self.objective_ms, self.bound_ms, "milp")
+
+    def round(self) -> Solution:
+        """Build the program for plans no worse than the best one, and solve it."""
+        problem, items = self.reduced()
+        params = self.params(problem)
+        program = read_pulp(self.formulation.build(problem, params))
+        self.stats.update(items=problem.size, nets=problem.nets)
+        self.stats.update(columns=program.columns, rows=program.rows, integers=int(program.integer.sum()))
+        logger.info("round %d: %d columns, %d rows", self.stats["rounds"], program.columns, program.rows)
+
+        def on_incumbent(values: FloatArray) -> None:
+            found = self.formulation.decode(program.named(values), problem, params)
+            self.take(Plan(problem.lift(found)))
+
+        solution = highs.solve(
+            program,
+            self.run,
+            self.settings(params),
+            start=None if items is None else program.point(self.formulation.encode(items, problem, params)),
+            on_incumbent=on_incumbent,
+            on_progress=lambda _, bound, nodes: self.take_bound(bound, params),
+        )
+        if solution.values is not None:
+            on_incumbent(solution.values)
+        self.take_bound(solution.bound, params)
+        self.stats["nodes"] = int(self.stats["nodes"]) + solution.nodes
+        self.stats["rounds"] = int(self.stats["rounds"]) + 1
+        return solution
+
+    def reduced(self) -> tuple[Problem, IntArray | None]:
+        """Reduce the problem for plans no worse than the best one; also return that as items."""
+        items: IntArray | None = None
+        if self.plan is not None:
+            items = self.plan.device[[nodes[0] for nodes in self.problem.members]]
+        if self.options.formulation is Formulation.PAPER:
+            return self.problem, items
+        return reduced(
+            self.problem,
+            items,
+            self.options.communication,
+            self.objective_ms,
+            contiguous=self.options.contiguous,
+        )
+
+    def params(self, problem: Problem) -> ThroughputParams:
+        """Return what the program is built for: plans no worse than the best one."""
+        options = self.options
+        return ThroughputParams(
+            schedule=options.schedule,
+            communication=options.communication,
+            unit_ms=self.objective_ms or _balance_ms(problem) or 1.0,
+            upper_bound_ms=None if options.formulation is Formulation.PAPER else self.objective_ms,
+            each_contiguous=options.per_device_contiguity,
+            windows=windows(problem, kinds_of(problem), self.objective_ms)
+            if options.strictly_ordered
+            else None,
+        )
+
+    def settings(self, params: ThroughputParams) -> Settings:
+        """Return how to solve: the gap asked for less what the bound's margin takes."""
+        options = self.options
+        target = None if self.objective_ms is None else self.objective_ms * params.scale * REBUILD
+        return Settings(
+            gap=max(0.0, options.gap - 2 * BOUND_MARGIN),
+            threads=options.threads,
+            seed=options.seed,
+            target=target if options.strictly_ordered and self.rebuilds else None,
+            memory_limit_mb=options.memory_limit_mb,
+        )
+
+    def stopped(self, stop: Stop) -> Outcome:
+        """Say what is held when the run ended between two rounds."""
+        message = "" if self.plan is not None else "no plan found in time"
+        return Outcome(stop, self.plan, self.bound_ms, message, self.stats)
+
+    def outcome(self, solution: Solution) -> Outcome:
+        """Say what is held at the end."""
+        stop = STOPS.get(solution.status)
+        if stop is None:
+            raise RuntimeError(f"HiGHS: {solution.status}")
+        if stop is Stop.INFEASIBLE and self.objective_ms is not None:
+            # Nothing is better than the plan that bounds the program.
+            stop, self.bound_ms = Stop.FINISHED, self.objective_ms * (1 - BOUND_MARGIN)
+        if stop is Stop.INFEASIBLE:
+            return Outcome(stop, stats=self.stats)
+        return self.stopped(stop)
+
+
+def _formulation(options: Options) -> ModuleType:
+    """Return the module of the program that the options ask for."""
+    if options.formulation is Formulation.PAPER:
+        return throughput_paper
+    return throughput_ordered if options.contiguous else throughput_free
+
+
+def _balance_ms(problem: Problem) -> float:
+    """Return the load of a device if fastest times were spread evenly: the size of the objective."""
+    times = problem.time_ms.sum(axis=0)
+    fastest = times.min(axis=1)
+    return float(fastest[np.isfinite(fastest)].sum()) / max(1, len(problem.instance.devices))

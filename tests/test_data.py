@@ -1,0 +1,119 @@
+"""The instances of the project: reproducible, valid, and what their README says."""
+
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from placer.check import check
+from placer.evaluate import device_loads
+from placer.formats import native
+from placer.formats.files import load
+from placer.infeasible import simple_cause
+from placer.options import Communication, Options, Schedule
+from placer.plan import Plan, with_host_pools
+from placer.solve import solve
+from placer.verify import violations
+from tests.support.brute import latency_optimum, throughput_optima
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+INSTANCES = sorted(DATA.glob("*.json"))
+INSTANCES = [path for path in INSTANCES if path.stem not in ("known", "instance.schema")]
+EXPECTED = {
+    "textbook",
+    "gpt_inference",
+    "gpt_training",
+    "inception",
+    "heterogeneous",
+    "infeasible",
+    "latency",
+}
+
+
+def test_all_are_there_and_described():
+    assert {path.stem for path in INSTANCES} == EXPECTED
+    text = (DATA / "README.md").read_text()
+    assert [name for name in EXPECTED if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("path", INSTANCES, ids=lambda path: path.stem)
+def test_they_load_and_follow_the_schema(path):
+    instance = load(path)
+    assert instance.name == path.stem
+    jsonschema.Draft202012Validator(native.schema()).validate(json.loads(path.read_text()))
+
+
+def test_the_script_reproduces_them(tmp_path):
+    shutil.copy(DATA / "make.py", tmp_path)
+    runpy.run_path(str(tmp_path / "make.py"), run_name="__main__")
+    for path in INSTANCES:
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_what_they_are():
+    assert load(DATA / "gpt_training.json").is_training
+    assert not load(DATA / "gpt_inference.json").is_training
+    assert len(load(DATA / "heterogeneous.json").classes) == 3
+    inception = load(DATA / "inception.json")
+    # every module's input is read by three convolutions and a pooling
+    assert max(len(s) for s in inception.successors) == 4
+
+
+def test_the_infeasible_one_says_why():
+    assert simple_cause(load(DATA / "infeasible.json")) is not None
+    others = [path for path in INSTANCES if path.stem != "infeasible"]
+    assert [path.stem for path in others if simple_cause(load(path)) is not None] == []
+
+
+def test_textbook_by_hand():
+    """The plan in README.md has the loads given there, and no plan is better."""
+    instance = load(DATA / "textbook.json")
+    place = {"load": 0, "left1": 0, "left2": 0, "right1": 1, "right2": 1, "join": 2}
+    plan = Plan(np.array([place[v] for v in instance.ids]))
+    assert violations(instance, plan, Options()) == []
+    loads = device_loads(instance, plan.device)
+    assert loads.load_ms(Communication.SEQUENTIAL).tolist() == [10, 9, 8]
+    assert loads.objective_ms(Communication.SEQUENTIAL, Schedule.ONE_F_ONE_B) == 10
+    assert throughput_optima(instance)["ordered", "1f1b", "sequential"] == 10
+
+
+def test_the_committed_schema_is_current():
+    """``placer schema > data/instance.schema.json`` after every change of the format."""
+    assert json.loads((DATA / "instance.schema.json").read_text()) == native.schema()
+
+
+KNOWN = json.loads((DATA / "known.json").read_text())["known"]
+THROUGHPUT = [record for record in KNOWN if "objective" not in record["options"]]
+LATENCY = [record for record in KNOWN if record["instance"] == "textbook" and record not in THROUGHPUT]
+
+
+def title(record) -> str:
+    return "-".join([record["instance"], *map(str, record["options"].values())])
+
+
+@pytest.mark.parametrize("record", THROUGHPUT, ids=title)
+def test_known_optima_are_found_again(record):
+    """Within the gap asked for, and never a bound above a proven optimum or a plan below it."""
+    instance, optimum = load(DATA / f"{record['instance']}.json"), record["optimum"]
+    quick = record["options"]["contiguous"] and record["instance"] != "inception"
+    gap = 1e-4 if quick else 0.05  # the others take long to the last digits
+    result = solve(instance, method="milp", gap=gap, **record["options"])
+    assert result.status == "optimal"
+    assert optimum * (1 - 1e-6) <= result.objective <= optimum * (1 + gap) / (1 - gap)
+    assert result.bound <= optimum * (1 + 1e-9)
+    assert check(instance, result) == []
+
+
+@pytest.mark.parametrize("record", LATENCY, ids=title)
+def test_known_latency_by_brute_force(record):
+    instance = with_host_pools(load(DATA / "textbook.json"))
+    assert latency_optimum(instance, record["options"]["pieces"]) == record["optimum"]
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED - {"infeasible"}))
+def test_every_solvable_instance_has_a_known_optimum(name):
+    assert name in {record["instance"] for record in KNOWN}
