@@ -317,7 +317,7 @@ def _best_device(
 
 
 @compiled
-def improve(static: Static, state: State, budget: int, only_mend: bool) -> tuple[int, bool]:
+def improve(static: Static, state: State, budget: int, only_mend: bool = False) -> tuple[int, bool]:
     """Descend until a local optimum or until ``budget`` steps of work are spent.
 
     First the best move that touches a most loaded device (or one over its memory limit); where none

@@ -71,12 +71,6 @@ METHODS: dict[str, MethodInfo] = {
             throughput="placer.methods.dpl:solve",
         ),
         MethodInfo(
-            "colgen",
-            "column generation for non-contiguous plans",
-            throughput="placer.methods.colgen:solve",
-            default_time_limit=300.0,
-        ),
-        MethodInfo(
             "local-search",
             "moves of single items, many starts",
             throughput="placer.methods.local_search:solve",

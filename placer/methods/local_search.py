@@ -26,7 +26,7 @@ from placer.plan import Plan
 from placer.problem import Problem, contract
 from placer.run import Outcome, Run, Stop
 
-__all__ = ["Search", "items_to_move", "solve"]
+__all__ = ["Search", "items_to_move", "make_state", "make_static", "solve"]
 
 FRESH = 8
 """One descent in so many begins at a new start, the others at a kick of the best plan."""
@@ -83,8 +83,8 @@ class Search:
         self.problem = problem
         self.run = run
         self.rng = np.random.default_rng(options.seed)
-        self.static = _static(problem, options)
-        self.state = _state(self.static)
+        self.static = make_static(problem, options)
+        self.state = make_state(self.static)
         self.best: IntArray | None = None
         self.best_ms = np.inf
         self.work = 0
@@ -100,7 +100,7 @@ class Search:
             stop = self.run.stopped()
             if stop is not None:
                 return stop
-            start = self._next_start()
+            start = self.next_start()
             if start is not None:
                 self.descend(start)
             self.descents += 1
@@ -126,7 +126,7 @@ class Search:
                 return
             reached = value
 
-    def _next_start(self) -> IntArray | None:
+    def next_start(self) -> IntArray | None:
         """Alternate between new starts and kicks of the best assignment."""
         if self.best is not None and self.descents % FRESH:
             return self._kicked(self.best)
@@ -176,7 +176,7 @@ def _item_devices(problem: Problem, plan: Plan) -> IntArray:
     return device
 
 
-def _static(problem: Problem, options: Options) -> kernel.Static:
+def make_static(problem: Problem, options: Options) -> kernel.Static:
     instance = problem.instance
     size = problem.size
     net_of = np.repeat(np.arange(problem.nets), np.diff(problem.net_start))
@@ -204,7 +204,7 @@ def _static(problem: Problem, options: Options) -> kernel.Static:
     )
 
 
-def _state(static: kernel.Static) -> kernel.State:
+def make_state(static: kernel.Static) -> kernel.State:
     devices = len(static.limit)
     return kernel.State(
         device=np.zeros(len(static.memory), dtype=np.int64),

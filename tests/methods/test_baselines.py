@@ -300,18 +300,6 @@ def test_known_expert_splits(name):
 
 @pytest.mark.workload
 @needs_workloads
-def test_known_expert_splits_for_latency():
-    """Two of the published splits exceed the memory limit, which is no plan here."""
-    for name, objective in (("bert24", 111.937), ("gnmt", None), ("resnet50", None)):
-        split = ROOT / "experts" / f"{name}_inference_expert.json"
-        instance = workload("latency", f"layer_{name}_inference")
-        result = solve(instance, method="expert", objective="latency", split=str(split))
-        assert result.objective == (objective and pytest.approx(objective, rel=1e-5))
-        assert objective is not None or "more than its limit" in result.message
-
-
-@pytest.mark.workload
-@needs_workloads
 @pytest.mark.parametrize("name", sorted(known()["throughput"]) if (ROOT / "known.json").is_file() else [])
 def test_known_single_and_pipedream(name):
     instance, expected = workload("throughput", name), known()["throughput"][name]["baselines"]
