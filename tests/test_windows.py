@@ -25,7 +25,7 @@ def positions(instance, device):
     used = sorted(set(device.tolist()))
     graph = nx.DiGraph()
     graph.add_nodes_from(used)
-    graph.add_edges_from((a, b) for a, b in device[instance.forward_edges].tolist() if a != b)
+    graph.add_edges_from((a, b) for a, b in device[instance.order_edges].tolist() if a != b)
     is_host = [d.is_host for d in instance.devices]
     order = list(nx.lexicographical_topological_sort(graph))
     unused = sum(not d.is_host for d in instance.devices) - sum(not is_host[d] for d in order)
