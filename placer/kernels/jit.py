@@ -1,4 +1,4 @@
-"""Compilation of the latency kernels: as `placer.kernels.compiled`, without reference counts."""
+"""Compilation of the kernels: cached on disk where that is possible, without reference counts."""
 
 from __future__ import annotations
 
