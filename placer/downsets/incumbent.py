@@ -74,5 +74,5 @@ class Incumbent:
     def raise_bound(self, bound_ms: float, phase: str) -> None:
         """Take a proven bound if it is better."""
         if bound_ms > self.bound_ms:
-            self.bound_ms = bound_ms
+            self.bound_ms = float(bound_ms)
             self.run.report(None, self.safe_bound, phase)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
-from placer.kernels.threshold import Graph
+from placer.kernels.arrays import Graph
 from placer.options import Communication, Options, Schedule
 from placer.problem import Problem, contract
 from placer.verify import MEMORY_TOLERANCE
@@ -82,7 +82,7 @@ class Lattice:
     @property
     def size(self) -> int:
         """Number of positions N."""
-        return self.graph.ok.shape[1]
+        return int(self.graph.ok.shape[1])
 
     @property
     def enough(self) -> float:
@@ -147,7 +147,7 @@ def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, opt
         time=np.ascontiguousarray(np.where(ok[:, None, :], time, 0.0)),
         memory=problem.memory_bytes.copy(),
         limit=np.where(hosts, np.inf, limit * (1 + MEMORY_TOLERANCE)),
-        count=np.array([min(len(t.devices), n) for t in types], dtype=np.int64),
+        devices=np.array([min(len(t.devices), n) for t in types], dtype=np.int64),
         paying=~hosts & (problem.net_cost_ms[:, classes] > 0).any(axis=0),
         succ_start=succ_start,
         succ=succ,
@@ -160,6 +160,10 @@ def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, opt
         mode=MODES[options.communication],
         chain=_is_chain(n, edges),
         gpipe=options.schedule is Schedule.GPIPE and problem.instance.is_training,
+        ghost=np.zeros(n, dtype=bool),
+        near_start=np.zeros(n + 1, dtype=np.int64),
+        near=np.zeros(0, dtype=np.int64),
+        net_ghost=np.full(len(sizes), -1, dtype=np.int64),
     )
 
 
@@ -174,6 +178,8 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
     succ_start, succ = in_groups(edges[:, 0], edges[:, 1], n)
     owner = np.repeat(np.arange(n), np.diff(g.item_start))
     item_start, item_nets = in_groups(rank[owner], g.item_nets, n)
+    neighbour = np.repeat(np.arange(n), np.diff(g.near_start))
+    near_start, near = in_groups(rank[neighbour], rank[g.near], n)
     return g._replace(
         chain=_is_chain(n, edges),
         ok=np.ascontiguousarray(g.ok[:, positions]),
@@ -182,6 +188,10 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
         succ_start=succ_start,
         succ=succ,
         net_producer=rank[g.net_producer],
+        ghost=g.ghost[positions],
+        near_start=near_start,
+        near=near,
+        net_ghost=np.where(g.net_ghost >= 0, rank[g.net_ghost], -1),
         item_start=item_start,
         item_nets=item_nets,
     )

@@ -1,12 +1,12 @@
 """Additive measures of the work that is left: valid tests whether devices can still hold it.
 
-With prices μ_t ≥ 0 per unit of time on type t, an item costs at least q_v = min_t μ_t·p_{v,t} wherever it goes,
-so items R fit on r_t devices of type t within load T only if Σ_{v∈R} q_v ≤ Σ_t r_t·μ_t·T.  This is the dual
-of the fractional assignment: for one accelerator type and hosts its best prices give the fractional
-knapsack, and it holds for any number of types.  Under the sequential model every net that the downset
-cuts costs at least b_e more: some item of the net is left; either its device pays for the net,
-μ_t·c_{e,t}, or it is on a host, which costs (μ_t·p_{v,t} - q_v) more than was counted.  That surplus of an item
-is shared out over its nets, so that nothing is counted twice.
+With prices μ_t ≥ 0 per unit of time on type t, an item costs at least q_v = min_t μ_t·p_{v,t} wherever it
+goes, so items R fit on r_t devices of type t within load T only if Σ_{v∈R} q_v ≤ Σ_t r_t·μ_t·T. This is
+the dual of the fractional assignment: for one accelerator type and hosts its best prices give the
+fractional knapsack, and it holds for any number of types. Under the sequential model every net that the
+downset cuts costs at least b_e more: some item of the net is left; either its device pays for the net,
+μ_t·c_{e,t}, or it is on a host, which costs (μ_t·p_{v,t} - q_v) more than was counted. That surplus of an
+item is shared out over its nets, so that nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from placer.instance import FloatArray
-from placer.kernels.threshold import Graph, Measures
+from placer.kernels.arrays import Graph, Measures
 
 __all__ = ["join", "measures", "prices", "root_bound"]
 
@@ -45,7 +45,7 @@ def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
     types = len(count)
     mu = np.ones(types) / count.sum()
     if types == 1:
-        return mu
+        return np.asarray(mu)
 
     def value(candidate: FloatArray) -> float:
         cost = _times_price(candidate, time).min(axis=0)
@@ -69,25 +69,30 @@ def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
                     best, mu = found, trial / (trial @ count)
         if best <= before * (1 + 1e-9):
             break
-    return mu
+    return np.asarray(mu)
 
 
 def measures(g: Graph) -> Measures:
     """Build the measures of a lattice: for the sets of types that may be left, and each direction."""
     rows: list[tuple[FloatArray, FloatArray, FloatArray, int, float]] = []
     kinds = (2, 0, 1) if g.gpipe else (2,)
-    for subset in _subsets(len(g.count)):
-        inside = np.zeros(len(g.count), dtype=bool)
+    for subset in _subsets(len(g.devices)):
+        inside = np.zeros(len(g.devices), dtype=bool)
         inside[list(subset)] = True
-        for kind in kinds:
-            rows.append(_priced(g, inside, kind))
+        rows += [_priced(g, inside, kind) for kind in kinds]
     # A set of items that only some types may run needs one of them to be left.
     _, first = np.unique(g.ok, axis=1, return_index=True)
     for column in g.ok[:, first].T:
         if not column.all():
             closed = (~column[:, None] | g.ok).all(axis=0) & (column[:, None] | ~g.ok).all(axis=0)
             rows.append(
-                (closed.astype(float), np.zeros(len(g.net_size)), np.where(column, np.inf, 0.0), 2, 0.5)
+                (
+                    (closed & ~g.ghost).astype(float),
+                    np.zeros(len(g.net_size)),
+                    np.where(column, np.inf, 0.0),
+                    2,
+                    0.5,
+                )
             )
     return Measures(
         weight=np.array([r[0] for r in rows]),
@@ -111,7 +116,7 @@ def root_bound(m: Measures, g: Graph) -> float:
     need = [0.0, 0.0, 0.0]
     for k in range(len(m.kind)):
         total = float(m.weight[k].sum())
-        room = float((m.scale[k][g.count > 0] * g.count[g.count > 0]).sum())
+        room = float((m.scale[k][g.devices > 0] * g.devices[g.devices > 0]).sum())
         if total > 0 and room == 0:
             return np.inf
         if 0 < room < np.inf and m.kind[k] < 3:
@@ -123,7 +128,7 @@ def direction_bounds(m: Measures, g: Graph) -> tuple[float, float]:
     """Return the largest forward and backward load in ms that every plan reaches (gpipe)."""
     need = [0.0, 0.0]
     for k in range(len(m.kind)):
-        room = float((m.scale[k] * g.count).sum())
+        room = float((m.scale[k] * g.devices).sum())
         if m.kind[k] < 2 and 0 < room < np.inf:
             need[m.kind[k]] = max(need[m.kind[k]], (float(m.weight[k].sum()) - m.slack[k]) / room)
     return need[0], need[1]
@@ -148,9 +153,10 @@ def _priced(g: Graph, inside: np.ndarray, kind: int) -> tuple[FloatArray, FloatA
     time = np.where(g.ok, time, np.inf)[inside]
     runs = np.isfinite(time).any(axis=0)
     time = np.where(runs, time, 0.0)
-    mu = prices(time, g.count[inside].astype(float))
+    mu = prices(time, g.devices[inside].astype(float))
     cost = _times_price(mu, time)
     weight = cost.min(axis=0)
+    weight = np.where(g.ghost, 0.0, weight)
     scale = np.full(len(inside), np.inf)
     scale[inside] = mu
     boundary = np.zeros(len(g.net_size))
@@ -158,6 +164,7 @@ def _priced(g: Graph, inside: np.ndarray, kind: int) -> tuple[FloatArray, FloatA
         boundary = _charges(g, inside, mu, cost - weight)
         if kind < 2:
             boundary = np.where(g.net_direction == kind, boundary, 0.0)
+        boundary = np.where(g.net_ghost >= 0, 0.0, boundary)
     return weight, boundary, scale, kind, ROUNDING * float(weight.sum())
 
 

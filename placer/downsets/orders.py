@@ -11,11 +11,11 @@ from placer.downsets.lattice import Lattice
 from placer.downsets.merges import net_members
 from placer.instance import IntArray
 
-__all__ = ["along", "cheap_boundary", "depth_first", "random_order"]
+__all__ = ["along", "cheap_boundary", "depth_first", "random_order", "tucked"]
 
 
 def along(lattice: Lattice, key: Callable[[int], float]) -> IntArray:
-    """Order positions by precedence, among the available ones by the smallest key when it became available."""
+    """Order positions by precedence, the available ones by a key taken when they become available."""
     g = lattice.graph
     missing = np.bincount(lattice.edges[:, 1], minlength=lattice.size).tolist()
     start, succ = g.succ_start.tolist(), g.succ.tolist()
@@ -50,7 +50,7 @@ def random_order(lattice: Lattice, rng: np.random.Generator, *, branches: bool) 
 def cheap_boundary(lattice: Lattice) -> IntArray:
     """Take next what leaves the cheapest boundary; near-linear, ties by position."""
     g = lattice.graph
-    cost = g.net_cost.max(axis=0).tolist() if len(g.count) else []
+    cost = g.net_cost.max(axis=0).tolist() if len(g.devices) else []
     start, members = net_members(g)
     first, items = start.tolist(), members.tolist()
     owner_start, owner_nets = g.item_start.tolist(), g.item_nets.tolist()
@@ -60,7 +60,7 @@ def cheap_boundary(lattice: Lattice) -> IntArray:
 
     def delta(v: int) -> float:
         nets = owner_nets[owner_start[v] : owner_start[v + 1]]
-        return sum(cost[e] * ((done[e] == 0) - (done[e] == size[e] - 1)) for e in nets)
+        return float(sum(cost[e] * ((done[e] == 0) - (done[e] == size[e] - 1)) for e in nets))
 
     current = {v: delta(v) for v in range(lattice.size) if not missing[v]}
     heap = [(d, v) for v, d in current.items()]
@@ -72,7 +72,7 @@ def cheap_boundary(lattice: Lattice) -> IntArray:
             continue
         del current[v]
         out.append(v)
-        changed = set()
+        changed: set[int] = set()
         for e in owner_nets[owner_start[v] : owner_start[v + 1]]:
             done[e] += 1
             if done[e] in (1, size[e] - 1):
@@ -87,3 +87,42 @@ def cheap_boundary(lattice: Lattice) -> IntArray:
                 current[w] = new
                 heapq.heappush(heap, (new, w))
     return np.array(out, dtype=np.int64)
+
+
+def tucked(lattice: Lattice, positions: IntArray) -> IntArray:
+    """Move items without precedence to just behind the weighted median of the items of their nets.
+
+    Backward-only items may come anywhere; a good order has them near what they exchange data with.
+    """
+    g = lattice.graph
+    bound = np.zeros(lattice.size, dtype=bool)
+    bound[lattice.edges.ravel()] = True
+    loose = np.flatnonzero(~bound)
+    if bound.sum() == 0 or len(loose) == 0:
+        return positions
+    start, members = net_members(g)
+    cost = g.net_cost.max(axis=0)
+    place = np.empty(lattice.size)
+    place[positions] = np.arange(lattice.size)
+    settled = bound.copy()
+    left = set(loose.tolist())
+    while left:
+        ready = []
+        for x in sorted(left):
+            nets = g.item_nets[g.item_start[x] : g.item_start[x + 1]].tolist()
+            near = [
+                (float(place[v]), cost[e])
+                for e in nets
+                for v in members[start[e] : start[e + 1]]
+                if settled[v]
+            ]
+            if near:
+                near.sort()
+                weight = np.cumsum([w for _, w in near])
+                place[x] = near[int(np.searchsorted(weight, weight[-1] / 2))][0] + 0.5
+                ready.append(x)
+        if not ready:
+            break
+        settled[ready] = True
+        left.difference_update(ready)
+    return np.argsort(place, kind="stable")

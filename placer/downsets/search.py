@@ -1,4 +1,40 @@
-"""One threshold test: is there a plan within the target?  (rules to be argued here)"""
+"""One threshold test: is there a contiguous plan with an objective of at most T.
+
+The kernel walks over downsets, one more device per level, and grows pieces item by item. Why each rule is
+valid (S the piece, I the downset before it, J = I ∪ S; "later" devices take pieces after S):
+
+*Growth.* Compute time and memory of S only grow. A net with an item in S and one in I or excluded from S
+stays cut. What S costs by these alone must be within T. An item is left out together with all that comes
+after it.
+
+*Room.* The devices left must hold what S leaves: see ``measures``. While S grows, it must still be able
+to reach enough work; what it can reach lies on paths from I of length at most T in time (a piece holds,
+with an item, all of its ancestors outside I).
+
+*Holdable.* An excluded item v ends up on a later device, which pays for v and for v's nets that have
+items in J. Some type left must be able to carry that.
+
+*Dominance.* Let v be available after S and left out, let S ∪ v be within the target (and no larger in its
+peaks, for ``gpipe``). Take any plan that goes on from J, with v on a later device, and move v to S. Only
+S and that device see a difference: a net is cut for a device by what the device holds itself. The later
+device loses p_v; a net of v with no item in J may newly be cut for it, since v has left; a net whose only
+item outside J is v no longer concerns it. So if Σ(first) - Σ(second) ≤ p_v on every type left (hosts pay
+nothing, always true), no load grows, and J need not be kept: J ∪ v is found as well. Moves go to earlier
+devices only, so that repeating them ends. Under overlap and duplex transfers must not grow by themselves
+(in each lane, and a producer that leaves makes a sender a receiver); for ``gpipe`` each direction counts
+by itself.
+
+*Forced.* If moreover taking v adds nothing to S, whatever else S takes (its nets that lie in S but for v
+become uncut, nets without an item in S are paid anew), then S is never looked at without v. Both sums
+only improve as S grows, so the rule may be applied as soon as v is available; memory must not bind for
+all that S can reach.
+
+*States.* Among states of one downset, one that has used no more devices of any type, with no larger
+peaks, makes the other superfluous.
+
+Reversing all edges turns chains of downsets round and changes no load, so the same test runs on the
+reverse.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +44,13 @@ import numpy as np
 
 from placer.downsets.lattice import Lattice
 from placer.instance import IntArray
-from placer.kernels import threshold as kernel
-from placer.kernels.threshold import Graph, Measures, Space
+from placer.kernels import arrays, threshold
+from placer.kernels.arrays import Graph, Measures, Space
 from placer.run import Run, Stop
 
 __all__ = ["Attempt", "Limits", "attempt"]
 
-CALL_STEPS = 1_000_000
+CALL_STEPS = 2_000_000
 """Steps of the kernel between two looks at the clock (some 0.05 s)."""
 FIRST_STATES = 2048
 NO_LIMIT = 2**62
@@ -94,40 +130,40 @@ def attempt(
     """
     g = lattice.graph
     space = _space(g, len(measures.kind), order)
-    ctl = np.zeros(kernel.CTL_SIZE, dtype=np.int64)
+    ctl = np.zeros(arrays.CTL_SIZE, dtype=np.int64)
     _start(g, measures, space, ctl, floor)
     capacity = max(FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, space)))
     begin, stop, found = 0, None, False
     while True:
-        left = min(CALL_STEPS, limits.steps - int(ctl[kernel.COUNT]))
+        left = min(CALL_STEPS, limits.steps - int(ctl[arrays.COUNT]))
         if left <= 0:
             break
-        why = kernel.expand(g, measures, space, ctl, target, left, limits.piece_steps)
-        if why == kernel.FOUND:
+        why = threshold.expand(g, measures, space, ctl, target, left, limits.piece_steps)
+        if why == threshold.FOUND:
             found = True
             break
-        if why == kernel.LEVEL:
-            begin, end = int(ctl[kernel.LEVEL_END]), int(ctl[kernel.STATES])
+        if why == threshold.LEVEL:
+            begin, end = int(ctl[arrays.LEVEL_END]), int(ctl[arrays.STATES])
             if begin == end:
                 break
             if _thin(space, begin, end, limits.width):
-                ctl[kernel.TRUNCATED] = 1
-            ctl[kernel.LEVEL_END] = end
-        elif why == kernel.FULL:
+                ctl[arrays.TRUNCATED] = 1
+            ctl[arrays.LEVEL_END] = end
+        elif why == threshold.FULL:
             if len(space.low) >= capacity:
                 stop = Stop.MEMORY_LIMIT
                 break
-            space = _grown(space, int(ctl[kernel.STATES]), capacity)
+            space = _grown(space, int(ctl[arrays.STATES]), capacity)
         stop = run.stopped()
         if stop is not None:
             break
-    ended = begin == int(ctl[kernel.STATES]) and not found and stop is None and why == kernel.LEVEL
+    ended = begin == int(ctl[arrays.STATES]) and not found and stop is None and why == threshold.LEVEL
     return Attempt(
         pieces=_pieces(space, ctl, lattice.size) if found else None,
-        exhausted=ended and not ctl[kernel.TRUNCATED],
+        exhausted=ended and not ctl[arrays.TRUNCATED],
         stop=stop,
-        steps=int(ctl[kernel.COUNT]),
-        states=int(ctl[kernel.STATES]),
+        steps=int(ctl[arrays.COUNT]),
+        states=int(ctl[arrays.STATES]),
     )
 
 
@@ -140,11 +176,11 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
         return np.zeros(n, dtype=ints)
 
     missing = np.bincount(g.succ, minlength=n).astype(ints)
-    sources = np.flatnonzero(missing == 0)
+    sources = np.flatnonzero((missing == 0) & ~g.ghost)
     available, position = per_item(), np.full(n, -1, dtype=ints)
     available[: len(sources)] = sources
     position[sources] = np.arange(len(sources))
-    row = kernel.BLOCKS + 3 * K
+    row = arrays.BLOCKS + 3 * K
     return Space(
         low=np.zeros(S, ints), length=np.zeros(S, ints), offset=np.zeros(S, ints),
         pool=np.zeros(S * 4 + 2 * W, np.uint64), used=np.zeros((S, T), np.int32),
@@ -154,7 +190,9 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
         missing=missing, before=np.zeros(E, ints), taken=np.zeros(E, ints), excluded=np.zeros(E, ints),
         available=available, position=position, listed=per_item(), trail=np.zeros(n + 1, ints),
         stack=per_item(), zone=per_item(), zone_missing=per_item(), distance=np.zeros(n),
-        order=np.arange(n) if order is None else order, need=np.zeros(K), row=np.zeros(row), reach=np.zeros(1), rows=np.zeros((n + 1, row)),
+        order=np.arange(n) if order is None else order, scratch=np.zeros(4),
+        last=np.zeros(arrays.OPEN), need=np.zeros(K),
+        row=np.zeros(row), reach=np.zeros(1), rows=np.zeros((n + 1, row)),
         frame=np.zeros((n + 1, 4), ints),
     )  # fmt: skip
 
@@ -166,16 +204,16 @@ def _start(g: Graph, m: Measures, space: Space, ctl: IntArray, floor: tuple[floa
     if g.gpipe:
         space.peak[0] = floor
     space.chain[0] = -1
-    kernel.rehash(space, 1)
-    ctl[kernel.STATE] = -1
-    ctl[kernel.STATES] = ctl[kernel.LEVEL_END] = 1
-    ctl[kernel.AVAILABLE] = int((space.position >= 0).sum())
+    threshold.rehash(space, 1)
+    ctl[arrays.STATE] = -1
+    ctl[arrays.STATES] = ctl[arrays.LEVEL_END] = 1
+    ctl[arrays.AVAILABLE] = int((space.position >= 0).sum())
 
 
 def _state_bytes(g: Graph, m: Measures, space: Space) -> float:
     """Bytes of one state, with room for the copy made when the arrays grow."""
     words = min(len(space.words), 8)
-    return 1.5 * (8 * 7 + 1 + 4 * len(g.count) + 16 + 16 * len(m.kind) + 8 * words + 16)
+    return 1.5 * (8 * 7 + 1 + 4 * len(g.devices) + 16 + 16 * len(m.kind) + 8 * words + 16)
 
 
 STATE_FIELDS = (
@@ -196,7 +234,7 @@ def _grown(space: Space, states: int, capacity: int) -> Space:
     pool[: len(space.pool)] = space.pool
     heads = np.full(1 << (2 * size - 1).bit_length(), -1, np.int64)
     grown = space._replace(**changes, pool=pool, heads=heads)
-    kernel.rehash(grown, states)
+    threshold.rehash(grown, states)
     return grown
 
 
@@ -221,7 +259,7 @@ def _downset(space: Space, s: int, n: int) -> np.ndarray:
 
 def _pieces(space: Space, ctl: IntArray, n: int) -> list[tuple[int, IntArray]]:
     inside = np.ones(n, dtype=bool)
-    s, t = int(ctl[kernel.GOAL_STATE]), int(ctl[kernel.GOAL_TYPE])
+    s, t = int(ctl[arrays.GOAL_STATE]), int(ctl[arrays.GOAL_TYPE])
     pieces = []
     while s >= 0:
         before = _downset(space, s, n)

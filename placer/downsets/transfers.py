@@ -1,17 +1,19 @@
 """A lower bound that sees transfers: prices of items against what a device can earn within a load.
 
-For any prices π ≥ 0 of items let V_t(T) = max {π(S) : load_t(S) ≤ T}, for type t.  A plan with largest load T covers
-all items with count_t sets per type, so Σπ ≤ Σ_t count_t·V_t(T).  The largest T at which this fails is a
-lower bound, whatever π.  (The duals of the set covering program are the best π; Gilmore and Gomory's argument for
-knapsack pricing.)  An upper bound of V_t does as well:
+For any prices π ≥ 0 of items let V_t(T) = max {π(S) : load_t(S) ≤ T}, for type t. A plan with largest
+load T covers all items with count_t sets per type, so Σπ ≤ Σ_t count_t·V_t(T). The largest T at which
+this fails is a lower bound, whatever π. (The duals of the set covering program are the best π; Gilmore
+and Gomory's argument for knapsack pricing.) An upper bound of V_t does as well:
 
 - hosts: fractional knapsack over all hosts of a type together;
-- accelerators: dynamic program over any order of the items, with state (all out, all in, both) per net that is open
-  between its first and its last item, and load in buckets, each step rounded *down*.  A net is paid when it
-  becomes split.  When the states become too many, the cheapest open net is forgotten: it costs nothing from
-  then on.  Memory, contiguity and schedules are forgotten as well, so the bound holds for ``gpipe`` too.
+- accelerators: dynamic program over any order of the items, with state (all out, all in, both) per net
+  that is open between its first and its last item, and load in buckets, each step rounded *down*. A net
+  is paid when it becomes split. When the states become too many, the cheapest open net is forgotten: it
+  costs nothing from then on. Memory, contiguity and schedules are forgotten as well, so the bound holds
+  for ``gpipe`` too.
 
-The prices are improved by multiplicative steps: an item that the best sets cover too often becomes cheaper.
+The prices are improved by multiplicative steps: an item that the best sets cover too often becomes
+cheaper.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from placer.downsets.measures import ROUNDING
 from placer.downsets.merges import net_members
 from placer.downsets.orders import depth_first
 from placer.instance import FloatArray, IntArray
+from placer.kernels.arrays import Graph, Measures
 from placer.kernels.pricing import fill, trace
-from placer.kernels.threshold import Graph, Measures
 from placer.run import Run
 
 __all__ = ["TransferBound", "applicable"]
@@ -70,10 +72,11 @@ class TransferBound:
     def __init__(self, lattice: Lattice, upper: float, buckets: int = 1024) -> None:
         g = lattice.graph
         self.graph = g
+        self.lattice = lattice
         self.unit = upper / buckets
         self.buckets = buckets
         self.order = _pricing_order(lattice)
-        self.types = [t for t in range(len(g.count)) if g.count[t] > 0]
+        self.types = [t for t in range(len(g.devices)) if g.devices[t] > 0]
         self.steps = {t: _steps(g, self.order, t) for t in self.types if g.paying[t]}
         widest = max(int(s.states.max()) for s in self.steps.values())
         self.table = np.zeros((2, widest, buckets + 1))
@@ -97,10 +100,9 @@ class TransferBound:
         """Evaluate the prices; returns how often the best sets at the bound cover each item."""
         g, total = self.graph, float(self.prices.sum())
         room = np.zeros(self.buckets + 1)
-        kept: dict[int, IntArray] = {}
         for t in self.types:
             if g.paying[t]:
-                room += g.count[t] * self._curve(t, self.prices)
+                room += g.devices[t] * self._curve(t, self.prices)
             else:
                 room += self._host_curve(t, self.prices)
         short = np.flatnonzero(room * (1 + ROUNDING) < total)
@@ -112,9 +114,8 @@ class TransferBound:
         covered = np.zeros(len(self.prices))
         for t in self.types:
             if g.paying[t]:
-                curve = self._curve(t, self.prices)
-                kept[t] = self._best_set(t, curve, at)
-                covered += g.count[t] * kept[t]
+                self._curve(t, self.prices)
+                covered += g.devices[t] * self._best_set(t, at)
             else:
                 covered += self._host_share(t, at)
         return covered
@@ -129,7 +130,7 @@ class TransferBound:
         self._last = self.table[len(self.order) % 2, 0].copy()
         return np.asarray(np.maximum.accumulate(self._last))
 
-    def _best_set(self, t: int, curve: FloatArray, at: int) -> FloatArray:
+    def _best_set(self, t: int, at: int) -> FloatArray:
         s = self.steps[t]
         bucket = int(np.argmax(self._last[: at + 1]))
         taken = np.zeros(len(self.order), dtype=np.int64)
@@ -143,13 +144,13 @@ class TransferBound:
         time = self.graph.time[t].sum(axis=0)[by]
         reach = np.concatenate([[0.0], np.cumsum(time)])
         value = np.concatenate([[0.0], np.cumsum(prices[by])])
-        capacity = self.graph.count[t] * self.unit * np.arange(1, self.buckets + 2)
-        return np.interp(capacity, reach, value)
+        capacity = self.graph.devices[t] * self.unit * np.arange(1, self.buckets + 2)
+        return np.asarray(np.interp(capacity, reach, value))
 
     def _host_share(self, t: int, at: int) -> FloatArray:
         by = self._host_order(t, self.prices)
         time = self.graph.time[t].sum(axis=0)[by]
-        left = self.graph.count[t] * self.unit * (at + 1) - (np.cumsum(time) - time)
+        left = self.graph.devices[t] * self.unit * (at + 1) - (np.cumsum(time) - time)
         out = np.zeros(len(self.prices))
         out[by] = np.clip(left / np.maximum(time, 1e-300), 0.0, 1.0)
         return out
@@ -160,22 +161,27 @@ class TransferBound:
         ratio = prices[runs] / np.maximum(time[runs], 1e-300)
         return runs[np.argsort(-ratio, kind="stable")]
 
-    def measure(self, target: float) -> Measures | None:
-        """Return the best prices as a measure for tests at a target: nothing is left that earns more."""
+    def measure(self, target: float, side: Lattice) -> Measures | None:
+        """Return the best prices as a measure of a merged or reversed lattice, for tests at a target.
+
+        Not for relaxations: their plans may break it, and rules of the search that exchange plans need them.
+        """
         g = self.graph
         at = int(np.floor(target / self.unit * (1 + ROUNDING)))
         if at > self.buckets:
             return None
-        scale = np.full((1, len(g.count)), np.inf)
+        scale = np.full((1, len(g.devices)), np.inf)
         for t in self.types:
             if g.paying[t]:
                 scale[0, t] = self._curve(t, self.best_prices)[at]
             else:
                 scale[0, t] = self._host_curve(t, self.best_prices)[at]
-        prices = self.best_prices[None, :]
+        members = np.bincount(self.lattice.position, minlength=self.lattice.size)[self.lattice.position]
+        prices = np.zeros((1, side.size))
+        np.add.at(prices[0], side.position, self.best_prices[self.lattice.position] / members)
         return Measures(
-            weight=prices.copy(),
-            boundary=np.zeros((1, len(g.net_size))),
+            weight=prices,
+            boundary=np.zeros((1, len(side.graph.net_size))),
             scale=scale,
             kind=np.array([3]),
             slack=ROUNDING * prices.sum(axis=1),

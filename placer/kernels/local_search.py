@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from placer.instance import BoolArray, FloatArray, IntArray
-from placer.kernels import compiled
+from placer.kernels.jit import compiled
 
 __all__ = ["DUPLEX", "OVERLAP", "SEQUENTIAL", "State", "Static", "fill", "improve", "memory_excess"]
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.kernels import compiled
+from placer.kernels.arrays import Bytes, Floats, Ints
+from placer.kernels.jit import jit
 
 __all__ = ["fill", "trace"]
 
 
-@compiled
-def fill(first, source, goal, takes, load, profit, states, table, choice):  # type: ignore[no-untyped-def]
+@jit
+def fill(
+    first: Ints,
+    source: Ints,
+    goal: Ints,
+    takes: Ints,
+    load: Ints,
+    profit: Floats,
+    states: Ints,
+    table: Floats,
+    choice: Bytes,
+) -> None:
     """Fill the table: largest profit by state and load bucket.
 
     Parameters
@@ -49,8 +60,10 @@ def fill(first, source, goal, takes, load, profit, states, table, choice):  # ty
                     choice[i, z, b + shift] = code
 
 
-@compiled
-def trace(first, source, goal, takes, load, choice, bucket, taken):  # type: ignore[no-untyped-def]
+@jit
+def trace(
+    first: Ints, source: Ints, goal: Ints, takes: Ints, load: Ints, choice: Bytes, bucket: int, taken: Ints
+) -> None:
     """Mark the items of the best set that ends in state 0 at a bucket."""
     state = 0
     for i in range(len(taken) - 1, -1, -1):
@@ -61,4 +74,4 @@ def trace(first, source, goal, takes, load, choice, bucket, taken):  # type: ign
             if source[r] == a and goal[r] == state and takes[r] == take:
                 bucket -= load[r]
                 break
-        state = a
+        state = a  # type: ignore[assignment]

@@ -1,24 +1,30 @@
 """Exact contiguous throughput by threshold search over downsets.
 
-The linearised program gives a first plan.  Then a test just below the best objective either finds a better plan or
-proves that there is none; it runs on the graph and on its reverse by turns with growing budgets, since one of
-them is often a thousand times cheaper.  Where the budget does not suffice, beam searches at targets between bound and
-objective improve the plan, and full tests there raise the bound.
+The linearised program gives a first plan. Then a test just below the best objective either finds a better
+plan or proves that there is none; it runs on the graph and on its reverse by turns with growing budgets,
+since one of them is often a thousand times cheaper. Where the budget does not suffice, three things
+happen between two rounds: the bound that sees transfers is improved (and its prices prune later tests), a
+test half-way between bound and objective may raise the bound or find a plan, and beam searches and
+perturbed linear orders improve the plan.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from placer.downsets.incumbent import Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
-from placer.downsets.measures import direction_bounds, measures, root_bound
-from placer.downsets.merges import merge_below
+from placer.downsets.measures import direction_bounds, join, measures, root_bound
+from placer.downsets.merges import close_types, merge_below
+from placer.downsets.orders import depth_first, random_order, tucked
+from placer.downsets.relax import place_ghosts, relaxed_below
 from placer.downsets.search import Attempt, Limits, attempt
-from placer.instance import Instance
+from placer.downsets.transfers import TransferBound, applicable
+from placer.instance import Instance, IntArray
+from placer.kernels.arrays import Measures
 from placer.methods.dpl import CERTAIN, improve, unplaceable
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
@@ -26,6 +32,13 @@ from placer.run import Outcome, Run, Stop
 __all__ = ["solve"]
 
 FIRST_STEPS = 50_000
+PLENTY_STEPS = 16 * FIRST_STEPS
+"""Budget from which on other ways are tried as well."""
+LARGEST_STEPS = 20_000_000_000
+PATIENCE = 12
+"""Rounds without any progress after which a search without a time limit gives up."""
+ENOUGH_STEPS = 2_000_000_000
+"""Effort for exactness, after which the gap that was asked for is enough."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -48,7 +61,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     best.raise_bound(bound * CERTAIN, "work")
     if run.start is not None:
         best.offer_device(run.start.device, "start")
-    improve(lattice, best, run, options)
+    improve(lattice, best, run, options, orders=2)
     return Prover(lattice, best, options, run).outcome()
 
 
@@ -62,6 +75,13 @@ class Prover:
     run: Run
     steps: int = 0
     states: int = 0
+    transfers: TransferBound | None = None
+    rng: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.options.seed)
+        self._cache: tuple[float, tuple[Lattice, ...], tuple[Lattice, ...]] | None = None
+        self._relaxable = True
 
     def outcome(self) -> Outcome:
         """Search until the optimum is proven or a limit stops it."""
@@ -76,41 +96,140 @@ class Prover:
         return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, stats)
 
     def _search(self) -> Stop | None:
-        budget, full = FIRST_STEPS, 0
+        budget, idle = FIRST_STEPS, 0
         while not self.best.proven:
+            before = self.best.objective_ms, self.best.bound_ms
             target = self.best.target if self.best.device is not None else self.lattice.enough
-            limits = Limits(steps=budget, memory_mb=self.options.memory_limit_mb / 2)
-            smaller = merge_below(self.lattice, target)
-            full = 0
-            for side in (smaller, smaller.reversed()):
-                found = self._test(side, target, limits)
-                if self.run.stopped() is not None:
-                    return self.run.stopped()
-                if found.exhausted:
-                    if self.best.device is None:
-                        return None
-                    self.best.raise_bound(target * CERTAIN, "search")
-                    break
-                if found.pieces is not None:
-                    break
-                full += found.stop is Stop.MEMORY_LIMIT
-            if full == 2:
+            found, full = self._both_ways(target, budget)
+            if found.exhausted and self.best.device is None:
+                return None
+            if not found.exhausted and self.best.objective_ms >= before[0]:
+                if budget > FIRST_STEPS:
+                    self._between_rounds(budget, target)
+                budget = min(4 * budget, LARGEST_STEPS)
+            if (stop := self.run.stopped()) is not None:
+                return stop
+            if self.steps > ENOUGH_STEPS and self.best.gap <= self.options.gap:
+                return None
+            idle = idle + 1 if (self.best.objective_ms, self.best.bound_ms) == before else 0
+            if full and idle >= PATIENCE:
                 return Stop.MEMORY_LIMIT
-            if found.pieces is None:
-                budget *= 4
         return None
 
-    def _test(self, side: Lattice, target: float, limits: Limits) -> Attempt:
+    def _both_ways(self, target: float, budget: int) -> tuple[Attempt, bool]:
+        """Test a target on the graph and on its reverse; whether the memory did not suffice for either."""
+        limits = Limits(steps=budget, memory_mb=self.options.memory_limit_mb / 3)
+        if budget == FIRST_STEPS:  # many instances are so easy that merging would take longer than the search
+            plain = close_types(self.lattice, target)
+            relaxed: tuple[Lattice, ...] = ()
+            smaller: tuple[Lattice, ...] = (plain.reversed(), plain)
+        else:
+            relaxed, smaller = self._sides(target)
+        full = True
+        for side in relaxed:
+            before = self.best.objective_ms
+            found = self._test_relaxed(side, target, limits)
+            if found.exhausted or self.best.objective_ms < before or self.run.stopped() is not None:
+                return found, False
+            full = full and found.stop is Stop.MEMORY_LIMIT
+            if found.pieces is not None:  # the relaxation has a plan where the problem may have none
+                self._relaxable = False
+                break
+        else:
+            if relaxed and not full:
+                return found, False
+        full = True
+        for side in smaller:
+            found = self._test(side, target, limits)
+            if found.pieces is not None or found.exhausted or self.run.stopped() is not None:
+                return found, False
+            full = full and found.stop is Stop.MEMORY_LIMIT
+        return found, full
+
+    def _sides(self, target: float) -> tuple[tuple[Lattice, ...], tuple[Lattice, ...]]:
+        """Relaxed and exact lattices for a target, each with its reverse; kept while the target stays."""
+        if self._cache is None or self._cache[0] != target:
+            relaxed = relaxed_below(self.lattice, target) if self._relaxable else None
+            smaller = merge_below(self.lattice, target)
+            both = () if relaxed is None else (relaxed.reversed(), relaxed)
+            self._cache = (target, both, (smaller.reversed(), smaller))
+        _, relaxed_sides, exact_sides = self._cache
+        return (relaxed_sides if self._relaxable else ()), exact_sides
+
+    def _test_relaxed(self, side: Lattice, target: float, limits: Limits) -> Attempt:
+        """One test of a relaxation: complete without a plan it proves as much as one of the problem."""
+        found = self._attempt(side, measures(side.graph), target, limits, None)
+        if found.pieces is not None:
+            pieces = place_ghosts(side, found.pieces)
+            held = [(t, float(side.graph.memory[positions].sum())) for t, positions in pieces]
+            if all(memory <= side.graph.limit[t] for t, memory in held):
+                self.best.offer(side, pieces, "relaxation")
+        return found
+
+    def _test(self, side: Lattice, target: float, limits: Limits, order: IntArray | None = None) -> Attempt:
         """One test; a plan goes to the incumbent, and its own order is searched."""
-        if (side.graph.ok.sum(axis=0) == 0).any():
-            return Attempt(None, True, None, 0, 0)
         m = measures(side.graph)
-        floor = direction_bounds(m, side.graph)
-        found = attempt(side, m, target, self.run, limits, floor=floor)
-        self.steps += found.steps
-        self.states += found.states
+        priced = None if self.transfers is None else self.transfers.measure(target, side)
+        if priced is not None:
+            m = join(m, priced)
+        found = self._attempt(side, m, target, limits, order)
         if found.pieces is not None:
             self.best.offer(side, found.pieces, "search")
-            order = np.concatenate([positions for _, positions in found.pieces])
-            best_on_order(side, order, self.best, self.run, memory_mb=limits.memory_mb)
+            along = np.concatenate([positions for _, positions in found.pieces])
+            best_on_order(side, along, self.best, self.run, memory_mb=limits.memory_mb)
         return found
+
+    def _attempt(
+        self, side: Lattice, m: Measures, target: float, limits: Limits, order: IntArray | None
+    ) -> Attempt:
+        if side.graph.ok.any(axis=0).all():
+            floor = direction_bounds(m, side.graph)
+            found = attempt(side, m, target, self.run, limits, floor=floor, order=order)
+        else:  # at this target some item exceeds every device by itself
+            found = Attempt(None, True, None, 0, 0)
+        self.steps += found.steps
+        self.states += found.states
+        if found.exhausted:
+            self.best.raise_bound(min(target, self.best.objective_ms) * CERTAIN, "search")
+        return found
+
+    def _between_rounds(self, budget: int, target: float) -> None:
+        """Raise the bound and improve the plan in other ways, with an effort that grows with the budget."""
+        best = self.best
+        for _ in range(4):
+            if self.run.stopped() is not None or best.proven:
+                return
+            self._beam(best.target if best.device is not None else target, budget // 4)
+        if best.device is None or budget < PLENTY_STEPS:
+            return
+        if applicable(self.lattice):
+            if self.transfers is None:
+                self.transfers = TransferBound(self.lattice, best.objective_ms)
+            rounds = min(400, max(20, budget // 20_000))
+            best.raise_bound(self.transfers.improve(self.run, rounds) * CERTAIN, "transfers")
+        if self.run.stopped() is None and not best.proven:
+            self._both_ways((best.bound_ms + best.objective_ms) / 2, budget // 2)
+        for _ in range(4):
+            if self.run.stopped() is not None or best.proven:
+                return
+            self._beam(best.objective_ms - 0.3 * (best.objective_ms - best.bound_ms), budget // 4)
+            self._beam(best.target, budget // 4)
+            order = random_order(self.lattice, self.rng, branches=bool(self.rng.random() < 0.7))
+            best_on_order(self.lattice, tucked(self.lattice, order), best, self.run, precision=1e-4)
+
+    def _beam(self, target: float, budget: int) -> None:
+        """Search with few states per level and few pieces per state, in a random order of branching."""
+        side = self._sides(self.best.target if self.best.device is not None else target)[1][
+            int(self.rng.integers(2))
+        ]
+        if self.rng.random() < 0.5:
+            along = depth_first(side)
+        else:
+            along = random_order(side, self.rng, branches=bool(self.rng.random() < 0.7))
+        order = np.empty_like(along)
+        order[along] = np.arange(len(along))
+        width = int(self.rng.choice([8, 32, 128]))
+        devices = max(1, int(side.graph.devices.sum()))
+        piece_steps = max(2000, budget // (width * devices))
+        limits = Limits(budget, self.options.memory_limit_mb / 3, width, piece_steps)
+        self._test(side, target, limits, order)

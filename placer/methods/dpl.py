@@ -1,14 +1,15 @@
-"""Linearised dynamic program: optimal plans along several topological orders (DPL of the paper, Section 5)."""
+"""Linearised dynamic program (DPL of the paper): optimal plans along several topological orders."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from placer.downsets.incumbent import Incumbent
+from placer.downsets.incumbent import EXACT, Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import measures, root_bound
-from placer.downsets.orders import cheap_boundary, depth_first, random_order
+from placer.downsets.orders import cheap_boundary, depth_first, random_order, tucked
+from placer.downsets.search import Limits, attempt
 from placer.instance import Instance, IntArray
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
@@ -16,6 +17,9 @@ from placer.run import Outcome, Run, Stop
 __all__ = ["improve", "solve", "unplaceable"]
 
 RANDOM_ORDERS = 4
+GRACE_S = 2.0
+"""Seconds that a first plan gets whatever the time limit."""
+GRACE_PRECISION = 0.02
 CERTAIN = 1 - 1e-11
 """Rounding allowance of bounds."""
 
@@ -43,19 +47,39 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, {"orders": orders})
 
 
-def improve(lattice: Lattice, best: Incumbent, run: Run, options: Options) -> int:
-    """Try several orders; returns how many."""
+def improve(
+    lattice: Lattice,
+    best: Incumbent,
+    run: Run,
+    options: Options,
+    *,
+    orders: int = 3 + RANDOM_ORDERS,
+    precision: float = EXACT,
+) -> int:
+    """Try up to ``orders`` orders; returns how many."""
+    if best.device is None:
+        _first_plan(lattice, best, run)
     rng = np.random.default_rng(options.seed)
     tried: set[bytes] = set()
-    for i in range(3 + RANDOM_ORDERS):
+    for i in range(orders):
         if run.stopped() is not None or best.proven:
             break
         order = _order(lattice, i, rng)
-        if order.tobytes() in tried:
-            continue
-        tried.add(order.tobytes())
-        best_on_order(lattice, order, best, run, memory_mb=options.memory_limit_mb / 2)
+        for variant in (tucked(lattice, order), order):
+            if variant.tobytes() not in tried and run.stopped() is None:
+                tried.add(variant.tobytes())
+                memory_mb = options.memory_limit_mb / 2
+                best_on_order(lattice, variant, best, run, precision=precision, memory_mb=memory_mb)
     return len(tried)
+
+
+def _first_plan(lattice: Lattice, best: Incumbent, run: Run) -> None:
+    """Find some plan even if compiling the kernels (once per installation) used up the time limit."""
+    if run.time_limit is None:
+        return
+    attempt(lattice.chained(np.arange(lattice.size)), measures(lattice.graph), -1.0, Run(), Limits(steps=1))
+    grace = Run(time_limit=max(GRACE_S, run.remaining or 0.0), interrupt=run.interrupt)
+    best_on_order(lattice, tucked(lattice, np.arange(lattice.size)), best, grace, precision=GRACE_PRECISION)
 
 
 def _order(lattice: Lattice, i: int, rng: np.random.Generator) -> IntArray:

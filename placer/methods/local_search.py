@@ -34,6 +34,8 @@ DESCENTS = 600
 """Descents from new starts or from kicks, at most; small instances take 20 and 4 per item."""
 WORK = 30_000_000
 """Evaluated nets and devices after which no further descent begins (a few seconds)."""
+LONGEST = 300_000_000
+"""Work after which a descent ends short of a local optimum, once it holds a plan (large instances)."""
 SLICE = 10_000_000
 """Work between two looks at the clock (below 0.1 s)."""
 KICKS = (0.0, 0.01, 0.03, 0.1)
@@ -117,7 +119,8 @@ class Search:
             order = resample_order(self.problem, self.state.device, self.rng)
             self.state.position[:] = positions(order)
             done = False
-            while not done and self.run.stopped() is None:
+            enough = self.work + LONGEST
+            while not done and self.run.stopped() is None and (self.work < enough or self._value() == np.inf):
                 work, done = kernel.improve(self.static, self.state, SLICE, only_mend)
                 self.work += work
             value = self._value()
@@ -177,6 +180,7 @@ def _item_devices(problem: Problem, plan: Plan) -> IntArray:
 
 
 def make_static(problem: Problem, options: Options) -> kernel.Static:
+    """Lay out the items, their nets and the device limits for the kernel."""
     instance = problem.instance
     size = problem.size
     net_of = np.repeat(np.arange(problem.nets), np.diff(problem.net_start))
@@ -205,6 +209,7 @@ def make_static(problem: Problem, options: Options) -> kernel.Static:
 
 
 def make_state(static: kernel.Static) -> kernel.State:
+    """Allocate a state; it has no meaning before ``device`` is set and the kernel fills the rest."""
     devices = len(static.limit)
     return kernel.State(
         device=np.zeros(len(static.memory), dtype=np.int64),

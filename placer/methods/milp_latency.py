@@ -167,7 +167,8 @@ class _Search:
         longest = (self.problem.head_ms + self.problem.tail_ms).max()
         self.raise_bound(float(longest) * (1 - NETWORK_MARGIN), "longest path")
         tokens = long_paths(self.problem)  # never empty
-        step = COARSE_STEP
+        # A start is taken to be near the optimum: its makespan is the first and last trial.
+        step = COARSE_STEP if self.run.start is None else np.inf
         while True:
             trial = min(self.bound * (1 + step), self.upper_ms)
             if stopped() or self.bound <= 0:

@@ -1,0 +1,110 @@
+"""The arrays of the threshold search: items, measures of work, states and scratch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Graph", "Measures", "Space"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int32]
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
+
+# Where an item is: in the piece, left to later devices, or in the downset already.
+UNDECIDED, TAKEN, EXCLUDED, BEFORE = 0, 1, 2, 3
+
+# Places in an accumulator row; then come three blocks of K: measured work of the piece, of what it may
+# still reach, and charges for the boundary of the downset.
+MEMORY, FIXED, OPEN, BLOCKS = 2, 3, 7, 11
+
+# Places in the control array.
+(
+    PHASE, STATE, TYPE, DEPTH, LISTED, TRAIL, STATES, POOL, LEVEL_END, STAMP, TRUNCATED, COUNT,
+    GOAL_STATE, GOAL_TYPE, PIECE_COUNT, AVAILABLE,
+) = range(16)  # fmt: skip
+CTL_SIZE = 16
+
+
+class Graph(NamedTuple):
+    """The items: N items, E nets, T device types; times of items that a type cannot run are 0."""
+
+    ok: Bools  # (T, N)
+    time: Floats  # (T, 2, N)
+    memory: Floats  # (N,)
+    limit: Floats  # (T,)
+    devices: Ints  # (T,) how many of each type
+    paying: Bools  # (T,)
+    succ_start: Ints  # (N + 1,)
+    succ: Ints
+    net_size: Ints  # (E,)
+    net_producer: Ints  # (E,)
+    net_direction: Ints  # (E,)
+    net_cost: Floats  # (T, E)
+    item_start: Ints  # (N + 1,)
+    item_nets: Ints
+    mode: int  # 0 sequential, 1 overlap, 2 duplex
+    chain: bool  # each item follows the one before it
+    gpipe: bool
+    ghost: Bools  # (N,) items that need no device (a relaxation)
+    near_start: Ints  # (N + 1,)
+    near: Ints  # ghosts that share a net with an item
+    net_ghost: Ints  # (E,) the only ghost of a net, or -1
+
+
+class Measures(NamedTuple):
+    """Additive measures of work, K of them: Σ weight over what is left ≤ Σ over the devices left of
+    ``scale`` times the target (kind 0 forward, 1 backward, 2 both), or times 1 (kind 3)."""  # noqa: D205, D209
+
+    weight: Floats  # (K, N)
+    boundary: Floats  # (K, E)
+    scale: Floats  # (K, T)
+    kind: Ints  # (K,)
+    slack: Floats  # (K,) rounding allowance
+
+
+class Space(NamedTuple):
+    """States, and the scratch arrays of the search."""
+
+    low: Ints  # (S,) first word that is not full
+    length: Ints  # (S,)
+    offset: Ints  # (S,)
+    pool: Words
+    used: Counts  # (S, T)
+    peak: Floats  # (S, 2)
+    left: Floats  # (S, K)
+    crossing: Floats  # (S, K)
+    rank: Floats  # (S,) the smaller the better
+    parent: Ints
+    kind: Ints  # type of the device of the last piece
+    chain: Ints
+    alive: Bools
+    heads: Ints
+    # the loaded downset and the piece under way
+    words: Words  # (W,)
+    where: npt.NDArray[np.int8]  # (N,)
+    missing: Ints  # (N,)
+    before: Ints  # (E,) items of the net in the downset
+    taken: Ints  # (E,)
+    excluded: Ints  # (E,)
+    available: Ints
+    position: Ints
+    listed: Ints
+    trail: Ints
+    stack: Ints
+    zone: Ints
+    zone_missing: Ints
+    distance: Floats
+    order: Ints  # (N,) branching priority
+    scratch: Floats  # (4,)
+    last: Floats  # (OPEN,) loads of a piece that takes all the rest
+    need: Floats  # (K,)
+    row: Floats  # (A,)
+    reach: Floats  # (1,) memory of all that the piece could reach
+    rows: Floats  # (N + 1, A)
+    frame: Ints  # (N + 1, 4): choice, listed, trail, swapped

@@ -1,0 +1,176 @@
+"""The throughput dynamic programs against brute force, against known optima, and under limits."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from placer.cluster import DeviceClass, Kind
+from placer.evaluate import device_loads
+from placer.instance import Instance
+from placer.methods import dp, dpl
+from placer.options import Communication, Options, Schedule
+from placer.run import Outcome, Run, Stop
+from placer.verify import violations
+from tests.support.brute import throughput_optima
+from tests.support.graphs import parallel_branches, skip_chain
+from tests.support.random_instances import random_instance
+from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
+
+COUNT = int(os.environ.get("PLACER_RANDOM_DP", "60"))
+FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
+
+
+def objective(instance: Instance, outcome: Outcome, options: Options) -> float:
+    """Objective of a plan after checking it; inf without one."""
+    if outcome.plan is None:
+        return np.inf
+    assert violations(instance, outcome.plan, options) == []
+    return device_loads(instance, outcome.plan.device).objective_ms(options.communication, options.schedule)
+
+
+def throughput_instance(seed: int) -> Instance:
+    """Vary what the instance has by its seed: training, classes, pins, a second host class, more hosts."""
+    rng = np.random.default_rng(seed)
+    heterogeneous = bool(rng.random() < 0.4)
+    instance = random_instance(
+        seed,
+        nodes=5 if heterogeneous else 6,
+        training=bool(rng.random() < 0.6),
+        heterogeneous=heterogeneous,
+        overrides=bool(rng.random() < 0.4),
+    )
+    if rng.random() < 0.2 and not heterogeneous:
+        times = rng.integers(0, 32, size=instance.n) / 4
+        times[rng.random(instance.n) < 0.3] = np.inf
+        instance = instance.replace(
+            types=(*instance.types, "arm"),
+            time_ms=np.column_stack([instance.time_ms, times]),
+            classes=(*instance.classes, DeviceClass("arm", "arm", int(rng.integers(1, 3)), Kind.HOST)),
+        )
+        while len(instance.devices) > 4:
+            smaller = DeviceClass("acc", "gpu", instance.classes[0].count - 1, Kind.ACCELERATOR, 20.0)
+            if not smaller.count or any("acc" in name for names in instance.pin for name in names):
+                break
+            instance = instance.replace(
+                classes=(smaller, *instance.classes[1:]), forbid=tuple(() for _ in instance.ids)
+            )
+    return instance
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+def test_equals_brute_force_for_every_option(seed: int) -> None:
+    instance = throughput_instance(seed)
+    optima = throughput_optima(instance)
+    for schedule in Schedule if instance.is_training else [Schedule.ONE_F_ONE_B]:
+        for communication in Communication:
+            options = Options(schedule=schedule, communication=communication)
+            optimum = optima["ordered", schedule.value, communication.value]
+            exact = dp.solve(instance, options, Run())
+            linear = dpl.solve(instance, options, Run())
+            assert objective(instance, exact, options) == pytest.approx(optimum, rel=1e-9, abs=1e-12)
+            assert exact.stop is (Stop.FINISHED if optimum < np.inf else Stop.INFEASIBLE)
+            assert objective(instance, linear, options) >= optimum * (1 - 1e-12)
+            for outcome in (exact, linear):
+                assert outcome.bound_ms is None or outcome.bound_ms <= optimum * (1 + 1e-12)
+            if optimum < np.inf:
+                assert exact.bound_ms is not None
+                assert exact.bound_ms >= optimum * (1 - 1e-9)
+
+
+@needs_workloads
+@pytest.mark.workload
+@pytest.mark.parametrize("name", THROUGHPUT)
+def test_known_contiguous_optima_are_proven(name: str) -> None:
+    instance, options = workload("throughput", name), Options()
+    outcome = dp.solve(instance, options, Run())
+    value = objective(instance, outcome, options)
+    optimum = known()["throughput"][name]["contiguous"]["optimum"]
+    if name == "operator_bert_l3_training":
+        # The published program ties backward nodes without a forward partner to the forward order; free of
+        # that, a verified plan is better by 9e-7.
+        optimum = 65.30309297464065
+    assert value == pytest.approx(optimum, rel=1e-9)
+    assert outcome.stop is Stop.FINISHED
+    assert outcome.bound_ms == pytest.approx(optimum, rel=1e-9)
+
+
+@needs_workloads
+@pytest.mark.workload
+@pytest.mark.parametrize("name", THROUGHPUT)
+def test_linear_orders_are_no_worse_than_the_published_ones(name: str) -> None:
+    instance, options = workload("throughput", name), Options()
+    value = objective(instance, dpl.solve(instance, options, Run()), options)
+    assert value <= known()["throughput"][name]["baselines"]["dpl"] * (1 + 1e-5)
+
+
+def test_proves_four_wide_branches_with_heavy_transfers() -> None:
+    instance, options = parallel_branches(4, 6, 3, transfer=10.0), Options()
+    outcome = dp.solve(instance, options, Run())
+    value = objective(instance, outcome, options)
+    assert outcome.stop is Stop.FINISHED
+    assert outcome.bound_ms == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("transfer", "gap"), [(0.5, 0.05), (10.0, 0.10)])
+def test_wide_graph_is_certified_at_the_time_limit(transfer: float, gap: float) -> None:
+    instance, options = parallel_branches(10, 20, 6, transfer=transfer), Options()
+    outcome = dp.solve(instance, options, Run(time_limit=40.0))
+    value = objective(instance, outcome, options)
+    assert outcome.stop is Stop.TIME_LIMIT
+    assert outcome.bound_ms is not None
+    assert 0 <= 1 - outcome.bound_ms / value <= gap
+
+
+def test_memory_limit_stops_the_table_and_keeps_the_plan() -> None:
+    instance = parallel_branches(10, 20, 6, transfer=0.5)
+    options = Options(memory_limit_mb=64)
+    outcome = dp.solve(instance, options, Run(time_limit=3.0))
+    assert outcome.stop in (Stop.MEMORY_LIMIT, Stop.TIME_LIMIT)
+    assert outcome.bound_ms is not None
+    assert 0 < outcome.bound_ms <= objective(instance, outcome, options) < np.inf
+
+
+def test_long_chain_is_certified_within_one_percent() -> None:
+    instance, options = skip_chain(3000, 16, transfer=2.0), Options()
+    outcome = dpl.solve(instance, options, Run())
+    assert outcome.bound_ms is not None
+    assert outcome.bound_ms >= 0.99 * objective(instance, outcome, options)
+
+
+def test_short_limit_still_gives_a_plan() -> None:
+    instance, options = parallel_branches(4, 10, 3, transfer=1.0), Options()
+    outcome = dp.solve(instance, options, Run(time_limit=1e-6))
+    assert outcome.stop is Stop.TIME_LIMIT
+    assert objective(instance, outcome, options) < np.inf
+
+
+def test_interrupt_stops_at_once() -> None:
+    pressed = threading.Event()
+    pressed.set()
+    outcome = dp.solve(parallel_branches(4, 10, 3, transfer=1.0), Options(), Run(interrupt=pressed))
+    assert outcome.stop is Stop.INTERRUPTED
+
+
+def test_start_is_never_lost() -> None:
+    instance, options = parallel_branches(3, 5, 2, transfer=3.0), Options()
+    best = dp.solve(instance, options, Run())
+    pressed = threading.Event()
+    pressed.set()
+    again = dp.solve(instance, options, Run(start=best.plan, interrupt=pressed))
+    assert objective(instance, again, options) == objective(instance, best, options)
+
+
+@pytest.mark.parametrize("method", [dp, dpl])
+def test_free_plans_are_not_its_business(method: object) -> None:
+    outcome = method.solve(parallel_branches(2, 2, 2, transfer=1.0), Options(contiguous=False), Run())
+    assert outcome.stop is Stop.NOT_APPLICABLE
+    assert "contiguous" in outcome.message
+
+
+def test_same_seed_same_plan() -> None:
+    instance, options = random_instance(5, nodes=6, training=True), Options()
+    plans = [dp.solve(instance, options, Run()).plan for _ in range(2)]
+    assert (plans[0].device == plans[1].device).all()
