@@ -6,6 +6,7 @@ Solvers and compiled kernels are imported only by the methods that use them.
 
 from placer.check import check
 from placer.cluster import Device, DeviceClass, Kind, Link
+from placer.compare import Comparison, compare
 from placer.errors import InputError, PlacerError, UsageError, VerificationError
 from placer.formats.files import load
 from placer.instance import Instance
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Communication",
+    "Comparison",
     "Device",
     "DeviceClass",
     "Formulation",
@@ -37,6 +39,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "check",
+    "compare",
     "load",
     "solve",
 ]

@@ -240,8 +240,22 @@ class Instance:
 
     @cached_property
     def forward_edges(self) -> IntArray:
-        """Edges between forward nodes, ``(m_f, 2)``: the ones contiguity speaks of."""
+        """Edges between forward nodes, ``(m_f, 2)``."""
         return self.edges[~self.backward[self.edges].any(axis=1)]
+
+    @cached_property
+    def order_edges(self) -> IntArray:
+        """Pairs (earlier, later) that the device order of a contiguous plan respects, ``(m_o, 2)``.
+
+        The forward edges; and, because the backward pass mirrors the forward pass, the backward edges
+        of nodes that have no forward node in their group, turned around (the paper gives such a node an
+        artificial forward partner with mirrored edges).
+        """
+        has_forward = ~self.backward
+        for nodes in self.groups.values():
+            has_forward[nodes] = bool((~self.backward[nodes]).any())
+        mirrored = self.backward[self.edges].all(axis=1) & ~has_forward[self.edges].all(axis=1)
+        return np.concatenate([self.forward_edges, self.edges[mirrored][:, ::-1]])
 
     @cached_property
     def groups(self) -> dict[str, IntArray]:

@@ -56,6 +56,8 @@ class Options(BaseModel):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     memory_limit_mb: Annotated[int, Field(ge=64)] = 4096
+    split: str | None = None
+    """File of a split in the paper's result format, for the method ``expert``."""
 
     @property
     def strictly_ordered(self) -> bool:

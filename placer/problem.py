@@ -38,8 +38,8 @@ class Problem:
     allowed
         Whether an item may go to a device, ``(N, D)``.
     edges
-        Forward precedence between different items, ``(m, 2)``, without duplicates.  Under contiguity
-        it is acyclic and items are numbered in a topological order.
+        Precedence of a pipeline between different items (``Instance.order_edges``), ``(m, 2)``, without
+        duplicates.  Under contiguity it is acyclic and items are numbered in a topological order.
     net_items, net_start
         Net e holds ``net_items[net_start[e] : net_start[e + 1]]``, its producer first; nets inside one
         item are left out.
@@ -115,7 +115,7 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
     allowed = np.ones((count, len(instance.devices)), dtype=bool)
     np.logical_and.at(allowed, item, instance.allowed)
 
-    edges = item[instance.forward_edges]
+    edges = item[instance.order_edges]
     edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
 
     merged: dict[tuple[object, ...], tuple[list[int], FloatArray]] = {}
@@ -146,7 +146,7 @@ def _items(instance: Instance, *, contiguous: bool) -> IntArray:
         label[nodes] = nodes.min()
     quotient = nx.DiGraph()
     quotient.add_nodes_from(sorted(set(label.tolist())))
-    edges = label[instance.forward_edges]
+    edges = label[instance.order_edges]
     quotient.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
     if contiguous:
         for component in nx.strongly_connected_components(quotient):
@@ -154,7 +154,7 @@ def _items(instance: Instance, *, contiguous: bool) -> IntArray:
                 label[np.isin(label, list(component))] = min(component)
         quotient = nx.DiGraph()
         quotient.add_nodes_from(sorted(set(label.tolist())))
-        edges = label[instance.forward_edges]
+        edges = label[instance.order_edges]
         quotient.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
         order = list(nx.lexicographical_topological_sort(quotient))
     else:

@@ -126,13 +126,18 @@ class Run:
         if self._on_progress is not None:
             self._on_progress(point, phase)
 
-    def part(self, *, seconds: float | None = None, start: Plan | None = None) -> Run:
-        """Return a run for one phase: within this one's time, stopped with it, logging into it."""
+    def part(self, *, seconds: float | None = None, start: Plan | None = None, bounds: bool = True) -> Run:
+        """Return a run for one phase: within this one's time, stopped with it, logging into it.
+
+        Without ``bounds`` the phase solves a narrower problem: its bounds prove nothing here.
+        """
         limits = [x for x in (self.remaining, seconds) if x is not None]
         return Run(
             time_limit=min(limits) if limits else None,
             start=start or self.start,
             bound_ms=self.bound_ms,
             interrupt=self.interrupt,
-            on_progress=lambda point, name: self.report(point.incumbent_ms, point.bound_ms, name),
+            on_progress=lambda point, name: self.report(
+                point.incumbent_ms, point.bound_ms if bounds else None, name
+            ),
         )

@@ -74,8 +74,8 @@ def _colocation(instance: Instance, device: IntArray) -> list[str]:
 
 
 def _device_order(instance: Instance, device: IntArray) -> list[str]:
-    """Forward edges between devices must not form a cycle."""
-    edges = device[instance.forward_edges]
+    """Forward edges, and what mirrors them, must not form a cycle between devices."""
+    edges = device[instance.order_edges]
     graph = nx.DiGraph(edges[edges[:, 0] != edges[:, 1]].tolist())
     if nx.is_directed_acyclic_graph(graph):
         return []

@@ -9,7 +9,7 @@ from placer.instance import BoolArray, FloatArray, IntArray
 from placer.kinds import Kinds
 from placer.problem import Problem
 
-__all__ = ["host_relief_ms", "reachability", "windows"]
+__all__ = ["balance_bound_ms", "host_relief_ms", "reachability", "windows"]
 
 SLACK = 1e-9
 """Relative slack on the bound, so that rounding never closes a window."""
@@ -56,6 +56,29 @@ def reachability(problem: Problem) -> BoolArray:
         for w in graph.successors(u):
             reach[u] |= reach[w]
     return reach
+
+
+def balance_bound_ms(problem: Problem, kinds: Kinds) -> float:
+    """Return a lower bound on every objective: the work balanced over the devices, and the longest item.
+
+    The work that hosts cannot take must fit the accelerators; bisection on the load.
+    """
+    least = _least_time(kinds, list(range(len(kinds.devices))))
+    low = float(least[np.isfinite(least)].max(initial=0.0))
+    everything = np.ones(problem.size, dtype=np.bool_)
+    k = sum(kinds.count(a) for a in kinds.accelerators)
+    high = max(low, float(least[np.isfinite(least)].sum()))
+    if accelerators_needed(problem, kinds, everything, None) > k:
+        return low  # memory alone rules out every plan
+    if accelerators_needed(problem, kinds, everything, low) <= k:
+        return low
+    for _ in range(50):
+        middle = (low + high) / 2
+        if accelerators_needed(problem, kinds, everything, middle) > k:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def accelerators_needed(

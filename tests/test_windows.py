@@ -14,7 +14,8 @@ from placer.options import Options
 from placer.plan import Plan
 from placer.problem import contract
 from placer.verify import violations
-from placer.windows import host_relief_ms, windows
+from placer.windows import balance_bound_ms, host_relief_ms, windows
+from tests.support.brute import throughput_optima
 from tests.support.random_instances import random_instance
 
 
@@ -24,7 +25,7 @@ def positions(instance, device):
     used = sorted(set(device.tolist()))
     graph = nx.DiGraph()
     graph.add_nodes_from(used)
-    graph.add_edges_from((a, b) for a, b in device[instance.forward_edges].tolist() if a != b)
+    graph.add_edges_from((a, b) for a, b in device[instance.order_edges].tolist() if a != b)
     is_host = [d.is_host for d in instance.devices]
     order = list(nx.lexicographical_topological_sort(graph))
     unused = sum(not d.is_host for d in instance.devices) - sum(not is_host[d] for d in order)
@@ -77,3 +78,28 @@ def test_host_relief_is_a_fractional_knapsack():
     )
     kinds = kinds_of(contract(instance, contiguous=True))
     assert host_relief_ms(kinds, np.ones(3, dtype=bool), 4.0) == 6.0 + 2.0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_balance_never_exceeds_an_optimum(seed):
+    instance = random_instance(
+        seed, nodes=5, training=bool(seed & 1), heterogeneous=bool(seed & 2), overrides=bool(seed & 4)
+    )
+    problem = contract(instance, contiguous=False)
+    assert balance_bound_ms(problem, kinds_of(problem)) <= min(throughput_optima(instance).values()) + 1e-9
+
+
+def test_the_balance_counts_what_hosts_can_take():
+    """12 ms of work on two accelerators is 6 each; a host that runs a node of 4 ms in 4 leaves 4 each."""
+    instance = Instance.build(
+        ids=["a", "b", "c"],
+        types=["gpu", "cpu"],
+        time_ms=[[4.0, 4.0]] * 3,
+        edges=[],
+        classes=[DeviceClass("acc", "gpu", 2), DeviceClass("cpu", "cpu", 1, Kind.HOST)],
+    )
+    problem = contract(instance, contiguous=True)
+    assert balance_bound_ms(problem, kinds_of(problem)) == pytest.approx(4.0)
+    alone = instance.replace(classes=instance.classes[:1])
+    problem = contract(alone, contiguous=True)
+    assert balance_bound_ms(problem, kinds_of(problem)) == pytest.approx(6.0)

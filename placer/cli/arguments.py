@@ -177,6 +177,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         metavar="MB",
         help="memory that a search may use before it stops with what it has (default: 4096)",
     )
+    search.add_argument("--split", metavar="FILE", help="a split in the paper's format, for method expert")
 
 
 def _add_output(command: argparse.ArgumentParser, what: str) -> None:

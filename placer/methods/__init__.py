@@ -47,14 +47,72 @@ METHODS: dict[str, MethodInfo] = {
     info.name: info
     for info in (
         MethodInfo(
+            "auto",
+            "cheap methods first, then exact ones, plan and bound handed on",
+            throughput="placer.methods.auto:solve",
+            latency="placer.methods.auto:solve",
+        ),
+        MethodInfo(
             "milp",
             "mixed-integer program on HiGHS",
             throughput="placer.methods.milp:solve",
             latency="placer.methods.milp_latency:solve",
             default_time_limit=300.0,
         ),
-        MethodInfo("dp", "exact dynamic program over downsets", throughput="placer.methods.dp:solve"),
-        MethodInfo("dpl", "dynamic program along linear orders", throughput="placer.methods.dpl:solve"),
+        MethodInfo(
+            "dp",
+            "exact dynamic program over downsets",
+            throughput="placer.methods.dp:solve",
+            latency="placer.methods.dp_latency:solve",
+        ),
+        MethodInfo(
+            "colgen",
+            "column generation and annealing, plans that need not be contiguous",
+            throughput="placer.methods.colgen:solve",
+            default_time_limit=300.0,
+        ),
+        MethodInfo(
+            "dpl",
+            "dynamic program on linear orders",
+            throughput="placer.methods.dpl:solve",
+        ),
+        MethodInfo(
+            "local-search",
+            "moves of single items, many starts",
+            throughput="placer.methods.local_search:solve",
+        ),
+        MethodInfo(
+            "greedy",
+            "accelerators filled in topological order",
+            latency="placer.methods.greedy:solve",
+        ),
+        MethodInfo(
+            "max-load",
+            "the throughput plan, run for one sample",
+            latency="placer.methods.max_load:solve",
+        ),
+        MethodInfo(
+            "pipedream",
+            "chain of contracted branches, cut optimally",
+            throughput="placer.methods.pipedream:solve",
+        ),
+        MethodInfo(
+            "partition",
+            "graph partition by METIS (needs pymetis)",
+            throughput="placer.methods.partition:solve",
+        ),
+        MethodInfo(
+            "expert",
+            "a given split (option split)",
+            throughput="placer.methods.expert:solve",
+            latency="placer.methods.expert:solve",
+        ),
+        MethodInfo(
+            "single",
+            "everything on one device",
+            throughput="placer.methods.single:solve",
+            latency="placer.methods.single:solve",
+        ),
     )
 }
 

@@ -27,7 +27,7 @@ from placer.solvers import highs
 from placer.solvers.program import read_pulp
 from placer.solvers.solution import Settings, Solution, Status
 from placer.verify import violations
-from placer.windows import windows
+from placer.windows import balance_bound_ms, windows
 
 __all__ = ["solve"]
 
@@ -93,7 +93,7 @@ class _Search:
     run: Run
     plan: Plan | None = None
     objective_ms: float | None = None
-    bound_ms: float | None = None
+    bound_ms: float = 0.0
     rebuilds: bool = True
     stats: dict[str, float | int | str] = field(default_factory=dict)
 
@@ -105,14 +105,15 @@ class _Search:
             keep_producers=options.communication is Communication.DUPLEX,
         )
         self.problem: Problem = merge_directions(problem, options.schedule, options.communication)
-        self.bound_ms = self.run.bound_ms
+        balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - BOUND_MARGIN)
+        self.bound_ms = max(balance, self.run.bound_ms or 0.0)
         self.formulation: ModuleType = _formulation(options)
         self.stats.update(nodes=0, rounds=0)
 
     @property
     def is_closed(self) -> bool:
         """Whether the bound is within the gap asked for."""
-        if self.objective_ms is None or self.bound_ms is None:
+        if self.objective_ms is None:
             return False
         return self.objective_ms - self.bound_ms <= self.options.gap * self.objective_ms
 
@@ -151,7 +152,7 @@ class _Search:
         if bound is None or bound <= 0:
             return
         known = [x for x in (bound * (1 - BOUND_MARGIN) / params.scale, self.objective_ms) if x is not None]
-        self.bound_ms = max(min(known), self.bound_ms or 0.0)
+        self.bound_ms = max(min(known), self.bound_ms)
         self.run.report(self.objective_ms, self.bound_ms, "milp")
 
     def round(self) -> Solution:

@@ -131,7 +131,7 @@ def test_given_bound_and_start_are_kept():
 
 
 def test_same_seed_same_plan():
-    instance = random_instance(77, nodes=12, training=True)
+    instance = random_instance(88, nodes=12, training=True)
     plans = [solve(instance, Options(method="milp", seed=3), Run()).plan for _ in range(2)]
     assert (plans[0].device == plans[1].device).all()
 

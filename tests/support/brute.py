@@ -103,10 +103,28 @@ def _forward_edges(instance: Instance) -> list[tuple[int, int]]:
     ]
 
 
+def _mirrored_edges(instance: Instance) -> list[tuple[int, int]]:
+    """Turned backward edges of groups without a forward node: the backward part mirrors the forward part."""
+
+    def alone(v: int) -> bool:
+        group = instance.colocate[v]
+        return all(
+            instance.backward[w]
+            for w in range(instance.n)
+            if w == v or (group is not None and instance.colocate[w] == group)
+        )
+
+    return [
+        (w, u)
+        for u, w in instance.edges.tolist()
+        if instance.backward[u] and instance.backward[w] and (alone(u) or alone(w))
+    ]
+
+
 def _acyclic(instance: Instance, plans: np.ndarray, D: int) -> np.ndarray:
     reach = np.zeros((len(plans), D, D), dtype=bool)
     rows = np.arange(len(plans))
-    for u, w in _forward_edges(instance):
+    for u, w in _forward_edges(instance) + _mirrored_edges(instance):
         differ = plans[:, u] != plans[:, w]
         reach[rows[differ], plans[differ, u], plans[differ, w]] = True
     for k in range(D):

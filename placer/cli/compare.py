@@ -1,0 +1,85 @@
+"""``placer compare``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.table import Table
+from rich.text import Text
+
+from placer.cli.arguments import options_from
+from placer.cli.progress import stop_on_signals
+from placer.cli.tables import print_json, stdout
+from placer.compare import Comparison, Row, RowStatus, compare
+from placer.formats.files import load
+from placer.formats.text import check_writable, write_text
+
+__all__ = ["exit_code", "run"]
+
+PLANNED, DOES_NOT_HOLD, INFEASIBLE, NOTHING, INTERRUPTED = 0, 1, 3, 4, 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the methods, print and write the table; contradictions go to standard error."""
+    instance = load(args.instance)
+    methods = None if args.methods is None else [m.strip() for m in args.methods.split(",") if m.strip()]
+    if args.out:
+        check_writable(args.out)
+
+    def tell(row: Row) -> None:
+        if not args.quiet:
+            value = "" if row.objective is None else f" {row.objective:.8g} ms"
+            print(f"{row.method}: {row.status}{value}, {row.seconds:.2f} s", file=sys.stderr)
+
+    with stop_on_signals() as interrupt:
+        table = compare(instance, methods, on_row=tell, interrupt=interrupt, **options_from(args))
+    if args.out:
+        write_text(args.out, table.to_csv() if args.out.endswith(".csv") else table.to_json())
+    if args.json:
+        print_json(table.to_json())
+    else:
+        _print(table)
+    for problem in table.disagreements:
+        print(f"placer: DISAGREEMENT, please report it: {problem}", file=sys.stderr)
+    return exit_code(table)
+
+
+def exit_code(table: Comparison) -> int:
+    """Exit code of a comparison: contradictions and failures of methods first, then what was found."""
+    statuses = {row.status for row in table.rows}
+    if table.disagreements or RowStatus.FAILED in statuses:
+        return DOES_NOT_HOLD
+    if table.interrupted:
+        return INTERRUPTED
+    if statuses & {RowStatus.OPTIMAL, RowStatus.FEASIBLE}:
+        return PLANNED
+    return INFEASIBLE if RowStatus.INFEASIBLE in statuses else NOTHING
+
+
+def _print(table: Comparison) -> None:
+    shown = Table(header_style="bold", title=f"{table.instance.name}, {table.options.objective}, ms")
+    shown.add_column("method")
+    for name in ("objective", "ratio", "bound", "gap", "seconds", "peak MiB"):
+        shown.add_column(name, justify="right")
+    shown.add_column("status")
+    for row in table.rows:
+        shown.add_row(
+            row.method,
+            _number(row.objective, ".8g"),
+            _number(row.ratio, ".4f"),
+            _number(row.bound, ".8g"),
+            "" if row.gap is None else f"{100 * row.gap:.4f} %",
+            f"{row.seconds:.2f}",
+            _number(row.peak_memory_mb, ".0f"),
+            row.status.value,
+        )
+    console = stdout()
+    console.print(shown)
+    for row in table.rows:
+        if row.message:
+            console.print(Text(f"{row.method}: {row.message}"), soft_wrap=True)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

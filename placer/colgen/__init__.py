@@ -1,0 +1,1 @@
+"""Non-contiguous throughput by column generation: sets of items priced by dynamic programs."""

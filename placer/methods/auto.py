@@ -1,0 +1,168 @@
+"""Several methods in a row, cheap ones first; each starts from the best plan and bound so far.
+
+No plan and no bound is lost: the result carries the best of each, and its message says what every phase
+brought.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from math import inf
+
+from placer.errors import VerificationError
+from placer.instance import Instance
+from placer.methods import METHODS, load_method
+from placer.options import Formulation, Objective, Options
+from placer.plan import Plan
+from placer.report import objective_ms
+from placer.result import EQUAL, gap_of
+from placer.run import Outcome, Run, Stop
+from placer.verify import violations
+
+__all__ = ["Phase", "phases", "solve"]
+
+log = logging.getLogger(__name__)
+
+DP_SECONDS = 300.0
+"""For the dynamic programs when the options set no limit: on wide graphs they may never end."""
+MILP_SECONDS = 300.0
+MILP_SIZE = 300_000
+"""Nodes x devices beyond which an integer program is not built."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One method in the row.
+
+    Parameters
+    ----------
+    method
+        Its name.
+    share
+        Part of the remaining time that it may use, when there is a limit.
+    seconds
+        Its limit when there is none.
+    narrower
+        Whether it looks for contiguous plans though others are asked for: such a plan is one of them,
+        but a bound on it, or a proof that there is none, says nothing.
+    """
+
+    method: str
+    share: float
+    seconds: float
+    narrower: bool = False
+
+
+@dataclass
+class _Held:
+    """The best plan and bound so far, and what each phase brought."""
+
+    plan: Plan | None = None
+    objective: float = inf
+    bound: float | None = None
+    story: list[str] = field(default_factory=list)
+    stats: dict[str, float | int | str] = field(default_factory=dict)
+    last_stop: Stop = Stop.FINISHED
+
+    @property
+    def gap(self) -> float:
+        """Relative gap, inf while a plan or a bound is missing."""
+        gap = gap_of(None if self.plan is None else self.objective, self.bound)
+        return inf if gap is None else gap
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Run the phases until the gap asked for is proven or none is left."""
+    held = _Held(bound=run.bound_ms)
+    if run.start is not None:
+        held.plan, held.objective = run.start, objective_ms(instance, run.start, options)
+    for phase in phases(instance, options):
+        if run.stopped() or held.gap <= max(options.gap, EQUAL):
+            break
+        outcome = _run_phase(phase, instance, options, run, held)
+        if outcome.stop is Stop.INFEASIBLE and not phase.narrower:
+            if held.plan is not None:
+                raise VerificationError(
+                    f"method {phase.method} claims that there is no plan, and there is one"
+                )
+            return Outcome(Stop.INFEASIBLE, message=outcome.message, stats=held.stats)
+    stop = Stop.FINISHED if held.gap <= max(options.gap, EQUAL) else run.stopped() or held.last_stop
+    return Outcome(stop, held.plan, held.bound, "; ".join(held.story), held.stats)
+
+
+def phases(instance: Instance, options: Options) -> list[Phase]:
+    """Choose the methods by the kind of problem and its size."""
+    small = instance.n * len(instance.devices) <= MILP_SIZE
+    program = [Phase("milp", 1.0, MILP_SECONDS)] if small else []
+    if options.objective is Objective.LATENCY:
+        chosen = [
+            Phase("greedy", 0.1, 30.0),
+            Phase("dp", 0.6, DP_SECONDS),
+            *program,
+        ]
+    elif options.contiguous:
+        chosen = [
+            Phase("dpl", 0.25, 60.0),
+            Phase("dp", 0.2, 10.0),
+            Phase("local-search", 0.2, 30.0),
+            Phase("dp", 0.6, DP_SECONDS),
+            *program,
+        ]
+    else:
+        chosen = [
+            Phase("dpl", 0.15, 30.0, narrower=True),
+            Phase("local-search", 0.2, 30.0),
+            Phase("colgen", 0.6, 300.0),
+            *program,
+        ]
+    return [phase for phase in chosen if phase.method in METHODS]
+
+
+def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, held: _Held) -> Outcome:
+    """Run one phase and keep what it brings."""
+    changes: dict[str, object] = {"method": phase.method, "formulation": Formulation.ORDERED}
+    if phase.narrower:
+        changes["contiguous"] = True
+    seconds = phase.seconds if run.remaining is None else run.remaining * phase.share
+    part = run.part(seconds=seconds, bounds=not phase.narrower)
+    # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
+    part.start = None if phase.narrower else held.plan
+    part.bound_ms = held.bound
+    method = load_method(phase.method, options.objective)
+    try:
+        outcome = method(instance, options.model_copy(update=changes), part)
+    except MemoryError:
+        outcome = Outcome(Stop.MEMORY_LIMIT, message="out of memory")
+    _keep(phase, instance, options, run, held, outcome)
+    held.stats[f"{phase.method}_seconds"] = part.seconds + float(held.stats.get(f"{phase.method}_seconds", 0))
+    held.last_stop = outcome.stop
+    return outcome
+
+
+def _keep(
+    phase: Phase, instance: Instance, options: Options, run: Run, held: _Held, outcome: Outcome
+) -> None:
+    """Take the plan and the bound of an outcome where they are better, and tell the story."""
+    told = []
+    if outcome.plan is not None:
+        broken = violations(instance, outcome.plan, options)
+        if broken:
+            # A defect, but no reason to lose what the other phases found.
+            log.error("the plan of method %s does not hold: %s", phase.method, broken[0])
+            told.append(f"a plan that does not hold ({broken[0]})")
+        else:
+            objective = objective_ms(instance, outcome.plan, options)
+            told.append(f"{objective:.6g} ms")
+            if objective < held.objective:
+                held.plan, held.objective = outcome.plan, objective
+                held.stats["plan_from"] = phase.method
+    if outcome.bound_ms is not None and not phase.narrower:
+        told.append(f"bound {outcome.bound_ms:.6g} ms")
+        if held.bound is None or outcome.bound_ms > held.bound:
+            held.bound = outcome.bound_ms
+            held.stats["bound_from"] = phase.method
+    if outcome.plan is None:
+        told.append(f"no plan ({outcome.message or outcome.stop})")
+    held.story.append(f"{phase.method}: {', '.join(told)}")
+    run.report(None if held.plan is None else held.objective, held.bound, phase.method)

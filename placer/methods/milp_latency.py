@@ -1,0 +1,246 @@
+"""The integer programs for latency: start, network of downsets, program, plan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+
+from formulations import latency_ordered, latency_paper, latency_start
+from formulations.latency_network import Network, along_tokens, long_paths, refine
+from formulations.latency_problem import LatencyProblem
+from placer.evaluate import latency_schedule
+from placer.instance import FloatArray, Instance
+from placer.latency_reduction import Reduction, reduce
+from placer.methods.latency_fill import fill, from_network
+from placer.options import Formulation, Options
+from placer.plan import Plan
+from placer.run import Outcome, Run, Stop
+from placer.solvers import highs
+from placer.solvers.program import Program, read_pulp
+from placer.solvers.solution import Settings, Solution, Status
+from placer.verify import violations
+
+__all__ = ["solve"]
+
+logger = logging.getLogger(__name__)
+
+NETWORK_ARCS = 20_000
+"""Arcs of the network: more give a better bound and a slower program."""
+NETWORK_SHARE = 0.4
+"""Share of the time left that growing the network may take."""
+COARSE_STEP = 0.5
+"""First trial upper bound above the proven bound, as a share; doubled from trial to trial."""
+FINE_STEP = 0.005
+"""The same once a trial has left a path."""
+NETWORK_MARGIN = 1e-9
+"""Relative rounding of a sum of times, taken off the network's bound."""
+PROGRAM_MARGIN = 1e-6
+"""What the solver's tolerances may add to its bound, as a share of the upper bound."""
+
+STOPS = {
+    Status.OPTIMAL: Stop.FINISHED,
+    Status.NOTHING_BETTER: Stop.FINISHED,
+    Status.INFEASIBLE: Stop.INFEASIBLE,
+    Status.TIME_LIMIT: Stop.TIME_LIMIT,
+    Status.MEMORY_LIMIT: Stop.MEMORY_LIMIT,
+    Status.INTERRUPTED: Stop.INTERRUPTED,
+}
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Solve the latency problem by an integer program (``options.formulation``).
+
+    Parameters
+    ----------
+    instance
+        The instance, its host classes pooled.
+    options
+        Pieces, formulation, gap, threads, seed and memory limit are used.
+    run
+        Its start plan is the first incumbent; without one a greedy plan is.
+
+    Returns
+    -------
+    Outcome
+    """
+    search = _Search(instance, options, run)
+    if not np.isfinite(search.problem.least_ms).all():
+        return search.outcome(Stop.INFEASIBLE)
+    if options.formulation is Formulation.PAPER:
+        return search.paper()
+    return search.ordered()
+
+
+class _Search:
+    """The best plan and bound so far, and the steps that improve them, on the reduced instance."""
+
+    def __init__(self, instance: Instance, options: Options, run: Run) -> None:
+        self.original, self.options, self.run = instance, options, run
+        paper = options.formulation is Formulation.PAPER
+        self.reduction = Reduction.identity(instance) if paper else reduce(instance)
+        self.problem = LatencyProblem.of(self.reduction.instance, options.pieces)
+        self.plan: Plan | None = None
+        self.objective = np.inf
+        self.bound = run.bound_ms or 0.0
+        self.stats: dict[str, float | int | str] = {
+            "nodes_reduced": self.problem.n,
+            "pieces": self.problem.slots,
+        }
+        if run.start is not None:
+            self.offer(self.reduction.shrink(run.start), "start")
+        if self.plan is None:
+            for plan in fill(self.problem):
+                self.offer(plan, "greedy")
+
+    def offer(self, plan: Plan | None, phase: str) -> None:
+        """Take a plan of the reduced instance if it is valid and better."""
+        if plan is None:
+            return
+        instance = self.reduction.instance
+        broken = violations(instance, plan, self.options)
+        if broken:
+            logger.info("%s: plan not used: %s", phase, broken[0])
+            return
+        objective = latency_schedule(instance, plan).makespan_ms
+        if objective < self.objective:
+            self.plan, self.objective = plan, objective
+            self.run.report(objective, self.bound or None, phase)
+
+    def raise_bound(self, bound: float, phase: str) -> None:
+        """Take a proven bound if it is better; it never exceeds the best plan."""
+        bound = min(bound, self.objective)
+        if bound > self.bound:
+            self.bound = bound
+            self.run.report(self.objective if self.plan is not None else None, bound, phase)
+
+    @property
+    def upper_ms(self) -> float:
+        """An upper bound on the optimum: the best plan, or one that holds for every plan."""
+        return min(self.objective, self.problem.safe_upper_ms)
+
+    def closed(self) -> bool:
+        """Whether the gap asked for is proven."""
+        return self.plan is not None and self.objective - self.bound <= self.options.gap * self.objective
+
+    def ordered(self) -> Outcome:
+        """Grow the network, then solve the ordered program where it leaves a gap."""
+        network = self.grow()
+        if not np.isfinite(network.bound_ms) and self.plan is None:
+            return self.outcome(Stop.INFEASIBLE)
+        if self.closed():
+            return self.outcome(Stop.FINISHED)
+        stop = self.run.stopped()
+        if stop is not None:
+            return self.outcome(stop)
+        model = latency_ordered.build(self.problem, network, self.upper_ms)
+        start = None
+        if self.plan is not None:
+            schedule = latency_schedule(self.reduction.instance, self.plan)
+            start = latency_start.encode(model, self.plan, schedule)
+        return self.program(model.program, model.upper_ms, start, model.decode)
+
+    def paper(self) -> Outcome:
+        """Solve the paper's program."""
+        upper = self.upper_ms
+        model = latency_paper.build(self.problem, upper)
+        program = read_pulp(model.program)
+        start = None
+        if self.plan is not None:
+            schedule = latency_schedule(self.reduction.instance, self.plan)
+            start = program.point(model.encode(self.plan, schedule))
+        return self.program(program, model.unit_ms, start, lambda values: model.decode(program.named(values)))
+
+    def grow(self) -> Network:
+        """Grow networks for trial upper bounds a little above the proven bound, at last for the known one.
+
+        A network for a small upper bound drops so many arcs that it often covers the whole graph.  If no
+        path is left, the trial is a lower bound; else its shortest path is often a plan.
+        """
+        seconds = None if self.run.remaining is None else NETWORK_SHARE * self.run.remaining
+        part = self.run.part(seconds=seconds)
+
+        def stopped() -> bool:
+            return part.stopped() is not None
+
+        longest = (self.problem.head_ms + self.problem.tail_ms).max()
+        self.raise_bound(float(longest) * (1 - NETWORK_MARGIN), "longest path")
+        tokens = long_paths(self.problem)  # never empty
+        # A start is taken to be near the optimum: its makespan is the first and last trial.
+        step = COARSE_STEP if self.run.start is None else np.inf
+        while True:
+            trial = min(self.bound * (1 + step), self.upper_ms)
+            if stopped() or self.bound <= 0:
+                trial = self.upper_ms
+            last = trial >= self.upper_ms
+            network = along_tokens(self.problem, trial, tokens, arc_limit=NETWORK_ARCS, stopped=stopped)
+            coarse = len(tokens) > 1 and not last
+            if not coarse:
+                network = refine(network, arc_limit=NETWORK_ARCS, stopped=stopped)
+            self.raise_bound(min(network.bound_ms, trial) * (1 - NETWORK_MARGIN), "network")
+            if network.arcs:
+                self.offer(from_network(network), "network")
+            if last or self.closed():
+                break
+            if coarse and network.arcs:
+                # The bound is near now: go on in small steps and with the best token alone.
+                tokens, step = [network.token], FINE_STEP
+            else:
+                step *= 2
+        self.stats["network_arcs"] = network.arcs
+        self.stats["network_core"] = int(network.core.sum())
+        self.stats["network_bound_ms"] = self.bound
+        return network.pruned(self.upper_ms)
+
+    def program(
+        self,
+        program: Program,
+        unit_ms: float,
+        start: FloatArray | None,
+        decode: Callable[[FloatArray], Plan],
+    ) -> Outcome:
+        """Hand a program to the solver and take what it finds."""
+        margin = PROGRAM_MARGIN * unit_ms
+        solution = highs.solve(
+            program,
+            self.run,
+            Settings(
+                gap=self.options.gap,
+                threads=self.options.threads,
+                seed=self.options.seed,
+                memory_limit_mb=self.options.memory_limit_mb,
+                # The presolve of HiGHS 1.15 loses the optimum of some of these programs.
+                extra=(("presolve", "off"),),
+            ),
+            start=start,
+            on_incumbent=lambda values: self.offer(decode(values), "program"),
+            on_progress=lambda _, bound, __: self.raise_bound((bound or 0.0) * unit_ms - margin, "program"),
+        )
+        if solution.values is not None:
+            self.offer(decode(solution.values), "program")
+        if solution.bound is not None:
+            self.raise_bound(solution.bound * unit_ms - margin, "program")
+        self.stats |= {
+            "columns": program.columns,
+            "rows": program.rows,
+            "nodes": solution.nodes,
+            "start_used": str(solution.start_used),
+        }
+        return self._closing(solution)
+
+    def _closing(self, solution: Solution) -> Outcome:
+        stop = STOPS.get(solution.status)
+        if stop is Stop.INFEASIBLE and self.plan is not None:
+            # No plan beats the upper bound by more than rounding: the best plan is optimal.
+            self.raise_bound(self.objective * (1 - PROGRAM_MARGIN), "program")
+            stop = Stop.FINISHED
+        if stop is None:
+            return self.outcome(Stop.NOT_APPLICABLE, f"the solver stopped: {solution.status.value}")
+        return self.outcome(stop)
+
+    def outcome(self, stop: Stop, message: str = "") -> Outcome:
+        """Return what is held."""
+        plan = None if self.plan is None else self.reduction.expand(self.plan)
+        bound = None if stop is Stop.INFEASIBLE else self.bound
+        return Outcome(stop, plan, bound, message, self.stats)
