@@ -36,7 +36,7 @@ PLENTY_STEPS = 16 * FIRST_STEPS
 """Budget from which on other ways are tried as well."""
 LARGEST_STEPS = 20_000_000_000
 PATIENCE = 12
-"""Rounds without any progress after which a search without a time limit gives up."""
+"""Rounds without any progress after which the search gives up when memory or much effort did not help."""
 ENOUGH_STEPS = 2_000_000_000
 """Effort for exactness, after which the gap that was asked for is enough."""
 
@@ -112,8 +112,8 @@ class Prover:
             if self.steps > ENOUGH_STEPS and self.best.gap <= self.options.gap:
                 return None
             idle = idle + 1 if (self.best.objective_ms, self.best.bound_ms) == before else 0
-            if full and idle >= PATIENCE:
-                return Stop.MEMORY_LIMIT
+            if idle >= PATIENCE and (full or self.steps > ENOUGH_STEPS):
+                return Stop.MEMORY_LIMIT if full or self.best.device is None else None
         return None
 
     def _both_ways(self, target: float, budget: int) -> tuple[Attempt, bool]:

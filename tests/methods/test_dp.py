@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def throughput_instance(seed: int) -> Instance:
             classes=(*instance.classes, DeviceClass("arm", "arm", int(rng.integers(1, 3)), Kind.HOST)),
         )
         while len(instance.devices) > 4:
-            smaller = DeviceClass("acc", "gpu", instance.classes[0].count - 1, Kind.ACCELERATOR, 20.0)
+            smaller = replace(instance.classes[0], count=instance.classes[0].count - 1)
             if not smaller.count or any("acc" in name for names in instance.pin for name in names):
                 break
             instance = instance.replace(
