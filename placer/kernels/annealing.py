@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from placer.instance import FloatArray, IntArray
-from placer.kernels import compiled
+from placer.kernels.jit import compiled
 from placer.kernels.local_search import State, Static, _combined, _enter, _leave, _over, fill
 
 __all__ = ["anneal"]

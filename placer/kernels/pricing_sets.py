@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from placer.instance import BoolArray, IntArray
-from placer.kernels import compiled
+from placer.kernels.jit import compiled
 
 __all__ = ["LOWEST", "best_values", "follow"]
 
