@@ -29,6 +29,9 @@ DP_SECONDS = 300.0
 MILP_SECONDS = 300.0
 MILP_SIZE = 300_000
 """Nodes x devices beyond which an integer program is not built."""
+TINY, TINY_SECONDS = 64, 10.0
+"""Up to so many nodes the integer program comes first: it is done before the kernels of the others are
+compiled, which takes some twenty seconds when a machine runs them for the first time."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,17 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     """Choose the methods by the kind of problem and its size."""
     small = instance.n * len(instance.devices) <= MILP_SIZE
     program = [Phase("milp", 1.0, MILP_SECONDS)] if small else []
+    at_once = [Phase("milp", 0.3, TINY_SECONDS)] if instance.n <= TINY else []
     if options.objective is Objective.LATENCY:
         chosen = [
             Phase("greedy", 0.1, 30.0),
+            *at_once,
             Phase("dp", 0.6, DP_SECONDS),
             *program,
         ]
     elif options.contiguous:
         chosen = [
+            *at_once,
             Phase("dpl", 0.25, 60.0),
             Phase("dp", 0.2, 10.0),
             Phase("local-search", 0.2, 30.0),
