@@ -2,12 +2,10 @@
 
 import os
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.evaluate import device_loads
 from placer.instance import Instance
 from placer.methods import dp, dpl
@@ -16,7 +14,7 @@ from placer.run import Outcome, Run, Stop
 from placer.verify import violations
 from tests.support.brute import throughput_optima
 from tests.support.graphs import parallel_branches, skip_chain
-from tests.support.random_instances import random_instance
+from tests.support.random_instances import random_cluster, random_instance
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
 
 COUNT = int(os.environ.get("PLACER_RANDOM_DP", "60"))
@@ -31,38 +29,9 @@ def objective(instance: Instance, outcome: Outcome, options: Options) -> float:
     return device_loads(instance, outcome.plan.device).objective_ms(options.communication, options.schedule)
 
 
-def throughput_instance(seed: int) -> Instance:
-    """Vary what the instance has by its seed: training, classes, pins, a second host class, more hosts."""
-    rng = np.random.default_rng(seed)
-    heterogeneous = bool(rng.random() < 0.4)
-    instance = random_instance(
-        seed,
-        nodes=5 if heterogeneous else 6,
-        training=bool(rng.random() < 0.6),
-        heterogeneous=heterogeneous,
-        overrides=bool(rng.random() < 0.4),
-    )
-    if rng.random() < 0.2 and not heterogeneous:
-        times = rng.integers(0, 32, size=instance.n) / 4
-        times[rng.random(instance.n) < 0.3] = np.inf
-        instance = instance.replace(
-            types=(*instance.types, "arm"),
-            time_ms=np.column_stack([instance.time_ms, times]),
-            classes=(*instance.classes, DeviceClass("arm", "arm", int(rng.integers(1, 3)), Kind.HOST)),
-        )
-        while len(instance.devices) > 4:
-            smaller = replace(instance.classes[0], count=instance.classes[0].count - 1)
-            if not smaller.count or any("acc" in name for names in instance.pin for name in names):
-                break
-            instance = instance.replace(
-                classes=(smaller, *instance.classes[1:]), forbid=tuple(() for _ in instance.ids)
-            )
-    return instance
-
-
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
 def test_equals_brute_force_for_every_option(seed: int) -> None:
-    instance = throughput_instance(seed)
+    instance = random_cluster(seed)
     optima = throughput_optima(instance)
     for schedule in Schedule if instance.is_training else [Schedule.ONE_F_ONE_B]:
         for communication in Communication:

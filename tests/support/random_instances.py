@@ -1,5 +1,7 @@
 """Small random instances with everything that the model allows; a seed names an instance for ever."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from placer.cluster import DeviceClass, Kind, Link
@@ -65,6 +67,35 @@ def random_instance(
         pin=[some_names(0.25) for _ in range(n)],
         forbid=[some_names(0.15) for _ in range(n)],
     )
+
+
+def random_cluster(seed: int) -> Instance:
+    """Vary what the instance has by its seed: training, classes, pins, a second host class, more hosts."""
+    rng = np.random.default_rng(seed)
+    heterogeneous = bool(rng.random() < 0.4)
+    instance = random_instance(
+        seed,
+        nodes=5 if heterogeneous else 6,
+        training=bool(rng.random() < 0.6),
+        heterogeneous=heterogeneous,
+        overrides=bool(rng.random() < 0.4),
+    )
+    if rng.random() < 0.2 and not heterogeneous:
+        times = rng.integers(0, 32, size=instance.n) / 4
+        times[rng.random(instance.n) < 0.3] = np.inf
+        instance = instance.replace(
+            types=(*instance.types, "arm"),
+            time_ms=np.column_stack([instance.time_ms, times]),
+            classes=(*instance.classes, DeviceClass("arm", "arm", int(rng.integers(1, 3)), Kind.HOST)),
+        )
+        while len(instance.devices) > 4:
+            smaller = replace(instance.classes[0], count=instance.classes[0].count - 1)
+            if not smaller.count or any("acc" in name for names in instance.pin for name in names):
+                break
+            instance = instance.replace(
+                classes=(smaller, *instance.classes[1:]), forbid=tuple(() for _ in instance.ids)
+            )
+    return instance
 
 
 def _directions(rng: np.random.Generator, n: int, training: bool) -> list[bool]:
