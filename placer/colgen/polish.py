@@ -58,7 +58,9 @@ class Polish:
         self.offer(found)
         return found
 
-    def anneal(self, device: IntArray, lower_ms: float, run: Run, *, moves: int, reach: float) -> bool:
+    def anneal(
+        self, device: IntArray, lower_ms: float, run: Run, *, moves: int, reach: float, heat: float
+    ) -> bool:
         """Anneal from an assignment towards a target between the bound and the best plan.
 
         Parameters
@@ -71,6 +73,8 @@ class Polish:
             Moves tried.
         reach
             Target: the best value less this share of the gap.
+        heat
+            First temperature, in targets; the last is a thousandth of it.
 
         Returns
         -------
@@ -82,18 +86,21 @@ class Polish:
         found = np.empty_like(device)
         self.state.device[:] = device
         improved = False
+        largest = max(2, min(24, len(device) // 8))
+        cluster = np.empty(2 * largest + 2, dtype=np.int64)
         slices = -(-moves // SLICE)
         length = moves // slices
-        hot, cold = 0.02 * target, 2e-5 * target
+        hot, cold = heat * target, 1e-3 * heat * target
         for part in range(slices):
             if run.stopped() is not None:
                 break
             top = hot * (cold / hot) ** (part / slices)
             low = hot * (cold / hot) ** ((part + 1) / slices)
             seed = int(self.rng.integers(2**31)) if not part else -1
+            kernel.fill(self.static, self.state)
             energy = annealing.anneal(
                 self.static, self.state, seed, length, top, low, forward, backward, target,
-                max(2, min(24, len(device) // 8)), found,
+                largest, cluster, found,
             )  # fmt: skip
             improved = self.offer(found) or improved
             if energy <= 0.0:

@@ -11,49 +11,102 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.instance import FloatArray, IntArray
-from placer.kernels.jit import compiled
-from placer.kernels.local_search import State, Static, _combined, _enter, _leave, _over, fill
+from placer.instance import IntArray
+from placer.kernels.jit import jit, jit_inline
+from placer.kernels.local_search import DUPLEX, OVERLAP, State, Static
 
 __all__ = ["anneal"]
 
 MEMORY_PENALTY = 10.0
 """Energy of exceeding a memory limit by the whole limit, in target loads."""
+ROUNDING = 1e-12
+"""Relative excess over a memory limit that running sums may feign."""
 
 
-@compiled
+@jit_inline
+def _load(static: Static, state: State, way: int, d: int) -> float:
+    """Load of device d in one direction."""
+    compute, receive, send = state.compute[way, d], state.receive[way, d], state.send[way, d]
+    if static.communication == OVERLAP:
+        return max(compute, receive + send)
+    if static.communication == DUPLEX:
+        return max(compute, receive, send)
+    return compute + receive + send
+
+
+@jit_inline
 def _energy(static: Static, state: State, d: int, forward: float, backward: float, both: float) -> float:
     """Return what device d exceeds: the target of each direction or of both together, and its memory."""
-    model = static.communication
-    fw = _combined(model, state.compute[0, d], state.receive[0, d], state.send[0, d])
-    bw = _combined(model, state.compute[1, d], state.receive[1, d], state.send[1, d])
+    fw, bw = _load(static, state, 0, d), _load(static, state, 1, d)
     out = max(0.0, fw - forward) + max(0.0, bw - backward) if static.gpipe else max(0.0, fw + bw - both)
-    over = _over(static, d, state.used[d])
-    if over > 0.0:
+    over = state.used[d] - static.limit[d]
+    if over > ROUNDING * state.used[d]:
         out += MEMORY_PENALTY * both * (over / static.limit[d] if static.limit[d] > 0.0 else over)
     return out
 
 
-@compiled
-def _shift(static: Static, state: State, i: int, b: int, scratch: FloatArray) -> None:
-    """Move item i to device b."""
-    left, entered = scratch[:3], scratch[3:6]
+@jit_inline
+def _leave(static: Static, state: State, i: int) -> None:
+    """Take item i off its device."""
     a = state.device[i]
-    _leave(static, state, i, left)
-    _enter(static, state, i, b, entered)
+    c = static.class_of[a]
     for way in range(2):
-        state.compute[way, a], state.compute[way, b] = left[0, way], entered[0, way]
-        state.receive[way, a], state.receive[way, b] = left[1, way], entered[1, way]
-        state.send[way, a], state.send[way, b] = left[2, way], entered[2, way]
+        state.compute[way, a] -= static.time[way, i, c]
     state.used[a] -= static.memory[i]
+    for k in range(static.item_start[i], static.item_start[i + 1]):
+        e = static.item_nets[k]
+        first = static.net_start[e]
+        held, cost, way = state.held[e, a], static.net_cost[e, c], static.net_way[e]
+        producer = static.net_items[first]
+        at_home = state.device[producer] == a
+        if held < static.net_start[e + 1] - first:
+            if at_home:
+                state.send[way, a] -= cost
+            else:
+                state.receive[way, a] -= cost
+        if held > 1:
+            if at_home and producer != i:
+                state.send[way, a] += cost
+            else:
+                state.receive[way, a] += cost
+        state.held[e, a] = held - 1
+
+
+@jit_inline
+def _enter(static: Static, state: State, i: int, b: int) -> None:
+    """Put item i, which is nowhere, on device b."""
+    state.device[i] = b
+    c = static.class_of[b]
+    for way in range(2):
+        state.compute[way, b] += static.time[way, i, c]
     state.used[b] += static.memory[i]
     for k in range(static.item_start[i], static.item_start[i + 1]):
-        state.held[static.item_nets[k], a] -= 1
-        state.held[static.item_nets[k], b] += 1
-    state.device[i] = b
+        e = static.item_nets[k]
+        first = static.net_start[e]
+        held, cost, way = state.held[e, b], static.net_cost[e, c], static.net_way[e]
+        producer = static.net_items[first]
+        at_home = state.device[producer] == b
+        if held > 0:
+            if at_home and producer != i:
+                state.send[way, b] -= cost
+            else:
+                state.receive[way, b] -= cost
+        if held + 1 < static.net_start[e + 1] - first:
+            if at_home:
+                state.send[way, b] += cost
+            else:
+                state.receive[way, b] += cost
+        state.held[e, b] = held + 1
 
 
-@compiled
+@jit
+def _shift(static: Static, state: State, i: int, b: int) -> None:
+    """Move item i to device b."""
+    _leave(static, state, i)
+    _enter(static, state, i, b)
+
+
+@jit
 def _neighbour(static: Static, i: int) -> int:
     """Return a random item of a random net of i; i itself where it has none."""
     first, last = static.item_start[i], static.item_start[i + 1]
@@ -63,7 +116,7 @@ def _neighbour(static: Static, i: int) -> int:
     return static.net_items[np.random.randint(static.net_start[e], static.net_start[e + 1])]
 
 
-@compiled
+@jit
 def _grow(
     static: Static, state: State, seed: int, a: int, b: int, size: int, cluster: IntArray, begin: int
 ) -> int:
@@ -88,7 +141,7 @@ def _grow(
     return end
 
 
-@compiled
+@jit
 def _total(static: Static, state: State, forward: float, backward: float, both: float) -> float:
     out = 0.0
     for d in range(state.used.size):
@@ -96,7 +149,7 @@ def _total(static: Static, state: State, forward: float, backward: float, both: 
     return out
 
 
-@compiled
+@jit
 def anneal(
     static: Static,
     state: State,
@@ -108,9 +161,10 @@ def anneal(
     backward: float,
     both: float,
     largest: int,
+    cluster: IntArray,
     best: IntArray,
 ) -> float:
-    """Anneal from ``state.device``.
+    """Anneal from the filled state; call it for few enough moves that rounding does not build up.
 
     Parameters
     ----------
@@ -124,6 +178,8 @@ def anneal(
         Targets in ms; the first two count for gpipe, the last otherwise.
     largest
         Largest cluster moved.
+    cluster
+        Scratch, ``(2 * largest + 2,)``.
     best
         Receives the assignment of least energy, ``(N,)``.
 
@@ -135,21 +191,16 @@ def anneal(
     if seed >= 0:
         np.random.seed(seed)
     N, D = state.device.size, state.used.size
-    fill(static, state)
-    scratch = np.empty((6, 2))
-    cluster = np.empty(2 * largest + 2, dtype=np.int64)
     energy = _total(static, state, forward, backward, both)
     least = energy
-    best[:] = state.device
+    for i in range(N):
+        best[i] = state.device[i]
     cooling = (cold / hot) ** (1.0 / max(1, moves))
     temperature = hot
-    for step in range(moves):
+    for _ in range(moves):
         if least <= 0.0:
             break
         temperature *= cooling
-        if step % 100_000 == 99_999:  # rounding of the running sums must not build up
-            fill(static, state)
-            energy = _total(static, state, forward, backward, both)
         i = np.random.randint(N)
         a = state.device[i]
         b = state.device[_neighbour(static, i)] if np.random.random() < 0.6 else np.random.randint(D)
@@ -168,15 +219,16 @@ def anneal(
         before = _energy(static, state, a, forward, backward, both)
         before += _energy(static, state, b, forward, backward, both)
         for k in range(end):
-            _shift(static, state, cluster[k], b if k < middle else a, scratch)
+            _shift(static, state, cluster[k], b if k < middle else a)
         change = _energy(static, state, a, forward, backward, both) - before
         change += _energy(static, state, b, forward, backward, both)
         if change <= 0.0 or np.random.random() < np.exp(-change / temperature):
             energy += change
             if energy < least - 1e-12 * both:
                 least = energy
-                best[:] = state.device
+                for k in range(N):
+                    best[k] = state.device[k]
         else:
             for k in range(end - 1, -1, -1):
-                _shift(static, state, cluster[k], a if k < middle else b, scratch)
+                _shift(static, state, cluster[k], a if k < middle else b)
     return max(0.0, least)

@@ -44,9 +44,9 @@ MOVES, MOVES_PER_ITEM = 2_000_000, 10_000
 """Moves of one annealing, at most."""
 OVERLOADS = (1.0005, 1.003, 1.01)
 """Loads, relative to what the sets reach, that dives fill devices to."""
-REACHES = (0.1, 0.4, 0.02)
-"""Targets of annealing in turn, as shares of the gap."""
-PATIENCE = 9
+SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
+"""First temperature in targets, and target as a share of the gap, of annealings in turn."""
+PATIENCE = 15
 """Annealings in a row without a better plan after which no more are tried."""
 
 
@@ -138,10 +138,10 @@ class _Solver:
         if source is None or self._done():
             return False
         lower = self.generation.lower_ms if self.generation is not None else 0.8 * min(before, 1e300)
-        reach = REACHES[self.annealings % len(REACHES)]
+        heat, reach = SCHEDULES[self.annealings % len(SCHEDULES)]
         moves = min(MOVES, MOVES_PER_ITEM * self.problem.size)
         self.annealings += 1
-        self.polish.anneal(source, lower, self._slice(), moves=moves, reach=reach)
+        self.polish.anneal(source, lower, self._slice(), moves=moves, reach=reach, heat=heat)
         self._follow_upper()
         return self.polish.best_ms < before
 
