@@ -1,5 +1,6 @@
 # make demo   plan an instance of data/ in an environment of its own
 # make test   run the tests, with all optional dependencies
+# make test-slow   the tests that take minutes
 # make lint   lint, format and type checks
 # PYTHON=...  choose the interpreter (Python 3.11 or newer)
 
@@ -10,7 +11,7 @@ VENV ?= .venv-$(TAG)
 BIN := $(VENV)/bin
 INSTANCE ?= data/gpt_training.json
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/placer info $(INSTANCE)
@@ -20,6 +21,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
