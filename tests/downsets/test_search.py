@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from placer.cluster import DeviceClass, Kind, Link
-from placer.downsets import search
+from placer.downsets import relax, search
 from placer.downsets.lattice import Lattice
 from placer.downsets.measures import direction_bounds, measures, root_bound
 from placer.downsets.merges import merge_below
@@ -43,11 +43,13 @@ def feasible(lattice: Lattice, target: float) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
-def test_each_lattice_says_the_same_around_the_optimum(seed: int) -> None:
+def test_each_lattice_says_the_same_around_the_optimum(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain, merged, reversed: a plan at the optimum, none below; a relaxation has one at the optimum.
 
     Without a linearised plan at hand that would hide a rule that cuts too much.
     """
+    monkeypatch.setattr(relax, "LIGHT", 1.0)  # more ghosts than it would be wise to make
+    monkeypatch.setattr(relax, "SMALL", 0.1)
     instance = random_cluster(seed)
     optima = throughput_optima(instance)
     for schedule in Schedule if instance.is_training else [Schedule.ONE_F_ONE_B]:
@@ -168,9 +170,27 @@ def test_item_that_costs_nothing_here_may_be_dear_to_leave_elsewhere() -> None:
         output_bytes=[100, 100, 100, 10_000, 0],
         edges=[(0, 3), (1, 3), (2, 3), (3, 4)],
         classes=(
-            DeviceClass("x", "x", 1, Kind.ACCELERATOR, 1e9, Link(1.0, 1e15, 1.0)),
+            DeviceClass("x", "x", 1, Kind.ACCELERATOR, 1e9, Link(1.0, 1e300, 1.0)),
             DeviceClass("y", "y", 1, Kind.ACCELERATOR, 1e9, Link(1.0, 1e6, 0.0)),
         ),
     )
     assert both_directions(instance, 6.3 + 1e-6) == [True, True]
     assert both_directions(instance, 6.2) == [False, False]
+
+
+def test_no_merge_that_the_old_device_would_pay_for() -> None:
+    """On x, v costs nothing beside w; but y, which v leaves, would receive its large output."""
+    instance = Instance.build(
+        ids=["w", "v", "x"],
+        types=("x", "y"),
+        time_ms=[[1, np.inf], [0, 1], [np.inf, 5]],
+        output_bytes=[100, 10_000, 0],
+        edges=[(0, 1), (1, 2)],
+        classes=(
+            DeviceClass("x", "x", 1, Kind.ACCELERATOR, 1e9, Link(1.0, 1e300, 1.0)),
+            DeviceClass("y", "y", 1, Kind.ACCELERATOR, 1e9, Link(1.0, 1e6, 0.0)),
+        ),
+    )
+    lattice = Lattice.of(instance, Options())
+    assert feasible(merge_below(lattice, 6.1 + 1e-6), 6.1 + 1e-6)
+    assert feasible(merge_below(lattice, 20.0), 6.1 + 1e-6)
