@@ -64,7 +64,7 @@ def _too_large(instance: Instance, units: list[Unit]) -> str | None:
     hosts = np.array([d.is_host for d in instance.devices])
     for name, nodes in units:
         allowed = instance.allowed[nodes].all(axis=0)
-        need = float(instance.memory_bytes[nodes].sum())
+        need = float(instance.resident_bytes[nodes].sum())
         room = np.where(hosts, np.inf, limits)[allowed].max()
         if need > room * (1 + MEMORY_TOLERANCE):
             device = instance.devices[int(np.flatnonzero(allowed)[np.argmax(limits[allowed])])]
@@ -85,7 +85,7 @@ def _too_much(instance: Instance, units: list[Unit]) -> str | None:
             bound_to.append((nodes, allowed))
     if not bound_to:
         return None
-    need = sum(float(instance.memory_bytes[nodes].sum()) for nodes, _ in bound_to)
+    need = sum(float(instance.resident_bytes[nodes].sum()) for nodes, _ in bound_to)
     usable = np.logical_or.reduce([allowed for _, allowed in bound_to])
     room = float(limits[usable].sum())
     if need > room * (1 + MEMORY_TOLERANCE):

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from placer import rules
 from placer.cluster import Device, DeviceClass
+from placer.origin import Origin, Source
+from placer.training import STATE_FACTOR, Training
 
 __all__ = ["BoolArray", "FloatArray", "Instance", "IntArray"]
 
@@ -59,6 +61,16 @@ class Instance:
         to none of ``forbid``.
     names
         Readable node names; the ids by default.
+    weight_bytes
+        Trainable weights of each node, ``(n,)``; resident together with what ``training`` keeps per weight.
+    activation_bytes
+        What each node keeps per microbatch in flight between its forward and its backward pass, ``(n,)``.
+    training
+        Optimizer and number of microbatches.
+    origin
+        What each node stands for in the model that it comes from, or None.
+    source
+        The model that the instance was imported from, or None.
 
     Raises
     ------
@@ -81,11 +93,17 @@ class Instance:
     pin: tuple[tuple[str, ...], ...]
     forbid: tuple[tuple[str, ...], ...]
     names: tuple[str, ...]
+    weight_bytes: FloatArray
+    activation_bytes: FloatArray
+    training: Training
+    origin: tuple[Origin | None, ...]
+    source: Source | None
 
     def __post_init__(self) -> None:
-        for array in (self.time_ms, self.memory_bytes, self.transfer_ms, self.output_bytes, self.edges):
-            array.setflags(write=False)
-        self.backward.setflags(write=False)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
         rules.check(self)
 
     @classmethod
@@ -107,6 +125,11 @@ class Instance:
         pin: Sequence[Sequence[str]] | None = None,
         forbid: Sequence[Sequence[str]] | None = None,
         names: Sequence[str] | None = None,
+        weight_bytes: npt.ArrayLike | None = None,
+        activation_bytes: npt.ArrayLike | None = None,
+        training: Training | None = None,
+        origin: Sequence[Origin | None] | None = None,
+        source: Source | None = None,
     ) -> Self:
         """Build an instance from plain sequences; what is left out is zero, absent or free."""
         n = len(ids)
@@ -133,6 +156,11 @@ class Instance:
             pin=((),) * n if pin is None else tuple(tuple(p) for p in pin),
             forbid=((),) * n if forbid is None else tuple(tuple(f) for f in forbid),
             names=tuple(ids) if names is None else tuple(names),
+            weight_bytes=_array(weight_bytes, n, np.float64),
+            activation_bytes=_array(activation_bytes, n, np.float64),
+            training=Training() if training is None else training,
+            origin=(None,) * n if origin is None else tuple(origin),
+            source=source,
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -182,6 +210,11 @@ class Instance:
         return np.array([d.class_index for d in self.devices], dtype=np.int64)
 
     # -- costs by device class ------------------------------------------------------------------
+
+    @cached_property
+    def resident_bytes(self) -> FloatArray:
+        """What each node keeps on its accelerator whatever is in flight, ``(n,)``."""
+        return self.memory_bytes + self.weight_bytes * STATE_FACTOR[self.training.optimizer]
 
     @cached_property
     def class_time_ms(self) -> FloatArray:

@@ -105,6 +105,12 @@ def _check_numbers(instance: Instance) -> None:
         )
     everywhere = np.ones(instance.n, dtype=bool)
     _check_range(instance, instance.memory_bytes, everywhere, MAX_BYTES, "memory", "bytes")
+    _check_range(instance, instance.weight_bytes, everywhere, MAX_BYTES, "weights", "bytes")
+    _check_range(instance, instance.activation_bytes, everywhere, MAX_BYTES, "activations", "bytes")
+    if not 1 <= instance.training.microbatches <= MAX_COUNT:
+        raise InputError(
+            f"microbatches must be in 1..{MAX_COUNT}, got {instance.training.microbatches}", place="training"
+        )
 
 
 def _check_range(

@@ -90,7 +90,7 @@ def _valid(instance: Instance, c: Costs, plans: np.ndarray) -> np.ndarray:
     n, D = c.time.shape
     ok = np.isfinite(c.time[np.arange(n), plans]).all(axis=1)
     for d in range(D):
-        ok &= (plans == d) @ instance.memory_bytes <= c.limit[d] * (1 + 1e-9)
+        ok &= (plans == d) @ instance.resident_bytes <= c.limit[d] * (1 + 1e-9)
     for v, w in itertools.combinations(range(n), 2):
         if instance.colocate[v] is not None and instance.colocate[v] == instance.colocate[w]:
             ok &= plans[:, v] == plans[:, w]
@@ -174,7 +174,7 @@ def _slot_plans(
             continue
         used = np.zeros(len(c.limit))
         for v, (d, _) in enumerate(plan):
-            used[d] += instance.memory_bytes[v]
+            used[d] += instance.resident_bytes[v]
         if (used <= c.limit * (1 + 1e-9)).all():
             yield plan
 
