@@ -12,6 +12,9 @@ from placer.simulation.slices import Slice, Slicer
 
 __all__ = ["DeviceUse", "Simulation"]
 
+ROUNDING = 1e-9
+"""Relative excess over a memory limit that is rounding."""
+
 
 @dataclass(frozen=True)
 class DeviceUse:
@@ -55,6 +58,12 @@ class DeviceUse:
     def peak_bytes(self) -> float:
         """Largest memory in use at any time."""
         return max((used for _, used in self.memory), default=0.0)
+
+    @property
+    def exceeds_limit(self) -> bool:
+        """Whether the device ever holds more than it has, beyond rounding."""
+        limit = self.memory_limit_bytes
+        return limit is not None and self.peak_bytes > limit * (1 + ROUNDING)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain data."""
