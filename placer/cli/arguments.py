@@ -28,7 +28,8 @@ the paper's (recognised by content). Try:
 
 EXIT_CODES = """\
 exit codes: 0 a verified placement is there; 1 (check, compare, simulate) something does not hold; 2 bad
-usage or bad input; 3 proven infeasible; 4 stopped with no placement; 130 interrupted (the best placement so far is kept)
+usage or bad input; 3 proven infeasible; 4 stopped with no placement; 130 interrupted (the best placement so
+far is kept)
 """
 
 SOLVE_EXAMPLES = (

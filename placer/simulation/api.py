@@ -126,7 +126,8 @@ def _single_sample(instance: Instance, plan: Plan, piece: IntArray) -> Simulatio
     try:
         timeline = execute(program, 1)
     except Stuck as stuck:
-        names = [repr(instance.ids[v]) for t in stuck.tasks for v in program.tasks[t].parts[0].nodes]
+        nodes = sorted(v for t in stuck.tasks for v in program.tasks[t].computed)
+        names = [repr(instance.ids[v]) for v in nodes]
         shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
         raise InputError(f"pieces wait for each other and never start: {shown}", place="plan") from None
     return _measured(

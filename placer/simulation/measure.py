@@ -10,7 +10,7 @@ import numpy as np
 from placer.simulation.costs import Placement
 from placer.simulation.engine import Timeline
 from placer.simulation.outcome import DeviceUse
-from placer.simulation.tasks import Lane, Part, Resource
+from placer.simulation.tasks import Lane, Resource
 from placer.training import STATE_FACTOR
 
 __all__ = ["device_uses", "fill_and_drain", "latencies", "slots"]
@@ -93,19 +93,13 @@ def _memory(placement: Placement, timeline: Timeline, d: int) -> tuple[tuple[flo
     state = STATE_FACTOR[instance.training.optimizer]
     resident = float(sum(instance.memory_bytes[v] + instance.weight_bytes[v] * state for v in here))
     tasks = timeline.program.tasks
-    forward: list[tuple[int, Part]] = []
-    backward: list[int] = []
-    for t, task in enumerate(tasks):
-        part = task.part(Lane.COMPUTE)
-        if task.device == d and task.backward and (part or not task.parts):
-            backward.append(t)
-        elif task.device == d and part:
-            forward.append((t, part))
+    mine = [t for t, task in enumerate(tasks) if task.device == d and (task.computed or not task.parts)]
+    backward = [t for t in mine if tasks[t].backward]
     changes: list[tuple[float, float]] = []
     held = float(sum(instance.activation_bytes[v] for v in here if instance.backward[v]))
     if instance.backward.any():
-        for t, part in forward:
-            held += float(sum(instance.activation_bytes[v] for v in part.nodes))
+        for t in (t for t in mine if not tasks[t].backward):
+            held += float(sum(instance.activation_bytes[v] for v in tasks[t].computed))
             until = timeline.finish_ms[[t, *backward]].max(axis=0)
             for k in range(timeline.samples):
                 changes += [(float(timeline.start_ms[t, k]), held), (float(until[k]), -held)]

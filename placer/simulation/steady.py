@@ -14,12 +14,14 @@ FIRST_ROUNDS = 32
 """Rounds simulated after the pipeline is full, in the first attempt."""
 ATTEMPTS = 6
 """Each attempt simulates twice as many samples as the one before."""
+AGREE = 1e-9
+"""Relative difference of two rates that are the same."""
 ROUNDING = 1e-12
 """Differences of times below this part of the makespan are rounding."""
 
 
 def settled(program: Program) -> tuple[float, bool, Timeline]:
-    """Simulate a stream until its events repeat with a fixed period.
+    """Simulate a stream until the events of its slowest resource repeat with a fixed period.
 
     Returns
     -------
@@ -41,14 +43,19 @@ def settled(program: Program) -> tuple[float, bool, Timeline]:
 
 
 def _period(timeline: Timeline, phase: Phase) -> tuple[float, bool]:
-    """Time per round of the slowest resource, over the later half of the rounds in which all are busy."""
+    """Time per round of the slowest resource, over the later half of the rounds in which all are busy.
+
+    The others may take longer to fall into step with it; they must not be slower in the meantime.
+    """
     rounds = np.arange(phase.depth - 1, timeline.samples)
     rounds = rounds[len(rounds) // 2 :]
     found = [
         _repetition(timeline.start_ms[turns[0], rounds - phase.offset[turns[0]]], timeline.makespan_ms)
         for turns in phase.turns.values()
     ]
-    return max(period for period, _ in found), all(periodic for _, periodic in found)
+    slowest = max(period for period, _ in found)
+    steady = max((period for period, periodic in found if periodic), default=-1.0)
+    return (steady, True) if steady >= slowest * (1 - AGREE) else (slowest, False)
 
 
 def _repetition(times: FloatArray, makespan: float) -> tuple[float, bool]:

@@ -72,9 +72,10 @@ class Task:
         """Time of all parts together."""
         return sum(part.duration_ms for part in self.parts)
 
-    def part(self, lane: Lane) -> Part | None:
-        """Return what it does in a lane."""
-        return next((part for part in self.parts if part.lane is lane), None)
+    @property
+    def computed(self) -> tuple[int, ...]:
+        """Nodes that it computes."""
+        return next((part.nodes for part in self.parts if part.lane is Lane.COMPUTE), ())
 
 
 RESOURCES = {
