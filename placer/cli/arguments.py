@@ -44,6 +44,21 @@ examples:
 )
 
 
+SWEEP_EXAMPLES = (
+    """\
+examples:
+  placer sweep graph.json --vary devices=2..16                 how many devices are worth it
+  placer sweep graph.json --vary devices:a100=1..4 --vary devices:t4=0..8
+  placer sweep graph.json --vary memory=16GiB,24GiB,40GiB --out memory.csv
+  placer sweep graph.json --vary bandwidth=x0.1,x0.5,x1 --results points/
+
+A plan for less is a start for more, and a bound for more holds for less.
+
+"""
+    + EXIT_CODES
+)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
 
@@ -116,6 +131,27 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_options(compare)
     _add_output(compare, "TABLE.json|TABLE.csv")
+
+    sweep = command(
+        "sweep",
+        "solve with more or fewer devices, more or less memory, faster or slower links",
+        epilog=SWEEP_EXAMPLES,
+    )
+    sweep.add_argument("instance", metavar="INSTANCE", help="instance file")
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        required=True,
+        metavar="WHAT=VALUES",
+        help="devices=2..16, memory=8GiB,16GiB or bandwidth=x0.5,x1,x2; for one class of devices "
+        "devices:NAME=... (repeatable: all combinations)",
+    )
+    sweep.add_argument(
+        "--method", choices=METHODS, default=_default("method"), metavar="METHOD", help=_methods_help()
+    )
+    _add_options(sweep)
+    sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
+    _add_output(sweep, "TABLE.json|TABLE.csv")
 
     command("schema", "print the JSON Schema of the instance format")
     return top
