@@ -6,6 +6,7 @@ import numpy as np
 
 from placer.cluster import DeviceClass, Kind, Link
 from placer.instance import Instance
+from placer.training import Optimizer, Training
 
 
 def random_instance(
@@ -96,6 +97,56 @@ def random_cluster(seed: int) -> Instance:
                 classes=(smaller, *instance.classes[1:]), forbid=tuple(() for _ in instance.ids)
             )
     return instance
+
+
+def random_cluster_memory(seed: int, *, nodes: int = 5, order: bool | None = None) -> Instance:
+    """Add what real clusters have: activations, weights, microbatches, reserves and an order of the devices.
+
+    Each is there in a part of the instances, so that single features and pairs of them occur; ``order``
+    says whether there is an order of the devices, else chance decides.
+    """
+    rng = np.random.default_rng([seed, 7])
+    heterogeneous = bool(rng.random() < 0.6)
+    base = random_instance(
+        seed,
+        nodes=nodes,
+        training=bool(rng.random() < 0.85),
+        heterogeneous=heterogeneous,
+        overrides=bool(rng.random() < 0.2),
+    )
+    n, direct = base.n, np.isnan(base.output_bytes)
+    if (
+        direct.any()
+        and rng.random() < 0.5
+        and all(c.link.bandwidth_bytes_per_s or c.is_host for c in base.classes)
+    ):
+        size = np.where(rng.random(n) < 0.2, 0.0, rng.integers(1, 8, size=n) / 2)
+        base = base.replace(output_bytes=size, transfer_ms=np.full(n, np.nan))
+    classes = []
+    for c in base.classes:
+        reserve: float | tuple[float, ...] = 0.0
+        limit = c.memory_limit_bytes
+        if not c.is_host and limit == np.inf and rng.random() < 0.5:
+            limit = float(rng.integers(15, 45))
+        if not c.is_host and limit < np.inf and rng.random() < 0.5:
+            sizes = rng.integers(0, 5, size=c.count).astype(float)
+            reserve = float(sizes[0]) if rng.random() < 0.5 else tuple(sizes.tolist())
+        classes.append(replace(c, memory_limit_bytes=limit, memory_reserve_bytes=reserve))
+    names: list[str] = []
+    if rng.random() < 0.4 if order is None else order:
+        for c in classes:
+            whole = rng.random() < 0.4
+            names += [c.name] if whole else [c.member(i) for i in range(c.count) if rng.random() < 0.8]
+        names = [str(name) for name in rng.permutation(names)]
+    activation = rng.integers(0, 9, size=n) / 2 * (rng.random(n) < 0.7)
+    return base.replace(
+        classes=tuple(classes),
+        order=tuple(names),
+        activation_bytes=activation * bool(rng.random() < 0.9),
+        memory_bytes=base.memory_bytes / 2,
+        weight_bytes=rng.integers(0, 3, size=n) / 2,
+        training=Training(Optimizer(str(rng.choice(["none", "sgd", "adam"]))), int(rng.integers(1, 6))),
+    )
 
 
 def _directions(rng: np.random.Generator, n: int, training: bool) -> list[bool]:
