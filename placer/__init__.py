@@ -17,6 +17,7 @@ from placer.result import Result, Status
 from placer.run import Stop
 from placer.simulation import Simulation, simulate
 from placer.solve import solve
+from placer.sweep import Sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "Simulation",
     "Status",
     "Stop",
+    "Sweep",
     "UsageError",
     "VerificationError",
     "check",
@@ -46,4 +48,5 @@ __all__ = [
     "load",
     "simulate",
     "solve",
+    "sweep",
 ]

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 
+from placer.constraints import Constraints
 from placer.instance import FloatArray, Instance
 from placer.training import Training
 
@@ -46,11 +47,20 @@ def fingerprint(instance: Instance) -> str:
             for cls in instance.classes
         ],
     }
+    reserves = [[float(cls.reserve_bytes(i)) for i in range(cls.count)] for cls in instance.classes]
+    if any(any(reserve) for reserve in reserves):
+        # Only where they say something, here and below: other instances keep the hash that they always had.
+        text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
+    if instance.order:
+        text["order"] = instance.order
     memory: tuple[FloatArray, ...] = (instance.memory_bytes,)
     if instance.weight_bytes.any() or instance.activation_bytes.any() or instance.training != Training():
-        # Only where they say something: instances without them keep the hash that they always had.
         text["training"] = [instance.training.optimizer.value, instance.training.microbatches]
         memory += (instance.weight_bytes, instance.activation_bytes)
+    if instance.constraints != Constraints():
+        rules = instance.constraints
+        apart = sorted(sorted(group) for group in rules.apart)
+        text["constraints"] = [apart, rules.max_devices, sorted(rules.use_devices)]
     digest.update(json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode())
     order = np.lexsort((instance.edges[:, 1], instance.edges[:, 0]))
     digest.update(instance.edges[order].astype("<i8").tobytes())

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from placer import rules
 from placer.cluster import Device, DeviceClass
+from placer.constraints import Constraints
 from placer.origin import Origin, Source
 from placer.training import STATE_FACTOR, Training
 
@@ -71,6 +72,11 @@ class Instance:
         What each node stands for in the model that it comes from, or None.
     source
         The model that the instance was imported from, or None.
+    constraints
+        Rules on the plan as a whole.
+    order
+        Names of classes or devices in the order in which a contiguous pipeline must use them; devices that
+        are not named may come anywhere, and members of a named class in any order among themselves.
 
     Raises
     ------
@@ -98,6 +104,8 @@ class Instance:
     training: Training
     origin: tuple[Origin | None, ...]
     source: Source | None
+    constraints: Constraints
+    order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -130,6 +138,8 @@ class Instance:
         training: Training | None = None,
         origin: Sequence[Origin | None] | None = None,
         source: Source | None = None,
+        constraints: Constraints | None = None,
+        order: Sequence[str] = (),
     ) -> Self:
         """Build an instance from plain sequences; what is left out is zero, absent or free."""
         n = len(ids)
@@ -161,6 +171,8 @@ class Instance:
             training=Training() if training is None else training,
             origin=(None,) * n if origin is None else tuple(origin),
             source=source,
+            constraints=Constraints() if constraints is None else constraints,
+            order=tuple(order),
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -188,13 +200,15 @@ class Instance:
     def devices(self) -> tuple[Device, ...]:
         """All devices, class by class, length D."""
         members = [(c, i) for c, cls in enumerate(self.classes) for i in range(cls.count)]
+        rank = {name: place for place, name in enumerate(self.order)}
         return tuple(
             Device(
                 name=self.classes[c].member(i),
                 index=d,
                 class_index=c,
                 is_host=self.classes[c].is_host,
-                memory_limit_bytes=self.classes[c].memory_limit_bytes,
+                memory_limit_bytes=self.classes[c].room_bytes(i),
+                rank=rank.get(self.classes[c].member(i), rank.get(self.classes[c].name)),
             )
             for d, (c, i) in enumerate(members)
         )
@@ -215,6 +229,18 @@ class Instance:
     def resident_bytes(self) -> FloatArray:
         """What each node keeps on its accelerator whatever is in flight, ``(n,)``."""
         return self.memory_bytes + self.weight_bytes * STATE_FACTOR[self.training.optimizer]
+
+    @cached_property
+    def held_bytes(self) -> FloatArray:
+        """What each node keeps with one microbatch in flight, ``(n,)``."""
+        return self.resident_bytes + self.activation_bytes
+
+    @cached_property
+    def rank_edges(self) -> IntArray:
+        """Pairs of devices (earlier, later) that the wanted order contains, ``(·, 2)``."""
+        ranked = [(d.rank, d.index) for d in self.devices if d.rank is not None]
+        pairs = [(a, b) for p, a in ranked for q, b in ranked if p < q]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
     @cached_property
     def class_time_ms(self) -> FloatArray:
@@ -243,8 +269,10 @@ class Instance:
 
     @cached_property
     def allowed(self) -> BoolArray:
-        """Whether each node may go to each device by type, pins and forbids, ``(n, D)``."""
+        """Whether each node may go to each device by type, pins, forbids and devices in use, ``(n, D)``."""
         out = np.isfinite(self.class_time_ms)[:, self.device_class]
+        if self.constraints.use_devices:
+            out &= self._named(self.constraints.use_devices)
         for v in range(self.n):
             if self.pin[v]:
                 out[v] &= self._named(self.pin[v])

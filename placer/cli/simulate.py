@@ -103,12 +103,20 @@ def _lines(simulation: Simulation, predicted: float | None) -> list[str]:
         f"  drain {simulation.drain_ms:.6f} ms",
         f"latency {latency[0]:.6f} ms for the first, {max(latency):.6f} ms at most",
         critical,
+        *_hints(simulation),
         *(
             f"{use.name} needs {size(use.peak_bytes)} at its peak, more than its limit"
             for use in simulation.devices
             if use.exceeds_limit
         ),
     ]
+
+
+def _hints(simulation: Simulation) -> list[str]:
+    """Say how to see more than a pipeline that is empty most of the time."""
+    if simulation.schedule is None or simulation.samples > 1:
+        return []
+    return ["an optimizer step of the instance is 1 microbatch; --microbatches M shows a longer one"]
 
 
 def _share(part: float, whole: float) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "VERSION",
     "NativeClass",
     "NativeCluster",
+    "NativeConstraints",
     "NativeInstance",
     "NativeLink",
     "NativeNode",
@@ -143,6 +144,9 @@ class NativeClass(_Strict):
     memory_limit_bytes: Size | None = Field(
         default=None, description="Memory of one device; null for no limit."
     )
+    memory_reserve_bytes: Size | list[Size] = Field(
+        default=0.0, description="Taken by others: one size for each device, or a list with one per device."
+    )
     link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
 
 
@@ -150,6 +154,25 @@ class NativeCluster(_Strict):
     """The devices."""
 
     classes: list[NativeClass] = Field(description="Classes of interchangeable devices.")
+    order: list[Name] = Field(
+        default=[],
+        description="Classes or devices in the order in which a contiguous pipeline must use them; what is "
+        "not named may come anywhere.",
+    )
+
+
+class NativeConstraints(_Strict):
+    """Rules on the plan as a whole."""
+
+    apart: list[Annotated[list[Label], Field(min_length=2)]] = Field(
+        default=[], description="Groups of node ids; the nodes of a group go to different devices."
+    )
+    max_devices: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="At most so many devices hold nodes, hosts included."
+    )
+    use_devices: list[Name] = Field(
+        default=[], description="Exactly these devices hold nodes, each at least one (empty: no rule)."
+    )
 
 
 class NativeInstance(_Strict):
@@ -164,6 +187,9 @@ class NativeInstance(_Strict):
     )
     cluster: NativeCluster = Field(description="The devices.")
     training: NativeTraining = Field(default=NativeTraining(), description="Optimizer and microbatches.")
+    constraints: NativeConstraints = Field(
+        default=NativeConstraints(), description="Rules on the plan as a whole."
+    )
     source: NativeSource | None = Field(default=None, description="The model that it was imported from.")
 
 

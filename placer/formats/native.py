@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from placer.cluster import DeviceClass, Kind, Link
+from placer.constraints import Constraints
 from placer.errors import InputError
 from placer.formats.documents import (
     FORMAT,
     VERSION,
     NativeClass,
     NativeCluster,
+    NativeConstraints,
     NativeInstance,
     NativeLink,
     NativeNode,
@@ -113,6 +115,20 @@ def to_instance(document: NativeInstance) -> Instance:
         training=Training(Optimizer(document.training.optimizer), document.training.microbatches),
         origin=[None if v.origin is None else _origin(v.origin) for v in nodes],
         source=None if document.source is None else Source(**document.source.model_dump()),
+        constraints=_constraints(document.constraints, index),
+        order=document.cluster.order,
+    )
+
+
+def _constraints(document: NativeConstraints, index: dict[str, int]) -> Constraints:
+    for i, group in enumerate(document.apart):
+        for k, node in enumerate(group):
+            if node not in index:
+                raise InputError(f"there is no node {node!r}", place=f"constraints.apart[{i}][{k}]")
+    return Constraints(
+        apart=tuple(tuple(index[node] for node in group) for group in document.apart),
+        max_devices=document.max_devices,
+        use_devices=tuple(document.use_devices),
     )
 
 
@@ -134,6 +150,9 @@ def _device_class(cls: NativeClass) -> DeviceClass:
         kind=Kind(cls.kind),
         memory_limit_bytes=math.inf if cls.memory_limit_bytes is None else cls.memory_limit_bytes,
         link=Link(**cls.link.model_dump()),
+        memory_reserve_bytes=tuple(cls.memory_reserve_bytes)
+        if isinstance(cls.memory_reserve_bytes, list)
+        else cls.memory_reserve_bytes,
     )
 
 
@@ -194,15 +213,20 @@ def from_instance(instance: Instance) -> NativeInstance:
         name=instance.name,
         nodes=node_documents(instance),
         edges=[[instance.ids[u], instance.ids[w]] for u, w in instance.edges.tolist()],
-        cluster=cluster_document(instance.classes),
+        cluster=cluster_document(instance.classes, instance.order),
         training=NativeTraining(
             optimizer=instance.training.optimizer.value, microbatches=instance.training.microbatches
         ),
         source=None if instance.source is None else NativeSource(**asdict(instance.source)),
+        constraints=NativeConstraints(
+            apart=[[instance.ids[v] for v in group] for group in instance.constraints.apart],
+            max_devices=instance.constraints.max_devices,
+            use_devices=list(instance.constraints.use_devices),
+        ),
     )
 
 
-def cluster_document(classes: Sequence[DeviceClass]) -> NativeCluster:
+def cluster_document(classes: Sequence[DeviceClass], order: Sequence[str] = ()) -> NativeCluster:
     """Translate device classes to a document."""
     return NativeCluster(
         classes=[
@@ -214,10 +238,14 @@ def cluster_document(classes: Sequence[DeviceClass]) -> NativeCluster:
                 memory_limit_bytes=None
                 if math.isinf(cls.memory_limit_bytes)
                 else float(cls.memory_limit_bytes),
+                memory_reserve_bytes=list(cls.memory_reserve_bytes)
+                if isinstance(cls.memory_reserve_bytes, tuple)
+                else float(cls.memory_reserve_bytes),
                 link=NativeLink(**asdict(cls.link)),
             )
             for cls in classes
-        ]
+        ],
+        order=list(order),
     )
 
 
@@ -231,11 +259,13 @@ def to_json(instance: Instance) -> str:
 
     extra = {
         "training": document.training.model_dump(exclude_defaults=True),
+        "constraints": document.constraints.model_dump(exclude_defaults=True),
         "source": document.source and document.source.model_dump(exclude_none=True),
     }
     head = "".join(
         f' "{key}": {json.dumps(value, ensure_ascii=False)},\n' for key, value in extra.items() if value
     )
+    order = f'"order": {json.dumps(document.cluster.order)}, ' if document.cluster.order else ""
     nodes = rows([v.model_dump(exclude_unset=True) for v in document.nodes])
     classes = rows([c.model_dump(exclude_defaults=True) | {"kind": c.kind} for c in document.cluster.classes])
     return (
@@ -243,7 +273,7 @@ def to_json(instance: Instance) -> str:
         f' "name": {json.dumps(document.name, ensure_ascii=False)},\n'
         f"{head}"
         f' "nodes": {nodes},\n "edges": {rows(document.edges)},\n'
-        f' "cluster": {{"classes": {classes}}}\n}}\n'
+        f' "cluster": {{{order}"classes": {classes}}}\n}}\n'
     )
 
 

@@ -46,9 +46,8 @@ def simulate(
     samples
         Inference: length of the timeline; by default long enough to reach the steady state.
     microbatches
-        Training: length of the timeline.  Under ``gpipe`` it is one optimizer step of so many microbatches,
-        by default as many as the instance says; under ``1f1b`` a stream, by default as the instance says
-        when that is more than one, or long enough to reach the steady state.
+        Training: the timeline is one optimizer step of so many microbatches; by default as many as the
+        options or the instance say.
 
     Returns
     -------
@@ -70,17 +69,18 @@ def simulate(
         return _single_sample(instance, plan, plan.piece)
 
     placement = place(instance, plan.device.tolist())
-    tasks = make_tasks(placement, cut(placement), options.communication)
-    program = make_program(tasks, options.communication, options.schedule)
+    tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
+    program = make_program(tasks, options.communication, options.schedule, plan.stages)
     steady_ms, periodic, timeline = settled(program)
-    if count is None and instance.is_training and _whole_step(instance, options.schedule):
-        count = instance.training.microbatches
+    if count is None and instance.is_training:
+        count = options.microbatches or instance.training.microbatches
     if count is not None:
         timeline = execute(program, count)
     return _measured(
         placement,
         timeline,
         {},
+        recompute=plan.recompute,
         objective=Objective.THROUGHPUT,
         communication=options.communication,
         schedule=options.schedule if instance.is_training else None,
@@ -115,10 +115,6 @@ def _count(instance: Instance, plan: Plan, samples: int | None, microbatches: in
     return microbatches if samples is None else samples
 
 
-def _whole_step(instance: Instance, schedule: Schedule) -> bool:
-    return schedule is Schedule.GPIPE or instance.training.microbatches > 1
-
-
 def _single_sample(instance: Instance, plan: Plan, piece: IntArray) -> Simulation:
     """Run one sample through a latency plan."""
     placement = place(instance, plan.device.tolist())
@@ -134,6 +130,7 @@ def _single_sample(instance: Instance, plan: Plan, piece: IntArray) -> Simulatio
         placement,
         timeline,
         slots(timeline),
+        recompute=(),
         objective=Objective.LATENCY,
         communication=Communication.SEQUENTIAL,
         schedule=None,
@@ -147,6 +144,7 @@ def _measured(
     timeline: Timeline,
     slot: dict[int, int],
     *,
+    recompute: tuple[int, ...],
     objective: Objective,
     communication: Communication,
     schedule: Schedule | None,
@@ -166,7 +164,7 @@ def _measured(
         fill_ms=fill,
         drain_ms=drain,
         latency_ms=latencies(timeline),
-        devices=device_uses(placement, timeline, steady_ms),
+        devices=device_uses(placement, timeline, steady_ms, recompute),
         critical_path=critical_path(slicer),
         slicer=slicer,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
 
+from placer.instance import FloatArray
 from placer.simulation.costs import Placement
 from placer.simulation.engine import Timeline
 from placer.simulation.outcome import DeviceUse
@@ -16,7 +18,9 @@ from placer.training import STATE_FACTOR
 __all__ = ["device_uses", "fill_and_drain", "latencies", "slots"]
 
 
-def device_uses(placement: Placement, timeline: Timeline, steady_ms: float | None) -> tuple[DeviceUse, ...]:
+def device_uses(
+    placement: Placement, timeline: Timeline, steady_ms: float | None, recompute: Sequence[int]
+) -> tuple[DeviceUse, ...]:
     """Measure all devices of the instance.
 
     Parameters
@@ -24,12 +28,26 @@ def device_uses(placement: Placement, timeline: Timeline, steady_ms: float | Non
     placement, timeline
         What was run.
     steady_ms
-        Time per sample in steady state; None for latency.
+        Time per sample in steady state; None for latency, which leaves activations out of account.
+    recompute
+        Devices that drop their activations and compute them again.
     """
-    return tuple(_device_use(placement, timeline, steady_ms, d) for d in range(len(placement.classes)))
+    memory = [
+        ()
+        if is_host
+        else _memory(placement, timeline, d, activations=steady_ms is not None, recomputes=d in recompute)
+        for d, is_host in enumerate(placement.is_host)
+    ]
+    return tuple(_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory))
 
 
-def _device_use(placement: Placement, timeline: Timeline, steady_ms: float | None, d: int) -> DeviceUse:
+def _device_use(
+    placement: Placement,
+    timeline: Timeline,
+    steady_ms: float | None,
+    d: int,
+    memory: tuple[tuple[float, float], ...],
+) -> DeviceUse:
     program = timeline.program
     mine = [t for t, task in enumerate(program.tasks) if task.device == d and task.parts]
     lanes = {
@@ -39,7 +57,7 @@ def _device_use(placement: Placement, timeline: Timeline, steady_ms: float | Non
     }
     busy = _union(timeline, mine)
     load = _load(timeline, mine)
-    limit = placement.classes[d].memory_limit_bytes
+    limit = placement.instance.devices[d].memory_limit_bytes
     return DeviceUse(
         name=placement.name(d),
         compute_ms=lanes[Lane.COMPUTE],
@@ -50,7 +68,7 @@ def _device_use(placement: Placement, timeline: Timeline, steady_ms: float | Non
         load_ms=load,
         steady_utilisation=None if steady_ms is None else (load / steady_ms if steady_ms else 0.0),
         in_flight=_in_flight(timeline, mine),
-        memory=() if placement.is_host[d] else _memory(placement, timeline, d),
+        memory=memory,
         memory_limit_bytes=None if placement.is_host[d] or np.isinf(limit) else float(limit),
     )
 
@@ -82,11 +100,15 @@ def _in_flight(timeline: Timeline, mine: list[int]) -> int:
     return max(1, *accumulate(change for _, change in changes))
 
 
-def _memory(placement: Placement, timeline: Timeline, d: int) -> tuple[tuple[float, float], ...]:
-    """List the steps of the memory of an accelerator.
+def _memory(
+    placement: Placement, timeline: Timeline, d: int, *, activations: bool, recomputes: bool
+) -> tuple[tuple[float, float], ...]:
+    """List the steps of the memory of an accelerator, with or without activations.
 
     A microbatch in flight holds the activations of a stage from the start of its forward task to the end
-    of its last backward task on the device; those of backward nodes are held with the first stage.
+    of its last backward task on the device; those of backward nodes are held with the first stage.  Without
+    a backward pass they are held while the stage runs.  A device that recomputes keeps only what it
+    received, and its activations while a task runs.
     """
     instance = placement.instance
     here = [v for v in range(instance.n) if placement.device[v] == d]
@@ -94,23 +116,41 @@ def _memory(placement: Placement, timeline: Timeline, d: int) -> tuple[tuple[flo
     resident = float(sum(instance.memory_bytes[v] + instance.weight_bytes[v] * state for v in here))
     tasks = timeline.program.tasks
     mine = [t for t, task in enumerate(tasks) if task.device == d and (task.computed or not task.parts)]
-    backward = [t for t in mine if tasks[t].backward]
+    forward, backward = ([t for t in mine if tasks[t].backward == way] for way in (False, True))
     changes: list[tuple[float, float]] = []
-    held = float(sum(instance.activation_bytes[v] for v in here if instance.backward[v]))
-    if instance.backward.any():
-        for t in (t for t in mine if not tasks[t].backward):
-            held += float(sum(instance.activation_bytes[v] for v in tasks[t].computed))
-            until = timeline.finish_ms[[t, *backward]].max(axis=0)
-            for k in range(timeline.samples):
-                changes += [(float(timeline.start_ms[t, k]), held), (float(until[k]), -held)]
-            held = 0.0
-    # What is freed at some time can be used again at that time.
+
+    def hold(size: float, start: FloatArray, finish: FloatArray) -> None:
+        changes.extend((time, size) for time in start.tolist())
+        changes.extend((time, -size) for time in finish.tolist())
+
+    extra = float(sum(instance.activation_bytes[v] for v in here if instance.backward[v]))
+    for t in (forward or backward[:1]) if activations else ():
+        nodes = [v for v in tasks[t].computed if not instance.backward[v]]
+        held = extra + float(sum(instance.activation_bytes[v] for v in nodes))
+        extra = 0.0
+        start, finish = timeline.start_ms[t], timeline.finish_ms[t]
+        until = timeline.finish_ms[[t, *backward]].max(axis=0)
+        if recomputes:
+            hold(_received_bytes(placement, nodes), start, until)
+            for again in {t, *backward[:1]}:
+                hold(held, timeline.start_ms[again], timeline.finish_ms[again])
+        elif instance.is_training:
+            hold(held, start, until)
+        else:
+            hold(held, start, finish)
     steps = {0.0: resident}
     in_flight = 0.0
-    for time, size in sorted(changes):
+    for time, size in sorted(changes):  # what is freed at some time can be used again at that time
         in_flight += size
         steps[time] = resident + in_flight
     return tuple(steps.items())
+
+
+def _received_bytes(placement: Placement, nodes: list[int]) -> float:
+    """Size of the forward outputs that nodes read from other devices, as far as it is known."""
+    instance, device = placement.instance, placement.device
+    read = {u for v in nodes for u in placement.producers[v] if device[u] != device[v]}
+    return float(sum(np.nan_to_num(instance.output_bytes[u]) for u in read))
 
 
 def fill_and_drain(timeline: Timeline) -> tuple[float, float]:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import networkx as nx
 
@@ -104,7 +105,12 @@ class Program:
         return sum(phase.depth for phase in self.phases)
 
 
-def make_program(tasks: Sequence[Task], communication: Communication, schedule: Schedule) -> Program:
+def make_program(
+    tasks: Sequence[Task],
+    communication: Communication,
+    schedule: Schedule,
+    stages: Sequence[int] | None = None,
+) -> Program:
     """Choose the order that the schedule stands for.
 
     Parameters
@@ -115,6 +121,8 @@ def make_program(tasks: Sequence[Task], communication: Communication, schedule: 
         The communication model; the short warm-up needs the sequential one.
     schedule
         Matters where there are backward tasks.
+    stages
+        The order of the devices in the pipeline, where the plan says it.
     """
     everything = range(len(tasks))
     if not any(task.backward for task in tasks):
@@ -122,7 +130,7 @@ def make_program(tasks: Sequence[Task], communication: Communication, schedule: 
     if schedule is Schedule.GPIPE:
         ways = [[t for t in everything if tasks[t].backward == way] for way in (False, True)]
         return Program(tuple(tasks), tuple(_rounds(tasks, way) for way in ways if way))
-    order = _device_order(tasks) if communication is Communication.SEQUENTIAL else None
+    order = _device_order(tasks, stages or ()) if communication is Communication.SEQUENTIAL else None
     if order is None:
         return Program(tuple(tasks), (_rounds(tasks, everything),))
     return _one_forward_one_backward(tasks, order)
@@ -158,9 +166,13 @@ def _rounds(tasks: Sequence[Task], members: Sequence[int]) -> Phase:
     )
 
 
-def _device_order(tasks: Sequence[Task]) -> list[int] | None:
-    """Order of the devices that forward data follow and backward data follow in reverse, if there is one."""
+def _device_order(tasks: Sequence[Task], stages: Sequence[int]) -> list[int] | None:
+    """Order of the devices that forward data follow and backward data follow in reverse, if there is one.
+
+    It contains ``stages``.
+    """
     graph = nx.DiGraph()
+    graph.add_edges_from(pairwise(d for d in stages if any(task.device == d for task in tasks)))
     computing: set[tuple[int, bool]] = set()
     for task in tasks:
         if not _only_receives(task):

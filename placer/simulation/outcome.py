@@ -36,10 +36,10 @@ class DeviceUse:
     in_flight
         Largest number of samples between the start of their first and the end of their last task there.
     memory
-        Steps ``(time_ms, bytes)`` of the memory in use: what is resident, and in training the
-        activations of the microbatches in flight; empty for hosts.
+        Steps ``(time_ms, bytes)`` of the memory in use: what is resident, and the activations of the
+        microbatches in flight; empty for hosts.
     memory_limit_bytes
-        None without a limit.
+        What a plan may use; None without a limit.
     """
 
     name: str

@@ -8,6 +8,7 @@ are a stage.  Source: Tarnawski et al., NeurIPS 2020, Section 5 and appendix (no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -27,6 +28,9 @@ class Stage:
         Where and in which direction.
     nodes
         What it computes, in a topological order; none when it only receives.
+    again
+        Forward nodes that it computes once more before its backward nodes, because it dropped their
+        activations.
     received
         Foreign outputs that it fetches from host memory; each device fetches an output once, in the
         first stage that reads it.
@@ -37,15 +41,23 @@ class Stage:
     device: int
     backward: bool
     nodes: tuple[int, ...]
+    again: tuple[int, ...]
     received: tuple[int, ...]
     sent: tuple[int, ...]
 
 
-def cut(placement: Placement) -> list[Stage]:
+def cut(placement: Placement, recompute: Sequence[int] = ()) -> list[Stage]:
     """Cut a plan into stages, grouped by device and in the order in which a sample passes them.
 
     A forward output that only backward nodes of a device read is received by a forward stage of its own,
     after the others: a transfer counts with its producer's direction.
+
+    Parameters
+    ----------
+    placement
+        The plan.
+    recompute
+        Devices that compute their forward nodes again, in their first backward stage.
     """
     depth = _depths(placement)
     backward = placement.instance.backward.tolist()
@@ -64,15 +76,20 @@ def cut(placement: Placement) -> list[Stage]:
                 readers = [keys[w] for w in placement.consumers[v] if placement.device[w] == d]
                 first = min(key for key in [*readers, (d, bool(backward[v]), last)] if key[1] == backward[v])
                 received.setdefault(first, []).append(v)
+    again: dict[tuple[int, bool, int], list[int]] = {}
+    for d in recompute:
+        first = min((key for key in nodes if key[:2] == (d, True)), default=(d, True, 0))
+        again[first] = [v for v in placement.order if placement.device[v] == d and not backward[v]]
     return [
         Stage(
             device=key[0],
             backward=key[1],
             nodes=tuple(nodes.get(key, ())),
+            again=tuple(again.get(key, ())),
             received=tuple(received.get(key, ())),
             sent=tuple(sent.get(key, ())),
         )
-        for key in sorted(nodes.keys() | received.keys())
+        for key in sorted(nodes.keys() | received.keys() | again.keys())
     ]
 
 

@@ -120,9 +120,13 @@ def make_tasks(placement: Placement, stages: list[Stage], communication: Communi
 
 def _parts(placement: Placement, stage: Stage) -> list[Part]:
     d = stage.device
+
+    def times(nodes: tuple[int, ...]) -> tuple[float, ...]:
+        return tuple(placement.time_ms[v] for v in nodes)
+
     parts = [
         Part(Lane.RECEIVE, stage.received, tuple(placement.transfer_ms(u, d) for u in stage.received)),
-        Part(Lane.COMPUTE, stage.nodes, tuple(placement.time_ms[v] for v in stage.nodes)),
+        Part(Lane.COMPUTE, stage.again + stage.nodes, times(stage.again + stage.nodes)),
         Part(Lane.SEND, stage.sent, tuple(placement.transfer_ms(u, d) for u in stage.sent)),
     ]
     return [part for part in parts if part.nodes]
@@ -145,7 +149,7 @@ def _dependencies(
     for k, stage in enumerate(stages):
         if stage.received:
             after[at[k, Lane.RECEIVE]].update(available(u) for u in stage.received)
-        if stage.nodes:
+        if stage.nodes or stage.again:
             compute = at[k, Lane.COMPUTE]
             if stage.device in previous:
                 after[compute].add(previous[stage.device])

@@ -96,7 +96,10 @@ def _slice(s: Slice, process: dict[str, int], ids: tuple[str, ...]) -> Event:
 
 def _flows(placement: Placement, slices: list[Slice], process: dict[str, int]) -> Iterator[Event]:
     """Arrows from where an output leaves a device to where it is received, or read by a host."""
-    computed = {(s.nodes[0], s.sample): s for s in slices if s.lane is Lane.COMPUTE}
+    way = ["backward" if b else "forward" for b in placement.instance.backward.tolist()]
+    computed = {  # not what is computed again in the backward pass
+        (s.nodes[0], s.sample): s for s in slices if s.lane is Lane.COMPUTE and s.direction == way[s.nodes[0]]
+    }
     sent = {(s.nodes[0], s.sample): s for s in slices if s.lane is Lane.SEND}
     received: dict[tuple[int, int], list[Slice]] = {}
     for s in slices:

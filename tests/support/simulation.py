@@ -16,24 +16,28 @@ from placer.simulation import Lane, Simulation, Slice, simulate
 EQUAL = 1e-9
 
 
-def simulated(instance: Instance, plan: Plan | Result, options: Options | None = None) -> Simulation:
+def simulated(
+    instance: Instance, plan: Plan | Result, options: Options | None = None, **counts: int
+) -> Simulation:
     """Simulate a plan (or a result that holds one) and check all that must be true of it."""
-    simulation = simulate(instance, plan, options)
+    simulation = simulate(instance, plan, options, **counts)
     if isinstance(plan, Result):
-        expected = plan.objective
+        expected, recompute = plan.objective, plan.recompute
     else:
         expected = objective_ms(instance, plan, Options() if options is None else options)
+        recompute = [instance.devices[d].name for d in plan.recompute]
     assert simulation.periodic
     assert simulation.objective_ms == pytest.approx(expected, rel=EQUAL, abs=1e-12)
-    assert_possible(instance if simulation.steady_ms is not None else with_host_pools(instance), simulation)
+    pooled = instance if simulation.steady_ms is not None else with_host_pools(instance)
+    assert_possible(pooled, simulation, recompute)
     return simulation
 
 
-def assert_possible(instance: Instance, simulation: Simulation) -> None:
+def assert_possible(instance: Instance, simulation: Simulation, recompute: list[str]) -> None:
     """Nothing overlaps that must not, nothing is read before it is there, and nothing is missing or extra."""
     tolerance = EQUAL * max(simulation.makespan_ms, 1e-3)
     _assert_resources(simulation, tolerance)
-    _assert_data_flow(instance, simulation, tolerance)
+    _assert_data_flow(instance, simulation, recompute, tolerance)
     path = simulation.critical_path
     assert sum(s.end_ms - s.start_ms for s in path) == pytest.approx(simulation.makespan_ms, rel=EQUAL)
     for a, b in itertools.pairwise(path):
@@ -59,10 +63,15 @@ def _assert_resources(simulation: Simulation, tolerance: float) -> None:
                 assert a.end_ms <= b.start_ms + tolerance, (a, b)
 
 
-def _assert_data_flow(instance: Instance, simulation: Simulation, tolerance: float) -> None:
+def _assert_data_flow(
+    instance: Instance, simulation: Simulation, recompute: list[str], tolerance: float
+) -> None:
     began: dict[tuple[str, int, str, int], list[float]] = defaultdict(list)
     ended: dict[tuple[str, int, str, int], float] = {}
     for s in simulation.node_slices(simulation.samples):
+        if s.lane is Lane.COMPUTE and (s.direction == "backward") != instance.backward[s.nodes[0]]:
+            assert s.device in recompute
+            continue
         key = (s.lane.value, s.nodes[0], s.device, s.sample)
         began[key].append(s.start_ms)
         ended[key] = s.end_ms
