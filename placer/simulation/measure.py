@@ -67,7 +67,7 @@ def _device_use(
         idle_ms=max(timeline.makespan_ms - busy, 0.0),
         load_ms=load,
         steady_utilisation=None if steady_ms is None else (load / steady_ms if steady_ms else 0.0),
-        in_flight=_in_flight(timeline, mine),
+        in_flight=_in_flight(timeline, [t for t in mine if program.tasks[t].computed]),
         memory=memory,
         memory_limit_bytes=None if placement.is_host[d] or np.isinf(limit) else float(limit),
     )

@@ -34,7 +34,8 @@ class DeviceUse:
     steady_utilisation
         ``load_ms`` over the steady-state time per sample; None for latency.
     in_flight
-        Largest number of samples between the start of their first and the end of their last task there.
+        Largest number of samples between the start of the first and the end of the last task that computes:
+        those that hold activations.
     memory
         Steps ``(time_ms, bytes)`` of the memory in use: what is resident, and the activations of the
         microbatches in flight; empty for hosts.

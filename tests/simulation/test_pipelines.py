@@ -22,7 +22,7 @@ from tests.support.simulation import simulated, some_plan
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-EXAMPLES = int(os.environ.get("PLACER_SIMULATED", "150"))
+EXAMPLES = int(os.environ.get("PLACER_SIMULATED", "100"))
 COLGEN_SECONDS = float(os.environ.get("PLACER_SIMULATED_COLGEN_SECONDS", "1"))
 
 
