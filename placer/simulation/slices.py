@@ -33,7 +33,7 @@ class Slice:
     sample
         Which sample or microbatch, from 0.
     direction
-        ``"forward"`` or ``"backward"``.
+        ``"forward"`` or ``"backward"``; a latency plan's piece of both kinds of nodes counts as forward.
     start_ms, end_ms
         When.
     """
