@@ -10,6 +10,7 @@ from placer.instance import IntArray
 from placer.options import Options
 from placer.plan import Plan
 from placer.run import Run
+from placer.verify import violations
 
 __all__ = ["EXACT", "Incumbent"]
 
@@ -26,6 +27,7 @@ class Incumbent:
         self.run = run
         self.objective_ms = np.inf
         self.bound_ms = 0.0
+        self.memory_by_stage = lattice.one_way
         self.device: IntArray | None = None
         """Device of each node."""
 
@@ -58,7 +60,12 @@ class Incumbent:
         return self.offer_device(self.problem.lift(lattice.item_devices(pieces)), phase)
 
     def offer_device(self, device: IntArray, phase: str) -> float:
-        """Take an assignment of nodes if it is better; returns its objective in ms."""
+        """Take an assignment of nodes if it is better; returns its objective in ms (inf if it breaks a rule).
+
+        Relaxations and other methods know less of memory than the search: their plans may break its limits.
+        """
+        if self.memory_by_stage and violations(self.problem.instance, Plan(device), self.options):
+            return float(np.inf)
         loads = device_loads(self.problem.instance, device)
         objective = loads.objective_ms(self.options.communication, self.options.schedule)
         if objective < self.objective_ms:

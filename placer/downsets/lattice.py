@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.kernels.arrays import Graph
+from placer.memory import in_flight
 from placer.options import Communication, Options, Schedule
 from placer.problem import Problem, contract
 from placer.verify import MEMORY_TOLERANCE
@@ -33,7 +34,7 @@ def device_types(problem: Problem) -> tuple[DeviceType, ...]:
         c = device.class_index
         key = (
             device.is_host,
-            np.inf if device.is_host else device.memory_limit_bytes,
+            *device.likeness[1:],
             problem.time_ms[:, :, c].tobytes(),
             problem.net_cost_ms[:, c].tobytes(),
             problem.allowed[:, device.index].tobytes(),
@@ -80,6 +81,11 @@ class Lattice:
         return cls(problem, types, np.arange(problem.size), problem.edges, graph)
 
     @property
+    def one_way(self) -> bool:
+        """Whether only pieces that come from the end tell what memory they need."""
+        return bool(self.graph.by_stage)
+
+    @property
     def size(self) -> int:
         """Number of positions N."""
         return int(self.graph.ok.shape[1])
@@ -96,7 +102,9 @@ class Lattice:
         """Return the lattice of complements: loads do not change when all edges turn round."""
         n = self.size
         backwards = n - 1 - np.arange(n)
-        return self._renumbered(backwards, n - 1 - self.edges[:, ::-1], not self.backwards)
+        turned = self._renumbered(backwards, n - 1 - self.edges[:, ::-1], not self.backwards)
+        rank = np.where(self.graph.rank >= 0, self.graph.rank.max(initial=0) - self.graph.rank, -1)
+        return replace(turned, graph=turned.graph._replace(rank=rank))
 
     def renumbered(self, positions: IntArray) -> Lattice:
         """Return the same lattice numbered along another topological order, ``(N,)`` positions."""
@@ -136,16 +144,22 @@ def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, I
 def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, options: Options) -> Graph:
     n, classes = problem.size, [t.class_index for t in types]
     hosts = np.array([problem.instance.classes[c].is_host for c in classes], dtype=bool)
-    limit = np.array([problem.instance.classes[c].memory_limit_bytes for c in classes])
+    limit = np.array([problem.instance.devices[t.devices[0]].memory_limit_bytes for t in types])
     ok: BoolArray = np.stack([problem.allowed[:, t.devices[0]] for t in types])
     time: FloatArray = np.moveaxis(problem.time_ms[:, :, classes], 2, 0)
     sizes = np.diff(problem.net_start)
     item_start, item_nets = in_groups(problem.net_items, np.repeat(np.arange(len(sizes)), sizes), n)
     succ_start, succ = in_groups(edges[:, 0], edges[:, 1], n)
+    flights = in_flight(problem.instance, options)
+    ranks = [problem.instance.devices[t.devices[0]].rank for t in types]
     return Graph(
         ok=np.ascontiguousarray(ok),
         time=np.ascontiguousarray(np.where(ok[:, None, :], time, 0.0)),
         memory=problem.memory_bytes.copy(),
+        activation=problem.activation_bytes.copy(),
+        flights=flights.most,
+        by_stage=flights.by_stage and bool(problem.activation_bytes.any()),
+        rank=np.array([-1 if rank is None else rank for rank in ranks], dtype=np.int64),
         limit=np.where(hosts, np.inf, limit * (1 + MEMORY_TOLERANCE)),
         devices=np.array([min(len(t.devices), n) for t in types], dtype=np.int64),
         paying=~hosts & (problem.net_cost_ms[:, classes] > 0).any(axis=0),
@@ -185,6 +199,7 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
         ok=np.ascontiguousarray(g.ok[:, positions]),
         time=np.ascontiguousarray(g.time[:, :, positions]),
         memory=np.ascontiguousarray(g.memory[positions]),
+        activation=np.ascontiguousarray(g.activation[positions]),
         succ_start=succ_start,
         succ=succ,
         net_producer=rank[g.net_producer],

@@ -104,8 +104,9 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
     n, types = int(group.max()) + 1, len(g.devices)
     time = np.zeros((types, 2, n))
     np.add.at(np.moveaxis(time, 2, 0), group, np.moveaxis(g.time, 2, 0))
-    memory = np.zeros(n)
+    memory, activation = np.zeros(n), np.zeros(n)
     np.add.at(memory, group, g.memory)
+    np.add.at(activation, group, g.activation)
     ok = np.ones((types, n), dtype=bool)
     np.logical_and.at(ok.T, group, g.ok.T)
     start, members = net_members(g)
@@ -127,6 +128,7 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
         ok=ok,
         time=np.where(ok[:, None, :], time, 0.0),
         memory=memory,
+        activation=activation,
         succ_start=succ_start,
         succ=succ,
         net_size=size,
@@ -228,7 +230,8 @@ def _movable(g: Graph, pairs: IntArray, others: FloatArray, joint: FloatArray) -
         possible = ~(at_v & (time.sum(axis=2) > 0)).any(axis=1)
     elif not g.gpipe:
         grows, shrinks = grows.sum(axis=2, keepdims=True), shrinks.sum(axis=2, keepdims=True)
-    roomy = (g.memory.sum() <= g.limit) | (g.memory[v] == 0)[:, None]
+    worst = float((g.memory + (g.flights - 1) * g.activation).sum())
+    roomy = (worst <= g.limit) | (g.memory[v] == 0)[:, None]
     joined = at_v & roomy & (grows <= 0).all(axis=2)
     left = (shrinks <= 0).all(axis=2)
     return np.asarray(possible & (joined | ~at_w).all(axis=1) & (left | ~at_v).all(axis=1))

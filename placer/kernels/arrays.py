@@ -36,7 +36,11 @@ class Graph(NamedTuple):
 
     ok: Bools  # (T, N)
     time: Floats  # (T, 2, N)
-    memory: Floats  # (N,)
+    memory: Floats  # (N,) with one microbatch in flight
+    activation: Floats  # (N,) for each further one
+    flights: int  # microbatches in flight at most
+    by_stage: bool  # whether the s-th piece has at most s of them (pieces then come from the end)
+    rank: Ints  # (T,) place in the wanted order of devices as pieces come, -1 for none
     limit: Floats  # (T,)
     devices: Ints  # (T,) how many of each type
     paying: Bools  # (T,)
@@ -105,6 +109,6 @@ class Space(NamedTuple):
     last: Floats  # (OPEN,) loads of a piece that takes all the rest
     need: Floats  # (K,)
     row: Floats  # (A,)
-    reach: Floats  # (1,) memory of all that the piece could reach
+    reach: Floats  # (2,) memory of all that the piece could reach; microbatches in flight but the first
     rows: Floats  # (N + 1, A)
     frame: Ints  # (N + 1, 4): choice, listed, trail, swapped

@@ -22,9 +22,19 @@ from placer.kernels.arrays import (
     Space,
 )
 from placer.kernels.jit import jit
-from placer.kernels.pieces import direction_load, load, within
+from placer.kernels.pieces import direction_load, load, size, within
 
-__all__ = ["costs_nothing", "finishes", "fits", "ghost_cost", "harmless", "holdable", "mark_zone"]
+__all__ = ["costs_nothing", "finishes", "fits", "ghost_cost", "harmless", "holdable", "in_order", "mark_zone"]
+
+
+@jit
+def in_order(g: Graph, space: Space, s: int, t: int) -> bool:
+    """Whether a piece on type t may follow those of state s in the wanted order of devices."""
+    if g.rank[t] >= 0:
+        for i in range(len(g.devices)):
+            if space.used[s, i] > 0 and g.rank[i] > g.rank[t]:
+                return False
+    return True
 
 
 @jit
@@ -36,7 +46,7 @@ def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: fl
     filled = 0
     for i in range(ctl[AVAILABLE]):
         v = space.available[i]
-        if g.ok[t, v] and g.memory[v] <= g.limit[t] and g.time[t, 0, v] + g.time[t, 1, v] <= target:
+        if g.ok[t, v] and size(g, space, v) <= g.limit[t] and g.time[t, 0, v] + g.time[t, 1, v] <= target:
             space.zone[v] = stamp
             space.distance[v] = g.time[t, 0, v] + g.time[t, 1, v]
             space.stack[filled] = v
@@ -48,7 +58,7 @@ def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: fl
     while at < filled:
         v = space.stack[at]
         at += 1
-        space.reach[0] += g.memory[v]
+        space.reach[0] += size(g, space, v)
         for k in range(K):
             space.row[BLOCKS + K + k] += m.weight[k, v]
         for i in range(g.succ_start[v], g.succ_start[v + 1]):
@@ -61,7 +71,7 @@ def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: fl
             space.distance[x] = max(space.distance[x], space.distance[v])
             if space.zone_missing[x] == 0:
                 far = space.distance[x] + g.time[t, 0, x] + g.time[t, 1, x]
-                if g.ok[t, x] and g.memory[x] <= g.limit[t] and far <= target:
+                if g.ok[t, x] and size(g, space, x) <= g.limit[t] and far <= target:
                     space.zone[x] = stamp
                     space.distance[x] = far
                     space.stack[filled] = x
@@ -105,7 +115,7 @@ def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float)
                 return False
             row[0] += g.time[t, 0, v]
             row[1] += g.time[t, 1, v]
-            row[MEMORY] += g.memory[v]
+            row[MEMORY] += size(g, space, v)
     if row[MEMORY] > g.limit[t]:
         return False
     if g.paying[t]:
@@ -213,7 +223,7 @@ def holdable(g: Graph, space: Space, s: int, t: int, v: int, target: float) -> b
 @jit
 def fits(g: Graph, space: Space, s: int, t: int, v: int, row: Floats, target: float, scratch: Floats) -> bool:
     """Whether the piece can take the available item v as well without a larger peak."""
-    if not g.ok[t, v] or row[MEMORY] + g.memory[v] > g.limit[t]:
+    if not g.ok[t, v] or row[MEMORY] + size(g, space, v) > g.limit[t]:
         return False
     for d in range(2):
         for lane in range(2):

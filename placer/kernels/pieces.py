@@ -36,6 +36,8 @@ __all__ = [
     "load_state",
     "net_slot",
     "set_available",
+    "set_flights",
+    "size",
     "take",
     "unexclude",
     "untake",
@@ -95,6 +97,21 @@ def load_state(g: Graph, space: Space, ctl: Ints, s: int) -> None:
             x = g.succ[i]
             set_available(space, ctl, x, space.where[x] == UNDECIDED and space.missing[x] == 0)
     ctl[TRAIL] = 0
+
+
+@jit
+def set_flights(g: Graph, space: Space, s: int) -> None:
+    """Say how many microbatches the next piece after state s keeps beside the first."""
+    stage = 1
+    for i in range(len(g.devices)):
+        stage += space.used[s, i]
+    space.reach[1] = (min(stage, g.flights) if g.by_stage else g.flights) - 1
+
+
+@jit
+def size(g: Graph, space: Space, v: int) -> float:
+    """Memory of item v in the piece under way."""
+    return g.memory[v] + space.reach[1] * g.activation[v]
 
 
 @jit
@@ -188,7 +205,7 @@ def take(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, row: Fl
     book(g, space, t, v, row, 1.0)
     row[0] += g.time[t, 0, v]
     row[1] += g.time[t, 1, v]
-    row[MEMORY] += g.memory[v]
+    row[MEMORY] += size(g, space, v)
     for k in range(K):
         row[BLOCKS + k] += m.weight[k, v]
     for i in range(g.succ_start[v], g.succ_start[v + 1]):

@@ -37,9 +37,19 @@ from placer.kernels.arrays import (
     Measures,
     Space,
 )
-from placer.kernels.exchange import costs_nothing, finishes, fits, harmless, holdable, mark_zone
+from placer.kernels.exchange import costs_nothing, finishes, fits, harmless, holdable, in_order, mark_zone
 from placer.kernels.jit import jit
-from placer.kernels.pieces import capacity, exclude, load, load_state, take, unexclude, untake, within
+from placer.kernels.pieces import (
+    capacity,
+    exclude,
+    load,
+    load_state,
+    set_flights,
+    take,
+    unexclude,
+    untake,
+    within,
+)
 
 __all__ = ["FOUND", "FULL", "LEVEL", "STEPS", "expand", "rehash"]
 
@@ -261,12 +271,13 @@ def expand(
             if not space.alive[s]:
                 continue
             load_state(g, space, ctl, s)
+            set_flights(g, space, s)
             ctl[COUNT] += len(space.words)
             devices = 0
             for t in range(T):
                 left = g.devices[t] - space.used[s, t]
                 devices += left
-                if left > 0 and finishes(g, m, space, s, t, target):
+                if left > 0 and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
                     ctl[GOAL_STATE], ctl[GOAL_TYPE] = s, t
                     return FOUND
             ctl[TYPE] = -1 if devices > 1 else T
@@ -276,7 +287,7 @@ def expand(
             t = ctl[TYPE]
             if t >= T:
                 ctl[PHASE] = NEXT_STATE
-            elif g.devices[t] > space.used[ctl[STATE], t]:
+            elif g.devices[t] > space.used[ctl[STATE], t] and in_order(g, space, ctl[STATE], t):
                 row[:] = 0.0
                 ctl[DEPTH] = ctl[LISTED] = ctl[TRAIL] = 0
                 mark_zone(g, m, space, ctl, t, target)
