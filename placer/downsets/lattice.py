@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.kernels.arrays import Graph
 from placer.memory import in_flight
-from placer.options import Communication, Options, Schedule
+from placer.options import Communication, Options, Recompute, Schedule
 from placer.problem import Problem, contract
 from placer.verify import MEMORY_TOLERANCE
 
@@ -77,13 +78,13 @@ class Lattice:
         duplex = options.communication is Communication.DUPLEX
         problem = contract(instance, contiguous=True, keep_producers=duplex)
         types = device_types(problem)
-        graph = _graph(problem, types, problem.edges, options)
+        graph = _recomputing(_graph(problem, types, problem.edges, options), problem, types, options)
         return cls(problem, types, np.arange(problem.size), problem.edges, graph)
 
     @property
     def one_way(self) -> bool:
         """Whether only pieces that come from the end tell what memory they need."""
-        return bool(self.graph.by_stage)
+        return bool(self.graph.by_stage or self.graph.again.any())
 
     @property
     def size(self) -> int:
@@ -128,9 +129,20 @@ class Lattice:
         out = np.full(self.size, -1, dtype=np.int64)
         used = [0] * len(self.types)
         for t, positions in pieces:
-            out[positions] = self.types[t].devices[used[t]]
-            used[t] += 1
+            own = int(self.graph.pool[t])
+            out[positions] = self.types[own].devices[used[own]]
+            used[own] += 1
         return out[self.position]
+
+    def stages(self, pieces: list[tuple[int, IntArray]]) -> tuple[int, ...]:
+        """Devices in pipeline order, from (type, positions) of each piece."""
+        used = [0] * len(self.types)
+        out = []
+        for t, positions in pieces:
+            own = int(self.graph.pool[t])
+            out += [self.types[own].devices[used[own]]] * bool(len(positions))
+            used[own] += 1
+        return tuple(reversed(out) if self.backwards else out)
 
 
 def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, IntArray]:
@@ -174,10 +186,57 @@ def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, opt
         mode=MODES[options.communication],
         chain=_is_chain(n, edges),
         gpipe=options.schedule is Schedule.GPIPE and problem.instance.is_training,
+        pool=np.arange(len(types)),
+        again=np.zeros(len(types), dtype=bool),
+        read_start=np.zeros(n + 1, dtype=np.int64),
+        read=np.zeros(0, dtype=np.int64),
+        output_producer=np.zeros(0, dtype=np.int64),
+        output_bytes=np.zeros(0),
         ghost=np.zeros(n, dtype=bool),
         near_start=np.zeros(n + 1, dtype=np.int64),
         near=np.zeros(0, dtype=np.int64),
         net_ghost=np.full(len(sizes), -1, dtype=np.int64),
+    )
+
+
+def _recomputing(g: Graph, problem: Problem, types: tuple[DeviceType, ...], options: Options) -> Graph:
+    """Add a type that recomputes beside each of accelerators, or make all accelerators recompute."""
+    if options.recompute is Recompute.NONE:
+        return g
+    hosts = np.isinf(g.limit) & np.array([problem.instance.devices[t.devices[0]].is_host for t in types])
+    twins = np.flatnonzero(~hosts)
+    forward = np.where(g.ok, problem.forward_ms[:, [t.class_index for t in types]].T, 0.0)
+    longer = g.time.copy()
+    longer[:, 1] += forward
+    outputs = problem.stashes
+    pairs = [
+        (item, o) for o, (_, producer, items) in enumerate(outputs) for item in items if item != producer
+    ]
+    table = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    read_start, read = in_groups(table[:, 0], table[:, 1], problem.size)
+    g = g._replace(
+        read_start=read_start,
+        read=read,
+        output_producer=np.array([producer for _, producer, _ in outputs], dtype=np.int64),
+        output_bytes=np.array([size for size, _, _ in outputs], dtype=np.float64),
+    )
+    if options.recompute is Recompute.ALL:
+        time = np.where(hosts[:, None, None], g.time, longer)
+        return g._replace(time=np.ascontiguousarray(time), again=~hosts)
+
+    def both(own: Any, twin: Any) -> Any:
+        return np.ascontiguousarray(np.concatenate([own, twin[twins]]))
+
+    return g._replace(
+        ok=both(g.ok, g.ok),
+        time=both(g.time, longer),
+        limit=both(g.limit, g.limit),
+        devices=both(g.devices, g.devices),
+        paying=both(g.paying, g.paying),
+        net_cost=both(g.net_cost, g.net_cost),
+        rank=both(g.rank, g.rank),
+        pool=both(g.pool, g.pool),
+        again=np.concatenate([g.again, np.ones(len(twins), dtype=bool)]),
     )
 
 
@@ -192,6 +251,8 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
     succ_start, succ = in_groups(edges[:, 0], edges[:, 1], n)
     owner = np.repeat(np.arange(n), np.diff(g.item_start))
     item_start, item_nets = in_groups(rank[owner], g.item_nets, n)
+    reader = np.repeat(np.arange(n), np.diff(g.read_start))
+    read_start, read = in_groups(rank[reader], g.read, n)
     neighbour = np.repeat(np.arange(n), np.diff(g.near_start))
     near_start, near = in_groups(rank[neighbour], rank[g.near], n)
     return g._replace(
@@ -203,6 +264,9 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
         succ_start=succ_start,
         succ=succ,
         net_producer=rank[g.net_producer],
+        read_start=read_start,
+        read=read,
+        output_producer=rank[g.output_producer],
         ghost=g.ghost[positions],
         near_start=near_start,
         near=near,

@@ -60,7 +60,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
     best.raise_bound(bound * CERTAIN, "work")
     if run.start is not None:
-        best.offer_device(run.start.device, "start")
+        best.offer_plan(run.start, "start")
     improve(lattice, best, run, options, orders=2)
     return Prover(lattice, best, options, run).outcome()
 

@@ -51,9 +51,12 @@ def test_milp_is_optimal(seed: int) -> None:
 def test_dynamic_programs_are_optimal(seed: int) -> None:
     instance = random_cluster_memory(seed, nodes=5)
     m = instance.training.microbatches
-    choices = [(*c, "none", m) for c in itertools.product(SCHEDULES, COMMUNICATIONS)]
-    for (schedule, communication, _, _), optimum in Brute(instance).optima(choices).items():
-        options = Options(method="dp", gap=0.0, schedule=schedule, communication=communication)
+    recomputes = RECOMPUTES if instance.is_training else RECOMPUTES[:1]
+    choices = [(*c, m) for c in itertools.product(SCHEDULES, COMMUNICATIONS, recomputes)]
+    for (schedule, communication, recompute, _), optimum in Brute(instance).optima(choices).items():
+        options = Options(
+            method="dp", gap=0.0, schedule=schedule, communication=communication, recompute=recompute
+        )
         check_exact(instance, options, optimum)
         linear = solve(instance, options.model_copy(update={"method": "dpl"}))
         assert linear.objective is None or linear.objective >= optimum * (1 - 1e-9)
