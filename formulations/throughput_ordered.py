@@ -20,7 +20,7 @@ Constraints
     Σ_κ t_{sκ} = 1 on A slots, ≤ 1 on H slots;  Σ_s t_{sκ} = count of κ (≤ for host kinds)
     Σ_κ t_{sκ} falls over the H slots of a gap
     Y_{cs} fixed by the windows of c   (see `ThroughputParams.windows`)
-    loads ≤ T, memory ≤ limit at every slot
+    loads ≤ T, memory ≤ limit at every slot;  rules on the whole plan, see `formulations.constraints`
 Items that may not go to a host share one Y over all slots of a gap with the accelerator before it.
 
 The order alone makes plans contiguous, and the slots remove the symmetry of interchangeable devices.
@@ -47,6 +47,7 @@ import networkx as nx
 import numpy as np
 import pulp
 
+from formulations.constraints import PlanRules
 from formulations.rows import Expression, Model, difference, total
 from formulations.throughput import Loads, ThroughputParams, fits
 from placer.evaluate import stage_order
@@ -152,7 +153,9 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     x = [[difference(b, a) for a, b in pairwise([0, *row])] for row in Y]
     inside = _kinds_of_slots(model, places, x)
     loads = Loads(model, problem, places.kinds, params)
+    rules = PlanRules(model, problem, places.kinds)
     for slot, on in zip(places.slots, inside, strict=True):
+        rules.add_device(slot.name, on)
         if slot.is_host:
             loads.add_device(slot.name, on)
         elif params.recompute is Recompute.NONE:
@@ -162,6 +165,8 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
             again, rho = loads.add_recompute(slot.name, on)
             loads.add_device(slot.name, on, again)
             loads.add_memory(on, slot.in_flight, again, slot.name, rho)
+    rules.finish()
+    loads.finish()
     return model.problem
 
 

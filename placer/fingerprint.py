@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 
+from placer.constraints import Constraints
 from placer.instance import FloatArray, Instance
 from placer.training import Training
 
@@ -56,6 +57,10 @@ def fingerprint(instance: Instance) -> str:
     if instance.weight_bytes.any() or instance.activation_bytes.any() or instance.training != Training():
         text["training"] = [instance.training.optimizer.value, instance.training.microbatches]
         memory += (instance.weight_bytes, instance.activation_bytes)
+    if instance.constraints != Constraints():
+        rules = instance.constraints
+        apart = sorted(sorted(group) for group in rules.apart)
+        text["constraints"] = [apart, rules.max_devices, sorted(rules.use_devices)]
     digest.update(json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode())
     order = np.lexsort((instance.edges[:, 1], instance.edges[:, 0]))
     digest.update(instance.edges[order].astype("<i8").tobytes())

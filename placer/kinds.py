@@ -58,12 +58,15 @@ class Kinds:
 
 
 def kinds_of(problem: Problem) -> Kinds:
-    """Group the devices of a problem into kinds: equal class, and equal sets of items that may go there."""
+    """Group the devices of a problem into kinds: equal class, and equal items allowed, equally needed."""
     instance = problem.instance
+    needed = set(instance.constraints.use_devices)
     found: dict[tuple[object, ...], list[int]] = {}
     for device in instance.devices:
-        column = problem.allowed[:, device.index]
-        found.setdefault((device.likeness, column.tobytes()), []).append(device.index)
+        column = problem.allowed[:, device.index].tobytes()
+        alone = device.index if problem.distinct else -1
+        key = (device.likeness, column, device.name in needed, alone)
+        found.setdefault(key, []).append(device.index)
     members = sorted(found.values(), key=lambda some: (instance.devices[some[0]].is_host, some[0]))
     devices = tuple(np.array(some, dtype=np.int64) for some in members)
     first = [instance.devices[some[0]] for some in members]
