@@ -127,22 +127,23 @@ class Lattice:
     def item_devices(self, pieces: list[tuple[int, IntArray]]) -> IntArray:
         """Device of each item of the problem, from (type, positions) of each piece."""
         out = np.full(self.size, -1, dtype=np.int64)
-        used = [0] * len(self.types)
-        for t, positions in pieces:
-            own = int(self.graph.pool[t])
-            out[positions] = self.types[own].devices[used[own]]
-            used[own] += 1
+        for d, positions in self._named(pieces):
+            out[positions] = d
         return out[self.position]
 
     def stages(self, pieces: list[tuple[int, IntArray]]) -> tuple[int, ...]:
         """Devices in pipeline order, from (type, positions) of each piece."""
+        return tuple(d for d, positions in self._named(pieces) if len(positions))
+
+    def _named(self, pieces: list[tuple[int, IntArray]]) -> list[tuple[int, IntArray]]:
+        """Give each piece a device of its type, in pipeline order: interchangeable ones by rising index."""
         used = [0] * len(self.types)
         out = []
-        for t, positions in pieces:
+        for t, positions in reversed(pieces) if self.backwards else pieces:
             own = int(self.graph.pool[t])
-            out += [self.types[own].devices[used[own]]] * bool(len(positions))
+            out.append((self.types[own].devices[used[own]], positions))
             used[own] += 1
-        return tuple(reversed(out) if self.backwards else out)
+        return out
 
 
 def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, IntArray]:
