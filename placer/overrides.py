@@ -47,10 +47,17 @@ def apply(instance: Instance, options: Options) -> Instance:
     limits = [x for x in (rules.max_devices, options.max_devices) if x is not None]
     use = _devices(instance, options.use_devices, "use-devices", members=True) or rules.use_devices
     constraints = Constraints((*rules.apart, *apart), min(limits, default=None), use)
+    training = instance.training
+    if options.microbatches is not None:
+        training = replace(training, microbatches=options.microbatches)
     changes = {"pin": tuple(pin), "forbid": tuple(forbid), "colocate": tuple(colocate)}
-    if constraints == rules and all(getattr(instance, key) == value for key, value in changes.items()):
+    if (
+        constraints == rules
+        and training == instance.training
+        and all(getattr(instance, key) == value for key, value in changes.items())
+    ):
         return instance
-    return instance.replace(constraints=constraints, **changes)
+    return instance.replace(constraints=constraints, training=training, **changes)
 
 
 def nodes_named(instance: Instance, pattern: str, what: str) -> list[int]:
