@@ -122,8 +122,8 @@ def _replicas(instance: Instance, plan: Plan, options: Options) -> list[str]:
             out.append(f"{names} share a stage, and some hold none or another one")
         taken |= set(group)
         for d in group[1:]:
-            for v in nodes[~instance.allowed[nodes, d]]:
-                out.append(f"node {instance.ids[v]!r} may not go to {instance.devices[d].name}")
+            barred = nodes[~instance.allowed[nodes, d]]
+            out += [f"node {instance.ids[v]!r} may not go to {instance.devices[d].name}" for v in barred]
     return out
 
 

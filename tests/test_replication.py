@@ -4,6 +4,7 @@ PLACER_RANDOM_REPLICAS sets how many random instances are tried (default 40).
 """
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,12 +32,7 @@ def with_weights(instance: Instance, seed: int) -> Instance:
     return instance.replace(
         weight_bytes=np.round(rng.uniform(0, 1, instance.n) * (rng.random(instance.n) < 0.7), 2),
         training=Training(microbatches=int(rng.integers(1, 4))),
-        classes=tuple(
-            DeviceClass(
-                c.name, c.type, c.count, c.kind, c.memory_limit_bytes, Link(c.link.transfer_scale, 500.0)
-            )
-            for c in instance.classes
-        ),
+        classes=tuple(replace(c, link=Link(c.link.transfer_scale, 500.0)) for c in instance.classes),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 
 from placer import infeasible, overrides, replication
+from placer.errors import VerificationError
 from placer.instance import Instance
 from placer.methods import Method
 from placer.options import Formulation, Objective, Options
@@ -19,6 +20,7 @@ from placer.plan import Plan
 from placer.report import objective_ms
 from placer.result import EQUAL
 from placer.run import Outcome, Run, Stop
+from placer.verify import violations
 
 __all__ = ["Variant", "solve", "variants"]
 
@@ -82,6 +84,9 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
             stop = outcome.stop
         message = outcome.message
         if outcome.plan is not None:
+            broken = violations(variant.instance, outcome.plan, options)
+            if broken:
+                raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
             lifted = variant.lift(outcome.plan)
             objective = objective_ms(instance, lifted, options)
             if objective < best:
