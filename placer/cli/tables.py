@@ -64,13 +64,17 @@ def _devices(instance: Instance, result: Result) -> Table:
     table.add_column("nodes", justify="right")
     table.add_column("what is on it", overflow="fold")
     heaviest = max(d.load_ms for d in result.devices)
+    together = {name: group for group in result.replicas for name in group}
     for d in result.devices:
+        contents = _contents(instance, d.nodes)
+        if d.name in together:
+            contents = f"{contents} (on {', '.join(together[d.name])} together)"
         table.add_row(
             Text(d.name),
             *(f"{x:.4f}" for x in (d.load_ms, d.compute_ms, d.receive_ms, d.send_ms)),
             memory(d.memory_bytes, d.memory_limit_bytes),
             str(len(d.nodes)),
-            Text(_contents(instance, d.nodes)),
+            Text(contents),
             style="bold" if d.load_ms == heaviest else "",
         )
     return table
