@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -38,7 +39,11 @@ def device_uses(
         else _memory(placement, timeline, d, activations=steady_ms is not None, recomputes=d in recompute)
         for d, is_host in enumerate(placement.is_host)
     ]
-    return tuple(_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory))
+    uses = [_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory)]
+    for group in placement.replicas.values():
+        for d in group[1:]:
+            uses[d] = replace(uses[group[0]], name=placement.name(d))
+    return tuple(uses)
 
 
 def _device_use(
