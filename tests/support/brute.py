@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from placer.cluster import DeviceClass
 from placer.instance import Instance
 
 Kind = tuple[str, str, str]
@@ -44,8 +45,15 @@ def costs(instance: Instance) -> Costs:
             elif size > 0:
                 transfer[v, d] = cls.link.latency_ms + 1000 * size / cls.link.bandwidth_bytes_per_s
     host = np.array([c.kind == "host" for c, _ in devices])
-    limit = np.array([np.inf if c.kind == "host" else c.memory_limit_bytes for c, _ in devices])
+    limit = np.array(
+        [np.inf if c.kind == "host" else c.memory_limit_bytes - _reserve(c, i) for c, i in devices]
+    )
     return Costs(time, transfer, host, limit)
+
+
+def _reserve(cls: DeviceClass, i: int) -> float:
+    reserve = cls.memory_reserve_bytes
+    return reserve[i] if isinstance(reserve, tuple) else reserve
 
 
 def throughput_optima(instance: Instance) -> dict[Kind, float]:
