@@ -85,6 +85,7 @@ METHODS: dict[str, MethodInfo] = {
             "dynamic program on linear orders",
             throughput="placer.methods.dpl:solve",
             recompute=True,
+            servers=True,
         ),
         MethodInfo(
             "local-search",

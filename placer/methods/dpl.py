@@ -11,6 +11,7 @@ from placer.downsets.measures import measures, root_bound
 from placer.downsets.orders import cheap_boundary, depth_first, random_order, tucked
 from placer.downsets.search import Limits, attempt
 from placer.instance import Instance, IntArray
+from placer.methods.nested import solve_nested
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
 
@@ -37,6 +38,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     lattice = Lattice.of(instance, options)
     if message := unplaceable(lattice):
         return Outcome(Stop.INFEASIBLE, message=message)
+    if instance.servers:
+        return solve_nested(instance, options, run, lattice)
     best = Incumbent(lattice, options, run)
     best.raise_bound(root_bound(measures(lattice.graph), lattice.graph) * CERTAIN, "work")
     orders = improve(lattice, best, run, options)
