@@ -9,10 +9,10 @@ test is exact among these plans. Microbatches in flight depend on the stages tow
 never worse, so a position keeps the fewest.
 
 Entering a server once is a restriction: with unequal transfers a plan that comes back to a server can be
-better. For a bound on all contiguous plans, if the precedence orders all items and all devices are alike, a
-server may begin anywhere and as often as there are devices; of its neighbours only the items next to it are
-known to be in another server (its interval ends there), so only they pay the uplink. Every plan is one of
-these, with a load that is not larger.
+better. Where the precedence orders all items, a second program bounds all contiguous plans: a server may be
+entered as often as there are devices like its own left anywhere, and of what lies outside its interval only the
+items next to it are known to be in another server (else the interval would not end there), so only they take
+the uplink. Every contiguous plan is one of these, with loads that are not larger.
 
 Source: Tarnawski et al., NeurIPS 2020, appendix (hierarchies), there for servers and devices that are alike.
 """
@@ -20,6 +20,7 @@ Source: Tarnawski et al., NeurIPS 2020, appendix (hierarchies), there for server
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -105,6 +106,12 @@ class Servers:
         self.items = positions[::-1]
         self._devices = _devices(kinds)
         self.chain = _chain(problem, kinds, self.items, options)
+        self._price, _ = _prices(self.chain.ok, self.chain.time.sum(axis=1), self._devices)
+        _, _, mixes_by_kind = _mixes(kinds, self._price)
+        self._mixes = [
+            np.pad(m, ((0, 0), (a, len(self._price) - b)))
+            for m, a, b in zip(mixes_by_kind, self.chain.slot_start, self.chain.slot_start[1:], strict=False)
+        ]
         n, mixes = problem.size, max(kind.mixes for kind in kinds)
         self.desk = Desk(
             inside=np.zeros(problem.nets, dtype=np.int32),
@@ -167,36 +174,54 @@ class Servers:
                         return self._found(more, fewest, parents, limits)
         return None
 
-    @property
-    def alike(self) -> bool:
-        """Whether all devices are alike, servers too, and the precedence orders all items."""
-        one = len(self.kinds) == 1 and len(self.kinds[0].slots[0]) == 1
+    @cached_property
+    def one_order(self) -> bool:
+        """Whether the precedence orders all items."""
         steps = set(map(tuple, self.problem.edges.tolist()))
         order = self.items[::-1].tolist()
-        return one and all(pair in steps for pair in zip(order, order[1:], strict=False))
+        return all(pair in steps for pair in zip(order, order[1:], strict=False))
 
     def excluded(self, limits: FloatArray, run: Run) -> bool:
-        """Whether no contiguous plan at all is within the limits (only if `alike`); False if time is up."""
-        n, size = self.problem.size, len(self.kinds[0].slots[0][0])
-        devices = len(self.kinds[0].slots) * size
-        worth = self._worth[0] / size
-        fewest = np.full(n + 1, devices + 1)
-        fewest[0] = 0
+        """Whether no contiguous plan at all is within the limits (if there is `one_order`); False if time is up.
+
+        A position keeps the choices of devices that reach it, as far as none of them contains another.
+        """
+        n = self.problem.size
+        most = self._devices.astype(np.int64)
+        reached: list[list[IntArray]] = [[] for _ in range(n + 1)]
+        reached[0] = [np.zeros_like(most)]
         for s in range(n):
-            if fewest[s] < devices:
+            for used in reached[s]:
                 if run.stopped() is not None:
                     return False
-                earlier = int(fewest[s])
-                self._open(0, s, earlier, (devices - earlier) * worth, limits, near=True)
-                stages = np.where(self.desk.ends >= 0, earlier + self.desk.ends, devices + 1)
-                np.minimum(fewest, stages, out=fewest)
-        return bool(fewest[n] > devices)
+                for kind in range(len(self.kinds)):
+                    for e, mix in self._runs(kind, s, used, limits):
+                        more = used + mix
+                        if (more > most).any() or any((some <= more).all() for some in reached[e]):
+                            continue
+                        reached[e] = [some for some in reached[e] if not (more <= some).all()] + [more]
+            if reached[n]:
+                return False
+        return True
+
+    def _runs(
+        self, kind: int, s: int, used: IntArray, limits: FloatArray
+    ) -> Iterator[tuple[int, IntArray]]:
+        """Yield the ends of stages that begin at s on one server, with the devices that they use by slot."""
+        c, desk = self.chain, self.desk
+        room = float(self._price @ (self._devices - used)) * float(limits[2]) * (1 + ROUNDING)
+        earlier, mixes = int(used.sum()), self.kinds[kind].mixes
+        pack(c, desk, kind, s, self.problem.size + 1, True, earlier, room, limits, self._bytes)
+        for e in (s + 1 + np.flatnonzero(desk.reach[s + 1 :, :mixes].any(axis=1))).tolist():
+            pack(c, desk, kind, s, e, True, earlier, room, limits, self._bytes)
+            for m in np.flatnonzero(desk.reach[e, :mixes]).tolist():
+                yield e, self._mixes[kind][m]
 
     def _open(
-        self, kind: int, s: int, earlier: int, room: float, limits: FloatArray, *, near: bool = False
+        self, kind: int, s: int, earlier: int, room: float, limits: FloatArray
     ) -> None:
         room *= float(limits[2]) * (1 + ROUNDING)
-        open_server(self.chain, self.desk, kind, s, near, earlier, room, limits, self._bytes)
+        open_server(self.chain, self.desk, kind, s, earlier, room, limits, self._bytes)
 
     def _found(
         self,

@@ -207,16 +207,15 @@ def pack(
 
 @jit
 def open_server(
-    c: Chain, desk: Desk, kind: int, s: int, near: bool, earlier: int, room: float, limits: Floats,
-    bytes_: Floats,
-) -> None:  # fmt: skip
+    c: Chain, desk: Desk, kind: int, s: int, earlier: int, room: float, limits: Floats, bytes_: Floats
+) -> None:
     """Find all ends of a server that begins at s: ``desk.ends``; parameters as for `pack`."""
     n, mixes = len(c.memory), c.mix_start[kind + 1] - c.mix_start[kind]
-    pack(c, desk, kind, s, n + 1, near, earlier, room, limits, bytes_)
+    pack(c, desk, kind, s, n + 1, False, earlier, room, limits, bytes_)
     desk.ends[:] = -1
     for e in range(s + 1, n + 1):
         if desk.reach[e, :mixes].any():
             desk.ends[e] = 0
     for e in range(s + 1, n + 1):
         if desk.ends[e] == 0:
-            desk.ends[e] = pack(c, desk, kind, s, e, near, earlier, room, limits, bytes_)
+            desk.ends[e] = pack(c, desk, kind, s, e, False, earlier, room, limits, bytes_)

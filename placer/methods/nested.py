@@ -59,7 +59,7 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
         search = _Search(Servers(problem, kinds, order, options), best, run, options)
         best.raise_bound(search.servers.floor_ms(2) * CERTAIN, "work")
         search.improve()
-        if search.servers.alike:
+        if search.servers.one_order:
             search.raise_bound()
             break  # there is no other order
     stop = run.stopped() or Stop.FINISHED
@@ -106,7 +106,7 @@ class _Search:
             self._both_directions()
 
     def raise_bound(self) -> None:
-        """Raise the bound on all contiguous plans (precondition: `Servers.alike`)."""
+        """Raise the bound on all contiguous plans (precondition: `Servers.one_order`)."""
         low, high = self.best.bound_ms, self.best.objective_ms
         target = self.best.target
         while high < np.inf and low < high * (1 - CLOSE) and self.run.stopped() is None:
