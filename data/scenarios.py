@@ -178,7 +178,7 @@ def gpt_operators(model: Gpt, devices: tuple[Device, ...]) -> Graph:
 
 def four_servers() -> None:
     """Train a GPT of 13 billion parameters on four servers of eight A100, one node per operator."""
-    model = Gpt(layers=40, width=5120, tokens=2048, batch=1)
+    model = Gpt(layers=40, width=5120, tokens=2048, batch=2)
     servers = [server(f"node{k}", [f"gpu{i}" for i in range(8 * k, 8 * k + 8)], INFINIBAND, 0.02) for k in range(4)]
     write(
         "four_servers",

@@ -3,12 +3,14 @@
 import json
 import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 
+from placer.axes import parse_axis, variant
 from placer.check import check
 from placer.evaluate import device_loads
 from placer.formats import documents
@@ -33,6 +35,8 @@ EXPECTED = {
     "infeasible",
     "latency",
 }
+SCENARIOS = {"mixed_server", "geo", "edge_cloud", "four_servers"}
+EXPECTED |= SCENARIOS
 
 
 def test_all_are_there_and_described():
@@ -52,7 +56,19 @@ def test_the_script_reproduces_them(tmp_path):
     shutil.copy(DATA / "make.py", tmp_path)
     runpy.run_path(str(tmp_path / "make.py"), run_name="__main__")
     for path in INSTANCES:
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+        if path.stem not in SCENARIOS:
+            assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_script_reproduces_the_scenarios(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "make", raising=False)
+    for script in ("make.py", "scenarios.py"):
+        shutil.copy(DATA / script, tmp_path)
+    runpy.run_path(str(tmp_path / "scenarios.py"), run_name="__main__")
+    monkeypatch.delitem(sys.modules, "make")
+    for name in SCENARIOS:
+        assert (tmp_path / f"{name}.json").read_bytes() == (DATA / f"{name}.json").read_bytes(), name
 
 
 def test_what_they_are():
@@ -88,7 +104,8 @@ def test_the_committed_schema_is_current():
 
 
 KNOWN = json.loads((DATA / "known.json").read_text())["known"]
-THROUGHPUT = [record for record in KNOWN if "objective" not in record["options"]]
+BRACKETS = [record for record in KNOWN if "optimum" not in record]
+THROUGHPUT = [r for r in KNOWN if "objective" not in r["options"] and r not in BRACKETS]
 LATENCY = [record for record in KNOWN if record["instance"] == "textbook" and record not in THROUGHPUT]
 
 
@@ -102,11 +119,36 @@ def test_known_optima_are_found_again(record):
     instance, optimum = load(DATA / f"{record['instance']}.json"), record["optimum"]
     quick = record["options"].get("contiguous", True) and record["instance"] != "inception"
     gap = 1e-4 if quick else 0.05  # the others take long to the last digits
-    result = solve(instance, method="milp", gap=gap, **record["options"])
+    method = "auto" if record["instance"] in SCENARIOS else "milp"
+    result = solve(instance, method=method, gap=gap, **record["options"])
     assert result.status == "optimal"
     assert optimum * (1 - 1e-6) <= result.objective <= optimum * (1 + gap) / (1 - gap)
     assert result.bound <= optimum * (1 + 1e-9)
     assert check(instance, result) == []
+
+
+@pytest.mark.parametrize("record", BRACKETS, ids=title)
+def test_known_brackets_are_met(record):
+    """The nested program alone is as good as the plan known, and no bound is above it."""
+    instance = load(DATA / f"{record['instance']}.json")
+    result = solve(instance, method="dpl", **record["options"])
+    assert record["bound"] <= result.objective <= record["best"] * (1 + 1e-9)
+    assert result.bound <= record["best"]
+    assert check(instance, result) == []
+
+
+@pytest.mark.parametrize("slower", [1, 2, 4, 8, 16, 32])
+def test_the_cut_moves_to_the_edge_as_the_uplink_slows_down(slower):
+    """Along a chain on two devices every cut can be tried: what is before it computes and sends on the edge."""
+    text = json.loads((DATA / "edge_cloud.json").read_text())
+    bandwidth = 32e6 / slower
+    best = sum(v["time_ms"]["nano"] for v in text["nodes"])
+    for cut in range(1, len(text["nodes"])):
+        before = text["nodes"][:cut]
+        sent = 0.01 + 1e3 * before[-1]["output_bytes"] / bandwidth
+        best = min(best, sum(v["time_ms"]["nano"] for v in before) + sent)
+    instance = variant(load(DATA / "edge_cloud.json"), [(parse_axis("bandwidth:edge=1"), bandwidth)])
+    assert solve(instance).objective == pytest.approx(best, rel=1e-6)
 
 
 @pytest.mark.parametrize("record", LATENCY, ids=title)

@@ -9,7 +9,7 @@ test is exact among these plans. Microbatches in flight depend on the stages tow
 never worse, so a position keeps the fewest.
 
 Entering a server once is a restriction: with unequal transfers a plan that comes back to a server can be
-better. Where the precedence orders all items, a second program bounds all contiguous plans: a server may be
+better. Where the precedence orders all items (twins aside, see ``placer.downsets.twins``), a second program bounds all contiguous plans: a server may be
 entered as often as there are devices like its own left anywhere, and of what lies outside its interval only the
 items next to it are known to be in another server (else the interval would not end there), so only they take
 the uplink. Every contiguous plan is one of these, with loads that are not larger.
@@ -30,6 +30,7 @@ import numpy as np
 
 from placer.downsets.lattice import MODES, in_groups
 from placer.downsets.measures import prices
+from placer.downsets.twins import are_twins
 from placer.instance import BoolArray, FloatArray, IntArray
 from placer.kernels.servers import Chain, Desk, open_server, pack
 from placer.memory import in_flight
@@ -121,7 +122,9 @@ class Servers:
             reach=np.zeros((n + 1, mixes), dtype=np.uint8),
             before=np.zeros((n + 1, mixes), dtype=np.int64),
             slot=np.zeros((n + 1, mixes), dtype=np.int64),
-            ends=np.zeros(n + 1, dtype=np.int64),
+            far=np.zeros(n, dtype=np.int64),
+            free=np.zeros((n + 1, mixes), dtype=np.uint8),
+            full=np.zeros((n + 1, mixes), dtype=np.uint8),
         )
         self._bytes = np.zeros(3)
         self._worth = [float(self.chain.mix_worth[end - 1]) for end in self.chain.mix_start[1:]]
@@ -166,20 +169,22 @@ class Servers:
                     more = (*used[:kind], used[kind] + 1, *used[kind + 1 :])
                     best = fewest.setdefault(more, np.full(n + 1, n + 1))
                     earlier = int(fewest[used][s])
-                    self._open(kind, s, earlier, room, limits)
-                    stages = np.where(self.desk.ends >= 0, earlier + self.desk.ends, n + 1)
-                    for e in np.flatnonzero(stages < best).tolist():
-                        best[e], parents[more, e] = stages[e], (used, s, kind)
+                    for e, mixes in self._ends(kind, s, earlier, room, limits, near=False):
+                        stages = earlier + int(self._mixes[kind][mixes].sum(axis=1).min())
+                        if stages < best[e]:
+                            best[e], parents[more, e] = stages, (used, s, kind)
                     if best[n] <= n:
                         return self._found(more, fewest, parents, limits)
         return None
 
     @cached_property
     def one_order(self) -> bool:
-        """Whether the precedence orders all items."""
+        """Whether the precedence orders all items, but for twins that may swap their places."""
         steps = set(map(tuple, self.problem.edges.tolist()))
         order = self.items[::-1].tolist()
-        return all(pair in steps for pair in zip(order, order[1:], strict=False))
+        return all(
+            pair in steps or are_twins(self.problem, *pair) for pair in zip(order, order[1:], strict=False)
+        )
 
     def excluded(self, limits: FloatArray, run: Run) -> bool:
         """Whether no contiguous plan at all is within the limits (if there is `one_order`); False if time is up.
@@ -194,34 +199,24 @@ class Servers:
             for used in reached[s]:
                 if run.stopped() is not None:
                     return False
+                room = float(self._price @ (most - used))
                 for kind in range(len(self.kinds)):
-                    for e, mix in self._runs(kind, s, used, limits):
-                        more = used + mix
-                        if (more > most).any() or any((some <= more).all() for some in reached[e]):
-                            continue
-                        reached[e] = [some for some in reached[e] if not (more <= some).all()] + [more]
+                    for e, mixes in self._ends(kind, s, int(used.sum()), room, limits, near=True):
+                        for more in used + self._mixes[kind][mixes]:
+                            if (more <= most).all():
+                                _add(reached[e], more)
             if reached[n]:
                 return False
         return True
 
-    def _runs(
-        self, kind: int, s: int, used: IntArray, limits: FloatArray
-    ) -> Iterator[tuple[int, IntArray]]:
-        """Yield the ends of stages that begin at s on one server, with the devices that they use by slot."""
-        c, desk = self.chain, self.desk
-        room = float(self._price @ (self._devices - used)) * float(limits[2]) * (1 + ROUNDING)
-        earlier, mixes = int(used.sum()), self.kinds[kind].mixes
-        pack(c, desk, kind, s, self.problem.size + 1, True, earlier, room, limits, self._bytes)
-        for e in (s + 1 + np.flatnonzero(desk.reach[s + 1 :, :mixes].any(axis=1))).tolist():
-            pack(c, desk, kind, s, e, True, earlier, room, limits, self._bytes)
-            for m in np.flatnonzero(desk.reach[e, :mixes]).tolist():
-                yield e, self._mixes[kind][m]
-
-    def _open(
-        self, kind: int, s: int, earlier: int, room: float, limits: FloatArray
-    ) -> None:
+    def _ends(
+        self, kind: int, s: int, earlier: int, room: float, limits: FloatArray, *, near: bool
+    ) -> list[tuple[int, IntArray]]:
+        """List the ends of servers that begin at s, each with the mixes that fill it."""
         room *= float(limits[2]) * (1 + ROUNDING)
-        open_server(self.chain, self.desk, kind, s, earlier, room, limits, self._bytes)
+        open_server(self.chain, self.desk, kind, s, near, earlier, room, limits, self._bytes)
+        ends = np.flatnonzero(self.desk.full.any(axis=1)).tolist()
+        return [(e, np.flatnonzero(self.desk.full[e])) for e in ends]
 
     def _found(
         self,
@@ -252,7 +247,7 @@ class Servers:
     ) -> list[tuple[int, int, int]]:
         """Stages (slot, begin, end) of a server on [s, e), in pipeline order."""
         c, desk = self.chain, self.desk
-        pack(c, desk, kind, s, e, False, earlier, inf, limits, self._bytes)
+        pack(c, desk, kind, s, e, s, False, earlier, inf, limits, self._bytes)
         first = int(c.mix_start[kind])
         mixes = np.flatnonzero(desk.reach[e, : c.mix_start[kind + 1] - first])
         m = int(mixes[np.argmin(c.mix_stages[first + mixes])])
@@ -262,6 +257,21 @@ class Servers:
             out.append((k - int(c.slot_start[kind]), i, e))
             m, e = m - int(c.stride[k]), i
         return out
+
+
+def _add(choices: list[IntArray], more: IntArray) -> None:
+    """Keep a choice of devices unless another is contained in it, and drop those that contain it."""
+    if not any((some <= more).all() for some in choices):
+        choices[:] = [some for some in choices if not (more <= some).all()] + [more]
+
+
+def _back(net_items: IntArray, net_start: IntArray, n: int) -> IntArray:
+    """First position of the nets that items before a position share with items from it on, ``(n + 1,)``."""
+    out = np.arange(n + 1)
+    for a, b in zip(net_start, net_start[1:], strict=False):
+        low, high = int(net_items[a:b].min()), int(net_items[a:b].max())
+        np.minimum(out[low + 1 : high + 1], low, out=out[low + 1 : high + 1])
+    return out
 
 
 def _chain(
@@ -308,6 +318,7 @@ def _chain(
         direction=problem.net_backward.astype(np.int64),
         item_start=item_start,
         item_nets=item_nets,
+        back=_back(net_items, problem.net_start, problem.size),
         work=np.concatenate([np.cumsum(least[::-1])[::-1], [0.0]]),
         slot_start=slot_start,
         count=count,

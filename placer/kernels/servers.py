@@ -35,6 +35,7 @@ class Chain(NamedTuple):
     direction: Ints  # (E,)
     item_start: Ints  # (N + 1,)
     item_nets: Ints
+    back: Ints  # (N + 1,) first position of the nets that items before and from a position on share
     work: Floats  # (N + 1,) least worth of the items from a position on
     slot_start: Ints
     count: Ints  # (K,) devices of a slot in one server
@@ -55,7 +56,9 @@ class Desk(NamedTuple):
     reach: Bytes  # (N + 1, M) whether a mix covers the server's items up to a position
     before: Ints  # (N + 1, M) where its last stage begins
     slot: Ints  # (N + 1, M) and on which slot it is
-    ends: Ints  # (N + 1,) fewest stages of a server that ends there, -1 for none
+    far: Ints  # (N,) where the longest stage ends that begins there, before transfers are counted
+    free: Bytes  # (N + 1, M) reach of a server whose end is not known
+    full: Bytes  # (N + 1, M) mixes that fill a server up to its end
 
 
 @jit_inline
@@ -141,9 +144,9 @@ def _mark(
 
 @jit
 def pack(
-    c: Chain, desk: Desk, kind: int, s: int, e: int, near: bool, earlier: int, room: float, limits: Floats,
-    bytes_: Floats,
-) -> int:  # fmt: skip
+    c: Chain, desk: Desk, kind: int, s: int, e: int, known: int, near: bool, earlier: int, room: float,
+    limits: Floats, bytes_: Floats,
+) -> None:  # fmt: skip
     """Fill ``desk.reach`` for a server on [s, e); e = N + 1 is an end beyond all items, of unknown place.
 
     Parameters
@@ -154,6 +157,9 @@ def pack(
         Kind of server.
     s, e
         What it holds.
+    known
+        Position up to which ``desk.reach`` holds already, s for none; otherwise `desk.far` must hold, which
+        the call with an unknown end sets.
     near
         Whether only the items next to it are known to be in other servers.
     earlier
@@ -164,18 +170,15 @@ def pack(
         Largest forward load, backward load, and sum of both on a device, ``(3,)`` in ms.
     bytes_
         Scratch, ``(3,)``.
-
-    Returns
-    -------
-    int
-        Fewest stages that fill [s, e), -1 if the devices cannot.
     """
     mixes = c.mix_start[kind + 1] - c.mix_start[kind]
     top = min(e, len(c.memory))
-    desk.reach[s : top + 1, :mixes] = 0
-    desk.reach[s, 0] = 1
+    desk.reach[known + 1 : top + 1, :mixes] = 0
+    if known == s:
+        desk.reach[s, :mixes] = 0
+        desk.reach[s, 0] = 1
     for i in range(s, top):
-        if not desk.reach[i, :mixes].any():
+        if not desk.reach[i, :mixes].any() or (known > s and desk.far[i] <= known):
             continue
         for k in range(c.slot_start[kind], c.slot_start[kind + 1]):
             _clear(c, desk, i, i)
@@ -192,30 +195,41 @@ def pack(
                     break
                 if bytes_[0] > c.limit[k]:
                     break
+                if end <= known:
+                    continue
                 forward, backward = _load(c, desk, 0), _load(c, desk, 1)
                 if forward <= limits[0] and backward <= limits[1] and forward + backward <= limits[2]:
                     _mark(c, desk, kind, k, i, end, earlier, room, bytes_)
             _clear(c, desk, i, end)
-    fewest = -1
-    if e == top:
+            if e > top:
+                desk.far[i] = end if k == c.slot_start[kind] else max(desk.far[i], end)
+
+
+@jit
+def _copy(source: Bytes, target: Bytes, begin: int, last: int, mixes: int) -> None:
+    """Copy rows begin..last."""
+    for i in range(begin, last + 1):
         for m in range(mixes):
-            stages = c.mix_stages[c.mix_start[kind] + m]
-            if desk.reach[e, m] and (fewest < 0 or stages < fewest):
-                fewest = stages
-    return fewest
+            target[i, m] = source[i, m]
 
 
 @jit
 def open_server(
-    c: Chain, desk: Desk, kind: int, s: int, earlier: int, room: float, limits: Floats, bytes_: Floats
-) -> None:
-    """Find all ends of a server that begins at s: ``desk.ends``; parameters as for `pack`."""
+    c: Chain, desk: Desk, kind: int, s: int, near: bool, earlier: int, room: float, limits: Floats,
+    bytes_: Floats,
+) -> None:  # fmt: skip
+    """Find all ends of a server that begins at s, and the mixes that fill it: ``desk.full``.
+
+    Parameters as for `pack`. Of a server's stages only those that share nets with what lies beyond its end
+    depend on where that is: the others are found once.
+    """
     n, mixes = len(c.memory), c.mix_start[kind + 1] - c.mix_start[kind]
-    pack(c, desk, kind, s, n + 1, False, earlier, room, limits, bytes_)
-    desk.ends[:] = -1
+    pack(c, desk, kind, s, n + 1, s, near, earlier, room, limits, bytes_)
+    _copy(desk.reach, desk.free, s, n, mixes)
+    desk.full[:, :] = 0
     for e in range(s + 1, n + 1):
-        if desk.reach[e, :mixes].any():
-            desk.ends[e] = 0
-    for e in range(s + 1, n + 1):
-        if desk.ends[e] == 0:
-            desk.ends[e] = pack(c, desk, kind, s, e, False, earlier, room, limits, bytes_)
+        if desk.free[e, :mixes].any():
+            known = max(s, min(c.back[e], e - 1))
+            _copy(desk.free, desk.reach, s, known, mixes)
+            pack(c, desk, kind, s, e, known, near, earlier, room, limits, bytes_)
+            _copy(desk.reach, desk.full, e, e, mixes)
