@@ -1,4 +1,4 @@
-"""Make the instances of clusters that people have (``python data/scenarios.py``); README.md says what they are."""
+"""Make instances of clusters that people have (``python data/scenarios.py``); see README.md."""
 
 from __future__ import annotations
 
@@ -56,9 +56,7 @@ def mixed_server() -> None:
 
 def geo() -> None:
     """Train GPT-2 XL over three sites: fast links within each, 10 Gbit/s and 1 ms between them."""
-    graph = gpt(
-        Gpt(layers=48, width=1600, batch=4), (A100, V100, T4), training=True, microbatches=True
-    )
+    graph = gpt(Gpt(layers=48, width=1600, batch=4), (A100, V100, T4), training=True, microbatches=True)
     classes = [
         accelerators("a100", 2, 40 * GIB, PCIE4_X16, "zurich"),
         accelerators("v100", 2, 32 * GIB, PCIE3_X16, "oslo"),
@@ -128,7 +126,7 @@ class Operator:
 
 
 def operators(model: Gpt) -> list[Operator]:
-    """List the operators of a GPT; ``stream`` is the size of the residual stream, what others are relative to."""
+    """List the operators of a GPT; outputs are relative to the size of the residual stream."""
     d, rows = model.width, model.batch * model.tokens
     out = [Operator("embed", (), 0.0, (model.vocabulary + model.tokens) * d, 1.0)]
     x = "embed"
@@ -147,7 +145,9 @@ def operators(model: Gpt) -> list[Operator]:
         up = block("up", [block("mlpnorm", [middle], flops=8.0 * rows * d)], 4, 4.0)
         down = block("down", [block("gelu", [up], output=4.0, flops=32.0 * rows * d)], 4)
         x = block("out", [middle, down], flops=rows * d)
-    out.append(Operator("head", (x,), 2.0 * rows * model.vocabulary * d, model.vocabulary * d, model.vocabulary / d))
+    out.append(
+        Operator("head", (x,), 2.0 * rows * model.vocabulary * d, model.vocabulary * d, model.vocabulary / d)
+    )
     return out
 
 
@@ -179,7 +179,9 @@ def gpt_operators(model: Gpt, devices: tuple[Device, ...]) -> Graph:
 def four_servers() -> None:
     """Train a GPT of 13 billion parameters on four servers of eight A100, one node per operator."""
     model = Gpt(layers=40, width=5120, tokens=2048, batch=2)
-    servers = [server(f"node{k}", [f"gpu{i}" for i in range(8 * k, 8 * k + 8)], INFINIBAND, 0.02) for k in range(4)]
+    servers = [
+        server(f"node{k}", [f"gpu{i}" for i in range(8 * k, 8 * k + 8)], INFINIBAND, 0.02) for k in range(4)
+    ]
     write(
         "four_servers",
         gpt_operators(model, (A100,)),

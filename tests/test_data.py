@@ -139,7 +139,7 @@ def test_known_brackets_are_met(record):
 
 @pytest.mark.parametrize("slower", [1, 2, 4, 8, 16, 32])
 def test_the_cut_moves_to_the_edge_as_the_uplink_slows_down(slower):
-    """Along a chain on two devices every cut can be tried: what is before it computes and sends on the edge."""
+    """On two devices every cut can be tried: what is before it computes, and sends, at the edge."""
     text = json.loads((DATA / "edge_cloud.json").read_text())
     bandwidth = 32e6 / slower
     best = sum(v["time_ms"]["nano"] for v in text["nodes"])

@@ -4,15 +4,16 @@ A plan whose stages are intervals of the order, and in which every server is ent
 after another), is a partition of the order into servers' intervals and of each of those into stages. For a
 target T the outer program finds the positions that are reachable from the end of the pipeline with some
 servers, the inner one (``placer.kernels.servers``) the stages of one server. What a stage sends and receives
-across servers depends on where its server begins and ends, so both are fixed before the stages are chosen; the
-test is exact among these plans. Microbatches in flight depend on the stages towards the end: fewer of them is
-never worse, so a position keeps the fewest.
+across servers depends on where its server begins and ends, so both are fixed before the stages are chosen;
+the test is exact among these plans. Microbatches in flight depend on the stages towards the end: fewer
+stages there are never worse, so a position keeps the fewest.
 
 Entering a server once is a restriction: with unequal transfers a plan that comes back to a server can be
-better. Where the precedence orders all items (twins aside, see ``placer.downsets.twins``), a second program bounds all contiguous plans: a server may be
-entered as often as there are devices like its own left anywhere, and of what lies outside its interval only the
-items next to it are known to be in another server (else the interval would not end there), so only they take
-the uplink. Every contiguous plan is one of these, with loads that are not larger.
+better. Where the precedence orders all items (twins aside, see ``placer.downsets.twins``), a second program
+bounds all contiguous plans: a server may be entered as often as there are devices like its own left anywhere,
+and of what lies outside its interval only the items next to it are known to be in another server (else the
+interval would not end there), so only they take the uplink. Every contiguous plan is one of these, with loads
+that are not larger.
 
 Source: Tarnawski et al., NeurIPS 2020, appendix (hierarchies), there for servers and devices that are alike.
 """
@@ -20,10 +21,9 @@ Source: Tarnawski et al., NeurIPS 2020, appendix (hierarchies), there for server
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from math import inf, prod
 
 import numpy as np
@@ -81,7 +81,7 @@ def server_kinds(problem: Problem) -> tuple[ServerKind, ...]:
 
 
 def nested_size(kinds: tuple[ServerKind, ...]) -> int:
-    """Number of states per position: sets of servers, and mixes of the devices of one."""
+    """Count the states per position: sets of servers, and mixes of the devices of one."""
     return prod(len(kind.slots) + 1 for kind in kinds) + max(kind.mixes for kind in kinds)
 
 
@@ -130,7 +130,7 @@ class Servers:
         self._worth = [float(self.chain.mix_worth[end - 1]) for end in self.chain.mix_start[1:]]
 
     def floor_ms(self, direction: int) -> float:
-        """Load in ms that the work alone makes inevitable: forward (0), backward (1), or both together (2)."""
+        """Load in ms that work alone makes inevitable: forward (0), backward (1), or both together (2)."""
         time = self.chain.time.sum(axis=1) if direction == 2 else self.chain.time[:, direction]
         price, least = _prices(self.chain.ok, time, self._devices)
         return float(least.sum() / (price @ self._devices))
@@ -182,14 +182,13 @@ class Servers:
         """Whether the precedence orders all items, but for twins that may swap their places."""
         steps = set(map(tuple, self.problem.edges.tolist()))
         order = self.items[::-1].tolist()
-        return all(
-            pair in steps or are_twins(self.problem, *pair) for pair in zip(order, order[1:], strict=False)
-        )
+        return all(pair in steps or are_twins(self.problem, *pair) for pair in pairwise(order))
 
     def excluded(self, limits: FloatArray, run: Run) -> bool:
-        """Whether no contiguous plan at all is within the limits (if there is `one_order`); False if time is up.
+        """Whether no contiguous plan at all is within the limits (precondition: `one_order`).
 
-        A position keeps the choices of devices that reach it, as far as none of them contains another.
+        False also when time is up.  A position keeps the choices of devices that reach it, without those that
+        contain another.
         """
         n = self.problem.size
         most = self._devices.astype(np.int64)
@@ -268,15 +267,13 @@ def _add(choices: list[IntArray], more: IntArray) -> None:
 def _back(net_items: IntArray, net_start: IntArray, n: int) -> IntArray:
     """First position of the nets that items before a position share with items from it on, ``(n + 1,)``."""
     out = np.arange(n + 1)
-    for a, b in zip(net_start, net_start[1:], strict=False):
+    for a, b in pairwise(net_start.tolist()):
         low, high = int(net_items[a:b].min()), int(net_items[a:b].max())
         np.minimum(out[low + 1 : high + 1], low, out=out[low + 1 : high + 1])
     return out
 
 
-def _chain(
-    problem: Problem, kinds: tuple[ServerKind, ...], items: IntArray, options: Options
-) -> Chain:
+def _chain(problem: Problem, kinds: tuple[ServerKind, ...], items: IntArray, options: Options) -> Chain:
     """Costs along an order of the items, by slot."""
     instance = problem.instance
     first = [slot[0] for kind in kinds for slot in kind.slots[0]]
@@ -321,7 +318,7 @@ def _chain(
         back=_back(net_items, problem.net_start, problem.size),
         work=np.concatenate([np.cumsum(least[::-1])[::-1], [0.0]]),
         slot_start=slot_start,
-        count=count,
+        devices=count,
         stride=stride,
         mix_start=np.cumsum([0, *(len(m) for m in mixes)]),
         mix_stages=np.concatenate([m.sum(axis=1) for m in mixes]).astype(np.int64),
@@ -343,9 +340,7 @@ def _prices(ok: BoolArray, time: FloatArray, devices: FloatArray) -> tuple[Float
     return price, np.where(ok, price[:, None] * time, inf).min(axis=0)
 
 
-def _mixes(
-    kinds: tuple[ServerKind, ...], price: FloatArray
-) -> tuple[IntArray, IntArray, list[IntArray]]:
+def _mixes(kinds: tuple[ServerKind, ...], price: FloatArray) -> tuple[IntArray, IntArray, list[IntArray]]:
     """First slot of each kind, stride of each slot, and devices used by each mix ``(M, slots)``."""
     start, stride, mixes = [0], [], []
     for kind in kinds:

@@ -41,4 +41,10 @@ def _described(problem: Problem, e: int, net: IntArray) -> tuple[object, ...]:
     """Return what matters of a net: its producer, readers, direction and costs."""
     across = b"" if problem.net_across_ms is None else problem.net_across_ms[e].tobytes()
     producer, *readers = net.tolist()
-    return producer, tuple(sorted(readers)), bool(problem.net_backward[e]), problem.net_cost_ms[e].tobytes(), across
+    return (
+        producer,
+        tuple(sorted(readers)),
+        bool(problem.net_backward[e]),
+        problem.net_cost_ms[e].tobytes(),
+        across,
+    )

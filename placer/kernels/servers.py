@@ -1,9 +1,9 @@
 """Cutting one server out of a chain of items: which stages its devices can run within given loads.
 
 Items stand in pipeline order read from the end.  A server takes the interval [s, e), and its devices take
-consecutive intervals of that.  Devices that are interchangeable within their server form a *slot*; how many of
-each slot are used is a mixed-radix number, the *mix*.  What a transfer costs depends on s and e, so that the
-end is fixed before the stages are chosen.
+consecutive intervals of that.  Devices that are interchangeable within their server form a *slot*; how many
+of each slot are used is a mixed-radix number, the *mix*.  What a transfer costs depends on s and e, so that
+the end is fixed before the stages are chosen.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Chain(NamedTuple):
     back: Ints  # (N + 1,) first position of the nets that items before and from a position on share
     work: Floats  # (N + 1,) least worth of the items from a position on
     slot_start: Ints
-    count: Ints  # (K,) devices of a slot in one server
+    devices: Ints  # (K,) of a slot in one server
     stride: Ints  # (K,)
     mix_start: Ints  # by kind of server
     mix_stages: Ints  # devices that a mix uses
@@ -63,7 +63,7 @@ class Desk(NamedTuple):
 
 @jit_inline
 def _cost(c: Chain, desk: Desk, k: int, x: int, s: int, e: int, near: bool) -> float:
-    """What net x costs the stage: its own link, and the uplink if data cross servers.
+    """Return what net x costs the stage: its own link, and the uplink if data cross servers.
 
     With ``near`` only the items next to [s, e) count as being in another server.
     """
@@ -126,10 +126,10 @@ def _mark(
     c: Chain, desk: Desk, kind: int, k: int, i: int, end: int, earlier: int, room: float, bytes_: Floats
 ) -> None:
     """Let every mix that reaches i and has a device of slot k left reach the end of the stage [i, end)."""
-    radix, stride = c.count[k] + 1, c.stride[k]
+    radix, stride = c.devices[k] + 1, c.stride[k]
     for m in range(c.mix_start[kind + 1] - c.mix_start[kind] - stride):
         at = c.mix_start[kind] + m
-        if not desk.reach[i, m] or (m // stride) % radix == c.count[k] or desk.reach[end, m + stride]:
+        if not desk.reach[i, m] or (m // stride) % radix == c.devices[k] or desk.reach[end, m + stride]:
             continue
         flights = c.flights
         if c.by_stage:

@@ -65,7 +65,9 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
     stop = run.stopped() or Stop.FINISHED
     message = "the best that enters each server once, along the orders tried"
     if best.plan is None:
-        return Outcome(stop, None, best.bound_ms, "none of the orders tried has a plan", {"orders": len(tried)})
+        return Outcome(
+            stop, None, best.bound_ms, "none of the orders tried has a plan", {"orders": len(tried)}
+        )
     return Outcome(stop, best.plan, best.safe_bound, "" if best.proven else message, {"orders": len(tried)})
 
 
@@ -145,7 +147,7 @@ class _Search:
         low: float,
         high: float,
     ) -> bool:
-        """Find the least target with a plan, between a lower bound and a known value; whether there is one."""
+        """Find the least target with a plan, above a lower bound and below a known value; whether one is."""
         found, closing, step = False, high < np.inf, FIRST_STEP
         while self.run.stopped() is None and low < high * (1 - 2 * EXACT):
             if closing:

@@ -5,7 +5,6 @@ PLACER_RANDOM_NESTED sets how many random instances are tried (default 80).
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations, permutations
 
 import numpy as np
@@ -18,7 +17,6 @@ from placer.instance import Instance
 from placer.memory import settled
 from placer.options import Communication, Options, Schedule
 from placer.plan import Plan
-from placer.result import Status
 from placer.solve import solve
 from placer.training import Training
 from placer.verify import violations
@@ -38,7 +36,9 @@ def random_pipeline(seed: int) -> Instance:
             (i, 2 * items - 1 - i) for i in range(items) if rng.random() < 0.7
         ]
     alike = bool(seed & 2)
-    classes = [DeviceClass("a", "gpu", int(rng.integers(2, 5)), memory_limit_bytes=float(rng.integers(6, 40)))]
+    classes = [
+        DeviceClass("a", "gpu", int(rng.integers(2, 5)), memory_limit_bytes=float(rng.integers(6, 40)))
+    ]
     if not alike:
         limit = float(rng.integers(6, 40))
         classes.append(DeviceClass("b", "tpu", int(rng.integers(1, 3)), memory_limit_bytes=limit))
@@ -120,7 +120,7 @@ def test_against_every_plan(seed):
 
 @pytest.mark.parametrize("seed", [2, 6, 10, 14, 22, 26])
 def test_the_bound_sees_uplinks(seed):
-    """On one order and with devices that are alike it lies between those of the flat cluster and the truth."""
+    """Along one order it lies between the optimum of the flat cluster and the true one."""
     instance = random_pipeline(seed)
     result = solve(instance, method="dpl")
     plain = solve(instance.replace(servers=()), method="dp", gap=0.0)
@@ -129,7 +129,7 @@ def test_the_bound_sees_uplinks(seed):
 
 
 def test_coming_back_to_a_server_can_be_better():
-    """Only b and e have cheap outputs: s0 takes a, b and f, s1 what is between; entered once, a server pays more."""
+    """Only b and e have cheap outputs: s0 takes a, b and f, s1 what is between them."""
     instance = Instance.build(
         ids=list("abcdef"),
         types=["gpu"],
