@@ -1,0 +1,156 @@
+"""Bisection between bound and plan, on the relaxation without memory limits.
+
+Memory limits that rarely bind still forbid most merges, and with them the search is thousands of times
+slower. Without the limits a test that fails proves as much: there is no plan. A plan that it finds is
+checked; if it breaks a limit, a search with few states per level looks for one that does not.
+
+The target starts just above the bound and its distance grows until there is a plan; bisection does the
+rest. The graph and its reverse are tested by turns. Budgets are counted in steps, so that the same
+instance and seed give the same plan wherever the clock does not stop it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from placer.downsets.incumbent import Incumbent
+from placer.downsets.lattice import Lattice
+from placer.downsets.measures import direction_bounds, measures
+from placer.downsets.merges import close_types, merge_below
+from placer.downsets.search import Attempt, Limits, attempt
+from placer.kernels.arrays import Measures
+from placer.options import Options
+from placer.run import Run
+
+__all__ = ["CERTAIN", "Narrowing", "without_limits"]
+
+CERTAIN = 1 - 1e-11
+"""Rounding allowance of bounds."""
+FIRST_RISE = 0.02
+"""Distance of the first target from the bound; it doubles until there is a plan."""
+MERGED_FOR = 1.25
+"""Merges are made for targets up to this multiple of the present one (and serve all smaller ones)."""
+BEAM_WIDTH, BEAM_PIECES = 16, 20_000
+CLOSE = 1e-6
+"""Relative gap from which on the target lies just below the best plan instead of half-way."""
+
+
+def without_limits(lattice: Lattice) -> Lattice:
+    """Return the relaxation in which accelerators hold any amount of memory."""
+    limit = np.full_like(lattice.graph.limit, np.inf)
+    graph = lattice.graph._replace(limit=limit)
+    return Lattice(lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards)
+
+
+@dataclass
+class Narrowing:
+    """Bisection with budgets; it keeps what it learned between calls.
+
+    Parameters
+    ----------
+    lattice
+        The items.
+    best
+        Takes plans and bounds.
+    options, run
+        See ``placer.methods``.
+    """
+
+    lattice: Lattice
+    best: Incumbent
+    options: Options
+    run: Run
+    steps: int = 0
+    states: int = 0
+    _rise: float = FIRST_RISE
+    _sides: tuple[Lattice, Lattice] | None = field(default=None, repr=False)
+    _merged_for: float = 0.0
+    _leading: int = 0
+    """The side that settled the last test."""
+    _loose: float = np.inf
+    """Smallest target that only a plan beyond the memory limits is known for."""
+
+    def search(self, budget: int) -> bool:
+        """Bisect with so many steps per test; whether the gap asked for is proven."""
+        while self.run.stopped() is None and not self.near_enough:
+            target = self._target()
+            if target is None or not self._settle(target, budget):
+                break
+        return self.near_enough
+
+    @property
+    def near_enough(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.best.proven or self.best.gap <= self.options.gap
+
+    def _target(self) -> float | None:
+        """Return the next target, or None when plans without limits say no more."""
+        low, high = self.best.bound_ms, min(self.best.objective_ms, self._loose)
+        if low <= 0.0:
+            return None if high == np.inf else high / 2
+        if high <= low * (1 + CLOSE):
+            return None if high == self._loose else self.best.target
+        return min(low * (1 + self._rise), (low + high) / 2)
+
+    def _settle(self, target: float, budget: int) -> bool:
+        """Find out whether there is a plan within the target, up to memory; False if the budget ended."""
+        sides = self._sides_for(target)
+        for share, turn in ((0.25, 0), (0.25, 1), (0.5, 0)):
+            side = sides[(self._leading + turn) % 2]
+            found = self._attempt(side, target, Limits(int(share * budget), self._memory_mb))
+            if found.exhausted:
+                self.best.raise_bound(min(target, self.best.objective_ms) * CERTAIN, "bisection")
+                self._rise *= 2
+            if found.exhausted or found.pieces is not None:
+                self._leading = (self._leading + turn) % 2
+                return True if found.pieces is None else self._take(side, found, target)
+            if self.run.stopped() is not None:
+                break
+        return False
+
+    def _take(self, side: Lattice, found: Attempt, target: float) -> bool:
+        """Keep a plan of the relaxation; if it breaks a limit, look for one that does not."""
+        if self._offer(side, found):
+            return True
+        exact = close_types(self.lattice, target)
+        if side.backwards != exact.backwards:
+            exact = exact.reversed()
+        budget = BEAM_WIDTH * BEAM_PIECES * max(1, int(exact.graph.devices.sum()))
+        again = self._attempt(exact, target, Limits(budget, self._memory_mb, BEAM_WIDTH, BEAM_PIECES))
+        if again.pieces is not None and self._offer(exact, again):
+            return True
+        self._loose = target
+        return True
+
+    def _offer(self, side: Lattice, found: Attempt) -> bool:
+        """Offer the pieces if they keep the memory limits; whether they do."""
+        limit = self.lattice.graph.limit
+        assert found.pieces is not None
+        if any(float(side.graph.memory[positions].sum()) > limit[t] for t, positions in found.pieces):
+            return False
+        self.best.offer(side, found.pieces, "bisection")
+        return True
+
+    def _attempt(self, side: Lattice, target: float, limits: Limits) -> Attempt:
+        m: Measures = measures(side.graph)
+        if not side.graph.ok.any(axis=0).all():  # some item exceeds every device by itself
+            return Attempt(None, True, None, 0, 0)
+        found = attempt(side, m, target, self.run, limits, floor=direction_bounds(m, side.graph))
+        self.steps += found.steps
+        self.states += found.states
+        return found
+
+    def _sides_for(self, target: float) -> tuple[Lattice, Lattice]:
+        """Return the merged relaxation and its reverse for a target."""
+        if self._sides is None or not self._merged_for / MERGED_FOR**2 <= target <= self._merged_for:
+            self._merged_for = MERGED_FOR * target
+            smaller = merge_below(without_limits(self.lattice), self._merged_for)
+            self._sides = (smaller, smaller.reversed())
+        plain, turned = self._sides
+        return close_types(plain, target), close_types(turned, target)
+
+    @property
+    def _memory_mb(self) -> float:
+        return self.options.memory_limit_mb / 3
