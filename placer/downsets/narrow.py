@@ -4,9 +4,10 @@ Memory limits that rarely bind still forbid most merges, and with them the searc
 slower. Without the limits a test that fails proves as much: there is no plan. A plan that it finds is
 checked; if it breaks a limit, a search with few states per level looks for one that does not.
 
-The target starts just above the bound and its distance grows until there is a plan; bisection does the
-rest. The graph and its reverse are tested by turns. Budgets are counted in steps, so that the same
-instance and seed give the same plan wherever the clock does not stop it.
+Searches with few states per level come first: on long graphs they find plans next to the best ones in
+fractions of a second. Then complete tests half-way between bound and plan raise the bound or improve the
+plan, on the graph and on its reverse by turns. Budgets are counted in steps, so that the same instance and
+seed give the same plan wherever the clock does not stop it.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ __all__ = ["CERTAIN", "Narrowing", "without_limits"]
 
 CERTAIN = 1 - 1e-11
 """Rounding allowance of bounds."""
-FIRST_RISE = 0.02
-"""Distance of the first target from the bound; it doubles until there is a plan."""
+FIRST_RISE = 0.01
+"""Relative distance of the first target from the bound; it doubles until there is a plan."""
+BEAM_PRECISION = 1e-3
+"""Relative distance of targets, with and without a plan, at which searches with few states end."""
 MERGED_FOR = 1.25
 """Merges are made for targets up to this multiple of the present one (and serve all smaller ones)."""
-BEAM_WIDTH, BEAM_PIECES = 16, 20_000
+BEAMS = ((4, 20_000), (16, 20_000))
+"""States per level and steps per state, the cheaper ones first."""
 CLOSE = 1e-6
 """Relative gap from which on the target lies just below the best plan instead of half-way."""
 
@@ -69,11 +73,14 @@ class Narrowing:
     _merged_for: float = 0.0
     _leading: int = 0
     """The side that settled the last test."""
+    _missed: float = 0.0
+    """Largest target at which searches with few states found nothing."""
     _loose: float = np.inf
     """Smallest target that only a plan beyond the memory limits is known for."""
 
     def search(self, budget: int) -> bool:
         """Bisect with so many steps per test; whether the gap asked for is proven."""
+        self._find_plans()
         while self.run.stopped() is None and not self.near_enough:
             target = self._target()
             if target is None or not self._settle(target, budget):
@@ -84,6 +91,30 @@ class Narrowing:
     def near_enough(self) -> bool:
         """Whether nothing is left to do."""
         return self.best.proven or self.best.gap <= self.options.gap
+
+    def _find_plans(self) -> None:
+        """Bisect by searches with few states until the targets with and without a plan are close."""
+        while self.run.stopped() is None and not self.near_enough and self.best.bound_ms > 0:
+            low, high = max(self.best.bound_ms, self._missed), self.best.objective_ms
+            if high <= low * (1 + BEAM_PRECISION) or low >= self.lattice.enough:
+                return
+            target = min(low * (1 + self._rise), (low + high) / 2)
+            if not self._beams(target):
+                self._missed = target
+                self._rise *= 2
+
+    def _beams(self, target: float) -> bool:
+        """Search with few states per level; whether that found a plan."""
+        for side in self._sides_for(target):
+            for width, pieces in BEAMS:
+                devices = max(1, int(side.graph.devices.sum()))
+                limits = Limits(2 * width * pieces * devices, self._memory_mb, width, pieces)
+                found = self._attempt(side, target, limits)
+                if self._take(side, found, target, limits):
+                    return True
+                if found.exhausted or self.run.stopped() is not None:
+                    return False
+        return False
 
     def _target(self) -> float | None:
         """Return the next target, or None when plans without limits say no more."""
@@ -99,47 +130,49 @@ class Narrowing:
         sides = self._sides_for(target)
         for share, turn in ((0.25, 0), (0.25, 1), (0.5, 0)):
             side = sides[(self._leading + turn) % 2]
-            found = self._attempt(side, target, Limits(int(share * budget), self._memory_mb))
-            if found.exhausted:
-                self.best.raise_bound(min(target, self.best.objective_ms) * CERTAIN, "bisection")
-                self._rise *= 2
+            limits = Limits(int(share * budget), self._memory_mb)
+            found = self._attempt(side, target, limits)
             if found.exhausted or found.pieces is not None:
                 self._leading = (self._leading + turn) % 2
-                return True if found.pieces is None else self._take(side, found, target)
+                if found.pieces is not None and not self._take(side, found, target, limits):
+                    self._loose = target
+                return True
             if self.run.stopped() is not None:
                 break
         return False
 
-    def _take(self, side: Lattice, found: Attempt, target: float) -> bool:
+    def _take(self, side: Lattice, found: Attempt, target: float, limits: Limits) -> bool:
         """Keep a plan of the relaxation; if it breaks a limit, look for one that does not."""
-        if self._offer(side, found):
-            return True
+        if found.pieces is None or self._offer(side, found):
+            return found.pieces is not None
         exact = close_types(self.lattice, target)
         if side.backwards != exact.backwards:
             exact = exact.reversed()
-        budget = BEAM_WIDTH * BEAM_PIECES * max(1, int(exact.graph.devices.sum()))
-        again = self._attempt(exact, target, Limits(budget, self._memory_mb, BEAM_WIDTH, BEAM_PIECES))
-        if again.pieces is not None and self._offer(exact, again):
-            return True
-        self._loose = target
-        return True
+        width, pieces = BEAMS[-1]
+        budget = min(limits.steps, 2 * width * pieces * max(1, int(exact.graph.devices.sum())))
+        again = self._attempt(exact, target, Limits(budget, self._memory_mb, width, pieces))
+        return again.pieces is not None and self._offer(exact, again)
 
     def _offer(self, side: Lattice, found: Attempt) -> bool:
         """Offer the pieces if they keep the memory limits; whether they do."""
         limit = self.lattice.graph.limit
-        assert found.pieces is not None
-        if any(float(side.graph.memory[positions].sum()) > limit[t] for t, positions in found.pieces):
+        pieces = found.pieces or []
+        if any(float(side.graph.memory[positions].sum()) > limit[t] for t, positions in pieces):
             return False
-        self.best.offer(side, found.pieces, "bisection")
+        self.best.offer(side, pieces, "bisection")
         return True
 
     def _attempt(self, side: Lattice, target: float, limits: Limits) -> Attempt:
+        """Test a target; a complete test without a plan raises the bound."""
         m: Measures = measures(side.graph)
-        if not side.graph.ok.any(axis=0).all():  # some item exceeds every device by itself
-            return Attempt(None, True, None, 0, 0)
-        found = attempt(side, m, target, self.run, limits, floor=direction_bounds(m, side.graph))
+        if side.graph.ok.any(axis=0).all():
+            found = attempt(side, m, target, self.run, limits, floor=direction_bounds(m, side.graph))
+        else:  # some item exceeds every device by itself
+            found = Attempt(None, True, None, 0, 0)
         self.steps += found.steps
         self.states += found.states
+        if found.exhausted:
+            self.best.raise_bound(min(target, self.best.objective_ms) * CERTAIN, "bisection")
         return found
 
     def _sides_for(self, target: float) -> tuple[Lattice, Lattice]:

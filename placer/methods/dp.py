@@ -63,7 +63,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     bound = root_bound(measures(lattice.graph), lattice.graph)
     if bound == np.inf:
         return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
-    best.raise_bound(bound * CERTAIN, "work")
+    best.raise_bound(max(bound * CERTAIN, run.bound_ms or 0.0), "work")
     if run.start is not None:
         best.offer_device(run.start.device, "start")
     prover = Prover(lattice, best, options, run)
@@ -101,7 +101,9 @@ class Prover:
             if stop is None:
                 return Outcome(Stop.INFEASIBLE, message="proven: no contiguous plan exists", stats=stats)
             return Outcome(stop, None, best.bound_ms, "stopped before a plan was found", stats)
-        message = "" if best.proven else "stopped before the optimum was proven"
+        message = (
+            "" if best.proven or best.gap <= self.options.gap else "stopped before the optimum was proven"
+        )
         return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, stats)
 
     def narrow(self) -> bool:
