@@ -2,7 +2,7 @@
 
 Memory limits that rarely bind still forbid most merges, and with them the search is thousands of times
 slower. Without the limits a test that fails proves as much: there is no plan. A plan that it finds is
-checked; if it breaks a limit, a search with few states per level looks for one that does not.
+checked; if it breaks a limit, the same search with limits looks for one that does not.
 
 Searches with few states per level come first: on long graphs they find plans next to the best ones in
 fractions of a second. Then complete tests half-way between bound and plan raise the bound or improve the
@@ -142,16 +142,17 @@ class Narrowing:
         return False
 
     def _take(self, side: Lattice, found: Attempt, target: float, limits: Limits) -> bool:
-        """Keep a plan of the relaxation; if it breaks a limit, look for one that does not."""
+        """Keep a plan of the relaxation; if it breaks a limit, look for one that does not.
+
+        Merges that are exact without limits leave fewer plans where there are some: what is found among
+        them is a plan, and what is not found proves nothing.
+        """
         if found.pieces is None or self._offer(side, found):
             return found.pieces is not None
-        exact = close_types(self.lattice, target)
-        if side.backwards != exact.backwards:
-            exact = exact.reversed()
-        width, pieces = BEAMS[-1]
-        budget = min(limits.steps, 2 * width * pieces * max(1, int(exact.graph.devices.sum())))
-        again = self._attempt(exact, target, Limits(budget, self._memory_mb, width, pieces))
-        return again.pieces is not None and self._offer(exact, again)
+        graph = side.graph._replace(limit=self.lattice.graph.limit)
+        limited = Lattice(side.problem, side.types, side.position, side.edges, graph, side.backwards)
+        again = self._attempt(limited, target, limits, complete=False)
+        return again.pieces is not None and self._offer(side, again)
 
     def _offer(self, side: Lattice, found: Attempt) -> bool:
         """Offer the pieces if they keep the memory limits; whether they do."""
@@ -162,8 +163,8 @@ class Narrowing:
         self.best.offer(side, pieces, "bisection")
         return True
 
-    def _attempt(self, side: Lattice, target: float, limits: Limits) -> Attempt:
-        """Test a target; a complete test without a plan raises the bound."""
+    def _attempt(self, side: Lattice, target: float, limits: Limits, *, complete: bool = True) -> Attempt:
+        """Test a target; if the lattice holds all plans, a complete test without one raises the bound."""
         m: Measures = measures(side.graph)
         if side.graph.ok.any(axis=0).all():
             found = attempt(side, m, target, self.run, limits, floor=direction_bounds(m, side.graph))
@@ -171,7 +172,7 @@ class Narrowing:
             found = Attempt(None, True, None, 0, 0)
         self.steps += found.steps
         self.states += found.states
-        if found.exhausted:
+        if found.exhausted and complete:
             self.best.raise_bound(min(target, self.best.objective_ms) * CERTAIN, "bisection")
         return found
 

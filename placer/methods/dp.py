@@ -109,10 +109,7 @@ class Prover:
     def narrow(self) -> bool:
         """Bisect with growing budgets; whether that proves the gap asked for."""
         budget = NARROW_STEPS * self.lattice.size
-        for growth in (1, 4, 16):
-            if self._narrowing.search(growth * budget):
-                return True
-        return False
+        return any(self._narrowing.search(growth * budget) for growth in (1, 4, 16))
 
     def search(self) -> Stop | None:
         """Search until the optimum is proven (None) or a limit stops it."""

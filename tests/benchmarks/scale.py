@@ -27,7 +27,8 @@ TICK_S = 0.05
 PATIENCE = 20.0
 """Wall-clock seconds that a CPU second may take at most."""
 COLUMNS = (
-    "operators", "objective, ms", "bound, ms", "gap, %", "within 2 %, s", "solve, s", "all, s", "peak memory, MB",
+    "operators", "objective, ms", "bound, ms", "gap, %",
+    "within 2 %, s", "solve, s", "all, s", "peak memory, MB",
 )  # fmt: skip
 
 
