@@ -11,7 +11,7 @@ import pytest
 
 from placer.check import check
 from placer.evaluate import device_loads
-from placer.formats import native
+from placer.formats import documents
 from placer.formats.files import load
 from placer.infeasible import simple_cause
 from placer.options import Communication, Options, Schedule
@@ -27,6 +27,7 @@ EXPECTED = {
     "textbook",
     "gpt_inference",
     "gpt_training",
+    "gpt_pipeline",
     "inception",
     "heterogeneous",
     "infeasible",
@@ -44,7 +45,7 @@ def test_all_are_there_and_described():
 def test_they_load_and_follow_the_schema(path):
     instance = load(path)
     assert instance.name == path.stem
-    jsonschema.Draft202012Validator(native.schema()).validate(json.loads(path.read_text()))
+    jsonschema.Draft202012Validator(documents.schema()).validate(json.loads(path.read_text()))
 
 
 def test_the_script_reproduces_them(tmp_path):
@@ -83,7 +84,7 @@ def test_textbook_by_hand():
 
 def test_the_committed_schema_is_current():
     """``placer schema > data/instance.schema.json`` after every change of the format."""
-    assert json.loads((DATA / "instance.schema.json").read_text()) == native.schema()
+    assert json.loads((DATA / "instance.schema.json").read_text()) == documents.schema()
 
 
 KNOWN = json.loads((DATA / "known.json").read_text())["known"]
@@ -99,7 +100,7 @@ def title(record) -> str:
 def test_known_optima_are_found_again(record):
     """Within the gap asked for, and never a bound above a proven optimum or a plan below it."""
     instance, optimum = load(DATA / f"{record['instance']}.json"), record["optimum"]
-    quick = record["options"]["contiguous"] and record["instance"] != "inception"
+    quick = record["options"].get("contiguous", True) and record["instance"] != "inception"
     gap = 1e-4 if quick else 0.05  # the others take long to the last digits
     result = solve(instance, method="milp", gap=gap, **record["options"])
     assert result.status == "optimal"

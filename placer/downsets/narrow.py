@@ -12,7 +12,7 @@ seed give the same plan wherever the clock does not stop it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -43,9 +43,9 @@ CLOSE = 1e-6
 
 def without_limits(lattice: Lattice) -> Lattice:
     """Return the relaxation in which accelerators hold any amount of memory."""
-    limit = np.full_like(lattice.graph.limit, np.inf)
-    graph = lattice.graph._replace(limit=limit)
-    return Lattice(lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards)
+    g = lattice.graph
+    graph = g._replace(limit=np.full_like(g.limit, np.inf), by_stage=False, again=np.zeros_like(g.again))
+    return replace(lattice, graph=graph)
 
 
 @dataclass
@@ -149,19 +149,21 @@ class Narrowing:
         """
         if found.pieces is None or self._offer(side, found):
             return found.pieces is not None
-        graph = side.graph._replace(limit=self.lattice.graph.limit)
-        limited = Lattice(side.problem, side.types, side.position, side.edges, graph, side.backwards)
+        g = self.lattice.graph
+        limited = replace(side, graph=side.graph._replace(limit=g.limit, by_stage=g.by_stage, again=g.again))
+        if limited.one_way and not limited.backwards:
+            limited = limited.reversed()
         again = self._attempt(limited, target, limits, complete=False)
-        return again.pieces is not None and self._offer(side, again)
+        return again.pieces is not None and self._offer(limited, again)
 
     def _offer(self, side: Lattice, found: Attempt) -> bool:
         """Offer the pieces if they keep the memory limits; whether they do."""
-        limit = self.lattice.graph.limit
-        pieces = found.pieces or []
-        if any(float(side.graph.memory[positions].sum()) > limit[t] for t, positions in pieces):
-            return False
-        self.best.offer(side, pieces, "bisection")
-        return True
+        g, pieces = self.lattice.graph, found.pieces or []
+        if not self.lattice.one_way:
+            memory = side.graph.memory + (g.flights - 1) * side.graph.activation
+            if any(float(memory[positions].sum()) > g.limit[t] for t, positions in pieces):
+                return False
+        return self.best.offer(side, pieces, "bisection") < np.inf
 
     def _attempt(self, side: Lattice, target: float, limits: Limits, *, complete: bool = True) -> Attempt:
         """Test a target; if the lattice holds all plans, a complete test without one raises the bound."""

@@ -50,7 +50,109 @@ def costs(instance: Instance) -> Costs:
 
 def throughput_optima(instance: Instance) -> dict[Kind, float]:
     """Optimal objective of every kind of plan, inf where there is none."""
+    _, keep, parts = _all_plans(instance)
+    load = _loads_by_model(*parts)
+    out = {}
+    for contiguity, schedule, communication in KINDS:
+        value = _objectives(load[communication][keep[contiguity]], schedule)
+        out[contiguity, schedule, communication] = float(value.min(initial=np.inf))
+    return out
+
+
+def secondary_optimum(
+    instance: Instance, kind: Kind, near: dict[str, str], *, balance: bool
+) -> list[float] | None:
+    """Best values of the secondary goals, in turn, among the optimal plans of a kind; None without a plan.
+
+    First the nodes that move from ``near`` (when it is not empty), then with ``balance`` the sums of the 1,
+    2, ... largest loads, the transfer time and the devices used.
+    """
+    contiguity, schedule, communication = kind
+    plans, keep, (compute, receive, send) = _all_plans(instance)
+    load = _loads_by_model(compute, receive, send)[communication]
+    value = np.where(keep[contiguity], _objectives(load, schedule), np.inf)
+    if not np.isfinite(value.min(initial=np.inf)):
+        return None
+    D = load.shape[2]
+    names = [f"{cls.name}{i}" for cls in instance.classes for i in range(cls.count)]
+    earlier = np.array([names.index(near[v]) if near.get(v) in names else -1 for v in instance.ids])
+    goals = [(plans != earlier).sum(axis=1).astype(float)] if near else []
+    if balance:
+        falling = -np.sort(-load.sum(axis=1), axis=1)
+        goals += [falling[:, :k].sum(axis=1) for k in range(1, D + 1)]
+        goals += [(receive + send).sum(axis=(1, 2))]
+        goals += [np.stack([(plans == d).any(axis=1) for d in range(D)]).sum(axis=0).astype(float)]
+    out = []
+    left = value <= value.min() * (1 + 1e-9)
+    for goal in goals:
+        best = goal[left].min()
+        left &= goal <= best * (1 + 1e-9) + 1e-12
+        out.append(float(best))
+    return out
+
+
+def replicated_optima(instance: Instance, replicas: int) -> dict[Kind, float]:
+    """Optimal objective of every kind of plan in which identical devices may share a stage.
+
+    Microbatches in flight are left out: pass instances without activations.
+    """
     c = costs(instance)
+    trained = [
+        any(
+            instance.backward[w]
+            for w in range(instance.n)
+            if w == v or (instance.colocate[v] is not None and instance.colocate[v] == instance.colocate[w])
+        )
+        for v in range(instance.n)
+    ]
+    best = dict.fromkeys(KINDS, np.inf)
+    for groups in _groupings(list(range(len(instance.devices))), c, instance, replicas):
+        sizes = np.array([len(g) for g in groups])
+        first = [g[0] for g in groups]
+        again = np.zeros((instance.n, len(groups)))
+        for g, (d, r) in enumerate(zip(first, sizes.tolist(), strict=True)):
+            bandwidth = instance.classes[instance.devices[d].class_index].link.bandwidth_bytes_per_s
+            if r > 1 and bandwidth is not None and any(instance.backward):
+                m = instance.training.microbatches
+                seconds = 2 * (r - 1) / r * instance.weight_bytes * np.array(trained) / bandwidth / m
+                again[:, g] = 1000 * seconds
+        joint = Costs(c.time[:, first] / sizes, c.transfer[:, first] / sizes, c.host[first], c.limit[first])
+        _, keep, parts = _all_plans(instance, joint, again)
+        load = _loads_by_model(*parts)
+        for kind in KINDS:
+            value = _objectives(load[kind[2]][keep[kind[0]]], kind[1])
+            best[kind] = min(best[kind], float(value.min(initial=np.inf)))
+    return best
+
+
+def _groupings(left: list[int], c: Costs, instance: Instance, most: int) -> Iterator[list[tuple[int, ...]]]:
+    """Every way to put identical accelerators together."""
+    if not left:
+        yield []
+        return
+    first, rest = left[0], left[1:]
+    same = [
+        d
+        for d in rest
+        if not c.host[first]
+        and instance.devices[d].class_index == instance.devices[first].class_index
+        and c.limit[d] == c.limit[first]
+        and (c.time[:, d] == c.time[:, first]).all()
+    ]
+    for size in range(min(most, len(same) + 1)):
+        for others in itertools.combinations(same, size):
+            for more in _groupings([d for d in rest if d not in others], c, instance, most):
+                yield [(first, *others), *more]
+
+
+def _all_plans(
+    instance: Instance, c: Costs | None = None, again: np.ndarray | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray], list[np.ndarray]]:
+    """Valid plans ``(P, n)``, which of them each contiguity keeps; compute, receive, send ``(P, 2, D)``.
+
+    ``again`` is backward time of each node beside its own, ``(n, D)``.
+    """
+    c = costs(instance) if c is None else c
     n, D = c.time.shape
     plans = np.array(list(itertools.product(range(D), repeat=n)), dtype=np.int64).reshape(-1, n)
     plans = plans[_valid(instance, c, plans)]
@@ -61,39 +163,51 @@ def throughput_optima(instance: Instance) -> dict[Kind, float]:
             way = int(instance.backward[v])
             consumers = instance.edges[instance.edges[:, 0] == v, 1]
             compute[on[:, v], way, d] += c.time[v, d]
+            if again is not None:
+                compute[on[:, v], 1, d] += again[v, d]
             some_in, some_out = on[:, consumers].any(axis=1), (~on[:, consumers]).any(axis=1)
             receive[~on[:, v] & some_in, way, d] += c.transfer[v, d]
             send[on[:, v] & some_out, way, d] += c.transfer[v, d]
-    load = {
-        "sequential": compute + receive + send,
-        "overlap": np.maximum(compute, receive + send),
-        "duplex": np.maximum(compute, np.maximum(receive, send)),
-    }
     keep = {
         "free": np.ones(len(plans), dtype=bool),
         "each": _each_contiguous(instance, plans),
         "ordered": _acyclic(instance, plans, D),
     }
-    out = {}
-    for contiguity, schedule, communication in KINDS:
-        chosen = load[communication][keep[contiguity]]
-        value = (
-            chosen.sum(axis=1).max(axis=1)
-            if schedule == "1f1b"
-            else chosen[:, 0].max(axis=1) + chosen[:, 1].max(axis=1)
-        )
-        out[contiguity, schedule, communication] = float(value.min(initial=np.inf))
-    return out
+    return plans, keep, [compute, receive, send]
+
+
+def _loads_by_model(compute: np.ndarray, receive: np.ndarray, send: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "sequential": compute + receive + send,
+        "overlap": np.maximum(compute, receive + send),
+        "duplex": np.maximum(compute, np.maximum(receive, send)),
+    }
+
+
+def _objectives(load: np.ndarray, schedule: str) -> np.ndarray:
+    if schedule == "1f1b":
+        return load.sum(axis=1).max(axis=1)
+    return load[:, 0].max(axis=1) + load[:, 1].max(axis=1)
 
 
 def _valid(instance: Instance, c: Costs, plans: np.ndarray) -> np.ndarray:
     n, D = c.time.shape
     ok = np.isfinite(c.time[np.arange(n), plans]).all(axis=1)
     for d in range(D):
-        ok &= (plans == d) @ instance.memory_bytes <= c.limit[d] * (1 + 1e-9)
+        ok &= (plans == d) @ instance.resident_bytes <= c.limit[d] * (1 + 1e-9)
     for v, w in itertools.combinations(range(n), 2):
         if instance.colocate[v] is not None and instance.colocate[v] == instance.colocate[w]:
             ok &= plans[:, v] == plans[:, w]
+    rules = instance.constraints
+    for group in rules.apart:
+        for v, w in itertools.combinations(group, 2):
+            ok &= plans[:, v] != plans[:, w]
+    used = np.stack([(plans == d).any(axis=1) for d in range(D)], axis=1)
+    if rules.max_devices is not None:
+        ok &= used.sum(axis=1) <= rules.max_devices
+    if rules.use_devices:
+        names = [f"{cls.name}{i}" for cls in instance.classes for i in range(cls.count)]
+        ok &= (used == np.array([name in rules.use_devices for name in names])).all(axis=1)
     return ok
 
 
@@ -174,7 +288,7 @@ def _slot_plans(
             continue
         used = np.zeros(len(c.limit))
         for v, (d, _) in enumerate(plan):
-            used[d] += instance.memory_bytes[v]
+            used[d] += instance.resident_bytes[v]
         if (used <= c.limit * (1 + 1e-9)).all():
             yield plan
 
