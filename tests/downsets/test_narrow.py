@@ -16,7 +16,8 @@ from placer.options import Communication, Options, Schedule
 from placer.run import Run
 from placer.verify import violations
 from tests.support.brute import throughput_optima
-from tests.support.random_instances import random_cluster, random_instance
+from tests.support.brute_memory import Brute
+from tests.support.random_instances import random_cluster, random_cluster_memory, random_instance
 
 COUNT = int(os.environ.get("PLACER_RANDOM_DP", "150"))
 FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
@@ -55,6 +56,23 @@ def test_brackets_the_optimum(seed: int) -> None:
                 if 0 < optimum < np.inf and root_bound(measures(lattice.graph), lattice.graph) < np.inf:
                     options = Options(schedule=schedule, communication=communication, gap=0.0)
                     check(instance, options, optimum)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 5))
+def test_brackets_the_optimum_where_stages_keep_microbatches(seed: int) -> None:
+    """Memory by stage, recomputation, wanted orders: forgotten by the relaxation, kept by every plan."""
+    instance = random_cluster_memory(seed, nodes=5)
+    m = instance.training.microbatches
+    recomputes = ("none", "auto", "all") if instance.is_training else ("none",)
+    choices = [(s, "sequential", recompute, m) for s in ("1f1b", "gpipe") for recompute in recomputes]
+    for (schedule, _, recompute, _), optimum in Brute(instance).optima(choices).items():
+        options = Options(schedule=schedule, recompute=recompute, gap=0.0)
+        lattice = Lattice.of(instance, options)
+        if root_bound(measures(lattice.graph), lattice.graph) < np.inf:
+            best = narrowed(instance, options)
+            assert best.bound_ms <= optimum * (1 + 1e-9)
+            assert best.objective_ms >= optimum * (1 - 1e-9)
+            assert best.plan is None or violations(instance, best.plan, options) == []
 
 
 def two_heavy_nodes(limit: float) -> Instance:
