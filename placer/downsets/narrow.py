@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from placer.downsets.incumbent import Incumbent
+from placer.downsets.incumbent import CERTAIN, Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.measures import direction_bounds, measures
 from placer.downsets.merges import close_types, merge_below
@@ -25,10 +25,8 @@ from placer.kernels.arrays import Measures
 from placer.options import Options
 from placer.run import Run
 
-__all__ = ["CERTAIN", "Narrowing", "without_limits"]
+__all__ = ["Narrowing", "without_limits"]
 
-CERTAIN = 1 - 1e-11
-"""Rounding allowance of bounds."""
 FIRST_RISE = 0.01
 """Relative distance of the first target from the bound; it doubles until there is a plan."""
 BEAM_PRECISION = 1e-3

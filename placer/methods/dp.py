@@ -3,9 +3,9 @@
 The linearised program gives a first plan. Then a test just below the best objective either finds a better
 plan or proves that there is none; it runs on the graph and on its reverse by turns with growing budgets,
 since one of them is often a thousand times cheaper. Where the budget does not suffice, three things
-happen between two rounds: the bound that sees transfers is improved (and its prices prune later tests), a
-test half-way between bound and objective may raise the bound or find a plan, and beam searches and
-perturbed linear orders improve the plan.
+happen between two rounds: bisection on the relaxation without memory limits (see ``narrow``), beam searches
+and perturbed linear orders, and the bound that sees transfers is improved (its prices prune later tests).
+Large graphs begin with the bisection, and end with it once it proves the gap that was asked for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from placer.downsets.incumbent import Incumbent
+from placer.downsets.incumbent import CERTAIN, Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import direction_bounds, join, measures, root_bound
@@ -26,7 +26,7 @@ from placer.downsets.search import Attempt, Limits, attempt
 from placer.downsets.transfers import TransferBound, applicable
 from placer.instance import Instance, IntArray
 from placer.kernels.arrays import Measures
-from placer.methods.dpl import CERTAIN, improve, unplaceable
+from placer.methods.dpl import improve, unplaceable
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
 
