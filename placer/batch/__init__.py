@@ -1,0 +1,1 @@
+"""Batches of instances and methods that survive whatever ends them."""
