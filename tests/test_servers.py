@@ -95,7 +95,7 @@ def test_uplinks_that_are_faster_change_nothing():
 
 
 def test_bigger_case_with_any_start():
-    """Eight stages over two servers: auto proves what the program alone finds."""
+    """Stages over two servers: auto proves what the program alone finds."""
     n = 16
     instance = Instance.build(
         ids=[f"v{i}" for i in range(n)],
@@ -105,12 +105,12 @@ def test_bigger_case_with_any_start():
         edges=[(i, i + 1) for i in range(n - 1)],
         classes=[DeviceClass("gpu", "gpu", 6)],
         servers=[
-            Server(f"s{k}", tuple(f"gpu{i}" for i in range(3 * k, 3 * k + 3)), Link(5.0)) for k in range(2)
+            Server(f"s{k}", tuple(f"gpu{i}" for i in range(3 * k, 3 * k + 3)), Link(100.0)) for k in range(2)
         ],
     )
-    result = solve(instance, gap=0.0)
+    result = solve(instance, gap=1e-6)
     assert result.status is Status.OPTIMAL
-    assert result.objective == pytest.approx(solve(instance, method="milp", gap=0.0).objective)
+    assert result.objective == pytest.approx(solve(instance, method="milp", gap=1e-6).objective)
     assert result.objective > solve(instance.replace(servers=()), method="dp").objective
     assert check(instance, result) == []
 
