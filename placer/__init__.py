@@ -9,12 +9,14 @@ from placer.cluster import Device, DeviceClass, Kind, Link
 from placer.compare import Comparison, compare
 from placer.errors import InputError, PlacerError, UsageError, VerificationError
 from placer.formats.files import load
+from placer.imports.api import import_onnx, import_pipedream, import_torch
 from placer.instance import Instance
 from placer.options import Communication, Formulation, Objective, Options, Schedule
 from placer.plan import Plan
 from placer.result import Result, Status
 from placer.run import Stop
 from placer.solve import solve
+from placer.sweep import Sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -36,10 +38,15 @@ __all__ = [
     "Schedule",
     "Status",
     "Stop",
+    "Sweep",
     "UsageError",
     "VerificationError",
     "check",
     "compare",
+    "import_onnx",
+    "import_pipedream",
+    "import_torch",
     "load",
     "solve",
+    "sweep",
 ]

@@ -68,8 +68,8 @@ def import_torch(
     Parameters
     ----------
     factory
-        ``MODULE:FACTORY`` or a function; it is called with the meta device as default and returns the model and
-        its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.  It is your code, and runs.
+        ``MODULE:FACTORY`` or a function; it is called with the meta device as default and returns the model
+        and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.  It is your code, and runs.
     cluster, precision, **options
         As for `import_onnx`.
 
@@ -175,9 +175,7 @@ def to_instance(
     notes = (*model.notes, f"by {by}", *cost.notes, working)
     for note in notes:
         logger.info("%s", note)
-    return instance.replace(
-        name=name or model.name, source=dataclasses.replace(model.source, notes=notes)
-    )
+    return instance.replace(name=name or model.name, source=dataclasses.replace(model.source, notes=notes))
 
 
 def _less(cls: DeviceClass, work: float) -> DeviceClass:

@@ -29,7 +29,7 @@ __all__ = ["assemble"]
 class _Nodes:
     """Columns of the instance in the making."""
 
-    columns: dict[str, list[Any]] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)
     edges: dict[tuple[int, int], None] = field(default_factory=dict)
 
     def add(self, **row: Any) -> int:
@@ -228,7 +228,9 @@ class _Assembly:
         suffix, what = ("/backward/out", "gradient") if backward else ("/out", "output")
         for k, (to, size) in enumerate(ways.items()):
             times = np.where(np.isfinite(self.nodes.columns["time_ms"][node]), 0.0, np.inf)
-            sender = self._node(f"{part.id}{suffix}{k}", f"{part.name} ({what} {k})", p, times, backward=backward)
+            sender = self._node(
+                f"{part.id}{suffix}{k}", f"{part.name} ({what} {k})", p, times, backward=backward
+            )
             self.nodes.columns["output_bytes"][sender] = size
             self.nodes.edges[node, sender] = None
             self.nodes.edges.update(dict.fromkeys((sender, target[q]) for q in sorted(to)))

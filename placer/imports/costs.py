@@ -1,4 +1,4 @@
-"""Times of every operator on every device type, forward and backward: modelled, then overridden by measured ones."""
+"""Times of every operator on every device type, forward and backward: modelled or measured."""
 
 from __future__ import annotations
 

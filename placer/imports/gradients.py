@@ -2,13 +2,13 @@
 
 The rules, per operator:
 
-- it has a backward pass if it reads a trainable weight or a value that needs a gradient, and computes in floating
-  point; a value needs a gradient if such an operator produced it;
-- a matrix product, convolution or recurrence costs its forward FLOPs and bytes once for each operand that needs a
-  gradient: twice in the middle of a network, once in a first layer, whose input needs none;
+- it has a backward pass if it reads a trainable weight or a value that needs a gradient, and computes in
+  floating point; a value needs a gradient if such an operator produced it;
+- a matrix product, convolution or recurrence costs its forward FLOPs and bytes once for each operand that
+  needs a gradient: twice in the middle of a network, once in a first layer, whose input needs none;
 - views cost nothing, everything else as much as forward;
-- it keeps its inputs, its output or nothing until then, by operator type; a tensor that several operators keep, or
-  keep through views, counts once, with its producer.
+- it keeps its inputs, its output or nothing until then, by operator type; a tensor that several operators
+  keep, or keep through views, counts once, with its producer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Merging operators into layers or modules, so that the graph stays acyclic.
 
-Parts are numbered in an order such that no edge leads from a higher to a lower number: an operator joins the part
-of a producer only if that is the highest-numbered part it reads from, and otherwise opens a new one.  The quotient
+Parts are numbered so that no edge leads from a higher to a lower number: an operator joins the part of a
+producer only if that is the highest-numbered part it reads from, and otherwise opens a new one.  The quotient
 graph is therefore acyclic by construction.
 """
 
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from os.path import commonprefix
+from itertools import takewhile
 
 from placer.imports.model import Kind, Model, Operator, consumers, producers
 
@@ -83,12 +83,12 @@ def _opens(o: Operator) -> bool:
 
 
 def _layers(operators: Sequence[Operator]) -> list[int]:
-    """Number the part of each operator: layers open parts, the rest trails."""
+    """Assign parts: layers open them, the rest trails."""
     return _grow(operators, lambda i, latest: _opens(operators[i]) or latest is None)
 
 
 def _modules(operators: Sequence[Operator], labels: Sequence[str | None]) -> list[int]:
-    """Number the part of each operator by its module; an operator of no block joins what it reads from."""
+    """Assign parts by module; an operator of no block joins what it reads from."""
     newest: dict[str, int] = {}
     part: list[int] = []
     before = producers(operators)
@@ -134,7 +134,7 @@ def _sink_leaders(operators: Sequence[Operator], part: list[int], light: Callabl
 
 
 def _blocks(operators: Sequence[Operator]) -> list[int]:
-    """Number blocks between the points where a single value is all that later operators read.
+    """Assign blocks: what lies between points where later operators read a single value.
 
     What follows such a point without a layer of its own belongs to the block before it.
     """
@@ -208,5 +208,5 @@ def _named(
 
 def _common(paths: list[str]) -> str | None:
     """Longest dotted path that all begin with."""
-    shared = commonprefix([path.split(".") for path in paths]) if paths else []
-    return ".".join(shared) or None
+    pieces = zip(*(path.split(".") for path in paths), strict=False)
+    return ".".join(same[0] for same in takewhile(lambda p: len(set(p)) == 1, pieces)) or None

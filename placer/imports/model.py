@@ -1,4 +1,4 @@
-"""A model as read: operators, the values between them and the weights they hold, before any device is known."""
+"""A model as read: operators, values between them and weights, before any device is known."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def producers(operators: Sequence[Operator]) -> dict[str, int]:
 
 
 def consumers(operators: Sequence[Operator]) -> dict[str, list[int]]:
-    """Indices of the operators that read each value, in order."""
+    """Find the operators that read each value: indices in order."""
     readers: dict[str, list[int]] = {}
     for i, o in enumerate(operators):
         for value in dict.fromkeys(o.inputs):

@@ -1,4 +1,4 @@
-"""ONNX files at the border: data, never code; shapes inferred, dimensions set, what cannot be planned refused."""
+"""ONNX files at the border: data, never code; dimensions set, shapes inferred, the rest refused."""
 
 from __future__ import annotations
 
@@ -207,7 +207,9 @@ def _set_dims(onnx: Any, model: Any, dims: Mapping[str, int]) -> None:
             shape[axis].dim_value = size
             used.add(key)
     for key in dims.keys() - used:
-        symbols = sorted({d.dim_param for i in graph.input for d in i.type.tensor_type.shape.dim if d.dim_param})
+        symbols = sorted(
+            {d.dim_param for i in graph.input for d in i.type.tensor_type.shape.dim if d.dim_param}
+        )
         have = f"it has {', '.join(symbols)}" if symbols else "it has none; use INPUT:AXIS=N for a fixed one"
         raise UsageError(f"--dim: the model has no dimension {key!r}; {have}")
 

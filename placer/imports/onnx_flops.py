@@ -1,7 +1,7 @@
 """Floating-point operations of ONNX operators, from shapes alone; a multiply-add counts as two.
 
-Elementary functions count as one operation per element, whatever they cost in hardware: such operators are bound
-by memory traffic on every device, so that their count hardly matters.
+Elementary functions count as one operation per element, whatever they cost in hardware: such operators are
+bound by memory traffic on every device, so that their count hardly matters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from placer.errors import InputError
 
-__all__ = ["LOOKUPS", "MOVES", "PRODUCTS", "SUMS", "VIEWS", "Call", "flops"]
+__all__ = ["LOOKUPS", "MOVES", "PRODUCTS", "SUMS", "VIEWS", "Call", "flops", "words"]
 
 Shape = tuple[int, ...]
 
@@ -138,7 +138,7 @@ def _pool(call: Call) -> float:
 
 
 def _lrn(call: Call) -> float:
-    """A window of squares per element, then scale, power and division."""
+    """Count a window of squares per element, then scale, power and division."""
     return float(call.out * (2 * call.attributes.get("size", 1) + 3))
 
 
@@ -168,84 +168,61 @@ PRODUCTS: dict[str, Callable[[Call], float]] = {
 }
 """Matrix products, convolutions and recurrences."""
 
-VIEWS = frozenset(
-    ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Shape", "Size", "Optional")
-)
+
+def words(*lines: str) -> frozenset[str]:
+    """Return the words of some lines."""
+    return frozenset(" ".join(lines).split())
+
+
+VIEWS = words("Reshape Flatten Squeeze Unsqueeze Identity Dropout Shape Size Optional")
 """Operators that move no data at inference."""
 
-LOOKUPS = frozenset(("Gather", "GatherElements", "GatherND"))
+LOOKUPS = words("Gather GatherElements GatherND")
 """Operators that read only what they return of their first input."""
 
-MOVES = frozenset(
-    (
-        "Concat",
-        "Split",
-        "Slice",
-        "Transpose",
-        "Pad",
-        "Tile",
-        "Expand",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "ScatterElements",
-        "ScatterND",
-        "ConstantOfShape",
-        "Constant",
-        "Range",
-        "EyeLike",
-        "Trilu",
-        "ReverseSequence",
-        "Compress",
-        "OneHot",
-        "CastLike",
-        *LOOKUPS,
-    )
+MOVES = LOOKUPS | words(
+    "Concat Split Slice Transpose Pad Tile Expand DepthToSpace SpaceToDepth ScatterElements ScatterND",
+    "ConstantOfShape Constant Range EyeLike Trilu ReverseSequence Compress OneHot CastLike",
 )
 """Operators that compute nothing: bytes over bandwidth is their time."""
 
-SUMS = frozenset(("Add", "Sum"))
+SUMS = words("Add Sum")
 
-ELEMENTWISE = (
-    "Abs Acos Acosh And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil Clip Cos "
-    "Cosh Div Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Log Mod Mul Neg Not Or Pow "
-    "PRelu Reciprocal Relu Round Sign Sin Sinh Sqrt Sub Tan Tanh Where Xor Add LeakyRelu ThresholdedRelu Sigmoid "
-    "DequantizeLinear QuantizeLinear Bernoulli RandomNormalLike RandomUniformLike"
+ELEMENTWISE = words(
+    "Abs Acos Acosh And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil",
+    "Clip Cos Cosh Div Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Log Mod Mul",
+    "Neg Not Or Pow PRelu Reciprocal Relu Round Sign Sin Sinh Sqrt Sub Tan Tanh Where Xor Add LeakyRelu",
+    "ThresholdedRelu Sigmoid DequantizeLinear QuantizeLinear Bernoulli RandomNormalLike RandomUniformLike",
 )
+PER_OUTPUT = {
+    0: VIEWS | MOVES,
+    1: ELEMENTWISE,
+    2: words("BatchNormalization HardSigmoid Softplus Softsign"),
+    3: words("Elu Selu Celu HardSwish Mish Swish Shrink RotaryEmbedding"),
+    5: words("Softmax LogSoftmax Hardmax"),
+    8: words(
+        "Gelu FastGelu LayerNormalization InstanceNormalization GroupNormalization RMSNormalization",
+        "SimplifiedLayerNormalization LpNormalization MeanVarianceNormalization",
+        "Resize Upsample GridSample",  # bilinear: four points, weighted
+    ),
+}
+"""Operations per output element."""
+PER_INPUT = {
+    1: words(
+        "GlobalAveragePool GlobalMaxPool ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum",
+        "ArgMax ArgMin CumSum NonZero",
+    ),
+    2: words("ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum GlobalLpPool ReduceLogSumExp"),
+}
+"""Operations per element of the first input."""
 RULES: dict[str, Callable[[Call], float]] = {
     **PRODUCTS,
-    **{op: _per_output(0) for op in (*VIEWS, *MOVES)},
-    **{op: _per_output(1) for op in ELEMENTWISE.split()},
-    **{op: _variadic for op in ("Sum", "Max", "Min", "Mean")},
-    **{op: _per_output(2) for op in ("BatchNormalization", "HardSigmoid", "Softplus", "Softsign")},
-    **{op: _per_output(3) for op in ("Elu", "Selu", "Celu", "HardSwish", "Mish", "Swish", "Shrink")},
-    **{op: _per_output(8) for op in ("Gelu", "FastGelu")},
-    **{op: _per_output(5) for op in ("Softmax", "LogSoftmax", "Hardmax")},
-    **{
-        op: _per_output(8)
-        for op in (
-            "LayerNormalization",
-            "InstanceNormalization",
-            "GroupNormalization",
-            "RMSNormalization",
-            "SimplifiedLayerNormalization",
-            "LpNormalization",
-            "MeanVarianceNormalization",
-        )
-    },
-    **{
-        op: _per_input(1)
-        for op in ("GlobalAveragePool", "GlobalMaxPool", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd")
-    },
-    **{op: _per_input(1) for op in ("ReduceSum", "ArgMax", "ArgMin", "CumSum", "NonZero")},
-    **{
-        op: _per_input(2)
-        for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "GlobalLpPool", "ReduceLogSumExp")
-    },
-    **{op: _pool for op in ("MaxPool", "AveragePool", "LpPool")},
-    **{op: _per_output(8) for op in ("Resize", "Upsample", "GridSample")},  # bilinear: four points, weighted
+    **{op: _per_output(count) for count, ops in PER_OUTPUT.items() for op in ops},
+    **{op: _per_input(count) for count, ops in PER_INPUT.items() for op in ops},
+    **dict.fromkeys(words("Sum Max Min Mean"), _variadic),
+    **dict.fromkeys(words("MaxPool AveragePool LpPool"), _pool),
     "LRN": _lrn,
     "TopK": _top_k,
-    "RotaryEmbedding": _per_output(3),
 }
 
 

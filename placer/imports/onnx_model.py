@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from itertools import takewhile
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from placer.errors import InputError
 from placer.imports import onnx_flops
 from placer.imports.model import Kind, Model, Operator, Stash, Value, Weight
 from placer.imports.onnx_file import light_model, load_onnx
-from placer.imports.onnx_flops import Call
+from placer.imports.onnx_flops import Call, words
 from placer.imports.precision import check_precision, float_bytes
 from placer.origin import Source
 
@@ -24,16 +25,18 @@ MAX_ELEMENTS = 2**50
 
 STATISTICS = {"BatchNormalization": (3, 4)}
 """Inputs that are running statistics: kept, but not trained."""
-NEEDS_OUTPUT = frozenset("Relu LeakyRelu Sigmoid Tanh Softmax LogSoftmax Exp Sqrt Reciprocal Clip".split())
+NEEDS_OUTPUT = words("Relu LeakyRelu Sigmoid Tanh Softmax LogSoftmax Exp Sqrt Reciprocal Clip")
 """Operators whose gradient follows from their output."""
-NEEDS_NOTHING = frozenset(
-    "AveragePool GlobalAveragePool ReduceMean ReduceSum Sub Neg Cast Mean Resize Upsample".split()
-)
+NEEDS_NOTHING = words("AveragePool GlobalAveragePool ReduceMean ReduceSum Sub Neg Cast Mean Resize Upsample")
 """Operators whose gradient follows from the gradient of their output and shapes."""
-WEIGHT_SUFFIX = re.compile(r"[._/]?(?:weight|bias|scale|gamma|beta|running_mean|running_var|[wbsm])?(?:_\d+)?$")
+WEIGHT_SUFFIX = re.compile(
+    r"[._/]?(?:weight|bias|scale|gamma|beta|running_mean|running_var|[wbsm])?(?:_\d+)?$"
+)
 
 
-def read_onnx(path: str | Path, *, dims: Mapping[str, int] | None = None, precision: str | None = None) -> Model:
+def read_onnx(
+    path: str | Path, *, dims: Mapping[str, int] | None = None, precision: str | None = None
+) -> Model:
     """Read an ONNX model.
 
     Parameters
@@ -62,7 +65,9 @@ def read_onnx(path: str | Path, *, dims: Mapping[str, int] | None = None, precis
     loaded, digest = load_onnx(file, dims or {})
     try:
         return _Reader(loaded, precision).model(
-            file.stem, Source("onnx", os.path.basename(file), digest), [f"{k} = {v}" for k, v in (dims or {}).items()]
+            file.stem,
+            Source("onnx", os.path.basename(file), digest),
+            [f"{k} = {v}" for k, v in (dims or {}).items()],
         )
     except InputError as error:
         raise error.within(str(path)) from None
@@ -235,7 +240,9 @@ class _Reader:
         weights = tuple(dict.fromkeys(root for name in read for root in self.roots.get(name, ())))
         return Operator(
             id=outputs[0],
-            name=_readable(node, [w for w in weights if self.weights[w].elements > 1 and self.weights[w].trainable]),
+            name=_readable(
+                node, [w for w in weights if self.weights[w].elements > 1 and self.weights[w].trainable]
+            ),
             op=op,
             members=(outputs[0],),
             inputs=tuple(dict.fromkeys(name for name in read if name not in self.roots)),
@@ -276,7 +283,7 @@ def _stash(op: str) -> Stash:
 
 
 def _module(node: Any, weights: tuple[str, ...]) -> str | None:
-    """Module path from the node's name (``/encoder/layer.0/Add``), or from its weights' (``encoder.layer.0.weight``)."""
+    """Find the module in the node's name (``/layer.0/Add``) or its weights' (``layer.0.fc.weight``)."""
     parts = [part for part in node.name.split("/") if part]
     if node.name.startswith("/") and len(parts) > 1:
         return ".".join(parts[:-1])
@@ -287,7 +294,8 @@ def _module(node: Any, weights: tuple[str, ...]) -> str | None:
 def _readable(node: Any, weights: list[str]) -> str:
     """Name for people: that of the weights where the node's says nothing."""
     if "/" in node.name or not weights:
-        return node.name or node.output[0]
-    common = os.path.commonprefix(weights) if len(weights) > 1 else weights[0]
+        return str(node.name or node.output[0])
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*weights, strict=False))
+    common = "".join(letters[0] for letters in same)
     stem = WEIGHT_SUFFIX.sub("", common)
-    return f"{stem} {node.op_type}" if len(stem) > 2 else (node.name or node.output[0])
+    return f"{stem} {node.op_type}" if len(stem) > 2 else str(node.name or node.output[0])

@@ -44,9 +44,11 @@ def read_pipedream(path: str | Path) -> Model:
         reads[b].append(a)
     operators, weights = [], {}
     for node in order:
-        description, (forward, backward, activation, parameters) = rows[node]
+        description, (forward, backward, _, parameters) = rows[node]
         if parameters:
-            weights[node] = Weight((node,), parameters, int(parameters // FLOAT32), trainable=True, tied=False)
+            weights[node] = Weight(
+                (node,), parameters, int(parameters // FLOAT32), trainable=True, tied=False
+            )
         op = re.split(r"[\s(]", description, maxsplit=1)[0] or "Layer"
         operators.append(
             Operator(

@@ -93,7 +93,10 @@ def read_profiles(settings: Sequence[str], cluster: Cluster) -> list[Profile]:
 def _type_of_runtime(cluster: Cluster, path: str) -> str:
     if len(cluster.types) == 1:
         return next(iter(cluster.types))
-    raise UsageError(f"{path}: say which device it was measured on: --profile TYPE={path}, TYPE one of " + ", ".join(cluster.types))
+    raise UsageError(
+        f"{path}: say which device it was measured on: --profile TYPE={path}, TYPE one of "
+        + ", ".join(cluster.types)
+    )
 
 
 def _read_csv(text: str, source: str, kind: str) -> dict[str, dict[str, float]]:
@@ -101,7 +104,9 @@ def _read_csv(text: str, source: str, kind: str) -> dict[str, dict[str, float]]:
     try:
         head = tuple(cell.strip() for cell in next(rows, []))
         if head != COLUMNS:
-            raise InputError(f"expected the columns {','.join(COLUMNS)}, got {','.join(head)!r}", source=source)
+            raise InputError(
+                f"expected the columns {','.join(COLUMNS)}, got {','.join(head)!r}", source=source
+            )
         tables: dict[str, dict[str, float]] = {}
         for row in rows:
             place = f"line {rows.line_num}"
@@ -126,12 +131,14 @@ def _milliseconds(text: str, place: str, source: str) -> float:
     except ValueError:
         ms = math.nan
     if not 0 <= ms <= MAX_TIME_MS:
-        raise InputError(f"expected milliseconds in 0..{MAX_TIME_MS:g}, got {text!r}", place=place, source=source)
+        raise InputError(
+            f"expected milliseconds in 0..{MAX_TIME_MS:g}, got {text!r}", place=place, source=source
+        )
     return ms
 
 
-def kernel_times(document: Any, source: str) -> dict[str, float]:
-    """Median time of each operator in a profile that ONNX Runtime wrote.
+def kernel_times(document: Any, source: str, *, skip: int = 0) -> dict[str, float]:
+    """Take the median time (ms) of each operator in a profile of ONNX Runtime; ``skip`` runs do not count.
 
     Raises
     ------
@@ -154,7 +161,7 @@ def kernel_times(document: Any, source: str) -> dict[str, float]:
     samples.pop("", None)  # operators without a name cannot be told apart
     if not samples:
         raise InputError("not a profile of ONNX Runtime: no named operator has a kernel time", source=source)
-    return {name: median(times) for name, times in samples.items()}
+    return {name: median(times[skip:] or times) for name, times in samples.items()}
 
 
 def to_csv(ms: Mapping[str, float], kind: str) -> str:

@@ -20,9 +20,7 @@ def effective_precision(device: str, entry: DeviceEntry, precision: str) -> str:
     for candidate in WIDER[precision]:
         if candidate in entry.peak_tflops:
             return candidate
-    raise UsageError(
-        f"device {device!r} has no peak for {precision}; it has {', '.join(entry.peak_tflops)} (see --precision)"
-    )
+    raise UsageError(f"device {device!r} has no peak for {precision}; it has {', '.join(entry.peak_tflops)}")
 
 
 def time_ms(entry: DeviceEntry, precision: str, flops: float, moved_bytes: float) -> float:

@@ -10,7 +10,7 @@ from math import prod
 
 from placer.imports.model import Kind, Stash
 from placer.imports.onnx_flops import PRODUCTS as ONNX_PRODUCTS
-from placer.imports.onnx_flops import Call
+from placer.imports.onnx_flops import Call, words
 
 __all__ = ["flops", "kind", "stash"]
 
@@ -41,22 +41,31 @@ PER_OUTPUT = {
     "upsample_bilinear2d": 8,
     "_to_copy": 1,
 }
-PER_INPUT = frozenset(
-    "mean sum amax amin max min prod any all argmax argmin cumsum logsumexp var std "
-    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d adaptive_max_pool2d".split()
+PER_INPUT = words(
+    "mean sum amax amin max min prod any all argmax argmin cumsum logsumexp var std ",
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
 )
-POOLS = frozenset("max_pool2d max_pool2d_with_indices avg_pool2d max_pool1d avg_pool1d max_pool3d avg_pool3d".split())
-MOVES = frozenset(
-    "cat stack clone copy index index_select gather embedding constant_pad_nd pad repeat roll flip arange full zeros "
-    "ones new_zeros new_ones new_full zeros_like ones_like full_like empty scalar_tensor where lift_fresh_copy tril "
-    "triu select_scatter slice_scatter scatter index_put".split()
+POOLS = words("max_pool2d max_pool2d_with_indices avg_pool2d max_pool1d avg_pool1d max_pool3d avg_pool3d")
+MOVES = words(
+    "cat stack clone copy index index_select gather embedding constant_pad_nd pad repeat roll flip",
+    "arange full zeros ",
+    "ones new_zeros new_ones new_full zeros_like ones_like full_like empty scalar_tensor where",
+    "lift_fresh_copy tril ",
+    "triu select_scatter slice_scatter scatter index_put",
 )
-NEEDS_OUTPUT = frozenset("relu sigmoid tanh softmax _softmax log_softmax exp sqrt rsqrt".split())
-NEEDS_NOTHING = frozenset("add sub neg mean sum _to_copy avg_pool2d adaptive_avg_pool2d diff".split())
+NEEDS_OUTPUT = words("relu sigmoid tanh softmax _softmax log_softmax exp sqrt rsqrt")
+NEEDS_NOTHING = words("add sub neg mean sum _to_copy avg_pool2d adaptive_avg_pool2d diff")
 
 
 def flops(
-    name: str, inputs: Sequence[Shape], outputs: Sequence[Shape], *, pointwise: bool, kernel: Shape, equation: str
+    name: str,
+    inputs: Sequence[Shape],
+    outputs: Sequence[Shape],
+    *,
+    pointwise: bool,
+    kernel: Shape,
+    equation: str,
 ) -> float | None:
     """Floating-point operations; None when there is no rule.
 
@@ -101,7 +110,7 @@ def flops(
 
 
 def kind(name: str, *, view: bool) -> Kind:
-    """What an operator does."""
+    """Say what an operator does."""
     if name in PRODUCTS:
         return Kind.PRODUCT
     if view:
@@ -112,7 +121,7 @@ def kind(name: str, *, view: bool) -> Kind:
 
 
 def stash(name: str, *, view: bool) -> Stash:
-    """What an operator keeps for its backward pass."""
+    """Say what an operator keeps for its backward pass."""
     if name in NEEDS_OUTPUT:
         return Stash.OUTPUT
     return Stash.NOTHING if view or name in MOVES or name in NEEDS_NOTHING else Stash.INPUTS

@@ -1,7 +1,8 @@
-"""PyTorch models as operators with costs, through ``torch.export`` on the meta device: no weights are needed."""
+"""PyTorch models as operators with costs: ``torch.export`` on the meta device needs no weights."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import sys
@@ -9,13 +10,12 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from math import prod
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
 from placer.errors import InputError, UsageError
 from placer.imports import torch_flops
-from placer.imports.model import Kind, Model, Operator, Value, Weight
+from placer.imports.model import Model, Operator, Value, Weight
 from placer.imports.precision import check_precision, float_bytes
 from placer.origin import Source
 
@@ -28,8 +28,8 @@ def read_torch(factory: str | Callable[[], Any], *, precision: str | None = None
     Parameters
     ----------
     factory
-        ``MODULE:FACTORY``, ``FILE.py:FACTORY`` or a function; called with the meta device as default, returns the
-        module and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.
+        ``MODULE:FACTORY``, ``FILE.py:FACTORY`` or a function; called with the meta device as default, returns
+        the module and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.
     precision
         Number format of floating-point tensors; that of the model by default.
 
@@ -156,9 +156,7 @@ class _Reader:
     def model(self, name: str) -> Model:
         """Walk the graph once."""
         signature = self.exported.graph_signature
-        targets = {
-            spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None
-        }
+        targets = {spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None}
         operators: list[Operator] = []
         outputs: tuple[str, ...] = ()
         for node in self.exported.graph.nodes:
@@ -167,7 +165,9 @@ class _Reader:
             elif node.op == "output":
                 outputs = tuple(n.name for n in node.all_input_nodes if n.name in self.values)
             elif node.op == "get_attr":
-                raise InputError(f"control flow ({node.target}) has no fixed cost; export the model without it")
+                raise InputError(
+                    f"control flow ({node.target}) has no fixed cost; export the model without it"
+                )
             elif not _is_part(node) and _tensors(node):
                 operator = self._operator(node)
                 if operator is not None:
@@ -270,16 +270,15 @@ class _Reader:
             if key in read or not weight.names:
                 continue
             path = key.split(".")[:-1]
-            near = [len(commonprefix([path, (o.module or "").split(".")])) for o in operators]
+            near = [_shared(path, (o.module or "").split(".")) for o in operators]
             i = near.index(max(near))
-            out[i] = _with_weight(out[i], key)
+            out[i] = dataclasses.replace(out[i], weights=(*out[i].weights, key))
         return out
 
 
-def _with_weight(operator: Operator, key: str) -> Operator:
-    from dataclasses import replace
-
-    return replace(operator, weights=(*operator.weights, key))
+def _shared(a: list[str], b: list[str]) -> int:
+    """Length of the common beginning."""
+    return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _is_part(node: Any) -> bool:
@@ -301,7 +300,9 @@ def _shape(tensor: Any) -> tuple[int, ...]:
 def _is_view(target: Any) -> bool:
     """Whether the result shows the bytes of an argument."""
     schema = target._schema
-    return any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns) or schema.name in (
+    return any(
+        r.alias_info is not None and not r.alias_info.is_write for r in schema.returns
+    ) or schema.name in (
         "aten::reshape",
         "aten::contiguous",
         "aten::flatten",
