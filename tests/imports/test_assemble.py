@@ -53,7 +53,7 @@ def operator(name, inputs, outputs=None, weights=(), flops=1e6, kind=Kind.OTHER,
 
 
 def chain():
-    """Build conv -> relu -> split into two -> matmul of both -> sum with the relu; sizes in bytes."""
+    """Build conv, relu, split into two, matmul of both, sum with the relu; sizes in bytes."""
     operators = (
         operator("conv", ["x"], weights=["w"], flops=4e6, kind=Kind.PRODUCT),
         operator("relu", ["conv"], stash=Stash.OUTPUT),
@@ -71,7 +71,7 @@ def test_backward_rules():
     """First layer: only its weights need a gradient; of the product of two activations, both do."""
     found = backward_pass(chain())
     assert found.factor == (1.0, 1.0, 0.0, 2.0, 1.0)
-    # kept: the input for the convolution, the relu's output for itself and, through the views, for the product
+    # kept: the convolution's input; the relu's output for itself and, through the views, for the product
     assert found.stash_bytes == (50.0, 1000.0, 0.0, 0.0, 0.0)
     assert found.values == {"conv", "relu", "a", "b", "matmul", "sum"}
 

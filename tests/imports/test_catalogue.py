@@ -19,7 +19,10 @@ peak_tflops = { int8 = 4 }
 link = "usb3"
 source = "data sheet"
 [clusters.desk]
-classes = [{ device = "board", count = 2, reserve = 0.25 }, { device = "t4", name = "gpu", link = "pcie4-x16" }]
+classes = [
+{ device = "board", count = 2, reserve = 0.25 },
+{ device = "t4", name = "gpu", link = "pcie4-x16" },
+]
 """
 
 

@@ -43,7 +43,7 @@ def test_bert_base(bert):
 def test_gpt2_small(gpt2):
     """124.44 M parameters (Hugging Face, gpt2).
 
-    FLOPs by the formula of Narayanan et al. 2021 (Megatron-LM, appendix), the forward pass, a multiply-add as two:
+    FLOPs by the formula of Narayanan et al. 2021 (Megatron-LM, appendix), one pass, a multiply-add as two:
     24 B s l h² (1 + s / 6h) + 2 B s h V.
     """
     assert gpt2.parameters == 124_439_808
