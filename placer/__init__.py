@@ -11,6 +11,7 @@ from placer.cluster import Device, DeviceClass, Kind, Link
 from placer.compare import Comparison, compare
 from placer.errors import InputError, PlacerError, UsageError, VerificationError
 from placer.formats.files import load
+from placer.imports.api import import_onnx, import_pipedream, import_torch
 from placer.instance import Instance
 from placer.options import Communication, Formulation, Objective, Options, Schedule
 from placer.plan import Plan
@@ -46,6 +47,9 @@ __all__ = [
     "VerificationError",
     "check",
     "compare",
+    "import_onnx",
+    "import_pipedream",
+    "import_torch",
     "load",
     "simulate",
     "solve",

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from placer import __version__
 from placer.cli.batch_arguments import BATCH_HELP, add_batch
+from placer.cli.import_arguments import add_import_commands
 from placer.cli.option_arguments import add_method, add_options
 from placer.methods import METHODS
 from placer.simulation.trace import DEFAULT_SAMPLES
@@ -19,6 +20,7 @@ Place the operators of a neural network on several devices, with a proven bound.
 An instance is a graph of operators with costs and a description of the devices, in placer's JSON format or
 the paper's (recognised by content). Try:
 
+  placer import onnx model.onnx --devices 4xt4 --out graph.json     an instance of a real model
   placer info  data/gpt_training.json            what is in it
   placer solve data/gpt_training.json            the best pipeline for training, proven
   placer solve data/latency.json --objective latency --out plan.json
@@ -200,6 +202,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_batch(batch)
 
+    add_import_commands(command)
     command("schema", "print the JSON Schema of the instance format")
     return top
 
