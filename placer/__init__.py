@@ -8,6 +8,7 @@ from placer.check import check
 from placer.cluster import Device, DeviceClass, Kind, Link
 from placer.compare import Comparison, compare
 from placer.errors import InputError, PlacerError, UsageError, VerificationError
+from placer.export import export
 from placer.formats.files import load
 from placer.instance import Instance
 from placer.options import Communication, Formulation, Objective, Options, Schedule
@@ -40,6 +41,7 @@ __all__ = [
     "VerificationError",
     "check",
     "compare",
+    "export",
     "load",
     "solve",
 ]

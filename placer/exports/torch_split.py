@@ -1,0 +1,140 @@
+"""Split points for ``torch.distributed.pipelining``: where each stage after the first begins.
+
+PyTorch traces the model and cuts the trace at marks before (``BEGINNING``) or after (``END``) the call of a
+submodule; stage i runs on rank i.  Source: PyTorch documentation, "Pipeline Parallelism".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from placer.errors import InputError, UsageError
+from placer.exports.modules import ancestors, is_within
+from placer.exports.placement import Placement
+from placer.formats.text import parse_json, read_text
+from placer.instance import Instance, IntArray
+
+if TYPE_CHECKING:
+    from torch.distributed.pipelining import SplitPoint
+
+__all__ = ["load_split_spec", "split_spec", "write"]
+
+FORMAT = "placer-torch-split"
+BEGINNING, END = "BEGINNING", "END"
+
+
+def write(placement: Placement, path: Path) -> list[str]:
+    """Write split points and the device of each stage as JSON."""
+    spec, remarks = split_spec(placement)
+    devices = [placement.part_device(part).name for part in placement.parts]
+    document = {"format": FORMAT, "version": 1, "split_spec": spec, "stages": devices}
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return remarks
+
+
+def load_split_spec(path: str | Path) -> dict[str, SplitPoint]:
+    """Read split points as ``torch.distributed.pipelining.pipeline`` takes them.
+
+    Raises
+    ------
+    InputError
+        When the file is no split made by ``placer export --to torch-split``.
+    """
+    from torch.distributed.pipelining import SplitPoint
+
+    document = parse_json(read_text(path), str(path))
+    spec = document.get("split_spec") if isinstance(document, dict) else None
+    if not isinstance(spec, dict) or document.get("format") != FORMAT:
+        raise InputError("not a split written by `placer export --to torch-split`", source=str(path))
+    wrong = [name for name, point in spec.items() if point not in (BEGINNING, END)]
+    if wrong:
+        raise InputError(f"{spec[wrong[0]]!r} is no split point", source=str(path), place=wrong[0])
+    return {name: SplitPoint[point] for name, point in spec.items()}
+
+
+def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
+    """Find the split points.
+
+    The nodes of the instance are listed in the order of the trace.  A stage begins with its first node that
+    has parameters; nodes without parameters are cut where the marks allow and may change sides, which is
+    said in a remark.
+
+    Returns
+    -------
+    (dict, list of str)
+        ``"BEGINNING"`` or ``"END"`` by module, in order; and remarks.
+
+    Raises
+    ------
+    UsageError
+        When the stages form no chain, are interleaved in the trace, or meet inside one module.
+    """
+    parts = placement.chain("torch-split")
+    instance = placement.instance
+    order = placement.forward.tolist()
+    modules = [origin.module if (origin := instance.origin[v]) is not None else None for v in order]
+    if all(module is None for module in modules):
+        raise UsageError(
+            "torch-split needs to know the model's modules, and no node names one "
+            "(import the model with `placer import torch`)"
+        )
+    stage_of = {v: s for s, part in enumerate(parts) for v in part.nodes}
+    stage = np.array([stage_of[v] for v in order])
+    fixed = np.array([bool((o := instance.origin[v]) is not None and o.parameters) for v in order])
+    spec: dict[str, str] = {}
+    cuts = []
+    for s in range(1, len(parts)):
+        name, point, cut = _point(placement, s, stage, fixed, modules)
+        spec[name] = point
+        cuts.append(cut)
+    real = np.searchsorted(np.array(cuts), np.arange(len(order)), side="right")
+    devices = [placement.part_device(part).index for part in parts]
+    moved = {v: devices[s] for v, s in zip(order, real.tolist(), strict=True)}
+    remarks = placement.run_elsewhere(moved, "torch-split", "stages begin and end with modules")
+    return spec, remarks + _skips(instance, order, real)
+
+
+def _point(
+    placement: Placement, s: int, stage: IntArray, fixed: IntArray, modules: Sequence[str | None]
+) -> tuple[str, str, int]:
+    """Find the mark between two stages: module, kind, and position in the trace of the first node after."""
+    here = placement.part_device(placement.parts[s - 1]).name
+    after = placement.part_device(placement.parts[s]).name
+    low = int(np.max(np.flatnonzero(fixed & (stage < s)), initial=-1)) + 1
+    high = int(np.min(np.flatnonzero(fixed & (stage >= s)), initial=len(stage)))
+    if low > high:
+        raise UsageError(
+            f"torch-split cannot express this plan: {modules[high]!r} comes before {modules[low - 1]!r} in "
+            f"the model, but runs on {after} after {here}"
+        )
+    # The cut that sends as few nodes as possible to another stage; the plan's own where it has a mark.
+    candidates = sorted(
+        range(low, high + 1), key=lambda cut: (stage[:cut] >= s).sum() + (stage[cut:] < s).sum()
+    )
+    for cut in candidates:
+        for module in ancestors(modules[cut] or "") if cut < len(modules) else ():
+            if not any(m is not None and is_within(m, module) for m in modules[:cut]):
+                return module, BEGINNING, cut
+        for module in ancestors(modules[cut - 1] or "") if cut else ():
+            if not any(m is not None and is_within(m, module) for m in modules[cut:]):
+                return module, END, cut
+    raise UsageError(
+        f"torch-split cannot express this plan: {here} and {after} meet inside the module "
+        f"{modules[min(high, len(modules) - 1)]!r} (plan with larger nodes, such as --by module)"
+    )
+
+
+def _skips(instance: Instance, order: Sequence[int], real: IntArray) -> list[str]:
+    """Warn of tensors that skip a stage: PyTorch runs them forward only."""
+    if not instance.is_training:
+        return []
+    stage = dict(zip(order, real.tolist(), strict=True))
+    skipping = sum(stage[w] - stage[u] > 1 for u, w in instance.forward_edges.tolist())
+    if not skipping:
+        return []
+    return [f"{skipping} tensors skip a stage; torch.distributed.pipelining has no backward pass for them"]
