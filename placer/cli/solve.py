@@ -35,9 +35,11 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.out)
     with stop_on_signals() as interrupt, Display(quiet=args.quiet) as display:
         result = solve(instance, options, start=start, on_progress=display, interrupt=interrupt)
+    if args.out:
+        result = _remembering(result, args.instance, args.out)
     # An interrupted search with nothing to show must not replace an earlier result.
     if args.out and not (interrupt.is_set() and result.assignment is None):
-        save_result(_remembering(result, args.instance, args.out), args.out)
+        save_result(result, args.out)
     if args.json:
         print_json(result.to_json())
     else:

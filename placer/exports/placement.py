@@ -183,4 +183,4 @@ class Placement:
         if broken:
             raise UsageError(f"{target} cannot express this plan: {why}, and then {broken[0]}")
         before, after = (objective_ms(instance, p, options) for p in (self.plan, plan))
-        return [f"{why}: {count} nodes move, {after:.6g} ms instead of {before:.6g}"]
+        return [f"{why} (nodes moved: {count}; {after:.6g} ms instead of {before:.6g})"]

@@ -7,7 +7,7 @@ submodule; stage i runs on rank i.  Source: PyTorch documentation, "Pipeline Par
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from placer.errors import InputError, UsageError
 from placer.exports.modules import ancestors, is_within
 from placer.exports.placement import Placement
 from placer.formats.text import parse_json, read_text
-from placer.instance import Instance, IntArray
+from placer.instance import BoolArray, Instance, IntArray
 
 if TYPE_CHECKING:
     from torch.distributed.pipelining import SplitPoint
@@ -89,7 +89,7 @@ def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
     spec: dict[str, str] = {}
     cuts = []
     for s in range(1, len(parts)):
-        name, point, cut = _point(placement, s, stage, fixed, modules)
+        name, point, cut = _point(placement, s, stage, fixed, modules, taken=spec)
         spec[name] = point
         cuts.append(cut)
     real = np.searchsorted(np.array(cuts), np.arange(len(order)), side="right")
@@ -100,7 +100,12 @@ def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
 
 
 def _point(
-    placement: Placement, s: int, stage: IntArray, fixed: IntArray, modules: Sequence[str | None]
+    placement: Placement,
+    s: int,
+    stage: IntArray,
+    fixed: BoolArray,
+    modules: Sequence[str | None],
+    taken: Container[str],
 ) -> tuple[str, str, int]:
     """Find the mark between two stages: module, kind, and position in the trace of the first node after."""
     here = placement.part_device(placement.parts[s - 1]).name
@@ -117,16 +122,30 @@ def _point(
         range(low, high + 1), key=lambda cut: (stage[:cut] >= s).sum() + (stage[cut:] < s).sum()
     )
     for cut in candidates:
-        for module in ancestors(modules[cut] or "") if cut < len(modules) else ():
-            if not any(m is not None and is_within(m, module) for m in modules[:cut]):
-                return module, BEGINNING, cut
-        for module in ancestors(modules[cut - 1] or "") if cut else ():
-            if not any(m is not None and is_within(m, module) for m in modules[cut:]):
-                return module, END, cut
+        for name, point in _marks(modules, cut):
+            if name not in taken:
+                return name, point, cut
     raise UsageError(
         f"torch-split cannot express this plan: {here} and {after} meet inside the module "
         f"{modules[min(high, len(modules) - 1)]!r} (plan with larger nodes, such as --by module)"
     )
+
+
+def _marks(modules: Sequence[str | None], cut: int) -> Iterator[tuple[str, str]]:
+    """Modules that begin or end at a position of the trace, and are called once."""
+    for module in ancestors(modules[cut] or "") if cut < len(modules) else ():
+        if _run(modules, module)[0] == cut:
+            yield module, BEGINNING
+    for module in ancestors(modules[cut - 1] or "") if cut else ():
+        if _run(modules, module)[1] == cut:
+            yield module, END
+
+
+def _run(modules: Sequence[str | None], module: str) -> tuple[int, int]:
+    """Positions where a module's nodes begin and end; (-1, -1) when others come between: two calls."""
+    inside = [i for i, m in enumerate(modules) if m is not None and is_within(m, module)]
+    whole = inside[-1] - inside[0] + 1 == len(inside)
+    return (inside[0], inside[-1] + 1) if whole else (-1, -1)
 
 
 def _skips(instance: Instance, order: Sequence[int], real: IntArray) -> list[str]:

@@ -62,7 +62,7 @@ def test_siblings_merge(tmp_path, decoder):
 
 
 def test_the_dispatched_model_computes_the_same(tmp_path, decoder):
-    """The first device is played by the CPU, the second by disk: its weights are loaded when they are needed."""
+    """The first device is played by the CPU, the second by disk: weights are loaded when needed."""
     instance = instance_of(decoder, (words(),))
     mapping, _ = exported(tmp_path, instance, planned(instance, cut(instance, START)))
     copy = Decoder().eval()

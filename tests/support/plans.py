@@ -24,7 +24,7 @@ def gpus(count: int, **more) -> tuple[DeviceClass, ...]:
 def planned(
     instance: Instance, devices: Sequence[str], order: Sequence[int] | None = None, **options
 ) -> Result:
-    """Return the result of placing the i-th node on the i-th device; orders of pieces make it a latency plan."""
+    """Return the result of placing the i-th node on the i-th device; with orders of pieces a latency plan."""
     pooled = with_host_pools(instance) if order is not None else instance
     plan = Plan(
         np.array([pooled.device_index[name] for name in devices]),
