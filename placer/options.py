@@ -58,6 +58,24 @@ class Options(BaseModel):
     memory_limit_mb: Annotated[int, Field(ge=64)] = 4096
     split: str | None = None
     """File of a split in the paper's result format, for the method ``expert``."""
+    pin: dict[str, tuple[str, ...]] = {}
+    """By node (id, name or pattern): the devices or classes that it must go to one of."""
+    forbid: dict[str, tuple[str, ...]] = {}
+    """By node (id, name or pattern): devices or classes that it must not go to."""
+    together: tuple[tuple[str, ...], ...] = ()
+    """Groups of nodes (ids, names or patterns) that go to one device."""
+    apart: tuple[tuple[str, ...], ...] = ()
+    """Groups of nodes (ids, names or patterns) that go to pairwise different devices."""
+    max_devices: Annotated[int, Field(ge=1)] | None = None
+    """At most so many devices hold nodes, hosts included."""
+    use_devices: tuple[str, ...] = ()
+    """Exactly these devices hold nodes, each at least one; a class stands for all of its devices."""
+    balance: bool = False
+    """Among plans that are as good, prefer balanced loads, then fewest transfers, then fewest devices."""
+    near: dict[str, str] = {}
+    """An earlier assignment (node id to device name): among plans that are as good, move fewest nodes."""
+    slack: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """What counts as good enough for the secondary goals, relative to the best objective found."""
 
     @property
     def strictly_ordered(self) -> bool:
