@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from placer import overrides
 from placer.check import check, plan_of
 from placer.errors import InputError, UsageError
 from placer.exports import FORMATS, load_export
@@ -88,6 +89,7 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
     found = check(instance, document)
     if found:
         raise InputError(f"not exported, the result does not hold: {found[0]}", source=source)
+    instance = overrides.apply(instance, document.options)
     if document.options.objective is Objective.LATENCY:
         instance = with_host_pools(instance)
     return Placement(instance, plan_of(instance, document), document, model)

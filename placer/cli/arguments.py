@@ -6,7 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from placer import __version__
-from placer.exports import FORMATS
+from placer.cli.export_arguments import add_export_command
 from placer.methods import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Schedule
 
@@ -58,19 +58,6 @@ A plan for less is a start for more, and a bound for more holds for less.
 """
     + EXIT_CODES
 )
-
-
-EXPORT_EXAMPLES = """\
-examples:
-  placer export plan.json --to device-map --out device_map.json   for from_pretrained(..., device_map=...)
-  placer export plan.json --to torch-split --out split.json       torch.distributed.pipelining
-  placer export plan.json --to layer-counts --out layers.env      source it, then start vLLM or llama.cpp
-  placer export plan.json --to onnx-parts --model model.onnx --out parts/
-  placer export plan.json --to dot --out plan.dot                 dot -Tsvg plan.dot
-
-The result is verified against its instance first. A plan that a format cannot express is refused with the
-reason (exit code 2); what the other tool will do differently is said on standard error.
-"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -146,22 +133,6 @@ def parser() -> argparse.ArgumentParser:
     _add_options(compare)
     _add_output(compare, "TABLE.json|TABLE.csv")
 
-<<<<<<< HEAD
-    export = command("export", "write a plan in the format of another tool", epilog=EXPORT_EXAMPLES)
-    export.add_argument("result", metavar="RESULT", help="result document of placer solve")
-    export.add_argument("--to", choices=FORMATS, required=True, metavar="FORMAT", help=_formats_help())
-    export.add_argument(
-        "--out", required=True, metavar="FILE|FOLDER", help="file to write; onnx-parts: a new or empty folder"
-    )
-    export.add_argument(
-        "--instance", metavar="INSTANCE", help="instance file (default: where it was solved from)"
-    )
-    export.add_argument(
-        "--model",
-        metavar="MODEL",
-        help="the model that the instance was imported from, for onnx and onnx-parts",
-    )
-=======
     sweep = command(
         "sweep",
         "solve with more or fewer devices, more or less memory, faster or slower links",
@@ -182,8 +153,8 @@ def parser() -> argparse.ArgumentParser:
     _add_options(sweep)
     sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
     _add_output(sweep, "TABLE.json|TABLE.csv")
->>>>>>> main
 
+    add_export_command(command)
     command("schema", "print the JSON Schema of the instance format")
     return top
 
@@ -367,10 +338,6 @@ def _default(name: str) -> Any:
 def _methods_help() -> str:
     listed = "; ".join(f"{info.name}: {info.summary}" for info in METHODS.values())
     return f"{listed} (default: {_default('method')})".replace("%", "%%")
-
-
-def _formats_help() -> str:
-    return "; ".join(f"{info.name}: {info.summary}" for info in FORMATS.values())
 
 
 def options_from(args: argparse.Namespace) -> dict[str, Any]:
