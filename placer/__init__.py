@@ -10,6 +10,7 @@ from placer.compare import Comparison, compare
 from placer.errors import InputError, PlacerError, UsageError, VerificationError
 from placer.export import export
 from placer.formats.files import load
+from placer.imports.api import import_onnx, import_pipedream, import_torch
 from placer.instance import Instance
 from placer.options import Communication, Formulation, Objective, Options, Schedule
 from placer.plan import Plan
@@ -44,6 +45,9 @@ __all__ = [
     "check",
     "compare",
     "export",
+    "import_onnx",
+    "import_pipedream",
+    "import_torch",
     "load",
     "solve",
     "sweep",

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from placer import __version__
 from placer.cli.export_arguments import add_export_command
+from placer.cli.import_arguments import add_import_commands
 from placer.methods import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Schedule
 
@@ -18,6 +19,7 @@ Place the operators of a neural network on several devices, with a proven bound.
 An instance is a graph of operators with costs and a description of the devices, in placer's JSON format or
 the paper's (recognised by content). Try:
 
+  placer import onnx model.onnx --devices 4xt4 --out graph.json     an instance of a real model
   placer info  data/gpt_training.json            what is in it
   placer solve data/gpt_training.json            the best pipeline for training, proven
   placer solve data/latency.json --objective latency --out plan.json
@@ -155,6 +157,7 @@ def parser() -> argparse.ArgumentParser:
     _add_output(sweep, "TABLE.json|TABLE.csv")
 
     add_export_command(command)
+    add_import_commands(command)
     command("schema", "print the JSON Schema of the instance format")
     return top
 
