@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from placer.errors import InputError, UsageError
 from placer.exports.order import Part, in_parts
 from placer.exports.placement import Placement
+from placer.imports.onnx_file import light_model, onnx_module
 
 if TYPE_CHECKING:
     import onnx
@@ -55,11 +56,8 @@ def read_model(placement: Placement) -> OnnxPlan:
     InputError
         When the file is not the model that the instance was imported from.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise UsageError("this export needs the onnx package: pip install 'dnn-placer[onnx]'") from None
-    path = Path(str(placement.model))
+    onnx = onnx_module()
+    path = light_model(str(placement.model))
     source = placement.instance.source
     if source is not None and source.kind != "onnx":
         raise UsageError(f"the instance comes from a {source.kind} model, not from an ONNX file")
@@ -73,6 +71,8 @@ def read_model(placement: Placement) -> OnnxPlan:
         )
     try:
         model = onnx.load_model_from_string(content)
+        if model.functions:  # as the importer does: the plan is about the operators inside
+            model = onnx.inliner.inline_local_functions(model)
     except Exception:  # whatever the protobuf runtime at hand raises
         raise InputError("not an ONNX model", source=str(path)) from None
     return _cut(placement, model, path)
