@@ -142,7 +142,7 @@ def _remarks(placement: Placement, keys: dict[str, Target]) -> list[str]:
             raise UsageError(
                 f"device-map cannot express this plan: {instance.names[v]!r} reads tensors on {where}, and "
                 f"data moves only into modules that are whole on one device (plan with larger nodes, "
-                "such as --by layer, or colocate the operators of a block)"
+                "such as whole blocks, --by module)"
             )
         inner = {keys[key] for name in set(tensors) - set(own) if (key := _key(name, keys)) is not None}
         real[v] = max(inner or found, key=str, default=None)

@@ -75,7 +75,7 @@ def layer_counts(placement: Placement) -> tuple[list[int], list[str]]:
             both = " and ".join(devices[s].name for s in sorted({where[number], stage[v]}))
             raise UsageError(
                 f"layer-counts cannot express this plan: {stack}.{number} is split over {both} "
-                "(plan with --by layer)"
+                "(import the model with --by module)"
             )
     in_order = [where[number] for number in sorted(where)]
     if in_order != sorted(in_order):

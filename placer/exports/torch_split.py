@@ -127,7 +127,7 @@ def _point(
                 return name, point, cut
     raise UsageError(
         f"torch-split cannot express this plan: {here} and {after} meet inside the module "
-        f"{modules[min(high, len(modules) - 1)]!r} (plan with larger nodes, such as --by module)"
+        f"{modules[min(high, len(modules) - 1)]!r} (import the model with --by module)"
     )
 
 
