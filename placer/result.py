@@ -59,15 +59,23 @@ class Piece(_Document):
 
 
 class DeviceReport(_Document):
-    """What one device does per sample, recomputed from the instance."""
+    """What one device does per sample, recomputed from the instance.
+
+    ``memory_bytes`` is the peak, ``resident_bytes + activation_bytes``; the latter is what ``in_flight``
+    microbatches keep.  ``memory_limit_bytes`` is what a plan may use (without the reserve).
+    """
 
     name: str
     load_ms: float
     compute_ms: float
     receive_ms: float
     send_ms: float
+    sync_ms: float = 0.0
     memory_bytes: float
     memory_limit_bytes: float | None
+    resident_bytes: float
+    activation_bytes: float
+    in_flight: int
     nodes: list[str]
 
 
@@ -106,6 +114,12 @@ class Result(_Document):
         Device name of every node id; None without a plan.
     pieces
         Latency plans only.
+    stages
+        Contiguous throughput plans only: the devices that hold nodes, in pipeline order.
+    recompute
+        Devices that drop their activations and compute them again in the backward pass.
+    replicas
+        Groups of devices that run one stage together; the assignment names the first of each.
     devices
         One report per device; empty without a plan.
     message
@@ -132,6 +146,9 @@ class Result(_Document):
     versions: dict[str, str]
     assignment: dict[str, str] | None
     pieces: list[Piece] | None
+    stages: list[str] | None = None
+    recompute: list[str] = []
+    replicas: list[list[str]] = []
     devices: list[DeviceReport]
     message: str
     stats: dict[str, float | int | str] = {}

@@ -9,7 +9,7 @@ from placer import __version__
 from placer.cli.export_arguments import add_export_command
 from placer.cli.import_arguments import add_import_commands
 from placer.methods import METHODS
-from placer.options import Communication, Formulation, Objective, Options, Schedule
+from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
 __all__ = ["options_from", "parser"]
 
@@ -185,6 +185,30 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         default=_default("schedule"),
         metavar="{1f1b,gpipe}",
         help="pipelined training: minimise max(FW + BW), or max FW + max BW (default: 1f1b)",
+    )
+    plan.add_argument(
+        "--microbatches",
+        type=int,
+        metavar="M",
+        help="training: microbatches per optimizer step; so many at most are in flight on a device "
+        "(default: what the instance says)",
+    )
+    plan.add_argument(
+        "--recompute",
+        type=Recompute,
+        choices=list(Recompute),
+        default=_default("recompute"),
+        metavar="{none,auto,all}",
+        help="training: stages that keep what they receive instead of their activations, and compute these "
+        "again in the backward pass (default: none)",
+    )
+    plan.add_argument(
+        "--replicas",
+        type=int,
+        default=_default("replicas"),
+        metavar="R",
+        help="a stage may run on up to so many identical devices, each taking its share of the samples; in "
+        "training they synchronise their weights (default: 1)",
     )
     plan.add_argument(
         "--pieces",
