@@ -64,7 +64,8 @@ def read_torch(factory: str | Callable[[], Any], *, precision: str | None = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exported = torch.export.export(module, args, made[2] if len(made) == 3 else {}, strict=False)
+            with torch.device("meta"):  # for tensors that the model makes on its way
+                exported = torch.export.export(module, args, made[2] if len(made) == 3 else {}, strict=False)
             exported = exported.run_decompositions({})
     except Exception as error:  # torch.export has no exception type of its own
         raise InputError(f"torch.export failed: {error}", source=name) from None
