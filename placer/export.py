@@ -7,7 +7,7 @@ from pathlib import Path
 from placer import overrides
 from placer.check import check, plan_of
 from placer.errors import InputError, UsageError
-from placer.exports import FORMATS, load_export
+from placer.exports import FORMATS, ExportInfo, load_export
 from placer.exports.placement import Placement
 from placer.formats.files import load, load_result
 from placer.formats.replace import replaced_file, replaced_folder
@@ -61,8 +61,7 @@ def export(
     graph = instance if isinstance(instance, Instance) else load(_instance_file(document, source, instance))
     placement = _verified(graph, document, source, None if model is None else str(model))
     info = FORMATS[to]
-    if info.needs_model and model is None:
-        raise UsageError(f"export to {to} needs the model: --model {_model_hint(graph)}")
+    _check_fits(info, placement)
     with (replaced_folder if info.is_folder else replaced_file)(out) as path:
         return load_export(to)(placement, path)
 
@@ -95,5 +94,18 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
     return Placement(instance, plan_of(instance, document), document, model)
 
 
-def _model_hint(instance: Instance) -> str:
-    return "MODEL.onnx" if instance.source is None else instance.source.name
+def _check_fits(info: ExportInfo, placement: Placement) -> None:
+    """Refuse what a format cannot do whatever the plan looks like in detail."""
+    source = placement.instance.source
+    if info.source is not None and source is not None and source.kind != info.source:
+        raise UsageError(
+            f"{info.name} is for {info.source} models, and the instance comes from a {source.kind} one"
+        )
+    if info.needs_model and placement.model is None:
+        name = "MODEL.onnx" if source is None else source.name
+        raise UsageError(f"export to {info.name} needs the model: --model {name}")
+    if placement.plan.replicas and not info.knows_replicas:
+        shared = placement.label(placement.plan.replicas[0][0])
+        raise UsageError(
+            f"{info.name} cannot express this plan: {shared} share a stage (plan with --replicas 1)"
+        )

@@ -37,8 +37,12 @@ class ExportInfo:
     summary: str
     where: str
     """``"module:function"``."""
+    source: str | None = None
+    """Kind of model that it is for; None for any."""
     is_folder: bool = False
     needs_model: bool = False
+    knows_replicas: bool = False
+    """Whether it can say that several devices share a stage."""
 
 
 FORMATS: dict[str, ExportInfo] = {
@@ -48,11 +52,13 @@ FORMATS: dict[str, ExportInfo] = {
             "device-map",
             "Hugging Face device_map (accelerate, transformers)",
             "placer.exports.device_map:write",
+            source="torch",
         ),
         ExportInfo(
             "torch-split",
             "split points for torch.distributed.pipelining",
             "placer.exports.torch_split:write",
+            source="torch",
         ),
         ExportInfo(
             "layer-counts",
@@ -63,18 +69,25 @@ FORMATS: dict[str, ExportInfo] = {
             "onnx",
             "the model with device and pipeline stage on every node (needs --model)",
             "placer.exports.onnx_annotated:write",
+            source="onnx",
             needs_model=True,
         ),
         ExportInfo(
             "onnx-parts",
             "a folder with one sub-model per part and a manifest (needs --model)",
             "placer.exports.onnx_parts:write",
+            source="onnx",
             is_folder=True,
+            knows_replicas=True,
             needs_model=True,
         ),
-        ExportInfo("dot", "Graphviz, one box per device", "placer.exports.dot:write"),
-        ExportInfo("graphml", "GraphML, for graph tools", "placer.exports.graphml:write"),
-        ExportInfo("csv", "one row per node, for spreadsheets", "placer.exports.table:write"),
+        ExportInfo("dot", "Graphviz, one box per device", "placer.exports.dot:write", knows_replicas=True),
+        ExportInfo(
+            "graphml", "GraphML, for graph tools", "placer.exports.graphml:write", knows_replicas=True
+        ),
+        ExportInfo(
+            "csv", "one row per node, for spreadsheets", "placer.exports.table:write", knows_replicas=True
+        ),
         ExportInfo("paper-json", "the paper's result format", "placer.exports.paper_json:write"),
     )
 }

@@ -52,15 +52,13 @@ def read_model(placement: Placement) -> OnnxPlan:
     Raises
     ------
     UsageError
-        When the onnx package is missing, or the instance was not imported from an ONNX model.
+        When the onnx package is missing.
     InputError
         When the file is not the model that the instance was imported from.
     """
     onnx = onnx_module()
     path = light_model(str(placement.model))
     source = placement.instance.source
-    if source is not None and source.kind != "onnx":
-        raise UsageError(f"the instance comes from a {source.kind} model, not from an ONNX file")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -58,8 +58,8 @@ def write(placement: Placement, path: Path) -> list[str]:
     for number, (nodes, (inputs, outputs)) in enumerate(zip(members, interfaces, strict=True)):
         name = f"part{number}.onnx"
         _save(plan, _part(plan, tensors, nodes, inputs, outputs), path / name)
-        device = placement.part_device(plan.parts[number])
-        entries.append({"file": name, "device": device.name, "inputs": inputs, "outputs": outputs})
+        device = placement.label(placement.part_device(plan.parts[number]).index)
+        entries.append({"file": name, "device": device, "inputs": inputs, "outputs": outputs})
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,11 @@ class Placement:
     def device(self, node: int) -> Device:
         """Device of a node."""
         return self.instance.devices[int(self.plan.device[node])]
+
+    def label(self, device: int) -> str:
+        """Name of a device by index, or names of the devices that share its stage, joined by ``+``."""
+        group = next((group for group in self.plan.replicas if device in group), (device,))
+        return "+".join(self.instance.devices[d].name for d in group)
 
     @cached_property
     def accelerator_number(self) -> dict[int, int]:
@@ -178,7 +183,8 @@ class Placement:
         if not count:
             return []
         is_host = np.array([d.is_host for d in instance.devices])[moved]
-        plan = Plan(moved, None if self.plan.piece is None else np.where(is_host, -1, 0))
+        piece = None if self.plan.piece is None else np.where(is_host, -1, 0)
+        plan = replace(self.plan, device=moved, piece=piece, stages=None)
         broken = violations(instance, plan, options)
         if broken:
             raise UsageError(f"{target} cannot express this plan: {why}, and then {broken[0]}")

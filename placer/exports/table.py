@@ -38,7 +38,7 @@ def rows(placement: Placement) -> Iterator[dict[str, Cell]]:
         yield {
             "id": instance.ids[v],
             "name": instance.names[v],
-            "device": device.name,
+            "device": placement.label(device.index),
             "part": part.get(v),
             "piece": None if piece < 0 else piece,
             "backward": bool(instance.backward[v]),

@@ -96,6 +96,11 @@ def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
     devices = [placement.part_device(part).index for part in parts]
     moved = {v: devices[s] for v, s in zip(order, real.tolist(), strict=True)}
     remarks = placement.run_elsewhere(moved, "torch-split", "stages begin and end with modules")
+    if placement.plan.recompute:
+        names = ", ".join(instance.devices[d].name for d in placement.plan.recompute)
+        remarks.append(
+            f"the plan recomputes activations on {names}: wrap these stages in torch.utils.checkpoint"
+        )
     return spec, remarks + _skips(instance, order, real)
 
 

@@ -3,12 +3,12 @@
     python -m tests.benchmarks.reality [--rounds N] [--samples N] [--json FILE]
 
 The ResNet-50 of the onnx package (with random weights in place of its constants) is profiled operator by
-operator, planned for two devices, exported as two parts, and run as a pipeline of two processes, each pinned to
-a core with a single-threaded ONNX Runtime, which hand tensors over through shared memory.  Profiling runs on
-both cores at once, because in the pipeline both are busy.  Rounds of profile and pipeline alternate; each
-round's prediction is the load of the one plan under that round's profile; medians are reported.  Besides the
-time by the clock, which means something only on a quiet machine, the processor time of the busiest process is
-reported, which other programs disturb less.
+operator, planned for two devices, exported as two parts, and run as a pipeline of two processes, pinned to a
+core each, with a single-threaded ONNX Runtime, which hand tensors over through shared memory.  Profiling runs
+on both cores at once, because in the pipeline both are busy.  Rounds of profile and pipeline alternate; each
+round's prediction is the load of the one plan under that round's profile; medians are reported.  The clock
+means something only on a quiet machine; the processor time of the busiest process, which is reported as well,
+shows how far other programs disturbed the pipeline.
 """
 
 from __future__ import annotations

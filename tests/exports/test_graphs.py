@@ -110,6 +110,17 @@ def test_dot_is_drawn_by_graphviz(tmp_path, awkward, result):
     assert svg.count('class="node"') == len(AWKWARD)
 
 
+def test_devices_that_share_a_stage(tmp_path, awkward):
+    """gpu1 and gpu2 take turns; the paper's format has no word for that."""
+    instance = awkward.replace(classes=gpus(3))
+    result = planned(instance, ["gpu0"] * 5 + ["gpu1"] * 3, shared=[("gpu1", "gpu2")], replicas=2)
+    export(result, "csv", tmp_path / "plan.csv", instance=instance)
+    with (tmp_path / "plan.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["device"] for row in csv.DictReader(file)] == ["gpu0"] * 5 + ["gpu1+gpu2"] * 3
+    with pytest.raises(UsageError, match=r"paper-json cannot express this plan: gpu1\+gpu2 share a stage"):
+        export(result, "paper-json", tmp_path / "split.json", instance=instance)
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_the_papers_format_comes_back(tmp_path, training):
     """Method ``expert`` reads it and arrives at the same objective and assignment."""

@@ -22,13 +22,21 @@ def gpus(count: int, **more) -> tuple[DeviceClass, ...]:
 
 
 def planned(
-    instance: Instance, devices: Sequence[str], order: Sequence[int] | None = None, **options
+    instance: Instance,
+    devices: Sequence[str],
+    order: Sequence[int] | None = None,
+    shared: Sequence[Sequence[str]] = (),
+    **options,
 ) -> Result:
-    """Return the result of placing the i-th node on the i-th device; with orders of pieces a latency plan."""
+    """Return the result of placing the i-th node on the i-th device.
+
+    Orders of pieces make it a latency plan; the devices of a group in ``shared`` share a stage.
+    """
     pooled = with_host_pools(instance) if order is not None else instance
     plan = Plan(
         np.array([pooled.device_index[name] for name in devices]),
         None if order is None else np.array(order),
+        replicas=tuple(tuple(pooled.device_index[name] for name in group) for group in shared),
     )
     chosen = make_options(method="expert", objective="throughput" if order is None else "latency", **options)
     return to_result(pooled, instance, chosen, Outcome(Stop.FINISHED, plan), Run())
