@@ -161,7 +161,7 @@ def to_instance(
         raise InputError(f"{model.source.name}: there is nothing to train in it")
     cost = costs(model, backward, found, read_profiles(profiles, found))
     work = largest_operator_bytes(model) if training else peak_live_bytes(model)
-    placed = found.model_copy(update={"classes": tuple(_less(cls, work) for cls in found.classes)})
+    placed = found.model_copy(update={"classes": tuple(_reserving(cls, work) for cls in found.classes)})
     instance = assemble(
         model,
         partition(model, Granularity(by)),
@@ -171,14 +171,16 @@ def to_instance(
         training=Training(Optimizer(optimizer or "adam"), microbatches) if training else Training(),
         copy_tied=tied == "copy",
     )
-    working = f"working memory of {work:.0f} bytes taken off every accelerator"
+    working = f"working memory of {work:.0f} bytes reserved on every accelerator"
     notes = (*model.notes, f"by {by}", *cost.notes, working)
     for note in notes:
         logger.info("%s", note)
     return instance.replace(name=name or model.name, source=dataclasses.replace(model.source, notes=notes))
 
 
-def _less(cls: DeviceClass, work: float) -> DeviceClass:
+def _reserving(cls: DeviceClass, work: float) -> DeviceClass:
+    """Reserve working memory on the members of a class."""
     if cls.is_host or cls.memory_limit_bytes == float("inf"):
         return cls
-    return dataclasses.replace(cls, memory_limit_bytes=max(0.0, cls.memory_limit_bytes - work))
+    reserve = min(cls.memory_limit_bytes, cls.reserve_bytes(0) + work)
+    return dataclasses.replace(cls, memory_reserve_bytes=reserve)

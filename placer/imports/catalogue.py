@@ -195,7 +195,8 @@ def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
         limit: dict[str, Any] = {}
         if kind is DeviceKind.ACCELERATOR:
             if memory is not None:
-                limit["memory_limit_bytes"] = float(int(memory * GIB * (1 - item.reserve)))
+                limit["memory_limit_bytes"] = memory * GIB
+                limit["memory_reserve_bytes"] = float(round(memory * GIB * item.reserve))
             limit["link"] = _link(name, item.link or device.link, known)
         classes.append(DeviceClass(label, item.device, item.count, kind, **limit))
         types[item.device] = device

@@ -124,7 +124,8 @@ def _measured(
     hits = 0
     used: set[str] = set()
     for i, o in enumerate(model.operators):
-        name = next((key for key in (o.id, *o.members, o.name) if key in profile.ms), None)
+        known = (o.id, *o.members, o.alias, o.name)
+        name = next((key for key in known if key is not None and key in profile.ms), None)
         if name is None:
             continue
         hits += 1

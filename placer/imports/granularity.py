@@ -196,7 +196,8 @@ def _named(
         mine = members[p]
         lead = next((i for i in mine if _opens(operators[i])), mine[0])
         label = labels[lead] or next((labels[i] for i in mine if labels[i]), None)
-        name = label or (f"{fallback}{k}: {operators[lead].name}" if fallback else operators[lead].name)
+        own = operators[lead].name
+        name = label or (f"{fallback}{k}: {own.removesuffix(f' {operators[lead].op}')}" if fallback else own)
         node = label or (f"{fallback}{k}" if fallback else operators[lead].id)
         used[node] += 1
         if used[node] > 1:

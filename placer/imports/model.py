@@ -100,6 +100,8 @@ class Operator:
         Dotted path, if known.
     kind, stash
         How its backward pass works.
+    alias
+        Its own name in the source, where that is not the id: profiles may use it.
     forward_ms, backward_ms
         Measured times, where the source has them.
     """
@@ -116,6 +118,7 @@ class Operator:
     module: str | None = None
     kind: Kind = Kind.OTHER
     stash: Stash = Stash.INPUTS
+    alias: str | None = None
     forward_ms: float | None = None
     backward_ms: float | None = None
 

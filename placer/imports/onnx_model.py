@@ -253,6 +253,7 @@ class _Reader:
             module=_module(node, weights),
             kind=_kind(op, read, self.roots),
             stash=_stash(op),
+            alias=node.name or None,
         )
 
     def _moved(self, op: str, read: list[str], outputs: list[str]) -> float:

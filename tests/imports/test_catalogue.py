@@ -71,7 +71,7 @@ def test_files_of_users(tmp_path):
     path.write_text(MINE)
     for text in (str(path), f"{path}:desk"):
         board, gpu = find_cluster(text).classes
-        assert (board.name, board.count, board.memory_limit_bytes) == ("board", 2, 1.5 * 2**30)
+        assert (board.name, board.count, board.room_bytes(0)) == ("board", 2, 1.5 * 2**30)
         assert board.link.bandwidth_bytes_per_s == 0.5e9
         assert (gpu.name, gpu.type, gpu.link.bandwidth_bytes_per_s) == ("gpu", "t4", 31.5e9)
 

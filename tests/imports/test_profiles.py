@@ -97,6 +97,8 @@ def test_measured_times_win_and_scale_the_backward_pass(tmp_path):
     assert found.time_ms[at["r5"], t4] == modelled.time_ms[at["r5"], t4]
     note = "measured times of 1 of 66 operators on t4; 1 measured names are not in the model"
     assert note in found.source.notes
+    named = instance("n3,t4,3.0\n")  # the operator's own name; its id is that of its first output
+    assert named.time_ms[at["r3"], t4] == 3.0
     both = instance("r3,t4,7.0\nr3/backward,t4,9.0\n")
     assert both.time_ms[at["r3/backward"], t4] == 9.0
     with pytest.raises(InputError, match="measures no operator of this model"):
