@@ -1,6 +1,7 @@
 """Place the operators of a neural network on several devices, with a proven bound.
 
-``placer.load`` reads an instance, ``placer.solve`` plans it, ``placer.check`` verifies a result.
+``placer.load`` reads an instance, ``placer.solve`` plans it, ``placer.check`` verifies a result,
+``placer.simulate`` runs its plan event by event.
 Solvers and compiled kernels are imported only by the methods that use them.
 """
 
@@ -16,6 +17,7 @@ from placer.options import Communication, Formulation, Objective, Options, Sched
 from placer.plan import Plan
 from placer.result import Result, Status
 from placer.run import Stop
+from placer.simulation import Simulation, simulate
 from placer.solve import solve
 from placer.sweep import Sweep, sweep
 
@@ -37,6 +39,7 @@ __all__ = [
     "Plan",
     "Result",
     "Schedule",
+    "Simulation",
     "Status",
     "Stop",
     "Sweep",
@@ -49,6 +52,7 @@ __all__ = [
     "import_pipedream",
     "import_torch",
     "load",
+    "simulate",
     "solve",
     "sweep",
 ]
