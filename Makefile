@@ -47,7 +47,7 @@ ifeq ($(TAG),3.11)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch-test]'
 endif
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,onnx,partition,profile]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,onnx,partition,profile]'
 	@touch $@ $(VENV)/.installed
 
 clean:
