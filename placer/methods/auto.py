@@ -30,6 +30,8 @@ DP_SECONDS = 300.0
 MILP_SECONDS = 300.0
 MILP_SIZE = 300_000
 """Nodes x devices beyond which an integer program is not built."""
+LARGE = 2000
+"""Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
 TINY, TINY_SECONDS = 64, 10.0
 """Up to so many nodes the integer program comes first: it is done before the kernels of the others are
 compiled, which takes some twenty seconds when a machine runs them for the first time."""
@@ -114,6 +116,13 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
         chosen = [*(flat if options.contiguous else free), *program]
     elif instance.constraints != Constraints():
         chosen = [Phase("milp", 1.0, MILP_SECONDS)]  # the only method that knows them
+    elif options.contiguous and instance.n > LARGE:
+        chosen = [
+            Phase("dp", 0.7, DP_SECONDS),
+            Phase("local-search", 0.3, 30.0),
+            Phase("dp", 1.0, DP_SECONDS),
+            *program,
+        ]
     elif options.contiguous:
         chosen = [
             *at_once,
@@ -125,7 +134,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
         ]
     else:
         chosen = [
-            Phase("dpl", 0.15, 30.0, narrower=True),
+            Phase("dp" if instance.n > LARGE else "dpl", 0.15, 30.0, narrower=True),
             Phase("local-search", 0.2, 30.0),
             Phase("colgen", 0.6, 300.0),
             *program,
