@@ -45,6 +45,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml
 ifeq ($(TAG),3.11)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch-test]'
 endif
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,onnx,partition,profile]'
 	@touch $@ $(VENV)/.installed

@@ -10,6 +10,7 @@ from placer.check import check
 from placer.cluster import Device, DeviceClass, Kind, Link
 from placer.compare import Comparison, compare
 from placer.errors import InputError, PlacerError, UsageError, VerificationError
+from placer.export import export
 from placer.formats.files import load
 from placer.imports.api import import_onnx, import_pipedream, import_torch
 from placer.instance import Instance
@@ -47,6 +48,7 @@ __all__ = [
     "VerificationError",
     "check",
     "compare",
+    "export",
     "import_onnx",
     "import_pipedream",
     "import_torch",

@@ -41,10 +41,11 @@ class _Document(BaseModel):
 
 
 class InstanceReference(_Document):
-    """Which instance a result is about."""
+    """Which instance a result is about, and where its file was, relative to the result's."""
 
     name: str
     sha256: str
+    file: str | None = None
 
 
 class Piece(_Document):
@@ -155,8 +156,8 @@ class Result(_Document):
     digest: str = ""
 
     def computed_digest(self) -> str:
-        """SHA-256 over all fields but the digest itself."""
-        content = self.model_dump(mode="json", exclude={"digest"})
+        """SHA-256 over all fields but the digest itself and the place of the instance, which may move."""
+        content = self.model_dump(mode="json", exclude={"digest": True, "instance": {"file"}})
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     def sealed(self) -> Result:

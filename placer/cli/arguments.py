@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from placer import __version__
 from placer.cli.batch_arguments import BATCH_HELP, add_batch
+from placer.cli.export_arguments import add_export_command
 from placer.cli.import_arguments import add_import_commands
 from placer.cli.option_arguments import add_method, add_options
 from placer.methods import METHODS
@@ -25,6 +26,7 @@ the paper's (recognised by content). Try:
   placer solve data/gpt_training.json            the best pipeline for training, proven
   placer solve data/latency.json --objective latency --out plan.json
   placer check data/latency.json plan.json       verify a plan from the files alone
+  placer export plan.json --to dot --out plan.dot                   for other tools (placer export --help)
   placer simulate data/latency.json plan.json --trace trace.json
                                                  run it event by event, timeline for Perfetto
 """
@@ -197,12 +199,13 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
     _add_output(sweep, "TABLE.json|TABLE.csv")
 
+    add_export_command(command)
+    add_import_commands(command)
     batch = command(
         "batch", "solve many instances with many methods; the same command again goes on", epilog=BATCH_HELP
     )
     add_batch(batch)
 
-    add_import_commands(command)
     command("schema", "print the JSON Schema of the instance format")
     return top
 
