@@ -78,7 +78,7 @@ def device_loads(instance: Instance, device: IntArray) -> DeviceLoads:
     times = instance.class_time_ms[np.arange(instance.n), classes[device]]
     np.add.at(compute, (direction, device), times)
     memory = np.zeros(devices)
-    np.add.at(memory, device, instance.memory_bytes)
+    np.add.at(memory, device, instance.resident_bytes)
 
     receive, send = np.zeros((2, devices)), np.zeros((2, devices))
     u, w = instance.edges[:, 0], instance.edges[:, 1]

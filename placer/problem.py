@@ -111,7 +111,7 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
     # A class that some member cannot run on is closed to the whole item.
     times[:, np.isinf(times).any(axis=0)] = np.inf
     memory = np.zeros(count)
-    np.add.at(memory, item, instance.memory_bytes)
+    np.add.at(memory, item, instance.resident_bytes)
     allowed = np.ones((count, len(instance.devices)), dtype=bool)
     np.logical_and.at(allowed, item, instance.allowed)
 

@@ -217,7 +217,7 @@ def _draft(instance: Instance) -> Draft:
         time=_times(instance, allowed, [members[0] for members in kinds]),
         host_time=_times(instance, allowed, list(pools)),
         transfer=instance.class_transfer_ms[:, [c for c, _ in by_kind]].reshape(n, len(kinds)),
-        memory=instance.memory_bytes.copy(),
+        memory=instance.resident_bytes.copy(),
         limit=np.array([instance.devices[members[0]].memory_limit_bytes for members in kinds]),
         parked=np.full(n, -1, dtype=np.int64),
         kinds=kinds,

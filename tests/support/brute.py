@@ -90,10 +90,20 @@ def _valid(instance: Instance, c: Costs, plans: np.ndarray) -> np.ndarray:
     n, D = c.time.shape
     ok = np.isfinite(c.time[np.arange(n), plans]).all(axis=1)
     for d in range(D):
-        ok &= (plans == d) @ instance.memory_bytes <= c.limit[d] * (1 + 1e-9)
+        ok &= (plans == d) @ instance.resident_bytes <= c.limit[d] * (1 + 1e-9)
     for v, w in itertools.combinations(range(n), 2):
         if instance.colocate[v] is not None and instance.colocate[v] == instance.colocate[w]:
             ok &= plans[:, v] == plans[:, w]
+    rules = instance.constraints
+    for group in rules.apart:
+        for v, w in itertools.combinations(group, 2):
+            ok &= plans[:, v] != plans[:, w]
+    used = np.stack([(plans == d).any(axis=1) for d in range(D)], axis=1)
+    if rules.max_devices is not None:
+        ok &= used.sum(axis=1) <= rules.max_devices
+    if rules.use_devices:
+        names = [f"{cls.name}{i}" for cls in instance.classes for i in range(cls.count)]
+        ok &= (used == np.array([name in rules.use_devices for name in names])).all(axis=1)
     return ok
 
 
@@ -174,7 +184,7 @@ def _slot_plans(
             continue
         used = np.zeros(len(c.limit))
         for v, (d, _) in enumerate(plan):
-            used[d] += instance.memory_bytes[v]
+            used[d] += instance.resident_bytes[v]
         if (used <= c.limit * (1 + 1e-9)).all():
             yield plan
 
