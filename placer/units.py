@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from math import inf, isinf
 
-__all__ = ["memory", "milliseconds", "percent", "size"]
+__all__ = ["gap", "memory", "milliseconds", "percent", "size"]
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def gap(relative: float) -> str:
+    """Proven gap in percent; what rounding explains counts as none."""
+    if 1e-9 < relative < 1e-6:
+        return "< 0.0001 %"
+    return f"{100 * relative:.3g} %" if relative > 1e-9 else "0 %"
 
 
 def memory(used: float, limit: float | None) -> str:

@@ -70,6 +70,7 @@ def _environment() -> Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters["ms"] = units.milliseconds
+    environment.filters["gap"] = units.gap
     environment.filters["percent"] = units.percent
     environment.filters["size"] = units.size
     return environment

@@ -80,6 +80,8 @@ def _plain(value: object) -> str:
         return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | dict) and not value:
+        return "none"
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -12,6 +12,8 @@ from placer.units import milliseconds, percent
 
 __all__ = ["limit"]
 
+NEGLIGIBLE = 1e-6
+"""Gap that the tolerances of a solver explain."""
 DOMINANT = 0.5
 """Share of the bottleneck's load from which a single node is worth naming."""
 
@@ -122,7 +124,7 @@ def _latency(result: Result) -> str:
 def _proof(result: Result) -> str:
     plan = "contiguous plan" if result.options.contiguous else "plan"
     if result.status is Status.OPTIMAL:
-        if result.gap:
+        if result.gap is not None and result.gap > NEGLIGIBLE:
             return f"it is proven that no {plan} is more than {_small(result.gap)} faster"
         return f"it is proven that no {plan} is faster"
     if result.bound is not None and result.gap is not None and result.bound > 0:
