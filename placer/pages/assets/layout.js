@@ -5,7 +5,7 @@
  * Backward vertices are drawn mirrored: beside the forward pass, their edges pointing up.
  */
 const layout = (() => {
-  const GAP_X = 16, GAP_Y = 30, COLUMN_GAP = 56, DUMMY = 6, MOST_BENDS = 12000;
+  const GAP_X = 16, GAP_Y = 30, COLUMN_GAP = 56, DUMMY = 6, MOST_BENDS = 6000, TO_MIDDLE = 0.05;
 
   /** Topological order of the drawing's edges; a cycle is cut at its earliest vertex. */
   function order(count, edges, hint) {
@@ -128,7 +128,9 @@ const layout = (() => {
         const wished = [], weight = [], distance = [];
         layer.forEach((c, i) => {
           const near = sides.flatMap((side) => aligned(cells, side[c], c));
-          wished.push(near.length ? near.reduce((t, d) => t + x[d], 0) / near.length : x[c]);
+          const mean = near.length ? near.reduce((t, d) => t + x[d], 0) / near.length : x[c];
+          // A slight pull to the middle keeps repeated asymmetric blocks from drifting sideways.
+          wished.push(cells[c].vertex < 0 ? mean : mean * (1 - TO_MIDDLE));
           weight.push(near.length ? (cells[c].vertex < 0 ? 3 : 1) * near.length : 0.05);
           distance.push(i ? (cells[layer[i - 1]].width + cells[c].width) / 2 + GAP_X * (cells[c].vertex < 0 ? 0.6 : 1) : 0);
         });
