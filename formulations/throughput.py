@@ -29,28 +29,24 @@ pair of CommIn and CommOut variables, because a device never pays both for one p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from formulations.rows import Expression, Model, difference, total
+from formulations.rows import Expression, Inside, Model, difference, total
+from formulations.secondary import Cap, Goal, Secondary
 from placer.instance import BoolArray, IntArray
 from placer.kinds import Kinds
 from placer.options import Communication, Schedule
 from placer.problem import Problem
 
-__all__ = ["MEMORY_UNIT", "TIME_UNIT", "Inside", "Loads", "ThroughputParams", "fits"]
+__all__ = ["MEMORY_UNIT", "TIME_UNIT", "Loads", "ThroughputParams", "fits"]
 
 MEMORY_UNIT = 1000.0
 """Memory rows read Σ ≤ 1000, so that an absolute tolerance of 1e-6 is 1e-9 of the limit."""
 
 TIME_UNIT = 100.0
 """Objectives are near 100, so that the solver's absolute tolerance of 1e-6 is 1e-8 of them."""
-
-Inside = Mapping[int, Sequence[Any]]
-"""By kind: for each item a number, variable or `Expression` in [0, 1] that says that it is on the device."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,6 +67,9 @@ class ThroughputParams:
         slot g for the first and g + 1 for the last.
     each_contiguous
         Whether the set of each device must be contiguous by itself (the paper's program only).
+    goal, caps
+        A secondary goal to minimise in place of the objective, which then is at most the upper bound, and
+        what earlier goals may be at most (not in the paper's program).
     """
 
     schedule: Schedule = Schedule.ONE_F_ONE_B
@@ -79,6 +78,8 @@ class ThroughputParams:
     upper_bound_ms: float | None = None
     windows: IntArray | None = None
     each_contiguous: bool = False
+    goal: Goal | None = None
+    caps: tuple[Cap, ...] = ()
 
     @property
     def scale(self) -> float:
@@ -122,10 +123,16 @@ class Loads:
         model.minimise(objective)
         if len(self.top) > 1 and high is not None:
             model.at_most(objective, high)
+        self.secondary = (
+            None if params.goal is None else Secondary(model, params.goal, params.caps, params.scale)
+        )
 
     def add_device(self, label: str, inside: Inside) -> None:
         """Bound the objective by the load of one device."""
-        loads = [self._direction(label, r, inside) for r in self.directions]
+        transfers = Expression()
+        loads = [self._direction(label, r, inside, transfers) for r in self.directions]
+        if self.secondary is not None:
+            self.secondary.add_device(label, inside, total(loads), transfers)
         if self.params.schedule is Schedule.GPIPE:
             for variable, load in zip(self.top, loads, strict=True):
                 self.model.at_most(load.add(variable, -1.0))
@@ -134,6 +141,11 @@ class Loads:
             for load in loads:
                 both.add(load)
             self.model.at_most(both.add(self.top[0], -1.0))
+
+    def finish(self) -> None:
+        """Close the model after its last device."""
+        if self.secondary is not None:
+            self.secondary.finish()
 
     def add_memory(self, inside: Inside) -> None:
         """Limit the memory of one device."""
@@ -152,8 +164,11 @@ class Loads:
         self.model.at_most(row, MEMORY_UNIT)
         self.model.at_most(limit)
 
-    def _direction(self, label: str, r: int, inside: Inside) -> Expression:
-        """Load of one device in direction ``r``: an expression, for two models a variable above its parts."""
+    def _direction(self, label: str, r: int, inside: Inside, transfers: Expression) -> Expression:
+        """Load of one device in direction ``r``: an expression, for two models a variable above its parts.
+
+        Adds what it receives and sends to ``transfers``.
+        """
         compute = Expression()
         for kind, items in inside.items():
             for c, x in enumerate(items):
@@ -161,7 +176,9 @@ class Loads:
         accelerators = {kind: x for kind, x in inside.items() if not self.kinds.is_host[kind]}
         model = self.params.communication
         if model is Communication.SEQUENTIAL:
-            return compute.add(self._splits(label, r, accelerators, both=True))
+            moved = self._splits(label, r, accelerators, both=True)
+            transfers.add(moved)
+            return compute.add(moved)
         load = self.model.real(f"L_{r}_{label}")
         parts = [compute]
         if model is Communication.OVERLAP:
@@ -169,6 +186,8 @@ class Loads:
         else:
             parts.append(self._splits(label, r, accelerators, send=True))
             parts.append(self._splits(label, r, accelerators, receive=True))
+        for part in parts[1:]:
+            transfers.add(part)
         for part in parts:
             self.model.at_most(part.add(load, -1.0))
         return Expression().add(load)

@@ -119,6 +119,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
         if not slot.is_host:
             loads.add_memory(on)
     rules.finish()
+    loads.finish()
     return model.problem
 
 

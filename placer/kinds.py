@@ -58,10 +58,11 @@ def kinds_of(problem: Problem) -> Kinds:
     """Group the devices of a problem into kinds: equal class, and equal items allowed, equally needed."""
     instance = problem.instance
     needed = set(instance.constraints.use_devices)
-    found: dict[tuple[bool, int, bytes, bool], list[int]] = {}
+    found: dict[tuple[bool, int, bytes, bool, int], list[int]] = {}
     for device in instance.devices:
         column = problem.allowed[:, device.index].tobytes()
-        key = (device.is_host, device.class_index, column, device.name in needed)
+        alone = device.index if problem.distinct else -1
+        key = (device.is_host, device.class_index, column, device.name in needed, alone)
         found.setdefault(key, []).append(device.index)
     keys = sorted(found, key=lambda key: (key[0], found[key][0]))
     devices = tuple(np.array(found[key], dtype=np.int64) for key in keys)

@@ -70,6 +70,12 @@ class Options(BaseModel):
     """At most so many devices hold nodes, hosts included."""
     use_devices: tuple[str, ...] = ()
     """Exactly these devices hold nodes, each at least one; a class stands for all of its devices."""
+    balance: bool = False
+    """Among plans that are as good, prefer balanced loads, then fewest transfers, then fewest devices."""
+    near: dict[str, str] = {}
+    """An earlier assignment (node id to device name): among plans that are as good, move fewest nodes."""
+    slack: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """What counts as good enough for the secondary goals, relative to the best objective found."""
 
     @property
     def strictly_ordered(self) -> bool:

@@ -47,6 +47,8 @@ class Problem:
         ``(E, C)``; 0 on hosts.
     net_backward
         Direction of the producer, ``(E,)``.
+    distinct
+        Whether no two devices are interchangeable, because a plan is compared with an earlier one.
     """
 
     instance: Instance
@@ -59,6 +61,7 @@ class Problem:
     net_start: IntArray
     net_cost_ms: FloatArray
     net_backward: BoolArray
+    distinct: bool = False
 
     @property
     def size(self) -> int:

@@ -85,6 +85,10 @@ def solve(
         outcome = _by_method(instance, options, run)
         if outcome.stop is Stop.INFEASIBLE and not outcome.message:
             outcome = _explained(instance, options, run)
+    if options.balance or options.near:
+        from placer.methods import secondary  # brings the formulations, which import this package
+
+        outcome = secondary.improve(instance, options, run, outcome)
     return to_result(instance, original, options, outcome, run)
 
 
@@ -121,8 +125,12 @@ def make_options(options: Options | None = None, **changes: Any) -> Options:
             raise UsageError("latency knows only sequential communication")
         if not made.contiguous:
             raise UsageError("latency plans consist of contiguous pieces; allow more of them with --pieces")
+        if made.balance or made.near:
+            raise UsageError("secondary goals (balance, near) apply to throughput only")
     elif made.pieces != 1:
         raise UsageError("pieces apply to the latency objective only")
+    if made.per_device_contiguity and (made.balance or made.near):
+        raise UsageError("secondary goals need --formulation ordered")
     return made
 
 

@@ -91,6 +91,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="NODE",
         help="which nodes --keep pins (repeatable; default: all)",
     )
+    solve.add_argument(
+        "--near",
+        metavar="RESULT",
+        help="among plans that are as good, move fewest nodes from an earlier result",
+    )
     _add_output(solve, "RESULT.json")
 
     check = command("check", "verify a result from the files alone: loads, memory, contiguity, objective")
@@ -155,6 +160,19 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         metavar="{sequential,overlap,duplex}",
         help="load of a device: compute + in + out, max(compute, in + out) or max(compute, in, out) "
         "(default: sequential)",
+    )
+    goals = command.add_argument_group("among plans that are as good")
+    goals.add_argument(
+        "--balance",
+        action="store_true",
+        help="prefer balanced loads, then fewest transfers, then fewest devices",
+    )
+    goals.add_argument(
+        "--slack",
+        type=float,
+        default=_default("slack"),
+        metavar="REL",
+        help="how much worse than the best objective found is as good (default: 0)",
     )
     _add_overrides(command)
     search = command.add_argument_group("the search")
