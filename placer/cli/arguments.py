@@ -43,6 +43,14 @@ examples:
     + EXIT_CODES
 )
 
+REPORT_EXAMPLES = """\
+examples:
+  placer solve graph.json --out plan.json
+  placer report plan.json --instance graph.json --out plan.html
+
+exit codes: 0 written; 1 written, but the result does not hold (the page says why); 2 bad usage or bad input
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
@@ -116,6 +124,15 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_options(compare)
     _add_output(compare, "TABLE.json|TABLE.csv")
+
+    report = command("report", "write a page about a plan or a batch: one file that opens offline", epilog=REPORT_EXAMPLES)
+    report.add_argument("source", metavar="RESULT|BATCH_DIR", help="result document, or the folder of a batch")
+    report.add_argument(
+        "--instance",
+        metavar="INSTANCE",
+        help="the instance of the result: verifies the plan, and adds the graph and the timeline",
+    )
+    report.add_argument("--out", metavar="FILE.html", required=True, help="the page")
 
     command("schema", "print the JSON Schema of the instance format")
     return top

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from placer import units
 
-__all__ = ["asset", "render"]
+__all__ = ["asset", "macro", "render"]
 
 
 def render(template: str, *, scripts: tuple[str, ...], devices: int = 0, **context: Any) -> str:
@@ -51,6 +51,11 @@ def render(template: str, *, scripts: tuple[str, ...], devices: int = 0, **conte
     return _environment().get_template(template).render(
         policy=policy, style=Markup(style), script=Markup(script), **context
     )
+
+
+def macro(template: str, name: str, *arguments: Any) -> str:
+    """Call a macro of a template: a fragment of HTML, escaped like a document."""
+    return str(getattr(_environment().get_template(template).module, name)(*arguments))
 
 
 @cache
