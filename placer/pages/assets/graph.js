@@ -63,7 +63,8 @@ const graph = (() => {
   /** Lay out and draw anew, keeping the whole in view unless told to keep still. */
   function redraw(keep) {
     const { vertices, edges } = folded();
-    Object.assign(state, { vertices, edges });
+    // Numbers of boxes mean nothing after this; who asked for the drawing selects anew.
+    Object.assign(state, { vertices, edges, selected: -1 });
     state.near = vertices.map(() => [[], []]);
     edges.forEach(([u, w], k) => { state.near[u][1].push(k); state.near[w][0].push(k); });
     const box = root.getBoundingClientRect();
@@ -227,7 +228,6 @@ const graph = (() => {
     state.open = new Set();
     groups.forEach((g, k) => { if (wanted === 2 || (wanted === 1 && g.parent < 0 && depth() === 2)) state.open.add(k); });
     if (wanted === 2) groups.forEach((_, k) => state.open.add(k));
-    state.selected = -1;
     redraw(false);
     select(-1);
   }
