@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from placer.errors import UsageError
 from placer.pages.loads import load_chart
 from placer.pages.profiles import Entry, profiles
-from placer.pages.timeline import Slice, timeline as slices_of
+from placer.pages.timeline import Slice
+from placer.pages.timeline import timeline as slices_of
 from placer.result import Result
 
 if TYPE_CHECKING:

@@ -125,8 +125,12 @@ def parser() -> argparse.ArgumentParser:
     _add_options(compare)
     _add_output(compare, "TABLE.json|TABLE.csv")
 
-    report = command("report", "write a page about a plan or a batch: one file that opens offline", epilog=REPORT_EXAMPLES)
-    report.add_argument("source", metavar="RESULT|BATCH_DIR", help="result document, or the folder of a batch")
+    report = command(
+        "report", "write a page about a plan or a batch: one file that opens offline", epilog=REPORT_EXAMPLES
+    )
+    report.add_argument(
+        "source", metavar="RESULT|BATCH_DIR", help="result document, or the folder of a batch"
+    )
     report.add_argument(
         "--instance",
         metavar="INSTANCE",

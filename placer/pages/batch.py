@@ -69,8 +69,12 @@ def batch_page(
     methods = list(dict.fromkeys(entry.method for entry in entries))
     scatter, time, gap, left_out = _scatter(entries)
     charts = [
-        _profile(entries, methods, "objective", "Quality of plans", "objective over the best one of any method"),
-        _profile(entries, methods, "seconds", "Time to a proof", "seconds over the fastest proof of any method"),
+        _profile(
+            entries, methods, "objective", "Quality of plans", "objective over the best one of any method"
+        ),
+        _profile(
+            entries, methods, "seconds", "Time to a proof", "seconds over the fastest proof of any method"
+        ),
     ]
     return render(
         "batch.html",
@@ -109,7 +113,9 @@ def _profile(
             placed = [(axis.place(factor), 100 - 100 * share) for factor, share in profile.points]
             path = steps([*placed, (100.0, placed[-1][1])])
             curves.append((methods.index(profile.method), Curve("method", profile.method, path)))
-    factors = tuple(f for f in (1.0, 1.01, 1.05, 1.1, 1.5, 2.0, 5.0, 10.0, 100.0) if f <= largest * 10 or f < 1.02)
+    factors = tuple(
+        f for f in (1.0, 1.01, 1.05, 1.1, 1.5, 2.0, 5.0, 10.0, 100.0) if f <= largest * 10 or f < 1.02
+    )
     rows = tuple(
         (p.method, tuple(max((s for f, s in p.points if f <= factor), default=0.0) for factor in factors))
         for p in found
@@ -124,7 +130,9 @@ def _scatter(entries: Sequence[Entry]) -> tuple[list[_Point], Axis, Axis, int]:
         for row, entry in enumerate(entries)
         if entry.seconds is not None and entry.gap is not None
     ]
-    time = logarithmic(min((t for *_, t, _ in known), default=0.1), max((t for *_, t, _ in known), default=1.0))
+    time = logarithmic(
+        min((t for *_, t, _ in known), default=0.1), max((t for *_, t, _ in known), default=1.0)
+    )
     gap = logarithmic(SMALLEST_GAP, max((g for *_, g in known), default=0.1))
     points = [_Point(entry, row, time.place(t), 100 - gap.place(g)) for row, entry, t, g in known]
     return points, time, gap, len(entries) - len(known)

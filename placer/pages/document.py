@@ -48,8 +48,10 @@ def render(template: str, *, scripts: tuple[str, ...], devices: int = 0, **conte
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     # The style sheet and the script are files of this package: the only text that is not escaped.
-    return _environment().get_template(template).render(
-        policy=policy, style=Markup(style), script=Markup(script), **context
+    return (
+        _environment()
+        .get_template(template)
+        .render(policy=policy, style=Markup(style), script=Markup(script), **context)
     )
 
 

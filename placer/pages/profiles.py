@@ -77,9 +77,7 @@ def profiles(entries: Sequence[Entry], measure: str) -> tuple[list[Profile], int
         row[entry.method] = min(value, row.get(entry.method, inf))
     out = []
     for method in dict.fromkeys(entry.method for entry in entries):
-        factors = sorted(
-            _factor(row[method], min(row.values())) for row in values.values() if method in row
-        )
+        factors = sorted(_factor(row[method], min(row.values())) for row in values.values() if method in row)
         points = [(1.0, sum(f <= 1.0 for f in factors) / max(1, len(values)))]
         for k, factor in enumerate(factors):
             if 1.0 < factor < inf:

@@ -6,9 +6,8 @@ import pytest
 from placer.formats.files import load
 from placer.pages.loads import by_direction, load_chart
 from placer.solve import solve
-from tests.pages.test_plan_in_browser import DATA
 from tests.pages.test_sentence import pair
-from tests.support.plans import result_of
+from tests.support.plans import DATA, result_of
 
 
 def test_segments_add_up_to_the_load_and_share_one_scale():

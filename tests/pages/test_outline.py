@@ -10,8 +10,8 @@ from placer.instance import Instance
 from placer.pages.outline import RUN, outline
 from placer.plan import Plan
 from placer.problem import contract
-from tests.pages.test_plan_in_browser import DATA
 from tests.support.graphs import skip_chain, transformer
+from tests.support.plans import DATA
 from tests.support.random_instances import random_instance
 
 
@@ -76,7 +76,10 @@ def test_pieces_of_a_latency_plan():
         types=("acc", "cpu"),
         time_ms=np.ones((3, 2)),
         edges=[(0, 1), (1, 2)],
-        classes=(DeviceClass("acc", "acc", 1, Kind.ACCELERATOR, 1.0), DeviceClass("cpu", "cpu", 1, Kind.HOST)),
+        classes=(
+            DeviceClass("acc", "acc", 1, Kind.ACCELERATOR, 1.0),
+            DeviceClass("cpu", "cpu", 1, Kind.HOST),
+        ),
     )
     found = outline(instance, Plan(np.array([0, 1, 0]), np.array([0, -1, 1])))
     assert [g.label for g in found.groups] == ["acc0 piece 1", "acc0 piece 2", "cpu0"]

@@ -1,7 +1,5 @@
 """The page of a plan in a real browser: what a person sees, finds and can reach."""
 
-from pathlib import Path
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -14,9 +12,8 @@ from placer.solve import solve
 from placer.structure import topological_position
 from tests.support.chromium import opened
 from tests.support.graphs import transformer
-from tests.support.plans import cut_evenly
+from tests.support.plans import DATA, cut_evenly
 
-DATA = Path(__file__).resolve().parents[2] / "data"
 HOSTILE = (
     "<script>window.hacked = 1</script>",
     '"><img src=https://example.org/x onerror="window.hacked = 2">',
@@ -298,4 +295,14 @@ def test_lists_of_devices(browser, small):
         page.locator("#devices summary").nth(3).click()
         rows = page.locator("#devices details").nth(3).locator("tbody tr")
         expect(rows).to_have_count(10)
-        assert rows.first.inner_text().split() == ["block21", "block21", "forward", "1.542", "ms", "0.534", "ms", "448.2", "MiB"]
+        assert rows.first.inner_text().split() == [
+            "block21",
+            "block21",
+            "forward",
+            "1.542",
+            "ms",
+            "0.534",
+            "ms",
+            "448.2",
+            "MiB",
+        ]

@@ -6,15 +6,14 @@ import pytest
 from placer.cluster import DeviceClass, Kind
 from placer.formats.files import load
 from placer.instance import Instance
+from placer.options import Options
 from placer.pages.loads import by_direction
 from placer.pages.sentence import limit
 from placer.plan import Plan
-from placer.run import Outcome, Run, Stop
 from placer.report import to_result
-from placer.options import Options
+from placer.run import Outcome, Run, Stop
 from placer.solve import solve
-from tests.pages.test_plan_in_browser import DATA
-from tests.support.plans import result_of
+from tests.support.plans import DATA, result_of
 
 
 def pair(first=(3.0,), second=(4.0,), transfer=1.0, backward=None):

@@ -69,7 +69,9 @@ def transformer(blocks: int, *, heads: int = 4, devices: int = 8) -> Instance:
             contexts.append(node(f"{layer}/head{h}/context", layer, soft, v))
         out = node(f"{layer}/out", layer, node(f"{layer}/concat", layer, *contexts))
         residual = node(f"{layer}/add1", layer, out, last)
-        inner = node(f"{layer}/gelu", layer, node(f"{layer}/fc1", layer, node(f"{layer}/norm2", layer, residual)))
+        inner = node(
+            f"{layer}/gelu", layer, node(f"{layer}/fc1", layer, node(f"{layer}/norm2", layer, residual))
+        )
         last = node(f"{layer}/add2", layer, node(f"{layer}/fc2", layer, inner), residual)
     rng = np.random.default_rng(0)
     n = len(ids)

@@ -1,5 +1,7 @@
 """Plans of known shape as result documents, without a solver."""
 
+from pathlib import Path
+
 import numpy as np
 
 from placer.instance import Instance
@@ -9,6 +11,8 @@ from placer.report import to_result
 from placer.result import Result
 from placer.run import Outcome, Run, Stop
 from placer.structure import topological_position
+
+DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 def result_of(instance: Instance, plan: Plan, bound_ms: float | None = None, **options: object) -> Result:
