@@ -6,8 +6,9 @@ import argparse
 from typing import Any, NoReturn
 
 from placer import __version__
+from placer.cli.report_arguments import add_report
 from placer.methods import METHODS
-from placer.options import Communication, Formulation, Objective, Options, Schedule
+from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
 __all__ = ["options_from", "parser"]
 
@@ -43,13 +44,19 @@ examples:
     + EXIT_CODES
 )
 
-REPORT_EXAMPLES = """\
+SWEEP_EXAMPLES = (
+    """\
 examples:
-  placer solve graph.json --out plan.json
-  placer report plan.json --instance graph.json --out plan.html
+  placer sweep graph.json --vary devices=2..16                 how many devices are worth it
+  placer sweep graph.json --vary devices:a100=1..4 --vary devices:t4=0..8
+  placer sweep graph.json --vary memory=16GiB,24GiB,40GiB --out memory.csv
+  placer sweep graph.json --vary bandwidth=x0.1,x0.5,x1 --results points/
 
-exit codes: 0 written; 1 written, but the result does not hold (the page says why); 2 bad usage or bad input
+A plan for less is a start for more, and a bound for more holds for less.
+
 """
+    + EXIT_CODES
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -125,19 +132,27 @@ def parser() -> argparse.ArgumentParser:
     _add_options(compare)
     _add_output(compare, "TABLE.json|TABLE.csv")
 
-    report = command(
-        "report", "write a page about a plan or a batch: one file that opens offline", epilog=REPORT_EXAMPLES
+    sweep = command(
+        "sweep",
+        "solve with more or fewer devices, more or less memory, faster or slower links",
+        epilog=SWEEP_EXAMPLES,
     )
-    report.add_argument(
-        "source", metavar="RESULT|BATCH_DIR", help="result document, or the folder of a batch"
+    sweep.add_argument("instance", metavar="INSTANCE", help="instance file")
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        required=True,
+        metavar="WHAT=VALUES",
+        help="devices=2..16, memory=8GiB,16GiB or bandwidth=x0.5,x1,x2; for one class of devices "
+        "devices:NAME=... (repeatable: all combinations)",
     )
-    report.add_argument(
-        "--instance",
-        metavar="INSTANCE",
-        help="the instance of the result: verifies the plan, and adds the graph and the timeline",
+    sweep.add_argument(
+        "--method", choices=METHODS, default=_default("method"), metavar="METHOD", help=_methods_help()
     )
-    report.add_argument("--out", metavar="FILE.html", required=True, help="the page")
-
+    _add_options(sweep)
+    sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
+    _add_output(sweep, "TABLE.json|TABLE.csv")
+    add_report(command)
     command("schema", "print the JSON Schema of the instance format")
     return top
 
@@ -165,6 +180,22 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         default=_default("schedule"),
         metavar="{1f1b,gpipe}",
         help="pipelined training: minimise max(FW + BW), or max FW + max BW (default: 1f1b)",
+    )
+    plan.add_argument(
+        "--microbatches",
+        type=int,
+        metavar="M",
+        help="training: microbatches per optimizer step; so many at most are in flight on a device "
+        "(default: what the instance says)",
+    )
+    plan.add_argument(
+        "--recompute",
+        type=Recompute,
+        choices=list(Recompute),
+        default=_default("recompute"),
+        metavar="{none,auto,all}",
+        help="training: stages that keep what they receive instead of their activations, and compute these "
+        "again in the backward pass (default: none)",
     )
     plan.add_argument(
         "--pieces",

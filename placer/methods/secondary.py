@@ -18,10 +18,13 @@ from formulations.throughput import ThroughputParams
 from placer.evaluate import device_loads
 from placer.instance import FloatArray, Instance, IntArray
 from placer.kinds import kinds_of
-from placer.options import Communication, Options
+from placer.memory import InFlight, in_flight
+from placer.options import Communication, Options, Recompute
 from placer.plan import Plan
 from placer.problem import Problem, contract
+from placer.recompute import with_recompute
 from placer.reduce import merge_directions
+from placer.report import objective_ms
 from placer.run import Outcome, Run
 from placer.solvers import highs
 from placer.solvers.program import read_pulp
@@ -82,7 +85,7 @@ def measure(instance: Instance, plan: Plan, options: Options, goal: Goal) -> flo
         names = [d.name for d in instance.devices]
         known = [options.near.get(v) for v in instance.ids]
         return float(sum(names[d] != name for d, name in zip(device.tolist(), known, strict=True)))
-    loads = device_loads(instance, device)
+    loads = device_loads(instance, device, plan.recompute)
     if goal.name is GoalName.TRANSFERS:
         return float(loads.receive_ms.sum() + loads.send_ms.sum())
     falling = np.sort(loads.load_ms(options.communication))[::-1]
@@ -151,6 +154,11 @@ class _Chase:
             unit_ms=self.best_ms or 1.0,
             upper_bound_ms=self.limit_ms,
             windows=windows(problem, kinds_of(problem), self.limit_ms) if self.options.contiguous else None,
+            flights=in_flight(self.instance, self.options)
+            if self.instance.activation_bytes.any()
+            else InFlight(1),
+            recompute=self.options.recompute,
+            stages=self.plan.stages,
             goal=goal,
             caps=tuple(Cap(cap.goal, cap.value * (1 + TOLERANCE)) for cap in self.caps),
         )
@@ -158,8 +166,13 @@ class _Chase:
         items = self.plan.device[[nodes[0] for nodes in problem.members]]
 
         def on_incumbent(values: FloatArray) -> None:
-            found = formulation.decode(program.named(values), problem, params)
-            self._take(Plan(problem.lift(found)), goal)
+            named = program.named(values)
+            found = formulation.decode(named, problem, params)
+            plan = Plan(problem.lift(found))
+            if self.options.recompute is not Recompute.NONE:
+                stages = throughput_ordered.decode_stages(named, problem, params, found)
+                plan = with_recompute(self.instance, replace(plan, stages=stages), self.options)
+            self._take(plan, goal)
 
         solution = highs.solve(
             program,
@@ -196,11 +209,10 @@ class _Chase:
         self.plan = plan
 
     def _objective_ms(self, plan: Plan) -> float:
-        loads = device_loads(self.instance, plan.device)
-        return loads.objective_ms(self.options.communication, self.options.schedule)
+        return objective_ms(self.instance, plan, self.options)
 
     def _total_load_ms(self) -> float:
-        loads = device_loads(self.instance, self.plan.device)
+        loads = device_loads(self.instance, self.plan.device, self.plan.recompute)
         return float(loads.load_ms(self.options.communication).sum())
 
     def _moved(self) -> FloatArray:
@@ -218,7 +230,7 @@ class _Chase:
         device = self.plan.device.copy()
         for devices in kinds_of(self.problem).devices:
             device = self._matched(device, devices)
-        renamed = Plan(device)
+        renamed = with_recompute(self.instance, Plan(device), self.options)
         if not violations(self.instance, renamed, self.options):
             self.plan = renamed
 

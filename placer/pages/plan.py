@@ -86,7 +86,7 @@ def _plain(value: object) -> str:
 
 
 def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) -> dict[str, Any]:
-    """What the scripts of the page draw: columns over nodes, in topological order where it is known."""
+    """Collect what the scripts draw: columns over nodes, in topological order where it is known."""
     index = {d.name: i for i, d in enumerate(result.devices)}
     devices = [{"name": d.name, "load": d.load_ms} for d in result.devices]
     if instance is None:
