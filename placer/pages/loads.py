@@ -99,7 +99,8 @@ def by_direction(result: Result, instance: Instance | None) -> Direction | None:
     """
     if instance is None or not instance.is_training or result.options.objective is Objective.LATENCY:
         return None
-    loads = device_loads(instance, plan_of(instance, result).device)
+    plan = plan_of(instance, result)
+    loads = device_loads(instance, plan.device, plan.recompute)
     forward, backward = loads.by_direction(result.options.communication).tolist()
     return Direction(tuple(forward), tuple(backward), loads)
 

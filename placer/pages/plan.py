@@ -114,7 +114,7 @@ def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) ->
             "device": plan.device[order].tolist(),
             "time": _rounded(instance.class_time_ms[every, classes][order]),
             "transfer": _rounded(instance.class_transfer_ms[every, classes][order]),
-            "memory": _rounded(instance.memory_bytes[order]),
+            "memory": _rounded(instance.held_bytes[order]),
             "backward": instance.backward[order].astype(int).tolist(),
             "layer": [instance.layer[v] for v in order] if any(instance.layer) else None,
             "group": folded.leaf[order].tolist(),

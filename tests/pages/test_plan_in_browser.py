@@ -169,7 +169,7 @@ def test_two_thousand_nodes_render(browser, large, record_property):
 
 
 def drawn(page):
-    """Boxes as (label, x, y, width) and edges as (producer, consumer, column, column), with all nodes shown."""
+    """Boxes as (label, x, y, width) and edges as (producer, consumer, column, column), all nodes shown."""
     return page.evaluate(
         """() => {
             graph.setLevel(2);
