@@ -18,6 +18,8 @@ demo: $(VENV)/.installed
 	@mkdir -p demo
 	$(BIN)/placer solve $(INSTANCE) --out demo/result.json
 	$(BIN)/placer check $(INSTANCE) demo/result.json
+	$(BIN)/placer report demo/result.json --instance $(INSTANCE) --out demo/report.html
+	@echo "open demo/report.html in a browser; it needs no network"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
@@ -39,7 +41,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,partition]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,partition,plot]'
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -88,7 +88,7 @@ class Direction:
 
 
 def by_direction(result: Result, instance: Instance | None) -> Direction | None:
-    """Separate the loads of both passes of a training plan; None for inference, latency, or without the instance.
+    """Separate the loads of both passes of a training plan; None for other plans or without the instance.
 
     Parameters
     ----------
