@@ -11,14 +11,13 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from placer.cli.tables import stdout
+from placer.cli.tables import size, stdout
 from placer.fingerprint import fingerprint
 from placer.formats.files import load
 from placer.infeasible import simple_cause
 from placer.instance import Instance
 from placer.problem import contract
 from placer.structure import count_downsets, width
-from placer.units import size
 
 __all__ = ["facts", "run"]
 

@@ -12,9 +12,9 @@ from rich.text import Text
 from placer.instance import Instance
 from placer.result import Result
 from placer.structure import topological_position
-from placer.units import memory
+from placer.units import memory, size
 
-__all__ = ["print_json", "print_result", "stdout"]
+__all__ = ["memory", "print_json", "print_result", "size", "stdout"]
 
 PLAIN_WIDTH = 120
 """Columns when the output is no terminal, so that nothing is cut in a file."""

@@ -63,7 +63,7 @@ def test_without_its_instance_a_plan_is_not_called_verified(planned):
 @pytest.mark.parametrize("with_instance", [True, False])
 def test_an_altered_document_is_not_drawn(planned, with_instance):
     instance, result = planned
-    moved = {**result.assignment, "left1": "acc1" if result.assignment["left1"] == "acc0" else "acc0"}
+    moved = {**result.assignment, "left1": "gpu1" if result.assignment["left1"] == "gpu0" else "gpu0"}
     page = plan_page(result.model_copy(update={"assignment": moved}), instance if with_instance else None)
     assert "does not hold" in page
     assert "the document was altered" in page
@@ -76,7 +76,7 @@ def test_an_altered_document_is_not_drawn(planned, with_instance):
 def test_a_sealed_plan_that_breaks_a_rule_is_not_drawn(planned):
     """Who alters a document can seal it anew: only the instance shows that it is wrong."""
     instance, result = planned
-    everything = dict.fromkeys(result.assignment, "acc0")
+    everything = dict.fromkeys(result.assignment, "gpu0")
     forged = result.model_copy(update={"assignment": everything}).sealed()
     assert verdict(forged, None).trust is Trust.UNCHECKED
     page = plan_page(forged, instance)
