@@ -1,0 +1,108 @@
+"""What a plan costs node by node, read from the raw fields of the instance.
+
+Nothing here is shared with the evaluation of plans, so that a simulation can contradict it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+
+from placer.cluster import DeviceClass
+from placer.errors import InputError
+from placer.instance import Instance
+
+__all__ = ["Placement", "place"]
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """A plan as the simulation sees it; nodes are ``0..n-1``, devices ``0..D-1``.
+
+    Parameters
+    ----------
+    instance
+        Where names and sizes come from.
+    device
+        Device of each node, length n.
+    is_host
+        Whether a device is a host, length D.
+    time_ms
+        Processing time of each node on its device, length n.
+    order
+        All nodes in a topological order.
+    producers, consumers
+        The nodes that each node reads, and that read it, length n.
+    """
+
+    instance: Instance
+    device: list[int]
+    is_host: list[bool]
+    classes: list[DeviceClass]
+    time_ms: list[float]
+    order: list[int]
+    producers: list[list[int]]
+    consumers: list[list[int]]
+
+    def transfer_ms(self, u: int, device: int) -> float:
+        """Time to move the output of ``u`` between ``device`` and host memory, in one direction."""
+        if self.is_host[device]:
+            return 0.0
+        link, size = self.classes[device].link, float(self.instance.output_bytes[u])
+        if np.isnan(size):
+            return float(self.instance.transfer_ms[u]) * link.transfer_scale
+        if size == 0 or link.bandwidth_bytes_per_s is None:
+            return 0.0
+        return link.latency_ms + 1000.0 * size / link.bandwidth_bytes_per_s
+
+    def name(self, device: int) -> str:
+        """Name of a device."""
+        return self.instance.devices[device].name
+
+
+def place(instance: Instance, device: Sequence[int]) -> Placement:
+    """Read the costs of an assignment.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    device
+        Device index of each node, length n.
+
+    Raises
+    ------
+    InputError
+        When a node is on no device, or on one that it cannot run on.
+    """
+    classes = [cls for cls in instance.classes for _ in range(cls.count)]
+    if len(device) != instance.n or not all(0 <= d < len(classes) for d in device):
+        raise InputError("not every node of the instance is assigned to one of its devices", place="plan")
+    time_ms = []
+    for v, d in enumerate(device):
+        kind = classes[d].type
+        time = float(instance.time_ms[v, instance.types.index(kind)]) if kind in instance.types else np.inf
+        if time == np.inf:
+            raise InputError(f"{instance.ids[v]!r} cannot run on a device of type {kind!r}", place="plan")
+        time_ms.append(time)
+    producers: list[list[int]] = [[] for _ in range(instance.n)]
+    consumers: list[list[int]] = [[] for _ in range(instance.n)]
+    for u, w in instance.edges.tolist():
+        producers[w].append(u)
+        consumers[u].append(w)
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(instance.n))
+    graph.add_edges_from(instance.edges.tolist())
+    return Placement(
+        instance=instance,
+        device=[int(d) for d in device],
+        is_host=[cls.is_host for cls in classes],
+        classes=classes,
+        time_ms=time_ms,
+        order=list(nx.lexicographical_topological_sort(graph)),
+        producers=producers,
+        consumers=consumers,
+    )
