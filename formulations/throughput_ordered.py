@@ -20,7 +20,7 @@ Constraints
     Σ_κ t_{sκ} = 1 on A slots, ≤ 1 on H slots;  Σ_s t_{sκ} = count of κ (≤ for host kinds)
     Σ_κ t_{sκ} falls over the H slots of a gap
     Y_{cs} fixed by the windows of c   (see `ThroughputParams.windows`)
-    loads ≤ T, memory ≤ limit at every slot
+    loads ≤ T, memory ≤ limit at every slot;  rules on the whole plan, see `formulations.constraints`
 Items that may not go to a host share one Y over all slots of a gap with the accelerator before it.
 
 The order alone makes plans contiguous, and the slots remove the symmetry of interchangeable devices.
@@ -37,6 +37,7 @@ import networkx as nx
 import numpy as np
 import pulp
 
+from formulations.constraints import PlanRules
 from formulations.rows import Expression, Model, difference, total
 from formulations.throughput import Loads, ThroughputParams, fits
 from placer.instance import IntArray
@@ -111,10 +112,13 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     x = [[difference(b, a) for a, b in pairwise([0, *row])] for row in Y]
     inside = _kinds_of_slots(model, places, x)
     loads = Loads(model, problem, places.kinds, params)
+    rules = PlanRules(model, problem, places.kinds)
     for slot, on in zip(places.slots, inside, strict=True):
         loads.add_device(slot.name, on)
+        rules.add_device(slot.name, on)
         if not slot.is_host:
             loads.add_memory(on)
+    rules.finish()
     return model.problem
 
 

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from placer import overrides
+from placer.errors import UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance
 from placer.options import Objective
@@ -50,6 +52,10 @@ def check(instance: Instance, result: Result) -> list[str]:
             found.append(f"status {result.status} does not fit: there is no assignment")
         return found
     options = result.options
+    try:
+        instance = overrides.apply(instance, options)
+    except UsageError as error:
+        return [*found, str(error)]
     if options.objective is Objective.LATENCY:
         instance = with_host_pools(instance)
     try:

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 
+from placer.constraints import Constraints
 from placer.instance import FloatArray, Instance
 from placer.training import Training
 
@@ -51,6 +52,10 @@ def fingerprint(instance: Instance) -> str:
         # Only where they say something: instances without them keep the hash that they always had.
         text["training"] = [instance.training.optimizer.value, instance.training.microbatches]
         memory += (instance.weight_bytes, instance.activation_bytes)
+    if instance.constraints != Constraints():
+        rules = instance.constraints
+        apart = sorted(sorted(group) for group in rules.apart)
+        text["constraints"] = [apart, rules.max_devices, sorted(rules.use_devices)]
     digest.update(json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode())
     order = np.lexsort((instance.edges[:, 1], instance.edges[:, 0]))
     digest.update(instance.edges[order].astype("<i8").tobytes())

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from placer.constraints import Constraints
 from placer.instance import BoolArray, Instance, IntArray
 from placer.options import Objective, Options
 from placer.verify import MEMORY_TOLERANCE
@@ -106,6 +107,7 @@ FAMILIES: dict[str, Relaxation] = {
         o,
     ),
     "colocation": lambda i, o: (i.replace(colocate=(None,) * i.n), o),
+    "the rules on the whole plan": lambda i, o: (i.replace(constraints=Constraints()), o),
     "pins and forbids": lambda i, o: (i.replace(pin=((),) * i.n, forbid=((),) * i.n), o),
 }
 """Families of rules, each with what drops it; the first ones are dropped first."""
@@ -152,6 +154,8 @@ def smallest_conflict(
 def _present(name: str, instance: Instance) -> bool:
     if name == "the memory limits":
         return any(np.isfinite(c.memory_limit_bytes) for c in instance.classes)
+    if name == "the rules on the whole plan":
+        return instance.constraints != Constraints()
     if name == "colocation":
         return bool(instance.groups)
     if name == "pins and forbids":

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from placer import rules
 from placer.cluster import Device, DeviceClass
+from placer.constraints import Constraints
 from placer.origin import Origin, Source
 from placer.training import STATE_FACTOR, Training
 
@@ -71,6 +72,8 @@ class Instance:
         What each node stands for in the model that it comes from, or None.
     source
         The model that the instance was imported from, or None.
+    constraints
+        Rules on the plan as a whole.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class Instance:
     training: Training
     origin: tuple[Origin | None, ...]
     source: Source | None
+    constraints: Constraints
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -130,6 +134,7 @@ class Instance:
         training: Training | None = None,
         origin: Sequence[Origin | None] | None = None,
         source: Source | None = None,
+        constraints: Constraints | None = None,
     ) -> Self:
         """Build an instance from plain sequences; what is left out is zero, absent or free."""
         n = len(ids)
@@ -161,6 +166,7 @@ class Instance:
             training=Training() if training is None else training,
             origin=(None,) * n if origin is None else tuple(origin),
             source=source,
+            constraints=Constraints() if constraints is None else constraints,
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -243,8 +249,10 @@ class Instance:
 
     @cached_property
     def allowed(self) -> BoolArray:
-        """Whether each node may go to each device by type, pins and forbids, ``(n, D)``."""
+        """Whether each node may go to each device by type, pins, forbids and devices in use, ``(n, D)``."""
         out = np.isfinite(self.class_time_ms)[:, self.device_class]
+        if self.constraints.use_devices:
+            out &= self._named(self.constraints.use_devices)
         for v in range(self.n):
             if self.pin[v]:
                 out[v] &= self._named(self.pin[v])

@@ -55,12 +55,14 @@ class Kinds:
 
 
 def kinds_of(problem: Problem) -> Kinds:
-    """Group the devices of a problem into kinds: equal class, and equal sets of items that may go there."""
+    """Group the devices of a problem into kinds: equal class, and equal items allowed, equally needed."""
     instance = problem.instance
-    found: dict[tuple[bool, int, bytes], list[int]] = {}
+    needed = set(instance.constraints.use_devices)
+    found: dict[tuple[bool, int, bytes, bool], list[int]] = {}
     for device in instance.devices:
-        column = problem.allowed[:, device.index]
-        found.setdefault((device.is_host, device.class_index, column.tobytes()), []).append(device.index)
+        column = problem.allowed[:, device.index].tobytes()
+        key = (device.is_host, device.class_index, column, device.name in needed)
+        found.setdefault(key, []).append(device.index)
     keys = sorted(found, key=lambda key: (key[0], found[key][0]))
     devices = tuple(np.array(found[key], dtype=np.int64) for key in keys)
     class_index = np.array([key[1] for key in keys], dtype=np.int64)

@@ -25,6 +25,7 @@ from typing import Self
 
 import numpy as np
 
+from placer.constraints import Constraints
 from placer.instance import Instance, IntArray
 from placer.plan import Plan
 
@@ -174,5 +175,6 @@ class _Graph:
             pin=tuple(instance.pin[v] for v in kept),
             forbid=tuple(instance.forbid[v] for v in kept),
             origin=tuple(instance.origin[v] for v in kept),
+            constraints=Constraints(),  # refused or already turned into forbids (see `placer.overrides`)
         )
         return Reduction(smaller, kept, number[target])

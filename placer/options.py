@@ -58,6 +58,18 @@ class Options(BaseModel):
     memory_limit_mb: Annotated[int, Field(ge=64)] = 4096
     split: str | None = None
     """File of a split in the paper's result format, for the method ``expert``."""
+    pin: dict[str, tuple[str, ...]] = {}
+    """By node (id, name or pattern): the devices or classes that it must go to one of."""
+    forbid: dict[str, tuple[str, ...]] = {}
+    """By node (id, name or pattern): devices or classes that it must not go to."""
+    together: tuple[tuple[str, ...], ...] = ()
+    """Groups of nodes (ids, names or patterns) that go to one device."""
+    apart: tuple[tuple[str, ...], ...] = ()
+    """Groups of nodes (ids, names or patterns) that go to pairwise different devices."""
+    max_devices: Annotated[int, Field(ge=1)] | None = None
+    """At most so many devices hold nodes, hosts included."""
+    use_devices: tuple[str, ...] = ()
+    """Exactly these devices hold nodes, each at least one; a class stands for all of its devices."""
 
     @property
     def strictly_ordered(self) -> bool:

@@ -43,6 +43,7 @@ def check(instance: Instance) -> None:
     _check_acyclic(instance)
     _check_names_used(instance)
     _check_supported(instance)
+    _check_constraints(instance)
 
 
 def _check_nodes(instance: Instance) -> None:
@@ -218,6 +219,23 @@ def _check_supported(instance: Instance) -> None:
                 f"colocation cannot hold: no device type runs all of its nodes ({shown})",
                 place=f"group {group!r}",
             )
+
+
+def _check_constraints(instance: Instance) -> None:
+    """Constraints name nodes and devices that exist, and none twice."""
+    rules = instance.constraints
+    for group in rules.apart:
+        if len(group) < 2 or len(set(group)) < len(group):
+            raise InputError("a group needs at least two nodes, each once", place="constraints.apart")
+        if min(group) < 0 or max(group) >= instance.n:
+            raise InputError(f"group {group} names a node that does not exist", place="constraints.apart")
+    if rules.max_devices is not None and rules.max_devices < 1:
+        raise InputError(f"must be at least 1, got {rules.max_devices}", place="constraints.max_devices")
+    for name, count in Counter(rules.use_devices).items():
+        if name not in instance.device_index:
+            raise InputError(f"{name!r} is no device", place="constraints.use_devices")
+        if count > 1:
+            raise InputError(f"{name!r} is listed twice", place="constraints.use_devices")
 
 
 def check_runnable(instance: Instance) -> None:

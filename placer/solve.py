@@ -8,16 +8,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from placer import infeasible
+from placer import infeasible, overrides
 from placer.errors import UsageError
 from placer.instance import Instance
-from placer.methods import METHODS, load_method
-from placer.options import Communication, Objective, Options
+from placer.methods import METHODS, limited, load_method
+from placer.options import Communication, Formulation, Objective, Options
 from placer.plan import Plan, with_host_pools
 from placer.report import to_result
 from placer.result import Result
 from placer.rules import check_runnable
 from placer.run import Outcome, Point, Run, Stop
+from placer.verify import violations
 
 __all__ = ["make_options", "solve"]
 
@@ -59,7 +60,7 @@ def solve(
     Raises
     ------
     UsageError
-        When options are unknown or do not fit together.
+        When options are unknown or do not fit together, or the start does not hold.
     InputError
         When a node has no device to run on under this objective.
     VerificationError
@@ -67,19 +68,33 @@ def solve(
     """
     options = make_options(options, **changes)
     original = instance
+    instance = overrides.apply(instance, options)
+    if (refusal := overrides.refused(instance, options)) is not None:
+        raise UsageError(refusal)
     if options.objective is Objective.LATENCY:
         instance = with_host_pools(instance)
     check_runnable(instance)
+    if start is not None and (broken := violations(instance, start, options)):
+        raise UsageError(f"the plan to start from does not hold here: {broken[0]}")
     limit = options.time_limit or METHODS[options.method].default_time_limit
     run = Run(time_limit=limit, start=start, on_progress=on_progress, interrupt=interrupt)
     cause = infeasible.simple_cause(instance)
     if cause is not None:
         outcome = Outcome(Stop.INFEASIBLE, message=cause)
     else:
-        outcome = load_method(options.method, options.objective)(instance, options, run)
+        outcome = _by_method(instance, options, run)
         if outcome.stop is Stop.INFEASIBLE and not outcome.message:
             outcome = _explained(instance, options, run)
     return to_result(instance, original, options, outcome, run)
+
+
+def _by_method(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Run the method asked for; a limit on devices that it does not know is kept around it."""
+    method = load_method(options.method, options.objective)
+    knows = options.method == "milp" and options.objective is Objective.THROUGHPUT
+    if instance.constraints.max_devices is None or (knows and options.formulation is Formulation.ORDERED):
+        return method(instance, options, run)
+    return limited.solve(method, instance, options, run)
 
 
 def make_options(options: Options | None = None, **changes: Any) -> Options:

@@ -36,6 +36,7 @@ def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
     if found:
         return found
     found += _memory(instance, plan.device) + _colocation(instance, plan.device)
+    found += _constraints(instance, plan.device)
     if options.objective is Objective.LATENCY:
         found += _pieces(instance, plan, options.pieces)
     elif options.per_device_contiguity:
@@ -70,6 +71,26 @@ def _colocation(instance: Instance, device: IntArray) -> list[str]:
         places = sorted({instance.devices[d].name for d in device[nodes]})
         if len(places) > 1:
             out.append(f"colocation group {group!r} is spread over {', '.join(places)}")
+    return out
+
+
+def _constraints(instance: Instance, device: IntArray) -> list[str]:
+    """Nodes apart, how many devices, which devices."""
+    rules, out = instance.constraints, []
+    for group in rules.apart:
+        places = device[list(group)]
+        for k, v in enumerate(group):
+            if (same := np.flatnonzero(places[:k] == places[k])).size:
+                out.append(
+                    f"nodes {instance.ids[group[same[0]]]!r} and {instance.ids[v]!r} must be apart, "
+                    f"and both are on {instance.devices[places[k]].name}"
+                )
+    used = {instance.devices[d].name for d in device.tolist()}
+    if rules.max_devices is not None and len(used) > rules.max_devices:
+        out.append(f"{len(used)} devices hold nodes, more than {rules.max_devices}")
+    if rules.use_devices:
+        out += [f"{name} holds no node, and must" for name in rules.use_devices if name not in used]
+        out += [f"{name} holds nodes, and must stay empty" for name in sorted(used - set(rules.use_devices))]
     return out
 
 

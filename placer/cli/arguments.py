@@ -36,6 +36,8 @@ examples:
   placer solve graph.json --schedule gpipe             training, all forwards before all backwards
   placer solve graph.json --objective latency --pieces 2
   placer solve graph.json --time-limit 10 --out plan.json --json
+  placer solve graph.json --pin 'embed*=gpu0' --apart expert0,expert1 --max-devices 3
+  placer solve graph.json --keep plan.json --keep-nodes 'encoder.*'   the rest is planned again
 
 """
     + EXIT_CODES
@@ -80,6 +82,15 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_options(solve)
     solve.add_argument("--start", metavar="RESULT", help="start from the plan of an earlier result")
+    solve.add_argument(
+        "--keep", metavar="RESULT", help="pin nodes to where an earlier result has them, plan the rest again"
+    )
+    solve.add_argument(
+        "--keep-nodes",
+        action="append",
+        metavar="NODE",
+        help="which nodes --keep pins (repeatable; default: all)",
+    )
     _add_output(solve, "RESULT.json")
 
     check = command("check", "verify a result from the files alone: loads, memory, contiguity, objective")
@@ -145,6 +156,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="load of a device: compute + in + out, max(compute, in + out) or max(compute, in, out) "
         "(default: sequential)",
     )
+    _add_overrides(command)
     search = command.add_argument_group("the search")
     search.add_argument(
         "--formulation",
@@ -180,6 +192,82 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     search.add_argument("--split", metavar="FILE", help="a split in the paper's format, for method expert")
 
 
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group(
+        "overrides",
+        "A NODE is an id, a name or a pattern such as 'encoder.*'; a DEVICE may be a whole class.",
+    )
+    group.add_argument(
+        "--pin",
+        action=_ByNode,
+        metavar="NODE=DEVICE,...",
+        help="these nodes go to one of these devices, whatever pins the instance has (repeatable)",
+    )
+    group.add_argument(
+        "--forbid",
+        action=_ByNode,
+        metavar="NODE=DEVICE,...",
+        help="these nodes must not go there (repeatable)",
+    )
+    group.add_argument(
+        "--together",
+        action=_Groups,
+        metavar="NODE,NODE,...",
+        help="these nodes go to one device (repeatable)",
+    )
+    group.add_argument(
+        "--apart",
+        action=_Groups,
+        metavar="NODE,NODE,...",
+        help="these nodes go to pairwise different devices (repeatable)",
+    )
+    group.add_argument(
+        "--max-devices", type=int, metavar="N", help="at most so many devices hold nodes, hosts included"
+    )
+    group.add_argument(
+        "--use-devices",
+        type=_names,
+        default=_default("use_devices"),
+        metavar="DEVICE,...",
+        help="exactly these devices hold nodes, each at least one",
+    )
+
+
+class _ByNode(argparse.Action):
+    """Collects NODE=DEVICE,... into a dictionary of tuples."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        node, equals, devices = str(values).rpartition("=")
+        if not equals or not node or not _names(devices):
+            parser.error(f"argument {option_string}: expected NODE=DEVICE,..., got {values!r}")
+        held = dict(getattr(namespace, self.dest) or {})
+        held[node] = (*held.get(node, ()), *_names(devices))
+        setattr(namespace, self.dest, held)
+
+
+class _Groups(argparse.Action):
+    """Collects NODE,NODE,... into a tuple of groups."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), _names(str(values))))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _add_output(command: argparse.ArgumentParser, what: str) -> None:
     output = command.add_argument_group("output")
     output.add_argument("--out", metavar=what, help="write the result to this file")
@@ -198,4 +286,5 @@ def _methods_help() -> str:
 
 def options_from(args: argparse.Namespace) -> dict[str, Any]:
     """Options of a solve from parsed arguments."""
-    return {name: getattr(args, name) for name in Options.model_fields if hasattr(args, name)}
+    given = {name: getattr(args, name) for name in Options.model_fields if hasattr(args, name)}
+    return {name: value for name, value in given.items() if value is not None}

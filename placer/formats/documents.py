@@ -18,6 +18,7 @@ __all__ = [
     "VERSION",
     "NativeClass",
     "NativeCluster",
+    "NativeConstraints",
     "NativeInstance",
     "NativeLink",
     "NativeNode",
@@ -152,6 +153,20 @@ class NativeCluster(_Strict):
     classes: list[NativeClass] = Field(description="Classes of interchangeable devices.")
 
 
+class NativeConstraints(_Strict):
+    """Rules on the plan as a whole."""
+
+    apart: list[Annotated[list[Label], Field(min_length=2)]] = Field(
+        default=[], description="Groups of node ids; the nodes of a group go to different devices."
+    )
+    max_devices: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="At most so many devices hold nodes, hosts included."
+    )
+    use_devices: list[Name] = Field(
+        default=[], description="Exactly these devices hold nodes, each at least one (empty: no rule)."
+    )
+
+
 class NativeInstance(_Strict):
     """A graph with costs and the cluster it is to be placed on."""
 
@@ -164,6 +179,9 @@ class NativeInstance(_Strict):
     )
     cluster: NativeCluster = Field(description="The devices.")
     training: NativeTraining = Field(default=NativeTraining(), description="Optimizer and microbatches.")
+    constraints: NativeConstraints = Field(
+        default=NativeConstraints(), description="Rules on the plan as a whole."
+    )
     source: NativeSource | None = Field(default=None, description="The model that it was imported from.")
 
 

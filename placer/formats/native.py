@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from placer.cluster import DeviceClass, Kind, Link
+from placer.constraints import Constraints
 from placer.errors import InputError
 from placer.formats.documents import (
     FORMAT,
     VERSION,
     NativeClass,
     NativeCluster,
+    NativeConstraints,
     NativeInstance,
     NativeLink,
     NativeNode,
@@ -113,6 +115,19 @@ def to_instance(document: NativeInstance) -> Instance:
         training=Training(Optimizer(document.training.optimizer), document.training.microbatches),
         origin=[None if v.origin is None else _origin(v.origin) for v in nodes],
         source=None if document.source is None else Source(**document.source.model_dump()),
+        constraints=_constraints(document.constraints, index),
+    )
+
+
+def _constraints(document: NativeConstraints, index: dict[str, int]) -> Constraints:
+    for i, group in enumerate(document.apart):
+        for k, node in enumerate(group):
+            if node not in index:
+                raise InputError(f"there is no node {node!r}", place=f"constraints.apart[{i}][{k}]")
+    return Constraints(
+        apart=tuple(tuple(index[node] for node in group) for group in document.apart),
+        max_devices=document.max_devices,
+        use_devices=tuple(document.use_devices),
     )
 
 
@@ -199,6 +214,11 @@ def from_instance(instance: Instance) -> NativeInstance:
             optimizer=instance.training.optimizer.value, microbatches=instance.training.microbatches
         ),
         source=None if instance.source is None else NativeSource(**asdict(instance.source)),
+        constraints=NativeConstraints(
+            apart=[[instance.ids[v] for v in group] for group in instance.constraints.apart],
+            max_devices=instance.constraints.max_devices,
+            use_devices=list(instance.constraints.use_devices),
+        ),
     )
 
 
@@ -231,6 +251,7 @@ def to_json(instance: Instance) -> str:
 
     extra = {
         "training": document.training.model_dump(exclude_defaults=True),
+        "constraints": document.constraints.model_dump(exclude_defaults=True),
         "source": document.source and document.source.model_dump(exclude_none=True),
     }
     head = "".join(

@@ -14,6 +14,7 @@ import numpy as np
 
 from formulations import throughput_free, throughput_ordered, throughput_paper
 from formulations.throughput import ThroughputParams
+from placer.constraints import Constraints
 from placer.evaluate import device_loads
 from placer.instance import FloatArray, Instance, IntArray
 from placer.kinds import kinds_of
@@ -188,8 +189,8 @@ class _Search:
         items: IntArray | None = None
         if self.plan is not None:
             items = self.plan.device[[nodes[0] for nodes in self.problem.members]]
-        if self.options.formulation is Formulation.PAPER:
-            return self.problem, items
+        if self.options.formulation is Formulation.PAPER or self.instance.constraints != Constraints():
+            return self.problem, items  # reductions keep an optimal plan, not one that keeps all rules
         return reduced(
             self.problem,
             items,

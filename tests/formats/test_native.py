@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from placer.cluster import DeviceClass, Kind, Link
+from placer.constraints import Constraints
 from placer.errors import InputError
 from placer.fingerprint import fingerprint
 from placer.formats import documents, native
@@ -205,3 +206,16 @@ def test_training_memory_and_origin():
     bare = instance.replace(origin=(None,) * 3, source=None)
     assert fingerprint(bare) == fingerprint(instance)
     assert fingerprint(instance.replace(training=Training(Optimizer.SGD, 4))) != fingerprint(instance)
+
+
+def test_constraints():
+    ids = [node["id"] for node in NATIVE["nodes"]]
+    document = changed(
+        NATIVE, ("constraints", {"apart": [ids[:2]], "max_devices": 2, "use_devices": ["acc0", "acc1"]})
+    )
+    instance = read(document)
+    assert instance.constraints == Constraints(((0, 1),), 2, ("acc0", "acc1"))
+    assert_same(read(json.loads(native.to_json(instance))), instance)
+    assert fingerprint(instance) != fingerprint(read(NATIVE))
+    with pytest.raises(InputError, match=r"constraints\.apart\[0\]\[1\]: there is no node 'x'"):
+        read(changed(NATIVE, ("constraints", {"apart": [[ids[0], "x"]]})))

@@ -94,6 +94,16 @@ def _valid(instance: Instance, c: Costs, plans: np.ndarray) -> np.ndarray:
     for v, w in itertools.combinations(range(n), 2):
         if instance.colocate[v] is not None and instance.colocate[v] == instance.colocate[w]:
             ok &= plans[:, v] == plans[:, w]
+    rules = instance.constraints
+    for group in rules.apart:
+        for v, w in itertools.combinations(group, 2):
+            ok &= plans[:, v] != plans[:, w]
+    used = np.stack([(plans == d).any(axis=1) for d in range(D)], axis=1)
+    if rules.max_devices is not None:
+        ok &= used.sum(axis=1) <= rules.max_devices
+    if rules.use_devices:
+        names = [f"{cls.name}{i}" for cls in instance.classes for i in range(cls.count)]
+        ok &= (used == np.array([name in rules.use_devices for name in names])).all(axis=1)
     return ok
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from placer.cluster import DeviceClass, Kind, Link
+from placer.constraints import Constraints
 from placer.instance import Instance
 
 
@@ -96,6 +97,23 @@ def random_cluster(seed: int) -> Instance:
                 classes=(smaller, *instance.classes[1:]), forbid=tuple(() for _ in instance.ids)
             )
     return instance
+
+
+def with_constraints(instance: Instance, seed: int) -> Instance:
+    """Add rules on the whole plan: one, two or all three of them."""
+    rng = np.random.default_rng([seed, 7])
+    apart, limit, use = (bool(x) for x in rng.permutation([True, rng.random() < 0.4, rng.random() < 0.2]))
+    size = int(rng.integers(2, min(4, instance.n + 1)))
+    names = [d.name for d in instance.devices]
+    return instance.replace(
+        constraints=Constraints(
+            apart=(tuple(rng.choice(instance.n, size, replace=False).tolist()),) if apart else (),
+            max_devices=int(rng.integers(1, len(names) + 1)) if limit else None,
+            use_devices=tuple(rng.choice(names, int(rng.integers(1, len(names) + 1)), replace=False).tolist())
+            if use
+            else (),
+        )
+    )
 
 
 def _directions(rng: np.random.Generator, n: int, training: bool) -> list[bool]:
