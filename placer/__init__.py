@@ -4,6 +4,7 @@
 Solvers and compiled kernels are imported only by the methods that use them.
 """
 
+from placer.batch import solve_batch
 from placer.check import check
 from placer.cluster import Device, DeviceClass, Kind, Link
 from placer.compare import Comparison, compare
@@ -42,4 +43,5 @@ __all__ = [
     "compare",
     "load",
     "solve",
+    "solve_batch",
 ]

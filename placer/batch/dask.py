@@ -1,6 +1,7 @@
 """Dask as the executor of a batch: a running scheduler, or a cluster on this machine.
 
-Each Dask worker starts every job in a process of its own; when a worker is lost, Dask runs its jobs elsewhere.
+Each Dask worker starts every job in a process of its own; when a worker is lost, Dask runs its jobs
+elsewhere.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def _engine(client: Any, jobs: int | None) -> Engine:
     topic = f"placer-{uuid.uuid4().hex}"
 
     def listen(tell: Tell) -> None:
-        client.subscribe_topic(topic, lambda event: tell(event[1]["job"], Point(*event[1]["point"]), event[1]["phase"]))
+        client.subscribe_topic(
+            topic, lambda event: tell(event[1]["job"], Point(*event[1]["point"]), event[1]["phase"])
+        )
 
     # Workers may come and go: without a number of jobs, enough is handed over for a growing cluster.
     return Engine(client.get_executor(), _Teller(topic), _released, listen, jobs or threads or None)

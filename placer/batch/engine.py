@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures as cf
 import contextlib
-import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from placer.batch.isolation import Nurseries
 from placer.batch.scheduler import Submit
-from placer.batch.work import run_task
+from placer.batch.work import Outcome, Task, run_task
 from placer.errors import UsageError
 from placer.options import Options
 from placer.run import Point
@@ -85,15 +84,15 @@ def workers(options: list[Options], jobs: int | None, *, oversubscribe: bool) ->
 
 
 @contextmanager
-def local_submit(
-    nurseries: Nurseries, jobs: int, tell: Tell, stop: threading.Event
-) -> Iterator[Submit]:
+def local_submit(nurseries: Nurseries, jobs: int, tell: Tell, stop: threading.Event) -> Iterator[Submit]:
     """Run jobs on this machine: a thread per job waits for its process."""
     pool = cf.ThreadPoolExecutor(jobs, thread_name_prefix="placer-batch")
+
+    def submit(task: Task) -> cf.Future[Outcome]:
+        return pool.submit(run_task, task, tell, stop.is_set, nurseries)
+
     try:
-        yield functools.partial(
-            pool.submit, run_task, tell=tell, stopped=stop.is_set, nurseries=nurseries
-        )
+        yield submit
     finally:
         nurseries.close()
         pool.shutdown(cancel_futures=True)
@@ -103,4 +102,8 @@ def submit_to(engine: Engine, tell: Tell) -> Submit:
     """Run jobs on an executor."""
     if engine.listen is not None:
         engine.listen(tell)
-    return functools.partial(engine.executor.submit, run_task, tell=engine.tell, stopped=engine.stopped)
+
+    def submit(task: Task) -> cf.Future[Outcome]:
+        return engine.executor.submit(run_task, task, engine.tell, engine.stopped)
+
+    return submit

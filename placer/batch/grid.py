@@ -19,6 +19,11 @@ __all__ = ["Grid", "expand", "labels", "read_grid"]
 Grid = Mapping[str, Any]
 """For each option one value or a list of values; ``methods`` is another name for ``method``."""
 
+COLLECTIONS = frozenset(
+    name for name, field in Options.model_fields.items() if isinstance(field.default, dict | tuple)
+)
+"""Options whose one value is a collection itself; they do not vary within a grid."""
+
 
 def expand(grids: Sequence[Grid]) -> tuple[list[Options], list[str]]:
     """Combine all values of each grid.
@@ -97,7 +102,8 @@ def _axes(grid: Grid) -> dict[str, list[Any]]:
         if option not in Options.model_fields:
             known = ", ".join(Options.model_fields)
             raise UsageError(f"there is no option {name!r}; choose from {known}")
-        values = list(value) if isinstance(value, list | tuple) else [value]
+        many = isinstance(value, list | tuple) and option not in COLLECTIONS
+        values = list(value) if many else [value]
         if not values or option in axes:
             raise UsageError(f"option {name}: {'given twice' if values else 'no value'}")
         axes[option] = values

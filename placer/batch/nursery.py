@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import os
 import pickle
-import resource
 import signal
 import sys
 import tempfile
@@ -31,7 +30,7 @@ BEAT = 0.05
 """Seconds between two looks at the memory of a job."""
 STOP = "stop"
 """What is sent to a nursery to stop the current job."""
-OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+OUTSIDE = {"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"}
 """Signals that no crash raises: somebody, or the kernel short of memory, ended the job."""
 
 
@@ -127,7 +126,7 @@ class _Job:
 
     def __init__(self, call: Call, connection: Connection) -> None:
         self._call, self._connection = call, connection
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by supervise
         self._out, into = Pipe(duplex=False)
         self._began = time.monotonic()
         self._told: float | None = None
@@ -202,10 +201,9 @@ class _Job:
             return Ended(*self._verdict, seconds, peak)
         if code == 0:
             return Ended(How.RETURNED, "", seconds, peak)
-        if -code in OUTSIDE:
-            reason = f"it was ended from outside by {signal.Signals(-code).name}"
-            return Ended(How.KILLED, reason, seconds, peak)
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if how in OUTSIDE:
+            return Ended(How.KILLED, f"it was ended from outside by {how}", seconds, peak)
         reason = ": ".join([f"it crashed ({how})", *self._last_words()])
         return Ended(How.CRASHED, reason, seconds, peak)
 
@@ -252,6 +250,8 @@ def _die_with(parent: int) -> None:
 
 def _limit_memory(memory_mb: int | None) -> None:
     """Let an allocation fail that would go far beyond the limit before the watch can see it."""
+    import resource  # not on all systems, as forks are not
+
     if memory_mb is not None:
         most = int(memory_mb * 2**20)
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)

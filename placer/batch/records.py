@@ -19,7 +19,9 @@ from placer.run import Stop
 
 __all__ = ["Record", "State", "problem_key", "read_records", "to_csv"]
 
-METHOD = frozenset({"method", "formulation", "time_limit", "gap", "threads", "seed", "memory_limit_mb", "split"})
+METHOD = frozenset(
+    {"method", "formulation", "time_limit", "gap", "threads", "seed", "memory_limit_mb", "split"}
+)
 """Options that say how to search, and not what for."""
 
 

@@ -95,12 +95,12 @@ class Scheduler:
         while (waiting or self._out) and not self._stop.is_set():
             while waiting and len(self._out) < self._at_once:
                 self._start(waiting.popleft())
+            self._watch.tick()
             done, _ = cf.wait(self._out, BEAT, cf.FIRST_COMPLETED)
             for future in done:
                 job = self._out.pop(future)
                 if not self._settle(job, future):
                     waiting.append(job)
-            self._watch.tick()
         if self._out:
             self._collect()
 

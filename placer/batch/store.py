@@ -15,7 +15,6 @@ Names of files are hashes; no name from an instance gets into a path.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -61,6 +60,8 @@ class Store:
         InputError
             When the folder cannot be written.
         """
+        import fcntl  # not on all systems, as forks are not
+
         try:
             for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)

@@ -159,7 +159,9 @@ def _contradictions(records: Sequence[Record]) -> list[str]:
             continue
         held = f"{plan.method} has a verified plan of {plan.objective!r} ms"
         if record.state is State.INFEASIBLE:
-            found.append(f"{shown(record.instance)}: {record.method} claims that there is no plan, but {held}")
+            found.append(
+                f"{shown(record.instance)}: {record.method} claims that there is no plan, but {held}"
+            )
         elif record.bound is not None and record.bound > plan.objective * (1 + AGREE) + 1e-12:
             claim = f"claims that no plan is below {record.bound!r} ms"
             found.append(f"{shown(record.instance)}: {record.method} {claim}, but {held}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from placer.options import Options
 
-__all__ = ["BATCH_HELP", "add_batch", "several"]
+__all__ = ["BATCH_HELP", "add_batch", "grid_from"]
 
 BATCH_HELP = """\
 examples:
@@ -61,14 +60,14 @@ before is intact); 130 interrupted (the same command goes on)
 """
 
 
-def add_batch(batch: argparse.ArgumentParser, add_options: Callable[[argparse.ArgumentParser], None]) -> None:
+def add_batch(batch: argparse.ArgumentParser, add_options: Callable[[Any], None]) -> None:
     """Add the arguments of the command."""
     batch.add_argument(
         "instances", metavar="PATH", nargs="+", help="instance file, folder, glob, .zip or .tar.gz archive"
     )
     batch.add_argument("--out", metavar="DIR", required=True, help="folder of the batch")
     batch.add_argument(
-        "--methods", type=several(str), action="extend", metavar="A,B,...", help="(default: auto)"
+        "--methods", type=_several(str), action="extend", metavar="A,B,...", help="(default: auto)"
     )
     batch.add_argument("--grid", metavar="FILE.toml", help="more combinations of options")
     running = batch.add_argument_group("running")
@@ -98,38 +97,64 @@ def add_batch(batch: argparse.ArgumentParser, add_options: Callable[[argparse.Ar
     )
     batch.add_argument("--json", action="store_true", help="print the summary as JSON")
     batch.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    before = set(batch._actions)
-    add_options(batch)
-    for action in set(batch._actions) - before:
-        _allow_several(batch, action)
+    add_options(_Several(batch))
 
 
-def several(kind: Callable[[str], Any], choices: Any = None) -> Callable[[str], list[Any]]:
+def grid_from(args: argparse.Namespace) -> dict[str, Any]:
+    """Options with their values from parsed arguments; those that were not given are left out."""
+    values = {name: getattr(args, name, None) for name in Options.model_fields}
+    return {name: value for name, value in values.items() if value not in (None, (), {})}
+
+
+class _Several:
+    """Stands for a parser: options that are added to it take several values, with commas or repeated."""
+
+    def __init__(self, group: argparse._ActionsContainer) -> None:
+        self._group = group
+
+    def add_argument_group(self, *args: Any, **more: Any) -> _Several:
+        return _Several(self._group.add_argument_group(*args, **more))
+
+    def add_argument(self, *names: str, **more: Any) -> None:
+        action = more.get("action")
+        if action is argparse.BooleanOptionalAction:
+            more |= {"action": _YesAndNo, "default": None}
+        elif action is None and not isinstance(more.get("default"), tuple):
+            kind, choices = more.pop("type", str), more.pop("choices", None)
+            more |= {"type": _several(kind, choices), "action": "extend", "default": None}
+        self._group.add_argument(*names, **more)
+
+
+class _YesAndNo(argparse.BooleanOptionalAction):
+    """Collects the values of ``--name`` and ``--no-name``, which may both be given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        value = not (option_string or "").startswith("--no-")
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), value])
+
+
+def _several(kind: Callable[[str], Any], choices: Any = None) -> Callable[[str], list[Any]]:
     """Make a type for argparse that reads values separated by commas."""
 
     def read(text: str) -> list[Any]:
-        values = [kind(part.strip()) for part in text.split(",") if part.strip()]
-        for value in values:
-            if choices is not None and value not in choices:
-                raise argparse.ArgumentTypeError(f"{value!r} is none of {', '.join(map(str, choices))}")
+        values = []
+        for part in filter(None, map(str.strip, text.split(","))):
+            try:
+                value = kind(part)
+            except ValueError:
+                value = None
+            if value is None or (choices is not None and value not in choices):
+                allowed = f"; choose from {', '.join(map(str, choices))}" if choices else ""
+                raise argparse.ArgumentTypeError(f"invalid value {part!r}{allowed}")
+            values.append(value)
         if not values:
             raise argparse.ArgumentTypeError("no value")
         return values
 
-    # What argparse calls the type when a value is wrong.
-    functools.update_wrapper(read, kind, assigned=("__name__",), updated=())
     return read
-
-
-def _allow_several(batch: argparse.ArgumentParser, action: argparse.Action) -> None:
-    """Turn an option of one value into one of several, comma-separated or repeated."""
-    if action.dest not in Options.model_fields:
-        return
-    action.default = None
-    if isinstance(action, argparse.BooleanOptionalAction):
-        action.__class__ = _BothWays
-        return
-    extending = batch._registry_get("action", "extend")
-    action.type = several(action.type or str, action.choices)  # type: ignore[arg-type]
-    action.choices = None
-    action.__class__ = extending
