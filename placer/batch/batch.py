@@ -148,9 +148,8 @@ def solve_batch(
     remote = executor is not None
     at_once = 1 if remote else workers(combinations, jobs, oversubscribe=oversubscribe)
     store = Store(out)
-    with store.locked():
-        with Nurseries() as readers:
-            planned, others = _plan(instances, combinations, store, readers, watch, stop)
+    with store.locked(), Nurseries() as nurseries:
+        planned, others = _plan(instances, combinations, store, nurseries, watch, stop)
         manifest = store.plan(planned, left_out + others)
         to_do = [job for job in planned if _to_do(store, job, retry_failed, manifest)]
         limits = _Limits(kill_after, job_memory_mb)
@@ -173,7 +172,7 @@ def solve_batch(
                 scheduler(submit_to(engine, watch.progressed), engine.ahead).run(to_do)
             else:
                 watch.planned(to_do, len(planned) - len(to_do), at_once)
-                with local_submit(Nurseries(), at_once, watch.progressed, stop) as submit:
+                with local_submit(nurseries, at_once, watch.progressed, stop) as submit:
                     scheduler(submit, at_once).run(to_do)
         finally:
             records = read_records(store, manifest)

@@ -133,7 +133,8 @@ def _read(path: Path, explicit: bool, limits: Limits) -> Iterator[Source]:
     except OSError as error:
         yield Source(str(path), path.stem, None, error.strerror or "it cannot be read", explicit)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, ValueError, RuntimeError) as error:
-        yield Source(str(path), path.stem, None, f"not a readable archive: {error}", True)
+        reason = f"not a readable archive: {' '.join(str(error).split())}"
+        yield Source(str(path), path.stem, None, reason, True)
 
 
 def _file(path: Path, explicit: bool, limits: Limits) -> Source:
@@ -150,9 +151,12 @@ def _zip(path: Path, limits: Limits) -> Iterator[Source]:
     with zipfile.ZipFile(path) as archive:
         reader = _Members(path, limits)
         for member in archive.infolist():
+            if reader.full_with(0):
+                yield reader.refused("", reader.full)
+                return
+            mode = member.external_attr >> 16
             if member.is_dir():
                 continue
-            mode = member.external_attr >> 16
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                 yield reader.refused(member.filename, "it is a link or a device")
             elif member.flag_bits & 1:
@@ -160,28 +164,25 @@ def _zip(path: Path, limits: Limits) -> Iterator[Source]:
             elif reader.wants(member.filename):
                 with archive.open(member) as file:
                     yield reader.read(member.filename, file)
-            if reader.full:
-                yield reader.refused("", reader.full)
-                return
 
 
 def _tar(path: Path, limits: Limits) -> Iterator[Source]:
     with tarfile.open(path, "r:*") as archive:
         reader = _Members(path, limits)
         for member in archive:
+            wanted = reader.wants(member.name)
+            if reader.full_with(0 if wanted else member.size):  # to skip a member is to unpack it
+                yield reader.refused("", reader.full)
+                return
             if member.isdir():
                 continue
             if not member.isreg():
                 yield reader.refused(member.name, "it is a link or a device")
-            elif reader.wants(member.name):
+            elif wanted:
                 file = archive.extractfile(member)
                 if file is not None:
                     with file:
                         yield reader.read(member.name, file)
-            reader.skipped(0 if reader.wants(member.name) else member.size)
-            if reader.full:
-                yield reader.refused("", reader.full)
-                return
 
 
 class _Members:
@@ -205,14 +206,14 @@ class _Members:
         """Whether a member may be an instance."""
         return name.lower().endswith(".json") and not PurePosixPath(name).name.startswith(".")
 
-    def skipped(self, size: int) -> None:
-        """Count a member that is not read, but unpacked on the way to the next."""
+    def full_with(self, size: int) -> bool:
+        """Count one more member, of which ``size`` bytes are passed over; return whether it is too many."""
         self._count += 1
         self._bytes += size
+        return bool(self.full)
 
     def read(self, name: str, file: IO[bytes]) -> Source:
         """Read a member, never more than the limit, whatever size it claims to have."""
-        self._count += 1
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
             return self.refused(name, "its path leads out of the archive")

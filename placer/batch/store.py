@@ -100,8 +100,12 @@ class Store:
         """Add jobs to the manifest; those of an older version of the solver give way to their successors."""
         planned = {job.key: job for job in jobs}
         read = {job.source for job in planned.values()}
-        # What could not be read before is judged afresh.
-        merged = {job.key: job for job in self.manifest().jobs if not (job.problem and job.source in read)}
+        merged: dict[str, Job] = {}
+        for job in self.manifest().jobs:
+            if job.problem and job.source in read:  # what could not be read before is judged afresh
+                self._drop("failures", job)
+            else:
+                merged[job.key] = job
         merged.update(planned)
         manifest = Manifest(jobs=list(merged.values()), left_out=left_out)
         self._write("manifest.json", manifest.model_dump_json(indent=1) + "\n")

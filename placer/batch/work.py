@@ -110,9 +110,12 @@ def inspect(life: Life, data: bytes, name: str) -> Inspected:
 
 def inspect_safely(nurseries: Nurseries, data: bytes, name: str) -> Inspected:
     """Read an instance in a process of its own: whatever it does to the reader is its problem."""
-    answer = nurseries.run(Call(inspect, (data, name), INSPECT_SECONDS, INSPECT_MB))
-    if isinstance(answer.value, Inspected):
-        return answer.value
+    for _ in range(ATTEMPTS):
+        answer = nurseries.run(Call(inspect, (data, name), INSPECT_SECONDS, INSPECT_MB))
+        if isinstance(answer.value, Inspected):
+            return answer.value
+        if answer.ended.how is not How.KILLED:
+            break
     return Inspected(problem=f"it cannot be read: {answer.ended.reason or answer.ended.how}")
 
 
