@@ -104,9 +104,7 @@ class Life:
 def main(descriptor: int) -> None:
     """Serve calls from a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Imported for the jobs, which are forks of this process.
-    import placer.methods.dp
-    import placer.solve  # noqa: F401
+    import placer.solve  # noqa: F401 - for the jobs, which are forks of this process
 
     connection = Connection(descriptor)
     warmed: set[Callable[[], None]] = set()
@@ -117,7 +115,8 @@ def main(descriptor: int) -> None:
                 continue
             if call.warm is not None and call.warm not in warmed:
                 warmed.add(call.warm)
-                call.warm()
+                with contextlib.suppress(Exception):  # what is wrong, the job will say
+                    call.warm()
             connection.send(_Job(call, connection).supervise())
 
 

@@ -20,6 +20,7 @@ from placer.formats.files import loads
 from placer.formats.text import decode
 from placer.instance import Instance
 from placer.isolated import peak_memory_mb
+from placer.methods import load_method
 from placer.options import Objective, Options
 from placer.result import Result
 from placer.run import Point, Stop
@@ -143,8 +144,7 @@ def run_task(
         return Outcome(None, FailureKind.DEFECT, reason)
     nurseries = nurseries or nurseries_of(os.getpid())
     method, objective = task.options.method, task.options.objective
-    warm = _Trial(method, objective) if method in COMPILED else None
-    call = Call(_solve, (task,), task.seconds, task.memory_mb, warm)
+    call = Call(_solve, (task,), task.seconds, task.memory_mb, _Warm(method, objective))
     tell_all = None if tell is None else functools.partial(_pass_on, tell, task.id)
     attempts = 0
     while True:
@@ -209,19 +209,21 @@ class _Sparse:
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """A solve of a tiny instance, which loads the kernels of a method."""
+class _Warm:
+    """Loads a method, and its kernels by solving a tiny instance where that starts no thread."""
 
     method: str
     objective: Objective
 
     def __call__(self) -> None:
-        solve(_tiny(), Options(method=self.method, objective=self.objective, time_limit=60.0))
+        load_method(self.method, self.objective)
+        if self.method in COMPILED:
+            solve(_tiny(), Options(method=self.method, objective=self.objective, time_limit=60.0))
 
 
 @functools.cache
 def _tiny() -> Instance:
-    """Two nodes, two accelerators, a host: enough to load every kernel of a method."""
+    """Three nodes, two accelerators, a host: enough to load every kernel of a method."""
     return Instance.build(
         name="tiny",
         ids=["a", "b", "c"],

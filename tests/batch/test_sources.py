@@ -60,7 +60,7 @@ def test_files_folders_and_globs(tmp_path):
 
 @pytest.mark.parametrize("path", ["nothing.json", "*.json", "."])
 def test_nothing_is_an_error(tmp_path, path):
-    with pytest.raises(UsageError, match="there is no such|no .json file"):
+    with pytest.raises(UsageError, match=r"there is no such|no \.json file"):
         list(find([tmp_path / path]))
 
 
