@@ -4,7 +4,7 @@ Sets
     G ⊆ items, a group whose members go to different devices; d ∈ devices or slots, κ ∈ kinds.
 Variables
     x_{cdκ} ∈ [0, 1]  item c is on d, and that is of kind κ (given by the program);
-    u_d ∈ {0, 1}      d holds items;  v_{dκ} ∈ [0, 1]  d is of kind κ and holds items.
+    u_d ∈ [0, 1]      d holds items (1 wherever one lies);  v_{dκ} ∈ [0, 1]  d is of kind κ and holds items.
 Constraints
     Σ_{c ∈ G} Σ_κ x_{cdκ} ≤ 1       for every group and d
     x_{cd} ≤ u_d,  Σ_d u_d ≤ n      where at most n devices are allowed
@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from formulations.rows import Expression, Model, difference, total
-from formulations.throughput import Inside
+from formulations.rows import Expression, Inside, Model, difference, total
 from placer.kinds import Kinds
 from placer.problem import Problem
 
@@ -66,7 +65,7 @@ class PlanRules:
             self.model.at_most(Expression(float(self.kinds.count(kind))).add(count, -1.0))
 
     def _count(self, label: str, inside: Inside) -> None:
-        u = self.model.binary(f"u_{label}")
+        u = self.model.real(f"u_{label}", 0.0, 1.0)
         self.used.add(u)
         items: list[Any] = [total(column) for column in zip(*inside.values(), strict=True)]
         for x in items:

@@ -75,6 +75,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
             if not kinds.is_host[kind]:
                 loads.add_memory({kind: x[d]})
     rules.finish()
+    loads.finish()
     return model.problem
 
 

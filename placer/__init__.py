@@ -16,6 +16,7 @@ from placer.plan import Plan
 from placer.result import Result, Status
 from placer.run import Stop
 from placer.solve import solve
+from placer.sweep import Sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "Schedule",
     "Status",
     "Stop",
+    "Sweep",
     "UsageError",
     "VerificationError",
     "check",
@@ -44,4 +46,5 @@ __all__ = [
     "load",
     "solve",
     "solve_batch",
+    "sweep",
 ]

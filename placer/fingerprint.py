@@ -47,9 +47,14 @@ def fingerprint(instance: Instance) -> str:
             for cls in instance.classes
         ],
     }
+    reserves = [[float(cls.reserve_bytes(i)) for i in range(cls.count)] for cls in instance.classes]
+    if any(any(reserve) for reserve in reserves):
+        # Only where they say something, here and below: other instances keep the hash that they always had.
+        text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
+    if instance.order:
+        text["order"] = instance.order
     memory: tuple[FloatArray, ...] = (instance.memory_bytes,)
     if instance.weight_bytes.any() or instance.activation_bytes.any() or instance.training != Training():
-        # Only where they say something: instances without them keep the hash that they always had.
         text["training"] = [instance.training.optimizer.value, instance.training.microbatches]
         memory += (instance.weight_bytes, instance.activation_bytes)
     if instance.constraints != Constraints():

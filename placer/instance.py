@@ -74,6 +74,9 @@ class Instance:
         The model that the instance was imported from, or None.
     constraints
         Rules on the plan as a whole.
+    order
+        Names of classes or devices in the order in which a contiguous pipeline must use them; devices that
+        are not named may come anywhere, and members of a named class in any order among themselves.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class Instance:
     origin: tuple[Origin | None, ...]
     source: Source | None
     constraints: Constraints
+    order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -135,6 +139,7 @@ class Instance:
         origin: Sequence[Origin | None] | None = None,
         source: Source | None = None,
         constraints: Constraints | None = None,
+        order: Sequence[str] = (),
     ) -> Self:
         """Build an instance from plain sequences; what is left out is zero, absent or free."""
         n = len(ids)
@@ -167,6 +172,7 @@ class Instance:
             origin=(None,) * n if origin is None else tuple(origin),
             source=source,
             constraints=Constraints() if constraints is None else constraints,
+            order=tuple(order),
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -194,13 +200,15 @@ class Instance:
     def devices(self) -> tuple[Device, ...]:
         """All devices, class by class, length D."""
         members = [(c, i) for c, cls in enumerate(self.classes) for i in range(cls.count)]
+        rank = {name: place for place, name in enumerate(self.order)}
         return tuple(
             Device(
                 name=self.classes[c].member(i),
                 index=d,
                 class_index=c,
                 is_host=self.classes[c].is_host,
-                memory_limit_bytes=self.classes[c].memory_limit_bytes,
+                memory_limit_bytes=self.classes[c].room_bytes(i),
+                rank=rank.get(self.classes[c].member(i), rank.get(self.classes[c].name)),
             )
             for d, (c, i) in enumerate(members)
         )
@@ -221,6 +229,18 @@ class Instance:
     def resident_bytes(self) -> FloatArray:
         """What each node keeps on its accelerator whatever is in flight, ``(n,)``."""
         return self.memory_bytes + self.weight_bytes * STATE_FACTOR[self.training.optimizer]
+
+    @cached_property
+    def held_bytes(self) -> FloatArray:
+        """What each node keeps with one microbatch in flight, ``(n,)``."""
+        return self.resident_bytes + self.activation_bytes
+
+    @cached_property
+    def rank_edges(self) -> IntArray:
+        """Pairs of devices (earlier, later) that the wanted order contains, ``(·, 2)``."""
+        ranked = [(d.rank, d.index) for d in self.devices if d.rank is not None]
+        pairs = [(a, b) for p, a in ranked for q, b in ranked if p < q]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
     @cached_property
     def class_time_ms(self) -> FloatArray:

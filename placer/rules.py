@@ -12,7 +12,7 @@ import numpy as np
 from placer.errors import InputError
 
 if TYPE_CHECKING:
-    from placer.cluster import Link
+    from placer.cluster import DeviceClass, Link
     from placer.instance import BoolArray, FloatArray, Instance
 
 __all__ = ["MAX_BYTES", "MAX_COUNT", "MAX_TIME_MS", "check", "check_runnable"]
@@ -75,6 +75,7 @@ def _check_cluster(instance: Instance) -> None:
             raise InputError(f"count must be in 0..{MAX_COUNT}, got {cls.count}", place=place)
         if not cls.memory_limit_bytes >= 0:
             raise InputError(f"memory limit must be >= 0, got {cls.memory_limit_bytes}", place=place)
+        _check_reserve(cls, place)
         _check_link(cls.link, place)
     if not any(cls.count for cls in classes):
         raise InputError("there are no devices", place="cluster")
@@ -84,6 +85,23 @@ def _check_cluster(instance: Instance) -> None:
     for name, count in Counter(d.name for d in instance.devices).items():
         if count > 1:
             raise InputError(f"two devices would be called {name!r}; rename a class", place="cluster")
+
+
+def _check_reserve(cls: DeviceClass, place: str) -> None:
+    reserve = cls.memory_reserve_bytes
+    if isinstance(reserve, tuple) and len(reserve) != cls.count:
+        raise InputError(
+            f"memory reserve: {len(reserve)} sizes for {cls.count} devices; give one, or one for each",
+            place=place,
+        )
+    for size in reserve if isinstance(reserve, tuple) else (reserve,):
+        if not 0 <= size <= MAX_BYTES:
+            raise InputError(f"memory reserve must be in 0..{MAX_BYTES:g} bytes, got {size}", place=place)
+        if size > cls.memory_limit_bytes:
+            raise InputError(
+                f"memory reserve {size:.0f} exceeds the limit of {cls.memory_limit_bytes:.0f} bytes",
+                place=place,
+            )
 
 
 def _check_link(link: Link, place: str) -> None:
@@ -199,6 +217,15 @@ def _check_names_used(instance: Instance) -> None:
                         f"{what} names {name!r}, which is no class and no device",
                         place=f"node {instance.ids[v]!r}",
                     )
+    named = Counter(instance.order)
+    named.update(cls.name for cls in instance.classes for i in range(cls.count) if cls.member(i) in named)
+    for name in instance.order:
+        if name not in known:
+            raise InputError(f"order names {name!r}, which is no class and no device", place="cluster")
+        if named[name] > 1:
+            raise InputError(
+                f"order names {name!r} twice, or a class together with one of its devices", place="cluster"
+            )
 
 
 def _check_supported(instance: Instance) -> None:

@@ -62,7 +62,7 @@ def dask_engine(address: str, jobs: int | None = None) -> Iterator[Engine]:
 
 
 def _engine(client: Any, jobs: int | None) -> Engine:
-    threads = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+    threads = sum(client.nthreads().values())
     topic = f"placer-{uuid.uuid4().hex}"
 
     def listen(tell: Tell) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from placer import __version__
 from placer.cli.batch_arguments import BATCH_HELP, add_batch
 from placer.methods import METHODS
-from placer.options import Communication, Formulation, Objective, Options, Schedule
+from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
 __all__ = ["options_from", "parser"]
 
@@ -50,6 +50,20 @@ COMPARE_EXAMPLES = (
 examples:
   placer compare graph.json --methods dp,milp,greedy   one instance, a process per method
   placer compare before/ after/                        two batches: exit code 1 if a result got worse
+
+"""
+    + EXIT_CODES
+)
+
+SWEEP_EXAMPLES = (
+    """\
+examples:
+  placer sweep graph.json --vary devices=2..16                 how many devices are worth it
+  placer sweep graph.json --vary devices:a100=1..4 --vary devices:t4=0..8
+  placer sweep graph.json --vary memory=16GiB,24GiB,40GiB --out memory.csv
+  placer sweep graph.json --vary bandwidth=x0.1,x0.5,x1 --results points/
+
+A plan for less is a start for more, and a bound for more holds for less.
 
 """
     + EXIT_CODES
@@ -103,6 +117,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="NODE",
         help="which nodes --keep pins (repeatable; default: all)",
     )
+    solve.add_argument(
+        "--near",
+        metavar="RESULT",
+        help="among plans that are as good, move fewest nodes from an earlier result",
+    )
     _add_output(solve, "RESULT.json")
 
     check = command("check", "verify a result from the files alone: loads, memory, contiguity, objective")
@@ -138,6 +157,27 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_output(compare, "TABLE.json|TABLE.csv")
 
+    sweep = command(
+        "sweep",
+        "solve with more or fewer devices, more or less memory, faster or slower links",
+        epilog=SWEEP_EXAMPLES,
+    )
+    sweep.add_argument("instance", metavar="INSTANCE", help="instance file")
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        required=True,
+        metavar="WHAT=VALUES",
+        help="devices=2..16, memory=8GiB,16GiB or bandwidth=x0.5,x1,x2; for one class of devices "
+        "devices:NAME=... (repeatable: all combinations)",
+    )
+    sweep.add_argument(
+        "--method", choices=METHODS, default=_default("method"), metavar="METHOD", help=_methods_help()
+    )
+    _add_options(sweep)
+    sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
+    _add_output(sweep, "TABLE.json|TABLE.csv")
+
     batch = command(
         "batch", "solve many instances with many methods; the same command again goes on", epilog=BATCH_HELP
     )
@@ -172,6 +212,22 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="pipelined training: minimise max(FW + BW), or max FW + max BW (default: 1f1b)",
     )
     plan.add_argument(
+        "--microbatches",
+        type=int,
+        metavar="M",
+        help="training: microbatches per optimizer step; so many at most are in flight on a device "
+        "(default: what the instance says)",
+    )
+    plan.add_argument(
+        "--recompute",
+        type=Recompute,
+        choices=list(Recompute),
+        default=_default("recompute"),
+        metavar="{none,auto,all}",
+        help="training: stages that keep what they receive instead of their activations, and compute these "
+        "again in the backward pass (default: none)",
+    )
+    plan.add_argument(
         "--pieces",
         type=int,
         default=_default("pieces"),
@@ -186,6 +242,19 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         metavar="{sequential,overlap,duplex}",
         help="load of a device: compute + in + out, max(compute, in + out) or max(compute, in, out) "
         "(default: sequential)",
+    )
+    goals = command.add_argument_group("among plans that are as good")
+    goals.add_argument(
+        "--balance",
+        action="store_true",
+        help="prefer balanced loads, then fewest transfers, then fewest devices",
+    )
+    goals.add_argument(
+        "--slack",
+        type=float,
+        default=_default("slack"),
+        metavar="REL",
+        help="how much worse than the best objective found is as good (default: 0)",
     )
     _add_overrides(command)
     search = command.add_argument_group("the search")

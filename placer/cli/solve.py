@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
         given["pin"] = _kept(instance, args.keep, args.keep_nodes) | given.get("pin", {})
     elif args.keep_nodes:
         raise UsageError("--keep-nodes says which nodes --keep pins; give --keep RESULT as well")
+    if args.near is not None:
+        given["near"] = _assignment(args.near)
     options = make_options(**given)
     start = None if args.start is None else _start(instance, args.start, options.objective)
     if args.out:
@@ -59,9 +61,7 @@ def exit_code(result: Result, *, interrupted: bool = False) -> int:
 
 def _kept(instance: Instance, path: str, patterns: list[str] | None) -> dict[str, tuple[str, ...]]:
     """Pins that keep nodes where an earlier result, perhaps of another instance, has them."""
-    assignment = load_result(path).assignment
-    if assignment is None:
-        raise InputError("holds no plan to keep", source=path)
+    assignment = _assignment(path)
     nodes = {v for pattern in patterns or ["*"] for v in nodes_named(instance, pattern, "keep-nodes")}
     kept: dict[str, tuple[str, ...]] = {
         instance.ids[v]: (assignment[instance.ids[v]],)
@@ -71,6 +71,14 @@ def _kept(instance: Instance, path: str, patterns: list[str] | None) -> dict[str
     if not kept:
         raise InputError("places none of the nodes that are to be kept", source=path)
     return kept
+
+
+def _assignment(path: str) -> dict[str, str]:
+    """Read the assignment of an earlier result, perhaps of another instance."""
+    assignment = load_result(path).assignment
+    if assignment is None:
+        raise InputError("holds no plan", source=path)
+    return assignment
 
 
 def _start(instance: Instance, path: str, objective: Objective) -> Plan:

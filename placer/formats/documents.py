@@ -144,6 +144,9 @@ class NativeClass(_Strict):
     memory_limit_bytes: Size | None = Field(
         default=None, description="Memory of one device; null for no limit."
     )
+    memory_reserve_bytes: Size | list[Size] = Field(
+        default=0.0, description="Taken by others: one size for each device, or a list with one per device."
+    )
     link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
 
 
@@ -151,6 +154,11 @@ class NativeCluster(_Strict):
     """The devices."""
 
     classes: list[NativeClass] = Field(description="Classes of interchangeable devices.")
+    order: list[Name] = Field(
+        default=[],
+        description="Classes or devices in the order in which a contiguous pipeline must use them; what is "
+        "not named may come anywhere.",
+    )
 
 
 class NativeConstraints(_Strict):

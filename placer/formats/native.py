@@ -116,6 +116,7 @@ def to_instance(document: NativeInstance) -> Instance:
         origin=[None if v.origin is None else _origin(v.origin) for v in nodes],
         source=None if document.source is None else Source(**document.source.model_dump()),
         constraints=_constraints(document.constraints, index),
+        order=document.cluster.order,
     )
 
 
@@ -149,6 +150,9 @@ def _device_class(cls: NativeClass) -> DeviceClass:
         kind=Kind(cls.kind),
         memory_limit_bytes=math.inf if cls.memory_limit_bytes is None else cls.memory_limit_bytes,
         link=Link(**cls.link.model_dump()),
+        memory_reserve_bytes=tuple(cls.memory_reserve_bytes)
+        if isinstance(cls.memory_reserve_bytes, list)
+        else cls.memory_reserve_bytes,
     )
 
 
@@ -209,7 +213,7 @@ def from_instance(instance: Instance) -> NativeInstance:
         name=instance.name,
         nodes=node_documents(instance),
         edges=[[instance.ids[u], instance.ids[w]] for u, w in instance.edges.tolist()],
-        cluster=cluster_document(instance.classes),
+        cluster=cluster_document(instance.classes, instance.order),
         training=NativeTraining(
             optimizer=instance.training.optimizer.value, microbatches=instance.training.microbatches
         ),
@@ -222,7 +226,7 @@ def from_instance(instance: Instance) -> NativeInstance:
     )
 
 
-def cluster_document(classes: Sequence[DeviceClass]) -> NativeCluster:
+def cluster_document(classes: Sequence[DeviceClass], order: Sequence[str] = ()) -> NativeCluster:
     """Translate device classes to a document."""
     return NativeCluster(
         classes=[
@@ -234,10 +238,14 @@ def cluster_document(classes: Sequence[DeviceClass]) -> NativeCluster:
                 memory_limit_bytes=None
                 if math.isinf(cls.memory_limit_bytes)
                 else float(cls.memory_limit_bytes),
+                memory_reserve_bytes=list(cls.memory_reserve_bytes)
+                if isinstance(cls.memory_reserve_bytes, tuple)
+                else float(cls.memory_reserve_bytes),
                 link=NativeLink(**asdict(cls.link)),
             )
             for cls in classes
-        ]
+        ],
+        order=list(order),
     )
 
 
@@ -257,6 +265,7 @@ def to_json(instance: Instance) -> str:
     head = "".join(
         f' "{key}": {json.dumps(value, ensure_ascii=False)},\n' for key, value in extra.items() if value
     )
+    order = f'"order": {json.dumps(document.cluster.order)}, ' if document.cluster.order else ""
     nodes = rows([v.model_dump(exclude_unset=True) for v in document.nodes])
     classes = rows([c.model_dump(exclude_defaults=True) | {"kind": c.kind} for c in document.cluster.classes])
     return (
@@ -264,7 +273,7 @@ def to_json(instance: Instance) -> str:
         f' "name": {json.dumps(document.name, ensure_ascii=False)},\n'
         f"{head}"
         f' "nodes": {nodes},\n "edges": {rows(document.edges)},\n'
-        f' "cluster": {{"classes": {classes}}}\n}}\n'
+        f' "cluster": {{{order}"classes": {classes}}}\n}}\n'
     )
 
 
