@@ -46,7 +46,7 @@ def dask_engine(address: str, jobs: int | None = None) -> Iterator[Engine]:
     if address == "local":
         with (
             distributed.LocalCluster(
-                n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+                n_workers=jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
             ) as cluster,
             distributed.Client(cluster) as client,
         ):

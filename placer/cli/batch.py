@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,9 +29,28 @@ from placer.cli.tables import print_json, stdout
 __all__ = ["exit_code", "run"]
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-METHOD_WIDTH = 30
+METHOD_WIDTH = 24
 REASONS = 10
 """Failed jobs that are told one by one."""
+
+HEADINGS = (
+    "jobs",
+    "solved",
+    "proven",
+    "infeas-\nible",
+    "stop-\nped",
+    "n/a",
+    "failed",
+    "time\ns",
+    "mean\ngap",
+    "with /\nnone",
+    "wins",
+    "ratio\nto best",
+)
+NOTE = (
+    f"time: geometric mean with a shift of {SHIFT_S:g} s; mean gap: of the jobs with a gap, beside it how many "
+    "have one and how many could, but do not"
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -117,24 +137,11 @@ def _more(say: Any, count: int, what: str) -> None:
 
 
 def _print(batch: Batch, console: Console) -> None:
-    table = Table(header_style="bold")
-    longest = max(len(row.method) for row in batch.summary.methods)
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    longest = max((len(row.method) for row in batch.summary.methods), default=0)
     table.add_column("method", overflow="fold", min_width=min(longest, METHOD_WIDTH))
-    for name in (
-        "jobs",
-        "solved",
-        "proven",
-        "infeas-\nible",
-        "stop-\nped",
-        "n/a",
-        "failed",
-        f"time s\n(shift {SHIFT_S:g})",
-        "mean\ngap",
-        "over /\nwithout",
-        "wins",
-        "ratio\nto best",
-    ):
-        table.add_column(name, justify="right")
+    for name in HEADINGS:
+        table.add_column(name, justify="right", no_wrap=True)
     waiting = any(row.waiting for row in batch.summary.methods)
     if waiting:
         table.add_column("to do", justify="right")
@@ -142,6 +149,7 @@ def _print(batch: Batch, console: Console) -> None:
         cells = _cells(row)
         table.add_row(Text(row.method), *cells, *([str(row.waiting)] if waiting else []))
     console.print(table)
+    console.print(NOTE, soft_wrap=True, markup=False)
 
 
 def _cells(row: MethodSummary) -> list[str]:
@@ -149,7 +157,7 @@ def _cells(row: MethodSummary) -> list[str]:
     return [
         *map(str, counts),
         "" if row.time_s is None else f"{row.time_s:.3g}",
-        "" if row.mean_gap is None else f"{100 * row.mean_gap:.3g} %",
+        "" if row.mean_gap is None else f"{100 * row.mean_gap:.2f} %",
         f"{row.with_gap} / {row.without_gap}",
         str(row.wins),
         "" if row.ratio_to_best is None else f"{row.ratio_to_best:.4f}",

@@ -102,8 +102,9 @@ def add_batch(batch: argparse.ArgumentParser, add_options: Callable[[Any], None]
 
 def grid_from(args: argparse.Namespace) -> dict[str, Any]:
     """Options with their values from parsed arguments; those that were not given are left out."""
-    values = {name: getattr(args, name, None) for name in Options.model_fields}
-    return {name: value for name, value in values.items() if value not in (None, (), {})}
+    given = {name: getattr(args, name, None) for name in Options.model_fields}
+    defaults = {name: field.default for name, field in Options.model_fields.items()}
+    return {name: value for name, value in given.items() if value not in (None, defaults[name])}
 
 
 class _Several:

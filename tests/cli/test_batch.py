@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import signal
 import sys
 import time
@@ -80,7 +81,8 @@ def test_table_files_and_comparison(capsys, tmp_path):
     assert err.splitlines()[-1].startswith("2 of 2 jobs done, 0 running, 0 failed")
     code, out, err = call(capsys, "batch", file, "--out", a, "--methods", "dp,single", "--quiet")
     assert (code, err) == (0, "")
-    assert "│ single │    1 │" in out
+    assert re.search(r"^ ?dp +1 +1 +1 +0 +0 +0 +0 +\S+ +0.00 % +1 / 0 +1 +1.0000 *$", out, re.MULTILINE)
+    assert re.search(r"^ ?single +1 +1 +0 +0 +0 +0 +0 +\S+ +0 / 1 +0 +6.8000 *$", out, re.MULTILINE)
     rows = list(csv.DictReader(io.StringIO((a / "jobs.csv").read_text())))
     assert [(row["method"], row["objective"]) for row in rows] == [("dp", "10.0"), ("single", "68.0")]
     assert (a / "summary.csv").read_text().startswith("method,jobs,solved,proven,infeasible,stopped,")
@@ -136,7 +138,7 @@ def test_some_failed(capsys, tmp_path):
     )
     assert code == 1
     assert "placer: bad, single: bad instance: not JSON: Expecting property name" in err
-    assert "│ single │    2 │      1 │" in out
+    assert re.search(r"^ ?single +2 +1 ", out, re.MULTILINE)
 
 
 HOSTILE = "\x1b[2J\x07=1+1;$(touch pwned)`touch pwned`&|'\"<script>alert(1)</script>[bold red]../../\u202e\n"
