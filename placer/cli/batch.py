@@ -48,8 +48,8 @@ HEADINGS = (
     "ratio\nto best",
 )
 NOTE = (
-    f"time: geometric mean with a shift of {SHIFT_S:g} s; mean gap: of the jobs with a gap, beside it how many "
-    "have one and how many could, but do not"
+    f"time: geometric mean with a shift of {SHIFT_S:g} s; mean gap: of the jobs with a gap, and beside it "
+    "how many have one and how many could, but do not"
 )
 
 
