@@ -41,7 +41,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,partition,plot]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,partition,dask,plot]'
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from placer import __version__
 from placer.cli.report_arguments import add_report
+from placer.cli.batch_arguments import BATCH_HELP, add_batch
 from placer.methods import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 from placer.simulation.trace import DEFAULT_SAMPLES
@@ -43,6 +44,17 @@ examples:
   placer solve graph.json --time-limit 10 --out plan.json --json
   placer solve graph.json --pin 'embed*=gpu0' --apart expert0,expert1 --max-devices 3
   placer solve graph.json --keep plan.json --keep-nodes 'encoder.*'   the rest is planned again
+
+"""
+    + EXIT_CODES
+)
+
+
+COMPARE_EXAMPLES = (
+    """\
+examples:
+  placer compare graph.json --methods dp,milp,greedy   one instance, a process per method
+  placer compare before/ after/                        two batches: exit code 1 if a result got worse
 
 """
     + EXIT_CODES
@@ -141,14 +153,28 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("instance", metavar="INSTANCE", help="instance file")
     info.add_argument("--json", action="store_true", help="print as JSON")
 
-    compare = command("compare", "run several methods on one instance and tabulate them", epilog=EXIT_CODES)
-    compare.add_argument("instance", metavar="INSTANCE", help="instance file")
+    compare = command(
+        "compare",
+        "run several methods on one instance and tabulate them, or compare two batches",
+        epilog=COMPARE_EXAMPLES,
+    )
+    compare.add_argument("instance", metavar="INSTANCE", help="instance file, or folder of a batch")
+    compare.add_argument(
+        "other", metavar="DIR_B", nargs="?", help="folder of another batch: what got better or worse in it"
+    )
     compare.add_argument(
         "--methods",
         metavar="A,B,...",
         help="methods to run, by default all that apply: " + ", ".join(METHODS),
     )
     _add_options(compare)
+    compare.add_argument(
+        "--noise",
+        type=float,
+        default=0.5,
+        metavar="REL",
+        help="two batches: relative difference of times that is noise, beyond 0.1 s (default: 0.5)",
+    )
     _add_output(compare, "TABLE.json|TABLE.csv")
 
     _add_simulate(command("simulate", "run a plan event by event: time per sample, idle time, memory"))
@@ -174,6 +200,12 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
     _add_output(sweep, "TABLE.json|TABLE.csv")
     add_report(command)
+
+    batch = command(
+        "batch", "solve many instances with many methods; the same command again goes on", epilog=BATCH_HELP
+    )
+    add_batch(batch, _add_options)
+
     command("schema", "print the JSON Schema of the instance format")
     return top
 
