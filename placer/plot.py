@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from placer.errors import UsageError
 from placer.pages.loads import load_chart
 from placer.pages.profiles import Entry, profiles
-from placer.pages.timeline import Slice
 from placer.pages.timeline import timeline as slices_of
 from placer.result import Result
 
@@ -114,8 +113,8 @@ def convergence(result: Result) -> Figure:
     return figure
 
 
-def timeline(result: Result, instance: Instance, slices: Sequence[Slice] | None = None) -> Figure:
-    """Draw what each device does when.
+def timeline(result: Result, instance: Instance) -> Figure:
+    """Draw what each device does when, in a simulated run of the plan.
 
     Parameters
     ----------
@@ -123,8 +122,6 @@ def timeline(result: Result, instance: Instance, slices: Sequence[Slice] | None 
         A result with a plan, which must hold.
     instance
         Its instance.
-    slices
-        What to draw; the simulated run of the plan when None.
 
     Raises
     ------
@@ -136,7 +133,7 @@ def timeline(result: Result, instance: Instance, slices: Sequence[Slice] | None 
     broken = check(instance, _planned(result))
     if broken:
         raise UsageError(f"the plan does not hold: {broken[0]}")
-    drawn = list(slices_of(instance, result) if slices is None else slices)
+    drawn = slices_of(instance, result).slices
     names = [d.name for d in result.devices if any(s.device == d.name for s in drawn)]
     figure, axes = _axes(height=0.6 * len(names) + 1.4)
     for k, lane in enumerate(LANES):

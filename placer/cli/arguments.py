@@ -6,8 +6,8 @@ import argparse
 from typing import Any, NoReturn
 
 from placer import __version__
-from placer.cli.report_arguments import add_report
 from placer.cli.batch_arguments import BATCH_HELP, add_batch
+from placer.cli.report_arguments import add_report
 from placer.methods import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 from placer.simulation.trace import DEFAULT_SAMPLES

@@ -10,7 +10,9 @@ __all__ = ["add_report"]
 EXAMPLES = """\
 examples:
   placer solve graph.json --out plan.json
-  placer report plan.json --instance graph.json --out plan.html
+  placer report plan.json --instance graph.json --out plan.html    verified, with graph and timeline
+  placer report plan.json --out plan.html                          what the document says, not verified
+  placer report night/ --out night.html                            the folder of placer batch
 
 exit codes: 0 written; 1 written, but the result does not hold (the page says why); 2 bad usage or bad input
 """

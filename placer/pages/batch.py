@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from placer.pages.axes import Axis, linear, logarithmic
 from placer.pages.convergence import Curve, steps
 from placer.pages.document import render
+from placer.pages.folder import Folder
 from placer.pages.profiles import Entry, profiles
 
 __all__ = ["batch_page"]
@@ -42,30 +43,20 @@ class _Point:
     y: float
 
 
-def batch_page(
-    name: str,
-    entries: Sequence[Entry],
-    summary: Sequence[Mapping[str, str | float | int | None]] = (),
-    problems: Sequence[str] = (),
-) -> str:
+def batch_page(batch: Folder) -> str:
     """Make the page of a batch: one HTML document that opens offline and asks for nothing.
 
     Parameters
     ----------
-    name
-        What the batch is called.
-    entries
-        One per job.
-    summary
-        One row per method; all rows have the same columns, ``method`` first.
-    problems
-        Contradictions between methods and other findings, in words.
+    batch
+        What the batch found, verified.
 
     Returns
     -------
     str
         The document.
     """
+    entries = batch.entries
     methods = list(dict.fromkeys(entry.method for entry in entries))
     scatter, time, gap, left_out = _scatter(entries)
     charts = [
@@ -80,13 +71,11 @@ def batch_page(
         "batch.html",
         scripts=("page.js", "batch.js"),
         devices=len(methods),
-        name=name,
+        batch=batch,
         entries=entries,
         methods=methods,
         states=list(dict.fromkeys(entry.state for entry in entries)),
         instances=len({entry.instance for entry in entries}),
-        summary=summary,
-        problems=problems,
         charts=[chart for chart in charts if chart is not None],
         share=linear(0.0, 100.0),
         scatter=scatter,

@@ -8,7 +8,7 @@ from placer.check import plan_of
 from placer.evaluate import DeviceLoads, device_loads
 from placer.instance import Instance
 from placer.options import Communication, Objective, Options, Schedule
-from placer.result import EQUAL, DeviceReport, Result
+from placer.result import DeviceReport, Result
 
 __all__ = ["Bar", "Direction", "LoadChart", "Mark", "Row", "Segment", "by_direction", "load_chart"]
 
@@ -188,7 +188,7 @@ def _marks(
     marks = []
     if result.objective is not None:
         marks.append(("objective", "objective", result.objective))
-    tight = result.bound is not None and result.bound >= (result.objective or 0.0) * (1 - EQUAL)
+    tight = result.bound is not None and result.bound >= (result.objective or 0.0) * (1 - TIED)
     if marks and tight:
         return [("objective", "objective = proven bound", marks[0][2])]
     if result.bound is not None:

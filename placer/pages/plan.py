@@ -27,7 +27,7 @@ __all__ = ["plan_page"]
 SCRIPTS = ("page.js", "layout.js", "drawing.js", "graph.js", "timeline.js", "plan.js")
 
 
-def plan_page(result: Result, instance: Instance | None = None, slices: Sequence[Slice] | None = None) -> str:
+def plan_page(result: Result, instance: Instance | None = None) -> str:
     """Make the page of a plan: one HTML document that opens offline and asks for nothing.
 
     A plan that does not hold is not shown, only what is wrong with it.
@@ -39,8 +39,6 @@ def plan_page(result: Result, instance: Instance | None = None, slices: Sequence
     instance
         The instance that it is about; without it there is no graph and no timeline, and nothing but the
         digest of the document can be checked.
-    slices
-        The timeline; that of `placer.pages.timeline` when None.
 
     Returns
     -------
@@ -54,8 +52,7 @@ def plan_page(result: Result, instance: Instance | None = None, slices: Sequence
     if known is not None and result.options.objective is Objective.LATENCY:
         known = with_host_pools(known)
     direction = by_direction(result, known) if shown else None
-    if shown and known is not None and slices is None:
-        slices = timeline(known, result)
+    run = timeline(instance, result) if shown and instance is not None else None
     return render(
         "plan.html",
         scripts=SCRIPTS,
@@ -70,7 +67,8 @@ def plan_page(result: Result, instance: Instance | None = None, slices: Sequence
         memory_scale=max((d.memory_limit_bytes or d.memory_bytes for d in result.devices), default=0.0),
         progress=convergence(result) if sound else None,
         options={name: _plain(value) for name, value in result.options.model_dump(mode="json").items()},
-        data=_data(result, known, slices or ()) if shown else {},
+        timeline=run,
+        data=_data(result, known, () if run is None else run.slices) if shown else {},
     )
 
 
@@ -121,7 +119,7 @@ def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) ->
         },
         "edges": rank[instance.edges].ravel().tolist(),
         "groups": [{"label": g.label, "device": g.device, "parent": g.parent} for g in folded.groups],
-        "slices": [[index[s.device], s.lane, s.label, s.start_ms, s.end_ms] for s in slices],
+        "slices": [[index[s.device], s.lane, s.label, s.start_ms, s.end_ms, s.slot] for s in slices],
     }
 
 

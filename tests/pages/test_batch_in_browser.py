@@ -4,6 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from placer.pages.batch import batch_page
+from placer.pages.folder import Folder
 from placer.pages.profiles import Entry
 from tests.support.chromium import opened
 
@@ -26,7 +27,7 @@ def batch(tmp_path_factory):
         {"method": "greedy", "jobs": 3, "proven": 0, "mean_gap": None},
     ]
     path = tmp_path_factory.mktemp("batch") / "batch.html"
-    path.write_text(batch_page("nightly", entries, summary))
+    path.write_text(batch_page(Folder("nightly", entries, summary, [], ["a.txt: no instance"])))
     return path
 
 

@@ -125,15 +125,27 @@ def test_names_cannot_end_the_data(planned):
     assert tuple(data_of(page)["nodes"]["name"]) == names
 
 
-def test_latency_plans_have_a_timeline_that_ends_with_the_objective():
+def test_the_timeline_of_a_latency_plan_ends_with_the_objective():
     instance = load(DATA / "textbook.json")
     result = solve(instance, objective="latency", method="greedy")
     slices = data_of(plan_page(result, instance))["slices"]
-    assert max(end for *_, end in slices) == pytest.approx(result.objective)
+    assert max(end for *_, end, _ in slices) == pytest.approx(result.objective)
     for device, report in enumerate(result.devices):
         for lane in ("compute", "receive", "send"):
-            spent = sum(end - start for d, what, _, start, end in slices if (d, what) == (device, lane))
+            spent = sum(end - start for d, what, _, start, end, _ in slices if (d, what) == (device, lane))
             assert spent == pytest.approx(getattr(report, f"{lane}_ms"))
+
+
+def test_the_timeline_of_a_pipeline_repeats_the_loads(planned):
+    instance, result = planned
+    page = plan_page(result, instance)
+    found = data_of(page)["slices"]
+    samples = 2 * 3 + 4
+    assert f"A stream of {samples} samples" in page
+    assert "A long stream takes 10.00 ms per sample, which is the objective." in page
+    for device, report in enumerate(result.devices):
+        spent = sum(end - start for d, _, _, start, end, _ in found if d == device)
+        assert spent == pytest.approx(samples * report.load_ms)
 
 
 def test_two_thousand_nodes_make_a_small_file():

@@ -4,21 +4,22 @@ const timeline = (() => {
   const LANES = ["receive", "compute", "send"], LANE = 13, ROW_GAP = 10, LEFT = 118, AXIS = 24, MOST = 6000;
   let view, rows, from = 0, to = 1, end = 1;
 
-  /** Lanes in use, device by device, with their vertical places. */
+  /** Rows in use, device by device; what a host does at the same time lies in slots below each other. */
   function lanes() {
     const used = new Map();
-    for (const [device, lane] of data.slices) {
-      if (!used.has(device)) used.set(device, new Set());
-      used.get(device).add(lane);
+    for (const [device, lane, , , , slot] of data.slices) used.set(key(device, lane, slot), { device, lane, slot });
+    const sorted = [...used.values()].sort((a, b) => a.device - b.device || LANES.indexOf(a.lane) - LANES.indexOf(b.lane) || a.slot - b.slot);
+    let y = -ROW_GAP, last = -1;
+    for (const row of sorted) {
+      if (row.device !== last) { y += ROW_GAP; row.first = true; }
+      last = row.device;
+      row.y = y;
+      y += LANE + 2;
     }
-    let y = 0;
-    return [...used.keys()].sort((a, b) => a - b).flatMap((device) => {
-      const top = y;
-      const own = LANES.filter((l) => used.get(device).has(l)).map((lane) => { const at = y; y += LANE + 2; return { device, lane, y: at, top }; });
-      y += ROW_GAP;
-      return own;
-    });
+    return sorted;
   }
+
+  const key = (device, lane, slot) => `${device} ${lane} ${slot}`;
 
   function ticks(width) {
     const raw = (to - from) / Math.max(2, Math.floor(width / 110));
@@ -37,17 +38,17 @@ const timeline = (() => {
     const inner = svg("svg", { x: LEFT, y: 0, width, height: height + AXIS });
     for (const t of ticks(width)) {
       inner.append(svg("line", { class: "grid", x1: x(t), x2: x(t), y1: 0, y2: height }));
-      inner.append(svg("text", { x: x(t), y: height + 16, "text-anchor": t === 0 ? "start" : "middle" }, `${Number(t.toPrecision(6))} ms`));
+      inner.append(svg("text", { x: x(t), y: height + 16, "text-anchor": x(t) < 30 ? "start" : x(t) > width - 30 ? "end" : "middle" }, `${Number(t.toPrecision(6))} ms`));
     }
-    const place = new Map(rows.map((r) => [`${r.device} ${r.lane}`, r]));
+    const place = new Map(rows.map((r) => [key(r.device, r.lane, r.slot), r]));
     for (const r of rows) {
       inner.append(svg("rect", { class: "lane", x: 0, y: r.y, width, height: LANE, opacity: 0.5 }));
-      if (r.y === r.top) picture.append(svg("text", { class: "name", x: 0, y: r.y + 11 }, page.shorten(data.devices[r.device].name, 9)));
+      if (r.first) picture.append(svg("text", { class: "name", x: 0, y: r.y + 11 }, page.shorten(data.devices[r.device].name, 9)));
       picture.append(svg("text", { class: "lane-name", x: LEFT - 8, y: r.y + 10, "text-anchor": "end" }, r.lane));
     }
-    for (const [device, lane, label, start, stop] of data.slices) {
+    for (const [device, lane, label, start, stop, slot] of data.slices) {
       if (stop < from || start > to) continue;
-      const r = place.get(`${device} ${lane}`), left = Math.max(-2, x(start)), right = Math.min(width + 2, x(stop));
+      const r = place.get(key(device, lane, slot)), left = Math.max(-2, x(start)), right = Math.min(width + 2, x(stop));
       const text = `${data.devices[device].name}, ${lane}: ${label}, ${ms(start)} to ${ms(stop)} (${ms(stop - start)})`;
       const read = () => { document.getElementById("timeline-detail").textContent = text; };
       inner.append(svg("rect", { class: `slice seg ${lane}`, x: left, y: r.y, width: Math.max(0.75, right - left), height: LANE, onpointerenter: read }, svg("title", {}, text)));
