@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["convergence", "loads", "memory", "performance_profile", "timeline"]
 
-COLOURS = {"compute": "#3d6fb4", "receive": "#d98324", "send": "#3f9577"}
-HATCHES = {"compute": "", "receive": "//", "send": ".."}
+COLOURS = {"compute": "#3d6fb4", "receive": "#d98324", "send": "#3f9577", "sync": "#8a63b8"}
+HATCHES = {"compute": "", "receive": "//", "send": "..", "sync": "--"}
 LANES = ("receive", "compute", "send")
 GIB = 1024**3
 

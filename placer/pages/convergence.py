@@ -58,9 +58,9 @@ def convergence(result: Result) -> Convergence | None:
 
 
 def steps(points: Sequence[tuple[float, float]]) -> str:
-    """Return SVG path data that keeps each value until the next point."""
+    """Return SVG path data that keeps each value until the next point; a single point is a dot."""
     x, y = points[0]
-    path = [f"M{x:.3f} {y:.3f}"]
+    path = [f"M{x:.3f} {y:.3f}h0"]
     for x, y in points[1:]:
         path.append(f"H{x:.3f}V{y:.3f}")
     return "".join(path)

@@ -100,7 +100,7 @@ def by_direction(result: Result, instance: Instance | None) -> Direction | None:
     if instance is None or not instance.is_training or result.options.objective is Objective.LATENCY:
         return None
     plan = plan_of(instance, result)
-    loads = device_loads(instance, plan.device, plan.recompute)
+    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
     forward, backward = loads.by_direction(result.options.communication).tolist()
     return Direction(tuple(forward), tuple(backward), loads)
 
@@ -162,13 +162,25 @@ def _lanes(
             "receive": direction.loads.receive_ms,
             "send": direction.loads.send_ms,
         }
-        return [
-            (f"{name} {' + '.join(kinds)}", [(kind, float(parts[kind][row, i])) for kind in kinds])
+        passes = [
+            (f"{name} ", {kind: float(ms[row, i]) for kind, ms in parts.items()}, device.sync_ms * row)
             for row, name in enumerate(("forward", "backward"))
-            for kinds in groups
         ]
-    ms = {"compute": device.compute_ms, "receive": device.receive_ms, "send": device.send_ms}
-    return [(" + ".join(kinds), [(kind, ms[kind]) for kind in kinds]) for kinds in groups]
+    else:
+        ms = {"compute": device.compute_ms, "receive": device.receive_ms, "send": device.send_ms}
+        passes = [("", ms, device.sync_ms)]
+    return [
+        (name + " + ".join(kinds), [part for kind in kinds for part in _parts(kind, ms[kind], sync)])
+        for name, ms, sync in passes
+        for kinds in groups
+    ]
+
+
+def _parts(kind: str, ms: float, sync_ms: float) -> list[tuple[str, float]]:
+    """Split what synchronises the weights of replicas off the computing."""
+    if kind != "compute" or sync_ms == 0:
+        return [(kind, ms)]
+    return [(kind, ms - sync_ms), ("sync", sync_ms)]
 
 
 def _marks(

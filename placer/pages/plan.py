@@ -86,7 +86,7 @@ def _plain(value: object) -> str:
 def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) -> dict[str, Any]:
     """Collect what the scripts draw: columns over nodes, in topological order where it is known."""
     index = {d.name: i for i, d in enumerate(result.devices)}
-    devices = [{"name": d.name, "load": d.load_ms} for d in result.devices]
+    devices = _devices(result)
     if instance is None:
         assignment = result.assignment or {}
         names = list(assignment)
@@ -121,6 +121,20 @@ def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) ->
         "groups": [{"label": g.label, "device": g.device, "parent": g.parent} for g in folded.groups],
         "slices": [[index[s.device], s.lane, s.label, s.start_ms, s.end_ms, s.slot] for s in slices],
     }
+
+
+def _devices(result: Result) -> list[dict[str, Any]]:
+    """Name devices; replicas hold what the first of them holds, and are named together where it is shown."""
+    index = {d.name: i for i, d in enumerate(result.devices)}
+    together = {name: group for group in result.replicas for name in group}
+    return [
+        {
+            "name": d.name,
+            "label": " + ".join(together.get(d.name, [d.name])),
+            "holds": index[together.get(d.name, [d.name])[0]],
+        }
+        for d in result.devices
+    ]
 
 
 def _rounded(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:

@@ -59,13 +59,19 @@ def _bottleneck(tied: Sequence[DeviceReport], communication: Communication) -> s
     if several and not _alike(tied):
         whose = f"the load of {first.name}"
     if communication is Communication.SEQUENTIAL:
-        parts = {"computing": first.compute_ms, "receiving": first.receive_ms, "sending": first.send_ms}
+        parts = {
+            "computing": first.compute_ms - first.sync_ms,
+            "synchronising weights": first.sync_ms,
+            "receiving": first.receive_ms,
+            "sending": first.send_ms,
+        }
         named = sorted((x for x in parts.items() if x[1] > 0), key=lambda x: -x[1])
         if len(named) == 1:
             return f"{load}, all of it {named[0][0]}"
         shares = [f"{percent(ms / first.load_ms)} {what}" for what, ms in named]
-        share, _, what = shares[0].rpartition(" ")
-        return f"{load}: {_listed([f'{share} of {whose} is {what}', *shares[1:]])}"
+        largest, ms = named[0]
+        shares[0] = f"{percent(ms / first.load_ms)} of {whose} is {largest}"
+        return f"{load}: {_listed(shares)}"
     moved = {"receiving": first.receive_ms, "sending": first.send_ms}
     if communication is Communication.OVERLAP:
         moved = {"receiving and sending": first.receive_ms + first.send_ms}

@@ -39,7 +39,7 @@ def test_logarithmic_axes():
 
 
 def test_steps_keep_each_value_until_the_next():
-    assert steps([(0, 90), (50, 40)]) == "M0.000 90.000H50.000V40.000"
+    assert steps([(0, 90), (50, 40)]) == "M0.000 90.000h0H50.000V40.000"
 
 
 def test_convergence_ends_with_the_final_figures():

@@ -67,3 +67,18 @@ def test_idle_devices_are_never_the_heaviest():
     chart = load_chart(result_of(instance, plan))
     assert not any(row.heaviest for row in chart.rows)
     assert np.isfinite([s.width for row in chart.rows for bar in row.bars for s in bar.segments]).all()
+
+
+def test_synchronising_weights_is_a_part_of_its_own():
+    """Two of acc0's 3 ms of computing, to be told apart; the bar keeps its length."""
+    instance, plan = pair()
+    result = result_of(instance, plan)
+    devices = [d.model_copy(update={"sync_ms": 2.0 * (d.name == "acc0")}) for d in result.devices]
+    first, second = load_chart(result.model_copy(update={"devices": devices})).rows
+    assert [(s.kind, s.ms) for s in first.bars[0].segments] == [
+        ("compute", 1.0),
+        ("sync", 2.0),
+        ("receive", 0.0),
+        ("send", 1.0),
+    ]
+    assert len(second.bars[0].segments) == 3

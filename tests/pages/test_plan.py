@@ -148,6 +148,19 @@ def test_the_timeline_of_a_pipeline_repeats_the_loads(planned):
         assert spent == pytest.approx(samples * report.load_ms)
 
 
+def test_replicas_are_named_together_and_all_hold_their_stage():
+    instance = load(DATA / "gpt_training.json")
+    result = solve(instance, method="milp", replicas=2, max_devices=2)
+    page = plan_page(result, instance)
+    (group,) = result.replicas
+    assert f"{', '.join(group)} run one stage together" in page
+    devices = {d["name"]: d for d in data_of(page)["devices"]}
+    first, second = (devices[name] for name in group)
+    assert first["label"] == second["label"] == " + ".join(group)
+    assert first["holds"] == second["holds"]
+    assert all(d["label"] == name for name, d in devices.items() if name not in group)
+
+
 def test_two_thousand_nodes_make_a_small_file():
     instance = transformer(60)
     assert len(plan_page(cut_evenly(instance), instance)) < 400_000

@@ -50,7 +50,7 @@ const graph = (() => {
 
   function describe(v) {
     const time = v.members.reduce((t, n) => t + nodes.time[n], 0);
-    const device = devices[v.device].name;
+    const device = devices[v.device].label;
     v.hint = v.members.reduce((t, n) => t + n, 0) / v.members.length;
     v.label = v.folded ? groups[Number(v.key.slice(1))].label : nodes.name[v.members[0]];
     v.short = shorten(v.label, 24);
@@ -149,7 +149,7 @@ const graph = (() => {
     emphasise();
     describeSelection();
     const v = state.vertices[k];
-    status.textContent = k < 0 ? "Nothing selected" : `${v.label}, ${devices[v.device].name}, ${v.folded ? `${v.members.length} nodes, folded` : ms(v.time)}`;
+    status.textContent = k < 0 ? "Nothing selected" : `${v.label}, ${devices[v.device].label}, ${v.folded ? `${v.members.length} nodes, folded` : ms(v.time)}`;
   }
 
   /** Open what hides a node, select it and bring it into view. */
@@ -189,7 +189,7 @@ const graph = (() => {
       return;
     }
     const v = state.vertices[k], sum = (column) => v.members.reduce((t, n) => t + nodes[column][n], 0);
-    const facts = [["Device", devices[v.device].name]];
+    const facts = [["Device", devices[v.device].label]];
     if (!v.folded && nodes.id) facts.push(["Id", nodes.id[v.members[0]]]);
     if (!v.folded && nodes.layer && nodes.layer[v.members[0]] !== null) facts.push(["Layer", nodes.layer[v.members[0]]]);
     if (v.folded) facts.push(["Nodes", String(v.members.length)]);
@@ -212,7 +212,7 @@ const graph = (() => {
       const v = state.vertices[o];
       const dot = make("span", { class: `dot d${v.device}`, "aria-hidden": "true" });
       const jump = () => { select(o); reveal(o); };
-      list.append(make("li", {}, make("button", { type: "button", class: "jump", onclick: jump }, dot, make("span", {}, `${v.label} `, make("span", { class: "muted" }, devices[v.device].name)))));
+      list.append(make("li", {}, make("button", { type: "button", class: "jump", onclick: jump }, dot, make("span", {}, `${v.label} `, make("span", { class: "muted" }, devices[v.device].label)))));
     }
     if (others.length > LISTED) list.append(make("li", { class: "muted" }, `and ${others.length - LISTED} more`));
     return others.length ? [make("h4", {}, `${title} (${others.length})`), list] : [];
@@ -329,7 +329,7 @@ const graph = (() => {
     const close = () => { list.hidden = true; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); };
     const choose = (n) => { close(); find(n); };
     const render = () => {
-      list.replaceChildren(...matches.slice(0, MATCHES).map((n, i) => make("li", { role: "option", id: `match${i}`, "aria-selected": i === active ? "true" : "false", onmousedown: (event) => { event.preventDefault(); choose(n); } }, make("span", {}, nodes.name[n]), make("span", { class: "muted" }, devices[nodes.device[n]].name))));
+      list.replaceChildren(...matches.slice(0, MATCHES).map((n, i) => make("li", { role: "option", id: `match${i}`, "aria-selected": i === active ? "true" : "false", onmousedown: (event) => { event.preventDefault(); choose(n); } }, make("span", {}, nodes.name[n]), make("span", { class: "muted" }, devices[nodes.device[n]].label))));
       if (!matches.length) list.append(make("li", { role: "option", "aria-disabled": "true" }, "No node has this in its name"));
       else if (matches.length > MATCHES) list.append(make("li", { role: "option", "aria-disabled": "true", class: "muted" }, `and ${matches.length - MATCHES} more`));
       list.hidden = false;
@@ -367,7 +367,7 @@ const graph = (() => {
         event.currentTarget.setAttribute("aria-pressed", String(state.device === d));
         emphasise();
       };
-      legend.append(make("li", {}, make("button", { type: "button", "aria-pressed": "false", onclick: press }, make("span", { class: `dot d${d}`, "aria-hidden": "true" }), device.name)));
+      legend.append(make("li", {}, make("button", { type: "button", "aria-pressed": "false", onclick: press }, make("span", { class: `dot d${d}`, "aria-hidden": "true" }), device.label)));
     });
   }
 

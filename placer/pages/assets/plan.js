@@ -18,7 +18,7 @@
 
   for (const holds of document.querySelectorAll("details.holds")) {
     holds.addEventListener("toggle", () => {
-      const device = Number(holds.dataset.device);
+      const device = data.devices[Number(holds.dataset.device)].holds;
       const members = data.nodes.device.map((d, n) => (d === device ? n : -1)).filter((n) => n >= 0);
       holds.querySelector(".scroll").append(table(columns(), members));
     }, { once: true });
