@@ -260,8 +260,7 @@ def test_hostile_names_are_text(browser, hostile):
         assert found.requests == [hostile.as_uri()]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["small", "hostile"])
+@pytest.mark.parametrize(("which", "scheme"), [("small", "light"), ("small", "dark"), ("hostile", "light")])
 def test_accessible(browser, request, which, scheme):
     """The rules of axe (WCAG 2.1 A and AA, contrast among them) find nothing."""
     with opened(browser, request.getfixturevalue(which), scheme) as found:

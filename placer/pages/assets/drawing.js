@@ -8,8 +8,7 @@ const drawing = (() => {
       const bend = (b.top - a.bottom) / 2;
       return `C${a.x} ${a.bottom + bend} ${b.x} ${b.top - bend} ${b.x} ${b.top}`;
     }
-    const gutter = b.x - b.half - 14;
-    const down = a.bottom + 14, above = b.top - 14;
+    const gutter = b.gutter, down = a.bottom + 14, above = b.top - 14;
     return `V${down - 6}Q${a.x} ${down} ${a.x + 6} ${down}H${gutter - 6}Q${gutter} ${down} ${gutter} ${down - 6}` +
       `V${above + 6}Q${gutter} ${above} ${gutter + 6} ${above}H${b.x - 6}Q${b.x} ${above} ${b.x} ${above + 6}V${b.top}`;
   }

@@ -1,7 +1,7 @@
 /** The placed graph: folded into pieces and layers, opened on demand, searched, walked through, zoomed. */
 const graph = (() => {
   const { make, svg, ms, size, shorten, data } = page;
-  const FEW = 150, READABLE = 0.6, LISTED = 40, MATCHES = 30;
+  const FEW = 150, READABLE = 0.55, LISTED = 40, MATCHES = 30;
   const { nodes, groups, devices } = data;
   const count = nodes ? nodes.name.length : 0;
   const state = { open: new Set(), vertices: [], edges: [], of: [], placed: null, elements: [], selected: -1, lit: null, device: -1, scale: 1, x: 0, y: 0 };

@@ -107,10 +107,14 @@ const layout = (() => {
     return blocks.flatMap((b) => Array(b.size).fill(b.sum / b.weight)).map((x, i) => x + offsets[i]);
   }
 
-  /** Neighbours that a cell lines up with: a bend with its own chain, a vertex with vertices before bends. */
-  function aligned(cells, near, c) {
+  /** Where a cell lines up: a bend with its own chain rather than its ends, a vertex with vertices before bends. */
+  function aligned(cells, near, x, c) {
     const bends = near.filter((d) => cells[d].vertex < 0), vertices = near.filter((d) => cells[d].vertex >= 0);
-    return cells[c].vertex < 0 ? bends : vertices.length ? vertices : bends;
+    const first = cells[c].vertex < 0 ? bends : vertices, second = cells[c].vertex < 0 ? vertices : bends;
+    const light = cells[c].vertex < 0 || !first.length ? 0.2 : 0;
+    const weight = first.length + light * second.length;
+    if (!weight) return x[c];
+    return (first.reduce((t, d) => t + x[d], 0) + light * second.reduce((t, d) => t + x[d], 0)) / weight;
   }
 
   /** Horizontal centres of all cells. */
@@ -127,8 +131,7 @@ const layout = (() => {
       for (const layer of s % 2 ? [...layers].reverse() : layers) {
         const wished = [], weight = [], distance = [];
         layer.forEach((c, i) => {
-          const near = sides.flatMap((side) => aligned(cells, side[c], c));
-          const mean = near.length ? near.reduce((t, d) => t + x[d], 0) / near.length : x[c];
+          const near = sides.flatMap((side) => side[c]), mean = aligned(cells, near, x, c);
           // A slight pull to the middle keeps repeated asymmetric blocks from drifting sideways.
           wished.push(cells[c].vertex < 0 ? mean : mean * (1 - TO_MIDDLE));
           weight.push(near.length ? (cells[c].vertex < 0 ? 3 : 1) * near.length : 0.05);
@@ -187,16 +190,17 @@ const layout = (() => {
     const rowHeight = tallest + GAP_Y;
     const starts = columns(layers, segments, cells, x, rowHeight, aspect);
     const y = new Float64Array(cells.length), column = new Int32Array(cells.length);
-    const width = fold(layers, cells, x, y, column, starts, rowHeight);
-    const point = (c) => ({ x: x[c], top: y[c] - tallest / 2, bottom: y[c] + tallest / 2, column: column[c], half: cells[c].width / 2 });
+    const gutters = [];
+    const width = fold(layers, cells, x, y, column, starts, rowHeight, gutters);
+    const point = (c) => ({ x: x[c], top: y[c] - tallest / 2, bottom: y[c] + tallest / 2, column: column[c], half: cells[c].width / 2, gutter: gutters[column[c]] });
     const points = edges.map(([u, v]) => [point(u), point(v)]);
     kept.forEach((k, i) => { points[k] = paths[i].map(point); });
     const rows = Math.max(...starts.map((s, k) => (starts[k + 1] ?? layers.length) - s));
     return { x, y, width, height: rows * rowHeight - GAP_Y + 40, paths: points, flipped, loose };
   }
 
-  /** Move the ranks of each column beside those of the one before; returns the width. */
-  function fold(layers, cells, x, y, column, starts, rowHeight) {
+  /** Move the ranks of each column beside those of the one before; returns the width, fills in the gutters. */
+  function fold(layers, cells, x, y, column, starts, rowHeight, gutters) {
     let left = COLUMN_GAP / 2;
     starts.forEach((first, k) => {
       const members = layers.slice(first, starts[k + 1] ?? layers.length);
@@ -204,6 +208,7 @@ const layout = (() => {
       const low = Math.min(...all.map((c) => x[c] - cells[c].width / 2));
       const high = Math.max(...all.map((c) => x[c] + cells[c].width / 2));
       members.forEach((layer, r) => layer.forEach((c) => { x[c] += left - low; y[c] = 20 + (r + 0.5) * rowHeight - GAP_Y / 2; column[c] = k; }));
+      gutters.push(left - COLUMN_GAP / 3);
       left += high - low + COLUMN_GAP;
     });
     return left - COLUMN_GAP / 2;
