@@ -68,7 +68,7 @@ def simulate(
     if plan.piece is not None:
         return _single_sample(instance, plan, plan.piece)
 
-    placement = place(instance, plan.device.tolist())
+    placement = place(instance, plan.device.tolist(), plan.replicas)
     tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
     program = make_program(tasks, options.communication, options.schedule, plan.stages)
     steady_ms, periodic, timeline = settled(program)

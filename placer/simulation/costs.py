@@ -32,6 +32,8 @@ class Placement:
         Whether a device is a host, length D.
     time_ms
         Processing time of each node on its device, length n.
+    replicas
+        By device: the devices that share its work, itself first; each takes its part of every sample.
     order
         All nodes in a topological order.
     producers, consumers
@@ -43,12 +45,41 @@ class Placement:
     is_host: list[bool]
     classes: list[DeviceClass]
     time_ms: list[float]
+    replicas: dict[int, tuple[int, ...]]
     order: list[int]
     producers: list[list[int]]
     consumers: list[list[int]]
 
     def transfer_ms(self, u: int, device: int) -> float:
         """Time to move the output of ``u`` between ``device`` and host memory, in one direction."""
+        return self._link_ms(u, device) / len(self.members(device))
+
+    def members(self, device: int) -> tuple[int, ...]:
+        """Devices that share the work of ``device``, itself first."""
+        return self.replicas.get(device, (device,))
+
+    def synchronisation_ms(self, device: int) -> float:
+        """Time per sample to sum up the gradients of replicas, in a ring, once per optimizer step.
+
+        Nodes have gradients when they are backward nodes or colocated with one.
+        """
+        instance, count = self.instance, len(self.members(device))
+        bandwidth = self.classes[device].link.bandwidth_bytes_per_s
+        if count == 1 or bandwidth is None:
+            return 0.0
+        backward = [v for v in range(instance.n) if instance.backward[v]]
+        trained = {instance.colocate[v] for v in backward if instance.colocate[v] is not None}
+        size = sum(
+            float(instance.weight_bytes[v])
+            for v in range(instance.n)
+            if self.device[v] == device and (instance.backward[v] or instance.colocate[v] in trained)
+        )
+        # Each replica sends and receives all but its own part of the weights twice.
+        step_ms = 2 * (count - 1) * (size / count) / bandwidth * 1000.0
+        return step_ms / instance.training.microbatches
+
+    def _link_ms(self, u: int, device: int) -> float:
+        """Time of the transfer over the link of one device."""
         if self.is_host[device]:
             return 0.0
         link, size = self.classes[device].link, float(self.instance.output_bytes[u])
@@ -63,7 +94,7 @@ class Placement:
         return self.instance.devices[device].name
 
 
-def place(instance: Instance, device: Sequence[int]) -> Placement:
+def place(instance: Instance, device: Sequence[int], replicas: Sequence[tuple[int, ...]] = ()) -> Placement:
     """Read the costs of an assignment.
 
     Parameters
@@ -72,6 +103,8 @@ def place(instance: Instance, device: Sequence[int]) -> Placement:
         The instance.
     device
         Device index of each node, length n.
+    replicas
+        Groups of devices that share what ``device`` gives to the first of them.
 
     Raises
     ------
@@ -81,13 +114,14 @@ def place(instance: Instance, device: Sequence[int]) -> Placement:
     classes = [cls for cls in instance.classes for _ in range(cls.count)]
     if len(device) != instance.n or not all(0 <= d < len(classes) for d in device):
         raise InputError("not every node of the instance is assigned to one of its devices", place="plan")
+    groups = {group[0]: tuple(group) for group in replicas}
     time_ms = []
     for v, d in enumerate(device):
         kind = classes[d].type
         time = float(instance.time_ms[v, instance.types.index(kind)]) if kind in instance.types else np.inf
         if time == np.inf:
             raise InputError(f"{instance.ids[v]!r} cannot run on a device of type {kind!r}", place="plan")
-        time_ms.append(time)
+        time_ms.append(time / len(groups.get(d, (d,))))
     producers: list[list[int]] = [[] for _ in range(instance.n)]
     consumers: list[list[int]] = [[] for _ in range(instance.n)]
     for u, w in instance.edges.tolist():
@@ -102,6 +136,7 @@ def place(instance: Instance, device: Sequence[int]) -> Placement:
         is_host=[cls.is_host for cls in classes],
         classes=classes,
         time_ms=time_ms,
+        replicas=groups,
         order=list(nx.lexicographical_topological_sort(graph)),
         producers=producers,
         consumers=consumers,

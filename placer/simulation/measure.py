@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -38,7 +39,11 @@ def device_uses(
         else _memory(placement, timeline, d, activations=steady_ms is not None, recomputes=d in recompute)
         for d, is_host in enumerate(placement.is_host)
     ]
-    return tuple(_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory))
+    uses = [_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory)]
+    for group in placement.replicas.values():
+        for d in group[1:]:
+            uses[d] = replace(uses[group[0]], name=placement.name(d))
+    return tuple(uses)
 
 
 def _device_use(
@@ -67,7 +72,7 @@ def _device_use(
         idle_ms=max(timeline.makespan_ms - busy, 0.0),
         load_ms=load,
         steady_utilisation=None if steady_ms is None else (load / steady_ms if steady_ms else 0.0),
-        in_flight=_in_flight(timeline, mine),
+        in_flight=_in_flight(timeline, [t for t in mine if program.tasks[t].computed]),
         memory=memory,
         memory_limit_bytes=None if placement.is_host[d] or np.isinf(limit) else float(limit),
     )

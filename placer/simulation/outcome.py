@@ -34,7 +34,8 @@ class DeviceUse:
     steady_utilisation
         ``load_ms`` over the steady-state time per sample; None for latency.
     in_flight
-        Largest number of samples between the start of their first and the end of their last task there.
+        Largest number of samples between the start of the first and the end of the last task that computes:
+        those that hold activations.
     memory
         Steps ``(time_ms, bytes)`` of the memory in use: what is resident, and the activations of the
         microbatches in flight; empty for hosts.
@@ -133,13 +134,14 @@ class Simulation:
     @cached_property
     def slices(self) -> tuple[Slice, ...]:
         """All slices, in the order of their start; each is all that a stage receives, computes or sends."""
-        found = [s for t, k in self._runs(self.samples) for s in self.slicer.stages(t, k)]
+        slicer = self.slicer
+        found = [s for t, k in self._runs(self.samples) for s in slicer.on_replicas(t, slicer.stages(t, k))]
         return tuple(sorted(found, key=lambda s: (s.start_ms, s.end_ms)))
 
     def node_slices(self, samples: int) -> Iterator[Slice]:
         """Slices of single nodes and single transfers for the first ``samples`` samples."""
         for t, k in self._runs(samples):
-            yield from self.slicer.nodes(t, k)
+            yield from self.slicer.on_replicas(t, self.slicer.nodes(t, k))
 
     def critical_shares(self) -> dict[tuple[str, str], float]:
         """Time on the critical path by device and lane, the longest first, ms."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,13 +27,13 @@ class Slice:
     slot
         Hosts run several nodes at once in latency plans: slices of one slot do not overlap.
     nodes
-        Indices of the nodes computed, received or sent, in this order.
+        Indices of the nodes computed, received or sent, in this order; none where weights are synchronised.
     label
         Names of the first and the last of them.
     sample
         Which sample or microbatch, from 0.
     direction
-        ``"forward"`` or ``"backward"``.
+        ``"forward"`` or ``"backward"``; a latency plan's piece of both kinds of nodes counts as forward.
     start_ms, end_ms
         When.
     """
@@ -92,6 +92,15 @@ class Slicer:
                 start, end = end, end + time
                 if time > 0:
                     yield replace(whole, nodes=(v,), label=names[v], start_ms=start, end_ms=end)
+            if part.synchronisation_ms > 0:
+                start, end = end, end + part.synchronisation_ms
+                yield replace(whole, nodes=(), label="synchronise weights", start_ms=start, end_ms=end)
+
+    def on_replicas(self, task: int, slices: Iterable[Slice]) -> Iterator[Slice]:
+        """Repeat slices of a task for each of the devices that share its work."""
+        members = self.placement.members(self.timeline.program.tasks[task].device)
+        for s in slices:
+            yield from (replace(s, device=self.placement.name(d)) for d in members)
 
 
 def critical_path(slicer: Slicer) -> tuple[Slice, ...]:

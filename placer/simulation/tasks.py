@@ -31,16 +31,20 @@ Resource = tuple[int, str]
 
 @dataclass(frozen=True)
 class Part:
-    """Nodes computed, received or sent one after the other: ``nodes[i]`` takes ``times_ms[i]``."""
+    """Nodes computed, received or sent one after the other: ``nodes[i]`` takes ``times_ms[i]``.
+
+    Replicas synchronise their weights for ``synchronisation_ms`` after that.
+    """
 
     lane: Lane
     nodes: tuple[int, ...]
     times_ms: tuple[float, ...]
+    synchronisation_ms: float = 0.0
 
     @property
     def duration_ms(self) -> float:
         """Time of all nodes together."""
-        return sum(self.times_ms)
+        return sum(self.times_ms) + self.synchronisation_ms
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,16 @@ def make_tasks(placement: Placement, stages: list[Stage], communication: Communi
         In an order in which a stage's own tasks follow each other.
     """
     resource = RESOURCES[communication]
+
+    def same_way(a: Stage, b: Stage) -> bool:
+        return (a.device, a.backward) == (b.device, b.backward)
+
     found: list[tuple[int, str, list[Part]]] = []  # stage, name of the resource, parts
     at: dict[tuple[int, Lane], int] = {}  # task by stage and lane
     for k, stage in enumerate(stages):
-        for part in _parts(placement, stage):
+        first_backward = stage.backward and (k == 0 or not same_way(stages[k - 1], stage))
+        synchronisation = placement.synchronisation_ms(stage.device) if first_backward else 0.0
+        for part in _parts(placement, stage, synchronisation):
             name = resource[part.lane]
             if communication is Communication.SEQUENTIAL and found and found[-1][0] == k:
                 found[-1][2].append(part)
@@ -118,7 +128,7 @@ def make_tasks(placement: Placement, stages: list[Stage], communication: Communi
     ]
 
 
-def _parts(placement: Placement, stage: Stage) -> list[Part]:
+def _parts(placement: Placement, stage: Stage, synchronisation: float) -> list[Part]:
     d = stage.device
 
     def times(nodes: tuple[int, ...]) -> tuple[float, ...]:
@@ -126,7 +136,7 @@ def _parts(placement: Placement, stage: Stage) -> list[Part]:
 
     parts = [
         Part(Lane.RECEIVE, stage.received, tuple(placement.transfer_ms(u, d) for u in stage.received)),
-        Part(Lane.COMPUTE, stage.again + stage.nodes, times(stage.again + stage.nodes)),
+        Part(Lane.COMPUTE, stage.again + stage.nodes, times(stage.again + stage.nodes), synchronisation),
         Part(Lane.SEND, stage.sent, tuple(placement.transfer_ms(u, d) for u in stage.sent)),
     ]
     return [part for part in parts if part.nodes]

@@ -90,16 +90,15 @@ def _slice(s: Slice, process: dict[str, int], ids: tuple[str, ...]) -> Event:
         "ts": start,
         "dur": round(_us(s.end_ms) - start, 3),
         **_place(s, process),
-        "args": {"node": ids[s.nodes[0]], "sample": s.sample, "direction": s.direction},
+        "args": {"node": ids[s.nodes[0]] if s.nodes else "", "sample": s.sample, "direction": s.direction},
     }
 
 
 def _flows(placement: Placement, slices: list[Slice], process: dict[str, int]) -> Iterator[Event]:
     """Arrows from where an output leaves a device to where it is received, or read by a host."""
-    way = ["backward" if b else "forward" for b in placement.instance.backward.tolist()]
-    computed = {  # not what is computed again in the backward pass
-        (s.nodes[0], s.sample): s for s in slices if s.lane is Lane.COMPUTE and s.direction == way[s.nodes[0]]
-    }
+    # Where a node is computed again, in the backward pass, the first time counts.
+    latest_first = sorted(slices, key=lambda s: -s.start_ms)
+    computed = {(s.nodes[0], s.sample): s for s in latest_first if s.lane is Lane.COMPUTE and s.nodes}
     sent = {(s.nodes[0], s.sample): s for s in slices if s.lane is Lane.SEND}
     received: dict[tuple[int, int], list[Slice]] = {}
     for s in slices:

@@ -4,6 +4,7 @@ import ast
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from placer.formats.files import load
 from placer.options import Communication, Options, Schedule
 from placer.plan import Plan
 from placer.simulation import simulate
+from placer.training import Training
 from tests.support.graphs import parallel_branches, skip_chain
 from tests.support.random_instances import random_cluster, random_instance
 from tests.support.simulation import simulated, some_plan
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-EXAMPLES = int(os.environ.get("PLACER_SIMULATED", "150"))
+EXAMPLES = int(os.environ.get("PLACER_SIMULATED", "100"))
 COLGEN_SECONDS = float(os.environ.get("PLACER_SIMULATED_COLGEN_SECONDS", "1"))
 
 
@@ -49,6 +51,33 @@ def test_optima_of_random_clusters(seed: int):
             simulated(instance, result)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_replicated_stages(seed: int):
+    """Each replica takes its part of a sample; in training they synchronise their weights."""
+    instance = random_instance(seed, nodes=6, training=seed % 3 != 0, heterogeneous=seed % 2 == 1)
+    instance = instance.replace(
+        weight_bytes=np.arange(instance.n) / 4,
+        training=Training(microbatches=1 + seed % 3),
+        classes=tuple(
+            replace(c, count=2 * c.count, link=replace(c.link, bandwidth_bytes_per_s=500.0))
+            for c in instance.classes
+        ),
+    )
+    accelerators = [d.index for d in instance.devices if not d.is_host]
+    groups = tuple((d, d + 1) for d in accelerators[::2])
+    plan = some_plan(instance, seed)
+    if plan is None:
+        return
+    first = {b: a for a, b in groups}
+    plan = Plan(np.array([first.get(d, d) for d in plan.device.tolist()]), replicas=groups)
+    for options in models(instance.is_training):
+        simulation = simulated(instance, plan, options)
+        for a, b in groups:
+            assert simulation.devices[a].busy_ms == simulation.devices[b].busy_ms
+            shown = [[s for s in simulation.slices if s.device == instance.devices[d].name] for d in (a, b)]
+            assert len(shown[0]) == len(shown[1])
+
+
 @pytest.mark.parametrize(
     "instance",
     [parallel_branches(4, 5, 3, transfer=1.0), skip_chain(24, 4, transfer=3.0)],
@@ -63,13 +92,12 @@ def test_many_stages_per_device(instance):
 
 
 def known_cases() -> list[tuple[str, dict[str, object]]]:
+    """Contiguous optima that the dynamic program finds; recomputation is in ``test_memory``."""
     entries = json.loads((DATA / "known.json").read_text())["known"]
-    return [(e["instance"], e["options"]) for e in entries if "pieces" not in e["options"]]
+    return [(e["instance"], e["options"]) for e in entries if e["options"].get("contiguous")]
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [case for case in known_cases() if case[1]["contiguous"]], ids=str
-)
+@pytest.mark.parametrize(("name", "options"), known_cases(), ids=str)
 def test_contiguous_optima_of_data(name, options):
     instance = load(DATA / f"{name}.json")
     simulated(instance, placer.solve(instance, method="dp", **options))

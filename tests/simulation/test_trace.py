@@ -83,8 +83,8 @@ def totals(simulation: Simulation, events: list[dict]) -> dict[tuple[str, str], 
 def test_of_optimal_plans(name, communication):
     instance = load(DATA / f"{name}.json")
     result = placer.solve(instance, method="dp", communication=communication)
-    simulation = simulate(instance, result)
     samples = 5
+    simulation = simulate(instance, result, microbatches=samples if instance.is_training else None)
     events = trace_events(simulation, samples)
     assert_valid(events)
     times = totals(simulation, events)
