@@ -23,6 +23,7 @@ __all__ = [
     "NativeLink",
     "NativeNode",
     "NativeOrigin",
+    "NativeServer",
     "NativeSource",
     "NativeTraining",
     "schema",
@@ -150,10 +151,25 @@ class NativeClass(_Strict):
     link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
 
 
+class NativeServer(_Strict):
+    """Devices with fast links among themselves, behind an uplink."""
+
+    name: Name = Field(description="Unique name.")
+    devices: list[Name] = Field(description="Devices, or classes for all of their members.")
+    uplink: NativeLink = Field(
+        default=NativeLink(),
+        description="The way of each device to other servers; a transfer across servers takes as long as the "
+        "slower of this and the device's own link.",
+    )
+
+
 class NativeCluster(_Strict):
     """The devices."""
 
     classes: list[NativeClass] = Field(description="Classes of interchangeable devices.")
+    servers: list[NativeServer] = Field(
+        default=[], description="Groups of devices; a device that is in none is apart from all others."
+    )
     order: list[Name] = Field(
         default=[],
         description="Classes or devices in the order in which a contiguous pipeline must use them; what is "

@@ -107,6 +107,11 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("dp", 0.6, DP_SECONDS),
             *program,
         ]
+    elif instance.servers and instance.constraints == Constraints():
+        # Without the uplinks the exact methods give a bound, and a plan whose neighbours share servers.
+        flat = [Phase("dpl", 0.1, 60.0), Phase("dp", 0.3, 60.0)]
+        free = [Phase("dpl", 0.1, 30.0, narrower=True), Phase("colgen", 0.4, 120.0)]
+        chosen = [*(flat if options.contiguous else free), *program]
     elif instance.constraints != Constraints():
         chosen = [Phase("milp", 1.0, MILP_SECONDS)]  # the only method that knows them
     elif options.contiguous:
@@ -139,8 +144,12 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     part.start = None if phase.narrower else held.plan
     part.bound_ms = held.bound
     method = load_method(phase.method, options.objective)
+    easier = instance
+    if instance.servers and not METHODS[phase.method].servers:
+        easier = instance.replace(servers=())
+        part = Run(time_limit=part.time_limit, start=part.start, interrupt=run.interrupt)
     try:
-        outcome = method(instance, options.model_copy(update=changes), part)
+        outcome = method(easier, options.model_copy(update=changes), part)
     except MemoryError:
         outcome = Outcome(Stop.MEMORY_LIMIT, message="out of memory")
     _keep(phase, instance, options, run, held, outcome)
