@@ -17,7 +17,7 @@ from placer.solve import solve
 from tests.formats.test_bad_input import NATIVE, PAPER, changed
 from tests.support.mutations import mutants
 
-COUNT = int(os.environ.get("PLACER_MUTANTS", "210"))
+COUNT = int(os.environ.get("PLACER_MUTANTS", "140"))
 LIMIT_S = 20.0
 LIMIT_MB = 1024
 DATA = Path(__file__).resolve().parents[1] / "data"

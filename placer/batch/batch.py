@@ -212,12 +212,12 @@ def _plan(
     jobs: dict[str, Job] = {}
     left_out: list[str] = []
     for source in _sources(given, store.folder):
-        if stop.is_set():
-            break
         watch.reading(source.where)
         found = Inspected(problem=source.problem)
         if source.data is not None:
-            found = inspect_safely(readers, source.data, source.name)
+            found = inspect_safely(readers, source.data, source.name, stop.is_set)
+        if stop.is_set():
+            break
         if found.other and not source.explicit:
             left_out.append(f"{shown(source.where, 200)}: {found.problem}")
             continue

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from placer.batch.names import cell
 from placer.batch.records import Record, State, read_records
 from placer.batch.store import Store
-from placer.errors import InputError
+from placer.errors import InputError, UsageError
 from placer.result import EQUAL
 
 __all__ = ["NOISE", "NOISE_S", "Change", "Difference", "Turn", "compare_batches", "describe"]
@@ -115,9 +115,13 @@ def compare_batches(folder_a: str | Path, folder_b: str | Path, *, noise: float 
     ------
     InputError
         When a folder is none of a batch.
+    UsageError
+        When the batches have no job in common.
     """
     a, b = (_records(folder) for folder in (folder_a, folder_b))
     common = [key for key in a if key in b]
+    if not common:
+        raise UsageError("the two batches have no job in common (the same instance with the same options)")
     changes: list[Change] = []
     same = 0
     for key in common:

@@ -109,10 +109,12 @@ def inspect(life: Life, data: bytes, name: str) -> Inspected:
     return Inspected(fingerprint(instance), instance.name)
 
 
-def inspect_safely(nurseries: Nurseries, data: bytes, name: str) -> Inspected:
+def inspect_safely(
+    nurseries: Nurseries, data: bytes, name: str, stopped: Callable[[], bool] | None = None
+) -> Inspected:
     """Read an instance in a process of its own: whatever it does to the reader is its problem."""
     for _ in range(ATTEMPTS):
-        answer = nurseries.run(Call(inspect, (data, name), INSPECT_SECONDS, INSPECT_MB))
+        answer = nurseries.run(Call(inspect, (data, name), INSPECT_SECONDS, INSPECT_MB), stopped=stopped)
         if isinstance(answer.value, Inspected):
             return answer.value
         if answer.ended.how is not How.KILLED:

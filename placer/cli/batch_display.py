@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -40,7 +41,7 @@ class BatchDisplay:
         self._parallel = 1
         self._waiting: Counter[str] = Counter()
         self._running: dict[str, tuple[Job, float]] = {}
-        self._points: dict[str, tuple[Point, str]] = {}
+        self._points: dict[str, tuple[Point, str, float]] = {}
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
     def __enter__(self) -> Self:
@@ -80,7 +81,7 @@ class BatchDisplay:
     def progressed(self, job: str, point: Point, phase: str) -> None:
         """Note the best plan and bound of a job; called from other threads."""
         with self._lock:
-            self._points[job] = (point, phase)
+            self._points[job] = (point, phase, time.monotonic())
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Note the end of a job."""
@@ -144,7 +145,10 @@ class BatchDisplay:
         quiet = [job for job in self._running if job not in self._points]
         for key in [*told, *quiet][: min(ROWS, self._parallel)]:
             job, began = self._running[key]
-            line = describe(*self._points[key]) if key in self._points else f"{now - began:7.1f} s"
+            line = f"{now - began:7.1f} s"
+            if key in self._points:
+                point, phase, since = self._points[key]
+                line = describe(replace(point, seconds=point.seconds + now - since), phase)
             table.add_row(Text(shown(job.instance, 40)), Text(job.options.method), Text(line))
         return Group(Text(self.headline(), style="bold"), table)
 

@@ -17,7 +17,7 @@ from tests.support.batches import METHODS, descendants, kill, outcomes, write_in
 distributed = pytest.importorskip("distributed", reason="the optional extra dask is not installed")
 
 KILLS = int(os.environ.get("PLACER_DASK_KILLS", "1"))
-INSTANCES = int(os.environ.get("PLACER_KILL_JOBS", "48")) // (2 * len(METHODS))
+INSTANCES = int(os.environ.get("PLACER_KILL_JOBS", "32")) // (2 * len(METHODS))
 OPTIONS = {"methods": METHODS, "schedule": ["1f1b", "gpipe"]}
 
 

@@ -143,6 +143,8 @@ def test_difference(tmp_path):
     strict = compare_batches(tmp_path / "a", tmp_path / "b", noise=0.2)
     assert strict.count(Turn.WORSE, "seconds") == 2
     assert compare_batches(tmp_path / "a", tmp_path / "a").changes == []
+    with pytest.raises(UsageError, match="no job in common"):
+        compare_batches(tmp_path / "a", batch(tmp_path / "c", {0.8: {}}))
 
 
 def test_a_folder_that_is_no_batch(tmp_path):
