@@ -24,6 +24,7 @@ the paper's (recognised by content). Try:
   placer solve data/gpt_training.json            the best pipeline for training, proven
   placer solve data/latency.json --objective latency --out plan.json
   placer check data/latency.json plan.json       verify a plan from the files alone
+  placer report plan.json --instance data/latency.json --out plan.html
   placer simulate data/latency.json plan.json --trace trace.json
                                                  run it event by event, timeline for Perfetto
 """

@@ -280,6 +280,18 @@ def test_theme_button(browser, small):
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
 
 
+def test_prints_dark_on_white_without_tools(browser, small):
+    with opened(browser, small, "dark") as found:
+        page = found.page
+        page.locator("#theme").click()
+        page.locator("#theme").click()
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert page.evaluate("getComputedStyle(document.querySelector('#loads h2')).color") == "rgb(0, 0, 0)"
+        assert page.locator(".top, .tools, .search, #theme").filter(visible=True).count() == 0
+        assert page.locator("#graph-view svg").is_visible()
+
+
 def test_first_stop_of_the_tab_key_skips_to_the_content(browser, small):
     with opened(browser, small) as found:
         found.page.keyboard.press("Tab")
