@@ -45,6 +45,11 @@ class DeviceClass:
     link: Link = Link()
     memory_reserve_bytes: float | tuple[float, ...] = 0.0
 
+    def __post_init__(self) -> None:
+        reserve = self.memory_reserve_bytes
+        if isinstance(reserve, tuple) and len(set(reserve)) == 1:
+            object.__setattr__(self, "memory_reserve_bytes", reserve[0])  # one form for one meaning
+
     @property
     def is_host(self) -> bool:
         """Whether the members are hosts."""

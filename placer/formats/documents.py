@@ -46,6 +46,13 @@ Label = Annotated[
 ]
 Time = Annotated[float, Field(ge=0, le=MAX_TIME_MS, allow_inf_nan=False)]
 Size = Annotated[float, Field(ge=0, le=MAX_BYTES, allow_inf_nan=False)]
+Sizes = Annotated[
+    list[Size],
+    BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "array", "items": {"type": "number"}}]}
+    ),
+]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -145,8 +152,8 @@ class NativeClass(_Strict):
     memory_limit_bytes: Size | None = Field(
         default=None, description="Memory of one device; null for no limit."
     )
-    memory_reserve_bytes: Size | list[Size] = Field(
-        default=0.0, description="Taken by others: one size for each device, or a list with one per device."
+    memory_reserve_bytes: Sizes = Field(
+        default=[0.0], description="Taken by others: one size for all devices, or a list with one per device."
     )
     link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
 

@@ -155,9 +155,7 @@ def _device_class(cls: NativeClass) -> DeviceClass:
         kind=Kind(cls.kind),
         memory_limit_bytes=math.inf if cls.memory_limit_bytes is None else cls.memory_limit_bytes,
         link=Link(**cls.link.model_dump()),
-        memory_reserve_bytes=tuple(cls.memory_reserve_bytes)
-        if isinstance(cls.memory_reserve_bytes, list)
-        else cls.memory_reserve_bytes,
+        memory_reserve_bytes=tuple(cls.memory_reserve_bytes),
     )
 
 
@@ -247,7 +245,7 @@ def cluster_document(
                 else float(cls.memory_limit_bytes),
                 memory_reserve_bytes=list(cls.memory_reserve_bytes)
                 if isinstance(cls.memory_reserve_bytes, tuple)
-                else float(cls.memory_reserve_bytes),
+                else [float(cls.memory_reserve_bytes)],
                 link=NativeLink(**asdict(cls.link)),
             )
             for cls in classes

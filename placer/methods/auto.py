@@ -14,7 +14,7 @@ from placer.constraints import Constraints
 from placer.errors import VerificationError
 from placer.instance import Instance
 from placer.methods import METHODS, load_method
-from placer.options import Formulation, Objective, Options
+from placer.options import Formulation, Objective, Options, Recompute
 from placer.plan import Plan
 from placer.report import objective_ms
 from placer.result import EQUAL, gap_of
@@ -130,7 +130,10 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("colgen", 0.6, 300.0),
             *program,
         ]
-    return [phase for phase in chosen if phase.method in METHODS]
+    able = [phase for phase in chosen if phase.method in METHODS]
+    if options.recompute is not Recompute.NONE:
+        able = [phase for phase in able if METHODS[phase.method].recompute]
+    return able
 
 
 def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, held: _Held) -> Outcome:

@@ -58,8 +58,6 @@ def timeline(instance: Instance, result: Result) -> Timeline:
     -------
     Timeline
     """
-    if result.replicas:
-        return Timeline((), "Plans with replicated stages are not simulated.")
     run = _run(instance, result)
     found = [
         Slice(

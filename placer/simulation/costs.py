@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from placer.cluster import DeviceClass
+from placer.cluster import DeviceClass, Link
 from placer.errors import InputError
 from placer.instance import Instance
 
@@ -52,7 +52,11 @@ class Placement:
 
     def transfer_ms(self, u: int, device: int) -> float:
         """Time to move the output of ``u`` between ``device`` and host memory, in one direction."""
-        return self._link_ms(u, device) / len(self.members(device))
+        own = self._link_ms(u, device, self.classes[device].link)
+        server = self.instance.devices[device].server
+        if server is not None and self._leaves_server(u, device):
+            own = max(own, self._link_ms(u, device, self.instance.servers[server].uplink))
+        return own / len(self.members(device))
 
     def members(self, device: int) -> tuple[int, ...]:
         """Devices that share the work of ``device``, itself first."""
@@ -78,11 +82,19 @@ class Placement:
         step_ms = 2 * (count - 1) * (size / count) / bandwidth * 1000.0
         return step_ms / instance.training.microbatches
 
-    def _link_ms(self, u: int, device: int) -> float:
-        """Time of the transfer over the link of one device."""
+    def _leaves_server(self, u: int, device: int) -> bool:
+        """Whether ``device`` fetches ``u`` from another server, or writes it for a reader in another one."""
+        places = [self.device[u]]
+        if device == self.device[u]:
+            places = [self.device[w] for w in self.consumers[u]]
+        servers = self.instance.devices
+        return any(servers[d].server != servers[device].server for d in places)
+
+    def _link_ms(self, u: int, device: int, link: Link) -> float:
+        """Time of the transfer between one device and host memory over a link."""
         if self.is_host[device]:
             return 0.0
-        link, size = self.classes[device].link, float(self.instance.output_bytes[u])
+        size = float(self.instance.output_bytes[u])
         if np.isnan(size):
             return float(self.instance.transfer_ms[u]) * link.transfer_scale
         if size == 0 or link.bandwidth_bytes_per_s is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placer.cluster import Link
+from placer.cluster import DeviceClass, Link
 from placer.instance import Instance
 
 Kind = tuple[str, str, str]
@@ -56,7 +56,9 @@ def costs(instance: Instance) -> Costs:
         ]
     )
     host = np.array([c.kind == "host" for c, _ in devices])
-    limit = np.array([np.inf if c.kind == "host" else c.memory_limit_bytes for c, _ in devices])
+    limit = np.array(
+        [np.inf if c.kind == "host" else c.memory_limit_bytes - _reserve(c, i) for c, i in devices]
+    )
     return Costs(time, transfer, host, limit, across, server)
 
 
@@ -65,6 +67,11 @@ def _moving(instance: Instance, v: int, link: Link) -> float:
     if np.isnan(size):
         return float(instance.transfer_ms[v] * link.transfer_scale)
     return float(link.latency_ms + 1000 * size / link.bandwidth_bytes_per_s) if size > 0 else 0.0
+
+
+def _reserve(cls: DeviceClass, i: int) -> float:
+    reserve = cls.memory_reserve_bytes
+    return reserve[i] if isinstance(reserve, tuple) else reserve
 
 
 def throughput_optima(instance: Instance) -> dict[Kind, float]:
