@@ -154,6 +154,7 @@ def test_replicas_are_named_together_and_all_hold_their_stage():
     page = plan_page(result, instance)
     (group,) = result.replicas
     assert f"{', '.join(group)} run one stage together" in page
+    assert ", which is the objective." in page
     devices = {d["name"]: d for d in data_of(page)["devices"]}
     first, second = (devices[name] for name in group)
     assert first["label"] == second["label"] == " + ".join(group)
