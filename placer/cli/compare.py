@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from placer.batch.names import shown
-from placer.cli.arguments import options_from
+from placer.cli.option_arguments import options_from
 from placer.cli.progress import stop_on_signals
 from placer.cli.tables import print_json, stdout
 from placer.compare import Comparison, Row, RowStatus, compare
