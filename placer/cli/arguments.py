@@ -201,7 +201,7 @@ def parser() -> argparse.ArgumentParser:
     batch = command(
         "batch", "solve many instances with many methods; the same command again goes on", epilog=BATCH_HELP
     )
-    add_batch(batch, add_options)
+    add_batch(batch)
 
     command("schema", "print the JSON Schema of the instance format")
     return top

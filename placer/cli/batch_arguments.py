@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from placer.cli.option_arguments import add_options
 from placer.options import Options
 
 __all__ = ["BATCH_HELP", "add_batch", "grid_from"]
@@ -60,7 +61,7 @@ before is intact); 130 interrupted (the same command goes on)
 """
 
 
-def add_batch(batch: argparse.ArgumentParser, add_options: Callable[[Any], None]) -> None:
+def add_batch(batch: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     batch.add_argument(
         "instances", metavar="PATH", nargs="+", help="instance file, folder, glob, .zip or .tar.gz archive"

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Protocol
 
 from placer.methods import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
-__all__ = ["add_method", "add_options", "options_from"]
+__all__ = ["OptionGroup", "add_method", "add_options", "options_from"]
+
+
+class OptionGroup(Protocol):
+    """What options are added to: a parser, or what makes them take several values."""
+
+    def add_argument_group(self, title: str | None = None, description: str | None = None) -> Any:
+        """Start a group of options."""
 
 
 def add_method(command: argparse.ArgumentParser) -> None:
@@ -23,7 +30,7 @@ def add_method(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
+def add_options(command: OptionGroup) -> None:
     """Add all options of a plan and of the search for it."""
     plan = command.add_argument_group("the plan")
     plan.add_argument(
@@ -137,7 +144,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     search.add_argument("--split", metavar="FILE", help="a split in the paper's format, for method expert")
 
 
-def _add_overrides(command: argparse.ArgumentParser) -> None:
+def _add_overrides(command: OptionGroup) -> None:
     group = command.add_argument_group(
         "overrides",
         "A NODE is an id, a name or a pattern such as 'encoder.*'; a DEVICE may be a whole class.",
