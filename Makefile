@@ -20,6 +20,8 @@ demo: $(VENV)/.installed
 	$(BIN)/placer info demo/instance.json
 	$(BIN)/placer solve demo/instance.json --out demo/result.json
 	$(BIN)/placer check demo/instance.json demo/result.json
+	$(BIN)/placer report demo/result.json --instance demo/instance.json --out demo/report.html
+	@echo "open demo/report.html in a browser; it needs no network"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
@@ -47,7 +49,7 @@ ifeq ($(TAG),3.11)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch-test]'
 endif
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,onnx,partition,profile]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,onnx,partition,plot,profile]'
 	@touch $@ $(VENV)/.installed
 
 clean:

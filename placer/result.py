@@ -168,6 +168,12 @@ class Result(_Document):
         """Return the result document as JSON text."""
         return self.model_dump_json(indent=1) + "\n"
 
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook."""
+        from placer.pages.notebook import result_html  # templates are needed nowhere else
+
+        return result_html(self)
+
     def summary(self) -> dict[str, Any]:
         """Return the headline: status, objective, bound, gap, method."""
         return {key: getattr(self, key) for key in ("status", "objective", "bound", "gap", "method")}

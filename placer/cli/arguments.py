@@ -10,6 +10,7 @@ from placer.cli.batch_arguments import BATCH_HELP, add_batch
 from placer.cli.export_arguments import add_export_command
 from placer.cli.import_arguments import add_import_commands
 from placer.cli.option_arguments import add_method, add_options
+from placer.cli.report_arguments import add_report
 from placer.methods import METHODS
 from placer.simulation.trace import DEFAULT_SAMPLES
 
@@ -27,6 +28,7 @@ the paper's (recognised by content). Try:
   placer solve data/latency.json --objective latency --out plan.json
   placer check data/latency.json plan.json       verify a plan from the files alone
   placer export plan.json --to dot --out plan.dot                   for other tools (placer export --help)
+  placer report plan.json --instance data/latency.json --out plan.html
   placer simulate data/latency.json plan.json --trace trace.json
                                                  run it event by event, timeline for Perfetto
 """
@@ -198,6 +200,7 @@ def parser() -> argparse.ArgumentParser:
     add_options(sweep)
     sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
     _add_output(sweep, "TABLE.json|TABLE.csv")
+    add_report(command)
 
     add_export_command(command)
     add_import_commands(command)
