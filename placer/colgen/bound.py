@@ -76,8 +76,9 @@ class Generation:
 
     # -- the bound ------------------------------------------------------------------------------
 
-    def price(self, value: FloatArray) -> None:
+    def price(self, value: FloatArray, run: Run) -> None:
         """Price all types with the given values, ``(N,)``, and raise the bound if they allow it."""
+        run.spend(sum(pricer.work_s for pricer in self.pricers))
         norm = float(np.abs(value).sum())
         integer = (
             np.round(value * (VALUE_SCALE / norm)).astype(np.int64) if norm > 0 else value.astype(np.int64)
@@ -111,7 +112,7 @@ class Generation:
         for pricer in self.pricers:
             pricer.set_grid(grid)
         self.from_ms = self.own_ms.copy()
-        self.price(self.center)
+        self.price(self.center, run)
         run.report(bound_ms=self.lower_ms, phase="column generation")
         self.master = Master(self.weight, self._clusters(phase.clusters), self.counts)
         if len(self.type):
@@ -150,7 +151,7 @@ class Generation:
             for smoothing in SMOOTHING:
                 mixed = smoothing * self.center / np.abs(self.center).sum()
                 mixed = mixed + (1 - smoothing) * point.item_value / norm
-                self.price(mixed)
+                self.price(mixed, run)
                 excess = self.excess(trial) / max(1, abs(self._total))
                 if excess > best_excess:
                     best_excess, self.center = excess, mixed

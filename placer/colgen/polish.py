@@ -10,7 +10,7 @@ from placer.colgen.loads import Loads
 from placer.instance import IntArray
 from placer.kernels import annealing
 from placer.kernels import local_search as kernel
-from placer.methods.local_search import make_state, make_static
+from placer.methods.local_search import WORK_S, make_state, make_static
 from placer.options import Options, Schedule
 from placer.run import Run
 
@@ -18,6 +18,8 @@ __all__ = ["Polish"]
 
 SLICE = 200_000
 """Moves between two looks at the clock."""
+MOVE_S = 7e-7
+"""Work of a move, in nominal seconds."""
 
 
 class Polish:
@@ -53,7 +55,8 @@ class Polish:
         self.state.device[:] = device
         done = False
         while not done and run.stopped() is None:
-            _, done = kernel.improve(self.static, self.state, 10_000_000)
+            work, done = kernel.improve(self.static, self.state, 10_000_000)
+            run.spend(WORK_S * work)
         found: IntArray = self.state.device.copy()
         self.offer(found)
         return found
@@ -102,6 +105,7 @@ class Polish:
                 self.static, self.state, seed, length, top, low, forward, backward, target,
                 largest, cluster, found,
             )  # fmt: skip
+            run.spend(MOVE_S * length)
             improved = self.offer(found) or improved
             if energy <= 0.0:
                 break

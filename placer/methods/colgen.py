@@ -39,7 +39,7 @@ CELLS = 300_000_000
 STARTS = 12
 """Descents from balanced starts before the first annealing."""
 PHASE_SHARE = 0.3
-"""Share of the remaining time that one phase may take."""
+"""Share of the work left that one phase may take where there is a limit."""
 MOVES, MOVES_PER_ITEM = 2_000_000, 10_000
 """Moves of one annealing, at most."""
 OVERLOADS = (1.0005, 1.003, 1.01)
@@ -174,8 +174,8 @@ class _Solver:
     # -- stopping -------------------------------------------------------------------------------
 
     def _slice(self) -> Run:
-        remaining = self.run.remaining
-        return self.run.part(seconds=None if remaining is None else max(0.2, PHASE_SHARE * remaining))
+        planned = self.run.planned
+        return self.run.part(work=None if planned is None else max(0.2, PHASE_SHARE * planned))
 
     def _done(self) -> bool:
         closed = (

@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.formulations [PATH ...] [--limit 120] [--variants contiguous,...] [--out DIR]
 
-Every solve runs alone in a fresh process, after one for each variant that compiles what is missing.  ``DIR/formulations.csv`` grows line by line; what it holds already
-for the same instance, variant, program and limit is not run again.  ``DIR/formulations.md`` is the table.
+Every solve runs alone in a fresh process, after one for each variant that compiles what is missing.
+``DIR/formulations.csv`` grows line by line; what it holds already for the same instance, variant, program
+and limit is not run again.  ``DIR/formulations.md`` is the table.
 """
 
 from __future__ import annotations
