@@ -21,7 +21,7 @@ from placer.colgen.pricing import Grid, Pricer
 from placer.instance import BoolArray, FloatArray, IntArray
 from placer.run import Run
 
-__all__ = ["Generation", "Phase"]
+__all__ = ["Generation", "Phase", "item_weights"]
 
 SAFETY = 1e-9
 """Relative reduction of every bound, against rounding."""
@@ -60,7 +60,7 @@ class Generation:
         self.lower_ms = 0.0
         self.reach_ms = upper_ms
         """Smallest load at which the sets known cover everything."""
-        self.weight = _weights(loads, upper_ms)
+        self.weight = item_weights(loads, upper_ms)
         self.center = self.weight.copy()
         self.inside: BoolArray = np.zeros((0, loads.problem.size), dtype=np.bool_)
         self.type: IntArray = np.zeros(0, dtype=np.int64)
@@ -212,7 +212,7 @@ class Generation:
         return np.unique(cluster, return_inverse=True)[1]
 
 
-def _weights(loads: Loads, upper_ms: float) -> FloatArray:
+def item_weights(loads: Loads, upper_ms: float) -> FloatArray:
     """Weight of each item: its time where it is fastest, but never nothing, ``(N,)``."""
     even = np.full(len(loads.facets), 1.0 / len(loads.facets))
     time = np.array(

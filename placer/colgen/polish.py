@@ -39,6 +39,9 @@ class Polish:
         self.state = make_state(self.static)
         self.gpipe = options.schedule is Schedule.GPIPE
         self.rng = np.random.default_rng(options.seed)
+        self.forward_share: float | None = None
+        """For gpipe: share of the forward load in the objective that the bound leaves possible."""
+        self._by_bound = False
         self.best: IntArray | None = None
         self.best_ms = np.inf
 
@@ -112,9 +115,12 @@ class Polish:
         return self.offer(self.descend(self.best if self.best is not None else found, run)) or improved
 
     def _targets(self, target: float) -> tuple[float, float]:
-        """Split a target between the directions as the best plan does."""
+        """Split a target between the directions: by turns as the best plan does, and as the bound allows."""
         if not self.gpipe or self.best is None:
             return target, target
+        self._by_bound = not self._by_bound and self.forward_share is not None
+        if self._by_bound and self.forward_share is not None:
+            return self.forward_share * target, (1 - self.forward_share) * target
         self.state.device[:] = self.best
         kernel.fill(self.static, self.state)
         forward = float(self.state.load[0].max())
