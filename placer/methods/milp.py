@@ -208,6 +208,7 @@ class _Search:
             communication=options.communication,
             unit_ms=self.objective_ms or _balance_ms(problem) or 1.0,
             upper_bound_ms=None if options.formulation is Formulation.PAPER else self.objective_ms,
+            lower_bound_ms=0.0 if options.formulation is Formulation.PAPER else self.bound_ms,
             each_contiguous=options.per_device_contiguity,
             windows=windows(problem, kinds_of(problem), self.objective_ms)
             if options.strictly_ordered
