@@ -235,7 +235,7 @@ class _Builder:
 
     def memory(self) -> None:
         """Memory of each accelerator over its pieces."""
-        size = self.instance.memory_bytes
+        size = self.instance.resident_bytes
         for d in dict.fromkeys(d for d, _ in self.slots):
             limit = self.instance.devices[d].memory_limit_bytes
             held = Expression()

@@ -101,13 +101,13 @@ class LatencyProblem:
         allowed = np.ones((len(labels), len(instance.devices)), dtype=np.bool_)
         np.logical_and.at(allowed, group, instance.allowed)
         allowed = allowed[group]
-        members: dict[tuple[int, bytes], list[int]] = {}
+        members: dict[tuple[object, ...], list[int]] = {}
         hosts = []
         for device in instance.devices:
             if device.is_host:
                 hosts.append(device.index)
             elif allowed[:, device.index].any():
-                key = (device.class_index, allowed[:, device.index].tobytes())
+                key = (device.likeness, allowed[:, device.index].tobytes())
                 members.setdefault(key, []).append(device.index)
         kinds = tuple(tuple(devices) for devices in members.values())
         first = np.array([devices[0] for devices in kinds], dtype=np.int64)

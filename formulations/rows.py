@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pulp
 
-__all__ = ["Expression", "Model", "difference", "total"]
+__all__ = ["Expression", "Inside", "Model", "difference", "total"]
+
+Inside = Mapping[int, Sequence[Any]]
+"""By kind: for each item a number, variable or `Expression` in [0, 1] that says that it is on the device."""
 
 LinearExpression: Any = getattr(pulp.LpAffineExpression, "from_list", pulp.LpAffineExpression)
 """Makes an expression from (variable, coefficient) pairs and a constant."""

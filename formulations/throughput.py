@@ -19,7 +19,13 @@ Objective
     1f1b   min T,  T ≥ Σ_r L^r for every device
     gpipe  min Σ_r T^r,  T^r ≥ L^r for every device
 Memory
-    Σ_c m_c x_c ≤ M for every accelerator, scaled so that the limit is `MEMORY_UNIT`.
+    Σ_c (m_c + (f − 1) a_c) x_c ≤ M for every accelerator, scaled so that the limit is `MEMORY_UNIT`;
+    m_c with one microbatch in flight, a_c for each further one of the f that are in flight.
+Recomputation of one device (ρ ∈ {0, 1}: its activations are dropped and computed again)
+    r_c = ρ x_c               by  r_c ≤ x_c,  r_c ≤ ρ,  r_c ≥ x_c + ρ − 1
+    in_u ≥ x_b − x_{c(u)} + ρ − 1   for forward outputs u of o_u bytes that items b read
+    load                      Σ_c f_{cκ} r_c more in the backward direction, f the forward time
+    memory                    (f − 1) a_c r_c less and f Σ_u o_u in_u more
 
 All times are divided by ``unit_ms / TIME_UNIT``, so that the objective is near `TIME_UNIT`.
 
@@ -29,19 +35,21 @@ pair of CommIn and CommOut variables, because a device never pays both for one p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from formulations.rows import Expression, Model, difference, total
+from formulations.rows import Expression, Inside, Model, difference, total
+from formulations.secondary import Cap, Goal, Secondary
 from placer.instance import BoolArray, IntArray
 from placer.kinds import Kinds
-from placer.options import Communication, Schedule
+from placer.memory import InFlight
+from placer.options import Communication, Recompute, Schedule
 from placer.problem import Problem
 
-__all__ = ["MEMORY_UNIT", "TIME_UNIT", "Inside", "Loads", "ThroughputParams", "fits"]
+__all__ = ["MEMORY_UNIT", "TIME_UNIT", "Loads", "ThroughputParams", "fits"]
 
 MEMORY_UNIT = 1000.0
 """Memory rows read Σ ≤ 1000, so that an absolute tolerance of 1e-6 is 1e-9 of the limit."""
@@ -49,8 +57,9 @@ MEMORY_UNIT = 1000.0
 TIME_UNIT = 100.0
 """Objectives are near 100, so that the solver's absolute tolerance of 1e-6 is 1e-8 of them."""
 
-Inside = Mapping[int, Sequence[Any]]
-"""By kind: for each item a number, variable or `Expression` in [0, 1] that says that it is on the device."""
+
+ONE = InFlight(1)
+"""One microbatch in flight everywhere: what a node keeps does not depend on the plan."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,6 +82,13 @@ class ThroughputParams:
         slot g for the first and g + 1 for the last.
     each_contiguous
         Whether the set of each device must be contiguous by itself (the paper's program only).
+    goal, caps
+        A secondary goal to minimise in place of the objective, which then is at most the upper bound, and
+        what earlier goals may be at most (not in the paper's program).
+    flights, recompute
+        Microbatches in flight, and which stages may or must recompute (ordered program only).
+    stages
+        Devices of the start in pipeline order, or None for any order that holds (ordered program only).
     """
 
     schedule: Schedule = Schedule.ONE_F_ONE_B
@@ -82,6 +98,11 @@ class ThroughputParams:
     lower_bound_ms: float = 0.0
     windows: IntArray | None = None
     each_contiguous: bool = False
+    goal: Goal | None = None
+    caps: tuple[Cap, ...] = ()
+    flights: InFlight = ONE
+    recompute: Recompute = Recompute.NONE
+    stages: tuple[int, ...] | None = None
 
     @property
     def scale(self) -> float:
@@ -113,8 +134,11 @@ class Loads:
     def __init__(self, model: Model, problem: Problem, kinds: Kinds, params: ThroughputParams) -> None:
         self.model, self.problem, self.kinds, self.params = model, problem, kinds, params
         two = bool(problem.time_ms[1].any() or problem.net_backward.any())
+        two = two or params.recompute is not Recompute.NONE
         self.directions = (0, 1) if two else (0,)
         self.time = np.where(np.isfinite(kinds.time_ms), kinds.time_ms, 0.0) * params.scale
+        forward = problem.forward_ms[:, kinds.class_index] * params.scale
+        self.again = np.where(np.isfinite(forward), forward, 0.0)
         self.cost = problem.net_cost_ms[:, kinds.class_index] * params.scale
         high = None if params.upper_bound_ms is None else params.upper_bound_ms * (1 + 1e-9) * params.scale
         low = params.lower_bound_ms * (1 - 1e-9) * params.scale
@@ -129,10 +153,16 @@ class Loads:
             model.at_most(difference(low, objective))
         if len(self.top) > 1 and high is not None:
             model.at_most(objective, high)
+        self.secondary = (
+            None if params.goal is None else Secondary(model, params.goal, params.caps, params.scale)
+        )
 
-    def add_device(self, label: str, inside: Inside) -> None:
-        """Bound the objective by the load of one device."""
-        loads = [self._direction(label, r, inside) for r in self.directions]
+    def add_device(self, label: str, inside: Inside, again: Inside | None = None) -> None:
+        """Bound the objective by the load of one device; ``again`` are the items that it recomputes."""
+        transfers = Expression()
+        loads = [self._direction(label, r, inside, again or {}, transfers) for r in self.directions]
+        if self.secondary is not None:
+            self.secondary.add_device(label, inside, total(loads), transfers)
         if self.params.schedule is Schedule.GPIPE:
             for variable, load in zip(self.top, loads, strict=True):
                 self.model.at_most(load.add(variable, -1.0))
@@ -142,33 +172,90 @@ class Loads:
                 both.add(load)
             self.model.at_most(both.add(self.top[0], -1.0))
 
-    def add_memory(self, inside: Inside) -> None:
-        """Limit the memory of one device."""
+    def finish(self) -> None:
+        """Close the model after its last device."""
+        if self.secondary is not None:
+            self.secondary.finish()
+
+    def add_recompute(self, label: str, inside: Inside) -> tuple[Inside, Any]:
+        """Add ρ and r of one device; return r by kind, and ρ."""
+        rho: Any = 1 if self.params.recompute is Recompute.ALL else self.model.binary(f"rho_{label}")
+        again: dict[int, list[Any]] = {}
+        for kind, items in inside.items():
+            if self.kinds.is_host[kind]:
+                continue
+            again[kind] = []
+            for c, x in enumerate(items):
+                r: Any = x
+                if not isinstance(rho, int) and not (isinstance(x, int | float) and x == 0):
+                    r = self.model.real(f"r_{c:05d}_{label}_{kind}", 0.0, 1.0)
+                    self.model.at_most(difference(r, x))
+                    self.model.at_most(difference(r, rho))
+                    self.model.at_most(difference(x, r).add(rho), 1.0)
+                again[kind].append(r)
+        return again, rho
+
+    def add_memory(
+        self, inside: Inside, in_flight: int = 1, again: Inside | None = None, label: str = "", rho: Any = 0
+    ) -> None:
+        """Limit the memory of one device with so many microbatches in flight; see `add_recompute`."""
         row = Expression()
+        further = (in_flight - 1) * self.problem.activation_bytes
         limit = Expression()
         for kind, items in inside.items():
             bytes_limit = float(self.kinds.limit_bytes[kind])
             if not np.isfinite(bytes_limit):
                 continue
+            unit = MEMORY_UNIT / bytes_limit if bytes_limit > 0 else 0.0
+            recomputed = again.get(kind) if again else None
             for c, x in enumerate(items):
-                need = float(self.problem.memory_bytes[c])
-                if bytes_limit > 0:
-                    row.add(x, MEMORY_UNIT * need / bytes_limit)
-                elif need > 0:
+                row.add(x, unit * float(self.problem.memory_bytes[c] + further[c]))
+                if bytes_limit == 0 and self.problem.memory_bytes[c] > 0:
                     limit.add(x)
+                if recomputed is not None:
+                    row.add(recomputed[c], -unit * float(further[c]))
+            if recomputed is not None:
+                received = self._received(f"{label}_{kind}", items, rho)
+                row.add(received, unit * in_flight)
+                if bytes_limit == 0:
+                    limit.add(received)
         self.model.at_most(row, MEMORY_UNIT)
         self.model.at_most(limit)
 
-    def _direction(self, label: str, r: int, inside: Inside) -> Expression:
-        """Load of one device in direction ``r``: an expression, for two models a variable above its parts."""
+    def _received(self, label: str, items: Sequence[Any], rho: Any) -> Expression:
+        """Bytes of the forward outputs that a recomputing device receives: Σ_u o_u in_u."""
+        out = Expression()
+        for i, (size, producer, readers) in enumerate(self.problem.stashes):
+            gaps = [difference(items[b], items[producer]).add(rho) for b in readers if b != producer]
+            gaps = [g for g in gaps if not (g.is_constant and g.constant <= 1)]
+            if gaps:
+                received = self.model.real(f"stash_{i}_{label}", 0.0, 1.0)
+                out.add(received, size)
+                for gap in gaps:
+                    self.model.at_most(gap.add(received, -1.0), 1.0)
+        return out
+
+    def _direction(
+        self, label: str, r: int, inside: Inside, again: Inside, transfers: Expression
+    ) -> Expression:
+        """Load of one device in direction ``r``: an expression, for two models a variable above its parts.
+
+        Adds what it receives and sends to ``transfers``.
+        """
         compute = Expression()
         for kind, items in inside.items():
             for c, x in enumerate(items):
                 compute.add(x, float(self.time[r, c, kind]))
+        if r == self.directions[-1]:
+            for kind, items in again.items():
+                for c, x in enumerate(items):
+                    compute.add(x, float(self.again[c, kind]))
         accelerators = {kind: x for kind, x in inside.items() if not self.kinds.is_host[kind]}
         model = self.params.communication
         if model is Communication.SEQUENTIAL:
-            return compute.add(self._splits(label, r, accelerators, both=True))
+            moved = self._splits(label, r, accelerators, both=True)
+            transfers.add(moved)
+            return compute.add(moved)
         load = self.model.real(f"L_{r}_{label}")
         parts = [compute]
         if model is Communication.OVERLAP:
@@ -176,6 +263,8 @@ class Loads:
         else:
             parts.append(self._splits(label, r, accelerators, send=True))
             parts.append(self._splits(label, r, accelerators, receive=True))
+        for part in parts[1:]:
+            transfers.add(part)
         for part in parts:
             self.model.at_most(part.add(load, -1.0))
         return Expression().add(load)

@@ -7,7 +7,7 @@ Variables
 Constraints
     Σ_d x_{cd} = 1,  x_{cd} = 0 where c may not go to d
     x_{cd} ≤ Σ_{c' < c} x_{c',d−1}   for consecutive devices d − 1, d of one kind and the heaviest items c
-    loads ≤ T, memory ≤ limit on every device
+    loads ≤ T, memory ≤ limit on every device;  rules on the whole plan, see `formulations.constraints`
 
 The third line numbers the devices of a kind by their heaviest item.  Any plan obeys it after renaming devices
 of one kind, which changes nothing else, because no pin tells them apart.  It is stated for the heaviest
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pulp
 
+from formulations.constraints import PlanRules
 from formulations.rows import Model, difference, total
 from formulations.throughput import Loads, ThroughputParams, fits
 from placer.instance import IntArray
@@ -66,11 +67,15 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
             for i, c in enumerate(order):
                 model.at_most(difference(x[d][c], total(x[before][a] for a in order[:i])))
     loads = Loads(model, problem, kinds, params)
+    rules = PlanRules(model, problem, kinds)
     for kind, devices in enumerate(kinds.devices):
         for d in devices.tolist():
             loads.add_device(f"{d}", {kind: x[d]})
+            rules.add_device(f"{d}", {kind: x[d]})
             if not kinds.is_host[kind]:
                 loads.add_memory({kind: x[d]})
+    rules.finish()
+    loads.finish()
     return model.problem
 
 

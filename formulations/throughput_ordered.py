@@ -20,10 +20,20 @@ Constraints
     Σ_κ t_{sκ} = 1 on A slots, ≤ 1 on H slots;  Σ_s t_{sκ} = count of κ (≤ for host kinds)
     Σ_κ t_{sκ} falls over the H slots of a gap
     Y_{cs} fixed by the windows of c   (see `ThroughputParams.windows`)
-    loads ≤ T, memory ≤ limit at every slot
+    loads ≤ T, memory ≤ limit at every slot;  rules on the whole plan, see `formulations.constraints`
 Items that may not go to a host share one Y over all slots of a gap with the accelerator before it.
 
 The order alone makes plans contiguous, and the slots remove the symmetry of interchangeable devices.
+
+Memory by stage (``1f1b``: the stage that is s-th from the end has f_s = min(s, m) microbatches in flight).
+Slots count from the end: with hosts, k + L slots S_1 .. S_{k+L} of any kind replace the layout above, so that
+S_j is at most the (k + L − j + 1)-th stage from the end and has to keep what that asks for. A plan with empty
+slots before its last stage is asked for too much, but moved to the end it is asked for exactly what it needs;
+so the optimum is exact without counting the stages that are used.
+
+Wanted order of devices: kinds have ranks; empty slots have no kind (Σ_κ t_{sκ} ≤ 1 everywhere), and
+    R_{sr} ≥ R_{s−1,r},  R_{sr} ≥ Σ_{κ of rank ≥ r} t_{sκ}     some slot up to s has rank r or more
+    Σ_{κ of rank < r} t_{sκ} ≤ 1 − R_{s−1,r}                   and then none of a lower one follows
 """
 
 from __future__ import annotations
@@ -37,10 +47,14 @@ import networkx as nx
 import numpy as np
 import pulp
 
+from formulations.constraints import PlanRules
 from formulations.rows import Expression, Model, difference, total
 from formulations.throughput import Loads, ThroughputParams, fits
+from placer.evaluate import stage_order
 from placer.instance import IntArray
 from placer.kinds import Kinds, kinds_of
+from placer.options import Recompute
+from placer.plan import Plan
 from placer.problem import Problem
 
 __all__ = ["build", "decode", "encode"]
@@ -48,17 +62,33 @@ __all__ = ["build", "decode", "encode"]
 
 @dataclass(frozen=True)
 class Slot:
-    """A slot: the kinds it may have, and the number of accelerator slots up to and including it."""
+    """A slot.
+
+    Parameters
+    ----------
+    name
+        Unique.
+    is_host
+        Whether it is in a gap between accelerators.
+    kinds
+        The kinds it may have.
+    accelerators
+        Slots that are not in a gap, up to and including it.
+    in_flight
+        Microbatches in flight.
+    has_choice
+        Whether what it is has to be decided: its kind, or whether a device is there at all.
+    may_be_empty
+        Whether it may have no kind.
+    """
 
     name: str
     is_host: bool
     kinds: tuple[int, ...]
     accelerators: int
-
-    @property
-    def has_choice(self) -> bool:
-        """Whether what it is has to be decided: its kind, or whether a host is there at all."""
-        return self.is_host or len(self.kinds) > 1
+    in_flight: int
+    has_choice: bool
+    may_be_empty: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +98,12 @@ class Layout:
     kinds: Kinds
     may: np.ndarray[Any, np.dtype[np.bool_]]
     slots: tuple[Slot, ...]
+    mixed: bool
+
+    @property
+    def between(self) -> int:
+        """Slots that are not in a gap."""
+        return self.slots[-1].accelerators
 
     @property
     def on_host(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -81,13 +117,19 @@ def layout(problem: Problem, params: ThroughputParams) -> Layout:
     may = fits(problem, kinds, params)
     accelerators, hosts = tuple(kinds.accelerators), tuple(kinds.hosts)
     k = sum(kinds.count(a) for a in accelerators)
-    per_gap = sum(kinds.count(h) for h in hosts) if may[:, list(hosts)].any() else 0
+    hosts_used = sum(kinds.count(h) for h in hosts) if may[:, list(hosts)].any() else 0
+    flights, free = params.flights, params.flights.by_stage or bool((kinds.rank >= 0).any())
+    mixed = flights.by_stage and hosts_used > 0
     slots = []
+    if mixed:
+        k, hosts_used, accelerators = k + hosts_used, 0, (*accelerators, *hosts)
+    choice = len(accelerators) > 1 or (free and bool((kinds.rank >= 0).any()))
     for gap in range(k + 1):
         if gap:
-            slots.append(Slot(f"A{gap:03d}", False, accelerators, gap))
-        slots += [Slot(f"H{gap:03d}_{i}", True, hosts, gap) for i in range(per_gap)]
-    return Layout(kinds, may, tuple(slots))
+            slot = Slot(f"A{gap:03d}", False, accelerators, gap, flights.at(k - gap + 1), choice, free)
+            slots.append(slot)
+        slots += [Slot(f"H{gap:03d}_{i}", True, hosts, gap, 0, True, True) for i in range(hosts_used)]
+    return Layout(kinds, may, tuple(slots), mixed)
 
 
 def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
@@ -111,10 +153,20 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     x = [[difference(b, a) for a, b in pairwise([0, *row])] for row in Y]
     inside = _kinds_of_slots(model, places, x)
     loads = Loads(model, problem, places.kinds, params)
+    rules = PlanRules(model, problem, places.kinds)
     for slot, on in zip(places.slots, inside, strict=True):
-        loads.add_device(slot.name, on)
-        if not slot.is_host:
-            loads.add_memory(on)
+        rules.add_device(slot.name, on)
+        if slot.is_host:
+            loads.add_device(slot.name, on)
+        elif params.recompute is Recompute.NONE:
+            loads.add_device(slot.name, on)
+            loads.add_memory(on, slot.in_flight)
+        else:
+            again, rho = loads.add_recompute(slot.name, on)
+            loads.add_device(slot.name, on, again)
+            loads.add_memory(on, slot.in_flight, again, slot.name, rho)
+    rules.finish()
+    loads.finish()
     return model.problem
 
 
@@ -128,9 +180,17 @@ def decode(values: Mapping[str, float], problem: Problem, params: ThroughputPara
         kind = slot.kinds[0]
         if slot.has_choice:
             kind = max(slot.kinds, key=lambda a: values.get(_kind_name(slot, a), 0.0))
-        if not slot.is_host or (at == s).any():
+        if (at == s).any():
             device[at == s] = next(free[kind])
     return device
+
+
+def decode_stages(
+    values: Mapping[str, float], problem: Problem, params: ThroughputParams, item_device: IntArray
+) -> tuple[int, ...]:
+    """Return the devices that hold items in the order of their slots; ``item_device`` is from `decode`."""
+    at = slot_of_items(values, problem, layout(problem, params), params)
+    return tuple(dict.fromkeys(item_device[np.argsort(at, kind="stable")].tolist()))
 
 
 def slot_of_items(
@@ -157,7 +217,13 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
     """
     places = layout(problem, params)
     kind_of = {int(d): kind for kind, devices in enumerate(places.kinds.devices) for d in devices}
-    slot = _slots_of_devices(item_device, problem, places, kind_of)
+    order = params.stages
+    if order is None:
+        order = stage_order(problem.instance, Plan(problem.lift(item_device)), params.flights)
+    if order is None:
+        raise ValueError("the assignment is not contiguous")
+    used = set(item_device.tolist())
+    slot = _slots_of_devices([d for d in order if d in used], places, kind_of)
     choices = [a for a in places.slots if a.has_choice]
     values = {_kind_name(a, kind): 0.0 for a in choices for kind in a.kinds}
     for d, s in slot.items():
@@ -171,23 +237,21 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
     return values
 
 
-def _slots_of_devices(
-    item_device: IntArray, problem: Problem, places: Layout, kind_of: Mapping[int, int]
-) -> dict[int, int]:
-    """Slot of each device: the used ones in pipeline order, the unused accelerators after them."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(sorted(set(item_device.tolist())))
-    edges = item_device[problem.edges]
-    graph.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
-    if not nx.is_directed_acyclic_graph(graph):
-        raise ValueError("the assignment is not contiguous")
-    order = list(nx.lexicographical_topological_sort(graph))
+def _slots_of_devices(stages: list[int], places: Layout, kind_of: Mapping[int, int]) -> dict[int, int]:
+    """Slot of each device: the used ones in pipeline order; unused accelerators after them, if they need any.
+
+    Where memory depends on the stage, the used ones take the last slots.
+    """
     is_host = places.kinds.is_host
-    order += [d for d in sorted(kind_of) if d not in graph and not is_host[kind_of[d]]]
-    out: dict[int, int] = {}
+    slots, order = places.slots, list(stages)
     s = 0
+    if all(slot.may_be_empty and not slot.is_host for slot in slots):
+        s = len(slots) - len(stages)
+    elif not all(slot.may_be_empty for slot in slots):
+        order += [d for d in sorted(kind_of) if d not in stages and not is_host[kind_of[d]]]
+    out: dict[int, int] = {}
     for d in order:
-        while places.slots[s].is_host != bool(is_host[kind_of[d]]):
+        while not places.mixed and slots[s].is_host != bool(is_host[kind_of[d]]):
             s += 1
         out[d] = s
         s += 1
@@ -207,9 +271,11 @@ def _kind_name(slot: Slot, kind: int) -> str:
 
 def _fixings(c: int, places: Layout, params: ThroughputParams) -> list[int | None]:
     """Y_{cs} for each slot: 0 or 1 where it is fixed, -1 where it equals the one before, else None."""
-    k = places.slots[-1].accelerators
+    k = places.between
     on_host = bool(places.on_host[c])
     first, last = (0, k + 1) if params.windows is None else params.windows[c].tolist()
+    if places.mixed and params.windows is not None:  # windows leave out the slots that hosts may take
+        last += sum(places.kinds.count(h) for h in places.kinds.hosts)
     if not on_host:
         first, last = max(first, 1), min(last, k)
     out: list[int | None] = []
@@ -260,7 +326,7 @@ def _kinds_of_slots(model: Model, places: Layout, x: list[list[Expression]]) -> 
         if slot.has_choice:
             t = {kind: model.binary(_kind_name(slot, kind)) for kind in slot.kinds}
             one = total(t.values())
-            if slot.is_host:
+            if slot.may_be_empty:
                 model.at_most(one, 1.0)
             else:
                 model.equal(one, 1.0)
@@ -270,7 +336,24 @@ def _kinds_of_slots(model: Model, places: Layout, x: list[list[Expression]]) -> 
     for (a, ta), (b, tb) in pairwise(zip(places.slots, chosen, strict=True)):
         if a.is_host and b.is_host:
             model.at_most(difference(total(tb.values()), total(ta.values())))
+    _wanted_order(model, places, chosen)
     return inside
+
+
+def _wanted_order(model: Model, places: Layout, chosen: list[dict[int, Any]]) -> None:
+    """Keep kinds of lower rank from following kinds of higher rank."""
+    rank = places.kinds.rank
+    for r in sorted(set(rank[rank >= 0].tolist()))[1:]:
+        before: Any = 0
+        for slot, t in zip(places.slots, chosen, strict=True):
+            low = total(t[kind] for kind in t if 0 <= rank[kind] < r)
+            high = [t[kind] for kind in t if rank[kind] >= r]
+            model.at_most(low.add(before), 1.0)
+            if high:
+                reached = model.real(f"R_{r}_{slot.name}", 0.0, 1.0)
+                model.at_most(difference(before, reached))
+                model.at_most(difference(total(high), reached))
+                before = reached
 
 
 def _by_kind(
@@ -298,9 +381,10 @@ def _counts(model: Model, places: Layout, chosen: list[dict[int, Any]]) -> None:
     for t in chosen:
         for kind, variable in t.items():
             choices.setdefault(kind, []).append(variable)
+    exact = any(not slot.may_be_empty for slot in places.slots)
     for kind, variables in choices.items():
         count = float(places.kinds.count(kind))
-        if places.kinds.is_host[kind]:
+        if places.kinds.is_host[kind] or not exact:
             model.at_most(total(variables), count)
         else:
             model.equal(total(variables), count)

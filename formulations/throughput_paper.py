@@ -111,7 +111,7 @@ def _memory(model: Model, instance: Instance, x: list[list[Any]]) -> None:
             continue
         used = Expression()
         for v, row in enumerate(x):
-            need = float(instance.memory_bytes[v])
+            need = float(instance.resident_bytes[v])
             # With a limit of zero, any need is too much.
             used.add(
                 row[device.index], MEMORY_UNIT * need / limit if limit > 0 else 2 * MEMORY_UNIT * (need > 0)

@@ -15,6 +15,7 @@ from placer.plan import Plan
 from placer.result import Result, Status
 from placer.run import Stop
 from placer.solve import solve
+from placer.sweep import Sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -36,10 +37,12 @@ __all__ = [
     "Schedule",
     "Status",
     "Stop",
+    "Sweep",
     "UsageError",
     "VerificationError",
     "check",
     "compare",
     "load",
     "solve",
+    "sweep",
 ]

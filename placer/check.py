@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from placer import overrides
+from placer.errors import UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance
 from placer.options import Objective
@@ -50,6 +52,13 @@ def check(instance: Instance, result: Result) -> list[str]:
             found.append(f"status {result.status} does not fit: there is no assignment")
         return found
     options = result.options
+    try:
+        instance = overrides.apply(instance, options)
+    except UsageError as error:
+        return [*found, str(error)]
+    pipeline = options.objective is Objective.THROUGHPUT and options.strictly_ordered
+    if pipeline != (result.stages is not None):
+        found.append("contiguous throughput plans list their stages, others do not")
     if options.objective is Objective.LATENCY:
         instance = with_host_pools(instance)
     try:
@@ -80,8 +89,13 @@ def plan_of(instance: Instance, result: Result) -> Plan:
         if name not in instance.device_index:
             raise ValueError(f"node {v!r} is assigned to {name!r}, which is no device")
     device = np.array([instance.device_index[result.assignment[v]] for v in instance.ids])
+    for name in [*(result.stages or []), *result.recompute]:
+        if name not in instance.device_index:
+            raise ValueError(f"a stage or recomputing device is called {name!r}, which is no device")
+    stages = None if result.stages is None else tuple(instance.device_index[d] for d in result.stages)
+    recompute = tuple(instance.device_index[name] for name in result.recompute)
     if result.options.objective is not Objective.LATENCY:
-        return Plan(device)
+        return Plan(device, stages=stages, recompute=recompute)
     piece = np.full(instance.n, -1, dtype=np.int64)
     for part in result.pieces or []:
         for v in part.nodes:

@@ -32,7 +32,10 @@ class Link:
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """``count`` identical devices; member i is called ``f"{name}{i}"``."""
+    """``count`` identical devices; member i is called ``f"{name}{i}"``.
+
+    ``memory_reserve_bytes`` is taken by others: one size for every member, or one for each of them.
+    """
 
     name: str
     type: str
@@ -40,6 +43,7 @@ class DeviceClass:
     kind: Kind = Kind.ACCELERATOR
     memory_limit_bytes: float = inf
     link: Link = Link()
+    memory_reserve_bytes: float | tuple[float, ...] = 0.0
 
     @property
     def is_host(self) -> bool:
@@ -50,13 +54,32 @@ class DeviceClass:
         """Name of member ``i``."""
         return f"{self.name}{i}"
 
+    def reserve_bytes(self, i: int) -> float:
+        """Memory of member ``i`` that is taken by others."""
+        reserve = self.memory_reserve_bytes
+        return reserve[i] if isinstance(reserve, tuple) else reserve
+
+    def room_bytes(self, i: int) -> float:
+        """Memory of member ``i`` that a plan may use."""
+        return self.memory_limit_bytes - self.reserve_bytes(i)
+
 
 @dataclass(frozen=True)
 class Device:
-    """One device of the cluster, with the index of its class."""
+    """One device of the cluster, with the index of its class.
+
+    ``memory_limit_bytes`` is what a plan may use.  ``rank`` is the place in the order that the user wants,
+    shared by the members of a class that is named as a whole; None for devices that may come anywhere.
+    """
 
     name: str
     index: int
     class_index: int
     is_host: bool
     memory_limit_bytes: float
+    rank: int | None = None
+
+    @property
+    def likeness(self) -> tuple[int, float, int | None]:
+        """Equal for devices that are interchangeable as far as the cluster is concerned (pins aside)."""
+        return self.class_index, inf if self.is_host else self.memory_limit_bytes, self.rank

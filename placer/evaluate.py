@@ -6,16 +6,33 @@ Source: the problem statement of Tarnawski et al., NeurIPS 2020, Sections 3 and 
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from placer.instance import FloatArray, Instance, IntArray
+from placer.memory import InFlight
 from placer.options import Communication, Schedule
 from placer.plan import Plan, pieces_in_order
 
-__all__ = ["Deadlock", "DeviceLoads", "LatencySchedule", "PieceTimes", "device_loads", "latency_schedule"]
+__all__ = [
+    "Deadlock",
+    "DeviceLoads",
+    "DeviceMemory",
+    "LatencySchedule",
+    "PieceTimes",
+    "device_loads",
+    "device_memory",
+    "latency_schedule",
+    "stage_order",
+]
+
+
+MEMORY_TOLERANCE = 1e-9
+"""Relative excess over a memory limit that counts as rounding of the sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +43,11 @@ class DeviceLoads:
     ----------
     compute_ms, receive_ms, send_ms
         ``(2, D)``; a transfer counts with its producer's direction.
-    memory_bytes
-        Resident memory, ``(D,)``.
     """
 
     compute_ms: FloatArray
     receive_ms: FloatArray
     send_ms: FloatArray
-    memory_bytes: FloatArray
 
     def by_direction(self, communication: Communication) -> FloatArray:
         """Forward and backward load of each device, ``(2, D)`` in ms."""
@@ -55,7 +69,7 @@ class DeviceLoads:
         return float(load.sum(axis=0).max())
 
 
-def device_loads(instance: Instance, device: IntArray) -> DeviceLoads:
+def device_loads(instance: Instance, device: IntArray, recompute: Sequence[int] = ()) -> DeviceLoads:
     """Compute the loads of all devices under an assignment.
 
     Parameters
@@ -64,6 +78,8 @@ def device_loads(instance: Instance, device: IntArray) -> DeviceLoads:
         The instance.
     device
         Device index of each node, ``(n,)``; each node must be able to run on its device.
+    recompute
+        Devices that run their forward nodes once more in the backward pass.
 
     Returns
     -------
@@ -71,14 +87,13 @@ def device_loads(instance: Instance, device: IntArray) -> DeviceLoads:
     """
     devices = len(instance.devices)
     classes = instance.device_class
-    is_host = np.array([d.is_host for d in instance.devices])
     direction = instance.backward.astype(np.int64)
 
     compute = np.zeros((2, devices))
     times = instance.class_time_ms[np.arange(instance.n), classes[device]]
     np.add.at(compute, (direction, device), times)
-    memory = np.zeros(devices)
-    np.add.at(memory, device, instance.memory_bytes)
+    again = np.array(recompute, dtype=np.int64)
+    compute[1, again] += compute[0, again]
 
     receive, send = np.zeros((2, devices)), np.zeros((2, devices))
     u, w = instance.edges[:, 0], instance.edges[:, 1]
@@ -95,8 +110,122 @@ def device_loads(instance: Instance, device: IntArray) -> DeviceLoads:
         (direction[senders], device[senders]),
         instance.class_transfer_ms[senders, classes[device[senders]]],
     )
-    memory[is_host] = 0.0
-    return DeviceLoads(compute, receive, send, memory)
+    return DeviceLoads(compute, receive, send)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceMemory:
+    """What accelerators hold at their peak; hosts count as holding nothing.
+
+    Parameters
+    ----------
+    resident_bytes
+        Whatever is in flight, ``(D,)``.
+    activation_bytes
+        The rest of the peak: what microbatches in flight keep, ``(D,)``.
+    in_flight
+        Microbatches in flight at the peak, ``(D,)``; 0 where there are no nodes.
+    """
+
+    resident_bytes: FloatArray
+    activation_bytes: FloatArray
+    in_flight: IntArray
+
+    @property
+    def total_bytes(self) -> FloatArray:
+        """Peak, ``(D,)``."""
+        return self.resident_bytes + self.activation_bytes
+
+
+def device_memory(
+    instance: Instance, plan: Plan, flights: InFlight, stages: Sequence[int] | None
+) -> DeviceMemory:
+    """Compute the peak memory of all devices.
+
+    A stage keeps the activations of its microbatches in flight; one that recomputes keeps those of one
+    microbatch, and for each in flight the outputs that it received in the forward pass (as far as their
+    size is known: producers with ``output_bytes``).
+
+    Parameters
+    ----------
+    instance, plan
+        A plan with supported devices.
+    flights
+        How many microbatches are in flight.
+    stages
+        The devices that hold nodes, in pipeline order; None counts the fewest in flight everywhere.
+    """
+    held, forward = _sums(instance, plan)
+    count = np.where(np.bincount(plan.device, minlength=len(held)) > 0, flights.at(1), 0)
+    for s, d in enumerate(reversed(stages or ()), start=1):
+        count[d] = flights.at(s)
+    activation = count * held
+    for d in plan.recompute:
+        activation[d] = min(1, count[d]) * held[d] + count[d] * forward[d]
+    resident = np.zeros(len(held))
+    np.add.at(resident, plan.device, instance.resident_bytes)
+    is_host = np.array([d.is_host for d in instance.devices])
+    return DeviceMemory(np.where(is_host, 0.0, resident), np.where(is_host, 0.0, activation), count)
+
+
+def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray]:
+    """Activations per microbatch of each device, and what it receives in the forward pass, ``(D,)`` bytes."""
+    held, received = np.zeros(len(instance.devices)), np.zeros(len(instance.devices))
+    np.add.at(held, plan.device, instance.activation_bytes)
+    u, w = plan.device[instance.forward_edges].T
+    crossing = np.stack([instance.forward_edges[:, 0], w], axis=1)[u != w]
+    for producer, d in np.unique(crossing, axis=0).tolist():
+        received[d] += np.nan_to_num(instance.output_bytes[producer])
+    return held, received
+
+
+def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int, ...] | None:
+    """Order the devices that hold nodes as a pipeline whose memory limits hold, if there is such an order.
+
+    The order keeps ``order_edges`` and ``rank_edges``.  Filled from the front: of the devices whose
+    predecessors are placed, the one that can do with the most microbatches in flight comes next.  (Lawler,
+    1973, on one machine with deadlines and precedence, read backwards: if any order holds, this one does.)
+
+    Returns
+    -------
+    tuple of int or None
+        Devices in pipeline order, also where no order meets the limits; None where data go in a circle.
+    """
+    used = set(plan.device.tolist())
+    edges = np.concatenate([plan.device[instance.order_edges], instance.rank_edges])
+    after: dict[int, list[int]] = {d: [] for d in used}
+    missing = dict.fromkeys(used, 0)
+    for a, b in np.unique(edges, axis=0).tolist():
+        if a != b and a in used and b in used:
+            after[a].append(b)
+            missing[b] += 1
+    room = _most_in_flight(instance, plan, flights)
+    ready = [(-room[d], d) for d in used if not missing[d]]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, d = heapq.heappop(ready)
+        order.append(d)
+        for b in after[d]:
+            missing[b] -= 1
+            if not missing[b]:
+                heapq.heappush(ready, (-room[b], b))
+    return tuple(order) if len(order) == len(used) else None
+
+
+def _most_in_flight(instance: Instance, plan: Plan, flights: InFlight) -> list[float]:
+    """How many microbatches each device can keep, at most what is ever asked for, ``(D,)``."""
+    held, received = _sums(instance, plan)
+    free = np.array([d.memory_limit_bytes for d in instance.devices]) * (1 + MEMORY_TOLERANCE)
+    free[[d.is_host for d in instance.devices]] = np.inf
+    np.subtract.at(free, plan.device, instance.resident_bytes)
+    again = list(plan.recompute)
+    free[again] -= held[again]
+    held[again] = received[again]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        count = np.floor(free / held)
+    most: list[float] = np.where(held * flights.most <= free, flights.most, count).tolist()
+    return most
 
 
 @dataclass(frozen=True, eq=False)

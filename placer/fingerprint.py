@@ -7,7 +7,9 @@ import json
 
 import numpy as np
 
-from placer.instance import Instance
+from placer.constraints import Constraints
+from placer.instance import FloatArray, Instance
+from placer.training import Training
 
 __all__ = ["fingerprint"]
 
@@ -15,13 +17,13 @@ __all__ = ["fingerprint"]
 def fingerprint(instance: Instance) -> str:
     """SHA-256 of the content of an instance.
 
-    Everything but its name, the order of its edges, of the names in a pin or a forbid and of the device
-    types, and types that no node runs on.
+    Everything but its name, where it comes from, the order of its edges, of the names in a pin or a forbid
+    and of the device types, and types that no node runs on.
     """
     used = [t for t in range(len(instance.types)) if np.isfinite(instance.time_ms[:, t]).any()]
     types = sorted(used, key=lambda t: instance.types[t])
     digest = hashlib.sha256(b"placer-instance-1\n")
-    text = {
+    text: dict[str, object] = {
         "ids": instance.ids,
         "names": instance.names,
         "types": [instance.types[t] for t in types],
@@ -45,11 +47,25 @@ def fingerprint(instance: Instance) -> str:
             for cls in instance.classes
         ],
     }
+    reserves = [[float(cls.reserve_bytes(i)) for i in range(cls.count)] for cls in instance.classes]
+    if any(any(reserve) for reserve in reserves):
+        # Only where they say something, here and below: other instances keep the hash that they always had.
+        text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
+    if instance.order:
+        text["order"] = instance.order
+    memory: tuple[FloatArray, ...] = (instance.memory_bytes,)
+    if instance.weight_bytes.any() or instance.activation_bytes.any() or instance.training != Training():
+        text["training"] = [instance.training.optimizer.value, instance.training.microbatches]
+        memory += (instance.weight_bytes, instance.activation_bytes)
+    if instance.constraints != Constraints():
+        rules = instance.constraints
+        apart = sorted(sorted(group) for group in rules.apart)
+        text["constraints"] = [apart, rules.max_devices, sorted(rules.use_devices)]
     digest.update(json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode())
     order = np.lexsort((instance.edges[:, 1], instance.edges[:, 0]))
     digest.update(instance.edges[order].astype("<i8").tobytes())
     times = instance.time_ms[:, types]
-    for numbers in (times, instance.memory_bytes, instance.transfer_ms, instance.output_bytes):
+    for numbers in (times, *memory, instance.transfer_ms, instance.output_bytes):
         # Adding 0.0 turns -0.0 into 0.0; nan gets one bit pattern.
         clean = np.where(np.isnan(numbers), np.nan, numbers + 0.0)
         digest.update(clean.astype("<f8").tobytes())

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from placer.constraints import Constraints
 from placer.instance import BoolArray, Instance, IntArray
 from placer.options import Objective, Options
 from placer.verify import MEMORY_TOLERANCE
@@ -20,7 +21,7 @@ def simple_cause(instance: Instance) -> str | None:
     Parameters
     ----------
     instance
-        The instance.
+        The instance, ``settled`` for the kind of plan; one microbatch is always in flight.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def _too_large(instance: Instance, units: list[Unit]) -> str | None:
     hosts = np.array([d.is_host for d in instance.devices])
     for name, nodes in units:
         allowed = instance.allowed[nodes].all(axis=0)
-        need = float(instance.memory_bytes[nodes].sum())
+        need = float(instance.held_bytes[nodes].sum())
         room = np.where(hosts, np.inf, limits)[allowed].max()
         if need > room * (1 + MEMORY_TOLERANCE):
             device = instance.devices[int(np.flatnonzero(allowed)[np.argmax(limits[allowed])])]
@@ -85,7 +86,7 @@ def _too_much(instance: Instance, units: list[Unit]) -> str | None:
             bound_to.append((nodes, allowed))
     if not bound_to:
         return None
-    need = sum(float(instance.memory_bytes[nodes].sum()) for nodes, _ in bound_to)
+    need = sum(float(instance.held_bytes[nodes].sum()) for nodes, _ in bound_to)
     usable = np.logical_or.reduce([allowed for _, allowed in bound_to])
     room = float(limits[usable].sum())
     if need > room * (1 + MEMORY_TOLERANCE):
@@ -106,6 +107,8 @@ FAMILIES: dict[str, Relaxation] = {
         o,
     ),
     "colocation": lambda i, o: (i.replace(colocate=(None,) * i.n), o),
+    "the rules on the whole plan": lambda i, o: (i.replace(constraints=Constraints()), o),
+    "the order of the devices": lambda i, o: (i.replace(order=()), o),
     "pins and forbids": lambda i, o: (i.replace(pin=((),) * i.n, forbid=((),) * i.n), o),
 }
 """Families of rules, each with what drops it; the first ones are dropped first."""
@@ -152,8 +155,12 @@ def smallest_conflict(
 def _present(name: str, instance: Instance) -> bool:
     if name == "the memory limits":
         return any(np.isfinite(c.memory_limit_bytes) for c in instance.classes)
+    if name == "the rules on the whole plan":
+        return instance.constraints != Constraints()
     if name == "colocation":
         return bool(instance.groups)
+    if name == "the order of the devices":
+        return bool(instance.order)
     if name == "pins and forbids":
         return any(instance.pin) or any(instance.forbid)
     return True

@@ -17,6 +17,9 @@ import numpy.typing as npt
 
 from placer import rules
 from placer.cluster import Device, DeviceClass
+from placer.constraints import Constraints
+from placer.origin import Origin, Source
+from placer.training import STATE_FACTOR, Training
 
 __all__ = ["BoolArray", "FloatArray", "Instance", "IntArray"]
 
@@ -59,6 +62,21 @@ class Instance:
         to none of ``forbid``.
     names
         Readable node names; the ids by default.
+    weight_bytes
+        Trainable weights of each node, ``(n,)``; resident together with what ``training`` keeps per weight.
+    activation_bytes
+        What each node keeps per microbatch in flight between its forward and its backward pass, ``(n,)``.
+    training
+        Optimizer and number of microbatches.
+    origin
+        What each node stands for in the model that it comes from, or None.
+    source
+        The model that the instance was imported from, or None.
+    constraints
+        Rules on the plan as a whole.
+    order
+        Names of classes or devices in the order in which a contiguous pipeline must use them; devices that
+        are not named may come anywhere, and members of a named class in any order among themselves.
 
     Raises
     ------
@@ -81,11 +99,19 @@ class Instance:
     pin: tuple[tuple[str, ...], ...]
     forbid: tuple[tuple[str, ...], ...]
     names: tuple[str, ...]
+    weight_bytes: FloatArray
+    activation_bytes: FloatArray
+    training: Training
+    origin: tuple[Origin | None, ...]
+    source: Source | None
+    constraints: Constraints
+    order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for array in (self.time_ms, self.memory_bytes, self.transfer_ms, self.output_bytes, self.edges):
-            array.setflags(write=False)
-        self.backward.setflags(write=False)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
         rules.check(self)
 
     @classmethod
@@ -107,6 +133,13 @@ class Instance:
         pin: Sequence[Sequence[str]] | None = None,
         forbid: Sequence[Sequence[str]] | None = None,
         names: Sequence[str] | None = None,
+        weight_bytes: npt.ArrayLike | None = None,
+        activation_bytes: npt.ArrayLike | None = None,
+        training: Training | None = None,
+        origin: Sequence[Origin | None] | None = None,
+        source: Source | None = None,
+        constraints: Constraints | None = None,
+        order: Sequence[str] = (),
     ) -> Self:
         """Build an instance from plain sequences; what is left out is zero, absent or free."""
         n = len(ids)
@@ -133,6 +166,13 @@ class Instance:
             pin=((),) * n if pin is None else tuple(tuple(p) for p in pin),
             forbid=((),) * n if forbid is None else tuple(tuple(f) for f in forbid),
             names=tuple(ids) if names is None else tuple(names),
+            weight_bytes=_array(weight_bytes, n, np.float64),
+            activation_bytes=_array(activation_bytes, n, np.float64),
+            training=Training() if training is None else training,
+            origin=(None,) * n if origin is None else tuple(origin),
+            source=source,
+            constraints=Constraints() if constraints is None else constraints,
+            order=tuple(order),
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -160,13 +200,15 @@ class Instance:
     def devices(self) -> tuple[Device, ...]:
         """All devices, class by class, length D."""
         members = [(c, i) for c, cls in enumerate(self.classes) for i in range(cls.count)]
+        rank = {name: place for place, name in enumerate(self.order)}
         return tuple(
             Device(
                 name=self.classes[c].member(i),
                 index=d,
                 class_index=c,
                 is_host=self.classes[c].is_host,
-                memory_limit_bytes=self.classes[c].memory_limit_bytes,
+                memory_limit_bytes=self.classes[c].room_bytes(i),
+                rank=rank.get(self.classes[c].member(i), rank.get(self.classes[c].name)),
             )
             for d, (c, i) in enumerate(members)
         )
@@ -182,6 +224,23 @@ class Instance:
         return np.array([d.class_index for d in self.devices], dtype=np.int64)
 
     # -- costs by device class ------------------------------------------------------------------
+
+    @cached_property
+    def resident_bytes(self) -> FloatArray:
+        """What each node keeps on its accelerator whatever is in flight, ``(n,)``."""
+        return self.memory_bytes + self.weight_bytes * STATE_FACTOR[self.training.optimizer]
+
+    @cached_property
+    def held_bytes(self) -> FloatArray:
+        """What each node keeps with one microbatch in flight, ``(n,)``."""
+        return self.resident_bytes + self.activation_bytes
+
+    @cached_property
+    def rank_edges(self) -> IntArray:
+        """Pairs of devices (earlier, later) that the wanted order contains, ``(·, 2)``."""
+        ranked = [(d.rank, d.index) for d in self.devices if d.rank is not None]
+        pairs = [(a, b) for p, a in ranked for q, b in ranked if p < q]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
     @cached_property
     def class_time_ms(self) -> FloatArray:
@@ -210,8 +269,10 @@ class Instance:
 
     @cached_property
     def allowed(self) -> BoolArray:
-        """Whether each node may go to each device by type, pins and forbids, ``(n, D)``."""
+        """Whether each node may go to each device by type, pins, forbids and devices in use, ``(n, D)``."""
         out = np.isfinite(self.class_time_ms)[:, self.device_class]
+        if self.constraints.use_devices:
+            out &= self._named(self.constraints.use_devices)
         for v in range(self.n):
             if self.pin[v]:
                 out[v] &= self._named(self.pin[v])

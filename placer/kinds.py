@@ -1,4 +1,4 @@
-"""Kinds of devices: members of a class that no pin tells apart, so that they are interchangeable."""
+"""Kinds of devices: members of a class that nothing tells apart, so that they are interchangeable."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Kinds:
         ``(K,)``.
     limit_bytes
         Memory limit, ``(K,)``; inf for hosts.
+    rank
+        Place in the wanted order of the devices, ``(K,)``; -1 for kinds that may come anywhere.
     allowed
         Whether an item may go to a kind, ``(N, K)``.
     time_ms
@@ -36,6 +38,7 @@ class Kinds:
     class_index: IntArray
     is_host: BoolArray
     limit_bytes: FloatArray
+    rank: IntArray
     allowed: BoolArray
     time_ms: FloatArray
 
@@ -55,23 +58,28 @@ class Kinds:
 
 
 def kinds_of(problem: Problem) -> Kinds:
-    """Group the devices of a problem into kinds: equal class, and equal sets of items that may go there."""
+    """Group the devices of a problem into kinds: equal class, and equal items allowed, equally needed."""
     instance = problem.instance
-    found: dict[tuple[bool, int, bytes], list[int]] = {}
+    needed = set(instance.constraints.use_devices)
+    found: dict[tuple[object, ...], list[int]] = {}
     for device in instance.devices:
-        column = problem.allowed[:, device.index]
-        found.setdefault((device.is_host, device.class_index, column.tobytes()), []).append(device.index)
-    keys = sorted(found, key=lambda key: (key[0], found[key][0]))
-    devices = tuple(np.array(found[key], dtype=np.int64) for key in keys)
-    class_index = np.array([key[1] for key in keys], dtype=np.int64)
-    is_host = np.array([key[0] for key in keys], dtype=np.bool_)
-    allowed = problem.allowed[:, [d[0] for d in devices]]
-    limits = np.array([c.memory_limit_bytes for c in instance.classes])[class_index]
+        column = problem.allowed[:, device.index].tobytes()
+        alone = device.index if problem.distinct else -1
+        key = (device.likeness, column, device.name in needed, alone)
+        found.setdefault(key, []).append(device.index)
+    members = sorted(found.values(), key=lambda some: (instance.devices[some[0]].is_host, some[0]))
+    devices = tuple(np.array(some, dtype=np.int64) for some in members)
+    first = [instance.devices[some[0]] for some in members]
+    class_index = np.array([d.class_index for d in first], dtype=np.int64)
+    is_host = np.array([d.is_host for d in first], dtype=np.bool_)
+    allowed = problem.allowed[:, [d.index for d in first]]
+    limits = np.array([d.memory_limit_bytes for d in first])
     return Kinds(
         devices=devices,
         class_index=class_index,
         is_host=is_host,
         limit_bytes=np.where(is_host, np.inf, limits),
+        rank=np.array([-1 if d.rank is None else d.rank for d in first], dtype=np.int64),
         allowed=allowed,
         time_ms=np.where(allowed, problem.time_ms[:, :, class_index], np.inf),
     )

@@ -25,6 +25,7 @@ from typing import Self
 
 import numpy as np
 
+from placer.constraints import Constraints
 from placer.instance import Instance, IntArray
 from placer.plan import Plan
 
@@ -99,7 +100,7 @@ class _Graph:
         self.after = {v: set(instance.successors[v].tolist()) for v in range(instance.n)}
         self.sender = np.arange(instance.n)
         self.target = np.arange(instance.n)
-        self.free = instance.memory_bytes == 0
+        self.free = instance.resident_bytes == 0
 
     def join(self, v: int) -> list[int]:
         """Let v join a neighbour if it may; return the nodes whose chances have changed."""
@@ -161,7 +162,9 @@ class _Graph:
             ids=tuple(instance.ids[v] for v in kept),
             names=tuple(instance.names[v] for v in kept),
             time_ms=instance.time_ms[kept],
-            memory_bytes=instance.memory_bytes[kept],
+            memory_bytes=instance.resident_bytes[kept],
+            weight_bytes=np.zeros(len(kept)),
+            activation_bytes=np.zeros(len(kept)),  # of no meaning where one sample runs alone
             transfer_ms=instance.transfer_ms[sender],
             output_bytes=instance.output_bytes[sender],
             edges=np.array(edges, dtype=np.int64).reshape(-1, 2),
@@ -171,5 +174,7 @@ class _Graph:
             layer=tuple(instance.layer[v] for v in kept),
             pin=tuple(instance.pin[v] for v in kept),
             forbid=tuple(instance.forbid[v] for v in kept),
+            origin=tuple(instance.origin[v] for v in kept),
+            constraints=Constraints(),  # refused or already turned into forbids (see `placer.overrides`)
         )
         return Reduction(smaller, kept, number[target])

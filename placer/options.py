@@ -7,7 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Communication", "Formulation", "Objective", "Options", "Schedule"]
+from placer.rules import MAX_COUNT
+
+__all__ = ["Communication", "Formulation", "Objective", "Options", "Recompute", "Schedule"]
 
 
 class Objective(StrEnum):
@@ -39,6 +41,14 @@ class Formulation(StrEnum):
     PAPER = "paper"
 
 
+class Recompute(StrEnum):
+    """Which stages of a training pipeline drop their activations and compute them again."""
+
+    NONE = "none"
+    AUTO = "auto"
+    ALL = "all"
+
+
 class Options(BaseModel):
     """Options of ``placer.solve``; see ``placer solve --help`` for what each means."""
 
@@ -47,6 +57,9 @@ class Options(BaseModel):
     objective: Objective = Objective.THROUGHPUT
     contiguous: bool = True
     schedule: Schedule = Schedule.ONE_F_ONE_B
+    microbatches: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = None
+    """Microbatches per optimizer step; None for what the instance says."""
+    recompute: Recompute = Recompute.NONE
     pieces: Annotated[int, Field(ge=1, le=64)] = 1
     method: str = "auto"
     formulation: Formulation = Formulation.ORDERED
@@ -58,6 +71,24 @@ class Options(BaseModel):
     memory_limit_mb: Annotated[int, Field(ge=64)] = 4096
     split: str | None = None
     """File of a split in the paper's result format, for the method ``expert``."""
+    pin: dict[str, tuple[str, ...]] = {}
+    """By node (id, name or pattern): the devices or classes that it must go to one of."""
+    forbid: dict[str, tuple[str, ...]] = {}
+    """By node (id, name or pattern): devices or classes that it must not go to."""
+    together: tuple[tuple[str, ...], ...] = ()
+    """Groups of nodes (ids, names or patterns) that go to one device."""
+    apart: tuple[tuple[str, ...], ...] = ()
+    """Groups of nodes (ids, names or patterns) that go to pairwise different devices."""
+    max_devices: Annotated[int, Field(ge=1)] | None = None
+    """At most so many devices hold nodes, hosts included."""
+    use_devices: tuple[str, ...] = ()
+    """Exactly these devices hold nodes, each at least one; a class stands for all of its devices."""
+    balance: bool = False
+    """Among plans that are as good, prefer balanced loads, then fewest transfers, then fewest devices."""
+    near: dict[str, str] = {}
+    """An earlier assignment (node id to device name): among plans that are as good, move fewest nodes."""
+    slack: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """What counts as good enough for the secondary goals, relative to the best objective found."""
 
     @property
     def strictly_ordered(self) -> bool:

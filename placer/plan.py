@@ -22,10 +22,17 @@ class Plan:
     piece
         Latency plans only: position of the node's piece in the execution order of its accelerator,
         counted from 0, ``(n,)``; hosts run nodes one by one and have -1.
+    stages
+        Contiguous throughput plans only: the devices that hold nodes, in pipeline order; None where any
+        order that the plan and its memory allow will do.
+    recompute
+        Devices that drop their activations after the forward pass and compute them again.
     """
 
     device: IntArray
     piece: IntArray | None = None
+    stages: tuple[int, ...] | None = None
+    recompute: tuple[int, ...] = ()
 
 
 def with_host_pools(instance: Instance) -> Instance:
@@ -40,6 +47,7 @@ def with_host_pools(instance: Instance) -> Instance:
         return instance
     return instance.replace(
         classes=classes,
+        order=(),
         pin=tuple(tuple(dict.fromkeys(pooled.get(name, name) for name in names)) for names in instance.pin),
         forbid=tuple(tuple(name for name in names if name not in pooled) for names in instance.forbid),
     )

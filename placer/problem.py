@@ -34,7 +34,7 @@ class Problem:
         Forward (row 0) and backward (row 1) processing time of each item on each class,
         ``(2, N, C)``; inf where some member cannot run.
     memory_bytes
-        ``(N,)``.
+        What each item keeps with one microbatch in flight, ``(N,)``.
     allowed
         Whether an item may go to a device, ``(N, D)``.
     edges
@@ -47,6 +47,8 @@ class Problem:
         ``(E, C)``; 0 on hosts.
     net_backward
         Direction of the producer, ``(E,)``.
+    distinct
+        Whether no two devices are interchangeable, because a plan is compared with an earlier one.
     """
 
     instance: Instance
@@ -59,6 +61,7 @@ class Problem:
     net_start: IntArray
     net_cost_ms: FloatArray
     net_backward: BoolArray
+    distinct: bool = False
 
     @property
     def size(self) -> int:
@@ -69,6 +72,38 @@ class Problem:
     def nets(self) -> int:
         """Number of nets E."""
         return len(self.net_backward)
+
+    @cached_property
+    def activation_bytes(self) -> FloatArray:
+        """What each item keeps for each further microbatch in flight, ``(N,)``."""
+        out = np.zeros(self.size)
+        np.add.at(out, self.item, self.instance.activation_bytes)
+        return out
+
+    @cached_property
+    def worst_bytes(self) -> FloatArray:
+        """What each item keeps when all microbatches are in flight, ``(N,)``."""
+        return self.memory_bytes + (self.instance.training.microbatches - 1) * self.activation_bytes
+
+    @cached_property
+    def forward_ms(self) -> FloatArray:
+        """Forward processing time of each item on each class, ``(N, C)``; inf where it cannot run."""
+        forward = np.where(self.instance.backward[:, None], 0.0, self.instance.class_time_ms)
+        out = np.zeros((self.size, forward.shape[1]))
+        np.add.at(out, self.item, forward)
+        return np.where(np.isinf(self.time_ms).any(axis=0), np.inf, out)
+
+    @cached_property
+    def stashes(self) -> list[tuple[float, int, list[int]]]:
+        """Forward outputs of known size that other items read: bytes, producer, readers (no repeats)."""
+        readers: dict[int, set[int]] = {}
+        for u, w in self.instance.forward_edges.tolist():
+            if self.instance.output_bytes[u] > 0 and self.item[u] != self.item[w]:
+                readers.setdefault(u, set()).add(int(self.item[w]))
+        return [
+            (float(self.instance.output_bytes[u]), int(self.item[u]), sorted(items))
+            for u, items in sorted(readers.items())
+        ]
 
     def net(self, e: int) -> IntArray:
         """Items of net e, the producer first."""
@@ -111,7 +146,7 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
     # A class that some member cannot run on is closed to the whole item.
     times[:, np.isinf(times).any(axis=0)] = np.inf
     memory = np.zeros(count)
-    np.add.at(memory, item, instance.memory_bytes)
+    np.add.at(memory, item, instance.held_bytes)
     allowed = np.ones((count, len(instance.devices)), dtype=bool)
     np.logical_and.at(allowed, item, instance.allowed)
 

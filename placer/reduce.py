@@ -247,7 +247,7 @@ def _dominated(problem: Problem, bound_ms: float) -> IntArray:
     """
     kinds = kinds_of(problem)
     may = kinds.allowed & (kinds.time_ms.sum(axis=0) <= bound_ms)
-    loose = bool(problem.memory_bytes.sum() <= kinds.limit_bytes.min(initial=np.inf))
+    loose = bool(problem.worst_bytes.sum() <= kinds.limit_bytes.min(initial=np.inf))
     joint: dict[tuple[int, int], FloatArray] = {}
     total = np.zeros((problem.size, len(kinds.devices)))
     for e in range(problem.nets):
@@ -308,9 +308,13 @@ def reduced(
     upper_bound_ms: float | None,
     *,
     contiguous: bool,
+    dominance: bool = True,
 ) -> tuple[Problem, IntArray | None]:
-    """Apply all reductions; carry over an assignment of items, ``(N,)``, with objective at most the bound."""
-    if contiguous and communication is Communication.SEQUENTIAL:
+    """Apply all reductions; carry over an assignment of items, ``(N,)``, with objective at most the bound.
+
+    Without ``dominance`` only those that say which items every plan puts together.
+    """
+    if contiguous and dominance and communication is Communication.SEQUENTIAL:
         problem, anchor = dominance_merge(problem, upper_bound_ms)
         item_device = None if item_device is None else item_device[anchor]
     if upper_bound_ms is not None:

@@ -8,16 +8,17 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from placer.errors import VerificationError
-from placer.evaluate import device_loads, latency_schedule
+from placer.evaluate import device_loads, device_memory, latency_schedule, stage_order
 from placer.fingerprint import fingerprint
 from placer.instance import Instance
+from placer.memory import in_flight
 from placer.options import Objective, Options
 from placer.plan import Plan
 from placer.result import EQUAL, DeviceReport, InstanceReference, Piece, Progress, Result, gap_of, status_of
 from placer.run import Outcome, Run
 from placer.verify import violations
 
-__all__ = ["device_reports", "objective_ms", "piece_reports", "to_result"]
+__all__ = ["device_reports", "objective_ms", "piece_reports", "stages_of", "to_result"]
 
 BOUND_TOLERANCE = 1e-6
 """Relative excess of a solver's bound over a verified objective that its tolerances explain."""
@@ -27,7 +28,15 @@ def objective_ms(instance: Instance, plan: Plan, options: Options) -> float:
     """Objective of a plan in ms, recomputed from the instance alone."""
     if options.objective is Objective.LATENCY:
         return latency_schedule(instance, plan).makespan_ms
-    return device_loads(instance, plan.device).objective_ms(options.communication, options.schedule)
+    loads = device_loads(instance, plan.device, plan.recompute)
+    return loads.objective_ms(options.communication, options.schedule)
+
+
+def stages_of(instance: Instance, plan: Plan, options: Options) -> tuple[int, ...] | None:
+    """Devices of a contiguous throughput plan in pipeline order: the plan's own, or one that holds."""
+    if options.objective is Objective.LATENCY or not options.strictly_ordered:
+        return None
+    return plan.stages or stage_order(instance, plan, in_flight(instance, options))
 
 
 def to_result(instance: Instance, original: Instance, options: Options, outcome: Outcome, run: Run) -> Result:
@@ -38,7 +47,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
     instance
         The instance that was solved (host pools for latency).
     original
-        The instance as given; its identity is recorded.
+        The instance as given; its identity is recorded, and its memory reported.
     options, outcome, run
         What was asked, what was found, and the clock.
 
@@ -48,12 +57,13 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         When the plan breaks a rule, or the bound lies above the plan's objective.
     """
     plan = outcome.plan
-    objective = None
+    objective = stages = None
     if plan is not None:
         broken = violations(instance, plan, options)
         if broken:
             raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
         objective = objective_ms(instance, plan, options)
+        stages = stages_of(instance, plan, options)
     bound = outcome.bound_ms if outcome.bound_ms is None else max(0.0, float(outcome.bound_ms))
     if objective is not None and bound is not None:
         if bound > objective * (1 + BOUND_TOLERANCE) + 1e-12:
@@ -78,6 +88,8 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         if plan is None
         else {v: instance.devices[d].name for v, d in zip(instance.ids, plan.device.tolist(), strict=True)},
         pieces=piece_reports(instance, plan) if plan is not None and plan.piece is not None else None,
+        stages=None if stages is None else [instance.devices[d].name for d in stages],
+        recompute=[] if plan is None else [instance.devices[d].name for d in sorted(plan.recompute)],
         devices=[] if plan is None else device_reports(instance, plan, options),
         message=outcome.message,
         stats=dict(outcome.stats),
@@ -89,7 +101,9 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
 
 def device_reports(instance: Instance, plan: Plan, options: Options) -> list[DeviceReport]:
     """Report what each device does per sample."""
-    loads = device_loads(instance, plan.device)
+    loads = device_loads(instance, plan.device, plan.recompute)
+    stages = stages_of(instance, plan, options)
+    memory = device_memory(instance, plan, in_flight(instance, options), stages)
     compute, receive, send = (x.sum(axis=0) for x in (loads.compute_ms, loads.receive_ms, loads.send_ms))
     total = loads.load_ms(options.communication)
     if plan.piece is not None:
@@ -107,8 +121,11 @@ def device_reports(instance: Instance, plan: Plan, options: Options) -> list[Dev
             compute_ms=float(compute[d.index]),
             receive_ms=float(receive[d.index]),
             send_ms=float(send[d.index]),
-            memory_bytes=float(loads.memory_bytes[d.index]),
+            memory_bytes=float(memory.total_bytes[d.index]),
             memory_limit_bytes=None if np.isinf(d.memory_limit_bytes) else d.memory_limit_bytes,
+            resident_bytes=float(memory.resident_bytes[d.index]),
+            activation_bytes=float(memory.activation_bytes[d.index]),
+            in_flight=int(memory.in_flight[d.index]),
             nodes=[instance.ids[v] for v in members[d.index]],
         )
         for d in instance.devices

@@ -58,7 +58,11 @@ class Piece(_Document):
 
 
 class DeviceReport(_Document):
-    """What one device does per sample, recomputed from the instance."""
+    """What one device does per sample, recomputed from the instance.
+
+    ``memory_bytes`` is the peak, ``resident_bytes + activation_bytes``; the latter is what ``in_flight``
+    microbatches keep.  ``memory_limit_bytes`` is what a plan may use (without the reserve).
+    """
 
     name: str
     load_ms: float
@@ -67,6 +71,9 @@ class DeviceReport(_Document):
     send_ms: float
     memory_bytes: float
     memory_limit_bytes: float | None
+    resident_bytes: float
+    activation_bytes: float
+    in_flight: int
     nodes: list[str]
 
 
@@ -105,6 +112,10 @@ class Result(_Document):
         Device name of every node id; None without a plan.
     pieces
         Latency plans only.
+    stages
+        Contiguous throughput plans only: the devices that hold nodes, in pipeline order.
+    recompute
+        Devices that drop their activations and compute them again in the backward pass.
     devices
         One report per device; empty without a plan.
     message
@@ -131,6 +142,8 @@ class Result(_Document):
     versions: dict[str, str]
     assignment: dict[str, str] | None
     pieces: list[Piece] | None
+    stages: list[str] | None = None
+    recompute: list[str] = []
     devices: list[DeviceReport]
     message: str
     stats: dict[str, float | int | str] = {}

@@ -12,7 +12,7 @@ import numpy as np
 from placer.errors import InputError
 
 if TYPE_CHECKING:
-    from placer.cluster import Link
+    from placer.cluster import DeviceClass, Link
     from placer.instance import BoolArray, FloatArray, Instance
 
 __all__ = ["MAX_BYTES", "MAX_COUNT", "MAX_TIME_MS", "check", "check_runnable"]
@@ -43,6 +43,7 @@ def check(instance: Instance) -> None:
     _check_acyclic(instance)
     _check_names_used(instance)
     _check_supported(instance)
+    _check_constraints(instance)
 
 
 def _check_nodes(instance: Instance) -> None:
@@ -74,6 +75,7 @@ def _check_cluster(instance: Instance) -> None:
             raise InputError(f"count must be in 0..{MAX_COUNT}, got {cls.count}", place=place)
         if not cls.memory_limit_bytes >= 0:
             raise InputError(f"memory limit must be >= 0, got {cls.memory_limit_bytes}", place=place)
+        _check_reserve(cls, place)
         _check_link(cls.link, place)
     if not any(cls.count for cls in classes):
         raise InputError("there are no devices", place="cluster")
@@ -83,6 +85,23 @@ def _check_cluster(instance: Instance) -> None:
     for name, count in Counter(d.name for d in instance.devices).items():
         if count > 1:
             raise InputError(f"two devices would be called {name!r}; rename a class", place="cluster")
+
+
+def _check_reserve(cls: DeviceClass, place: str) -> None:
+    reserve = cls.memory_reserve_bytes
+    if isinstance(reserve, tuple) and len(reserve) != cls.count:
+        raise InputError(
+            f"memory reserve: {len(reserve)} sizes for {cls.count} devices; give one, or one for each",
+            place=place,
+        )
+    for size in reserve if isinstance(reserve, tuple) else (reserve,):
+        if not 0 <= size <= MAX_BYTES:
+            raise InputError(f"memory reserve must be in 0..{MAX_BYTES:g} bytes, got {size}", place=place)
+        if size > cls.memory_limit_bytes:
+            raise InputError(
+                f"memory reserve {size:.0f} exceeds the limit of {cls.memory_limit_bytes:.0f} bytes",
+                place=place,
+            )
 
 
 def _check_link(link: Link, place: str) -> None:
@@ -105,6 +124,12 @@ def _check_numbers(instance: Instance) -> None:
         )
     everywhere = np.ones(instance.n, dtype=bool)
     _check_range(instance, instance.memory_bytes, everywhere, MAX_BYTES, "memory", "bytes")
+    _check_range(instance, instance.weight_bytes, everywhere, MAX_BYTES, "weights", "bytes")
+    _check_range(instance, instance.activation_bytes, everywhere, MAX_BYTES, "activations", "bytes")
+    if not 1 <= instance.training.microbatches <= MAX_COUNT:
+        raise InputError(
+            f"microbatches must be in 1..{MAX_COUNT}, got {instance.training.microbatches}", place="training"
+        )
 
 
 def _check_range(
@@ -192,6 +217,15 @@ def _check_names_used(instance: Instance) -> None:
                         f"{what} names {name!r}, which is no class and no device",
                         place=f"node {instance.ids[v]!r}",
                     )
+    named = Counter(instance.order)
+    named.update(cls.name for cls in instance.classes for i in range(cls.count) if cls.member(i) in named)
+    for name in instance.order:
+        if name not in known:
+            raise InputError(f"order names {name!r}, which is no class and no device", place="cluster")
+        if named[name] > 1:
+            raise InputError(
+                f"order names {name!r} twice, or a class together with one of its devices", place="cluster"
+            )
 
 
 def _check_supported(instance: Instance) -> None:
@@ -212,6 +246,23 @@ def _check_supported(instance: Instance) -> None:
                 f"colocation cannot hold: no device type runs all of its nodes ({shown})",
                 place=f"group {group!r}",
             )
+
+
+def _check_constraints(instance: Instance) -> None:
+    """Constraints name nodes and devices that exist, and none twice."""
+    rules = instance.constraints
+    for group in rules.apart:
+        if len(group) < 2 or len(set(group)) < len(group):
+            raise InputError("a group needs at least two nodes, each once", place="constraints.apart")
+        if min(group) < 0 or max(group) >= instance.n:
+            raise InputError(f"group {group} names a node that does not exist", place="constraints.apart")
+    if rules.max_devices is not None and rules.max_devices < 1:
+        raise InputError(f"must be at least 1, got {rules.max_devices}", place="constraints.max_devices")
+    for name, count in Counter(rules.use_devices).items():
+        if name not in instance.device_index:
+            raise InputError(f"{name!r} is no device", place="constraints.use_devices")
+        if count > 1:
+            raise InputError(f"{name!r} is listed twice", place="constraints.use_devices")
 
 
 def check_runnable(instance: Instance) -> None:

@@ -8,16 +8,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from placer import infeasible
+from placer import infeasible, overrides
 from placer.errors import UsageError
 from placer.instance import Instance
-from placer.methods import METHODS, load_method
-from placer.options import Communication, Objective, Options
+from placer.memory import settled
+from placer.methods import METHODS, limited, load_method
+from placer.options import Communication, Formulation, Objective, Options, Recompute
 from placer.plan import Plan, with_host_pools
 from placer.report import to_result
 from placer.result import Result
 from placer.rules import check_runnable
 from placer.run import Outcome, Point, Run, Stop
+from placer.verify import violations
 
 __all__ = ["make_options", "solve"]
 
@@ -59,7 +61,7 @@ def solve(
     Raises
     ------
     UsageError
-        When options are unknown or do not fit together.
+        When options are unknown, do not fit together or the instance, or the start does not hold.
     InputError
         When a node has no device to run on under this objective.
     VerificationError
@@ -67,19 +69,39 @@ def solve(
     """
     options = make_options(options, **changes)
     original = instance
+    instance = overrides.apply(instance, options)
+    if (refusal := overrides.refused(instance, options)) is not None:
+        raise UsageError(refusal)
     if options.objective is Objective.LATENCY:
         instance = with_host_pools(instance)
     check_runnable(instance)
+    _check_applicable(instance, options)
+    if start is not None and (broken := violations(instance, start, options)):
+        raise UsageError(f"the plan to start from does not hold here: {broken[0]}")
+    memory = settled(instance, options)
     limit = options.time_limit or METHODS[options.method].default_time_limit
     run = Run(time_limit=limit, start=start, on_progress=on_progress, interrupt=interrupt)
-    cause = infeasible.simple_cause(instance)
+    cause = infeasible.simple_cause(memory)
     if cause is not None:
         outcome = Outcome(Stop.INFEASIBLE, message=cause)
     else:
-        outcome = load_method(options.method, options.objective)(instance, options, run)
+        outcome = _by_method(memory, options, run)
         if outcome.stop is Stop.INFEASIBLE and not outcome.message:
-            outcome = _explained(instance, options, run)
+            outcome = _explained(memory, options, run)
+    if options.balance or options.near:
+        from placer.methods import secondary  # brings the formulations, which import this package
+
+        outcome = secondary.improve(memory, options, run, outcome)
     return to_result(instance, original, options, outcome, run)
+
+
+def _by_method(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Run the method asked for; a limit on devices that it does not know is kept around it."""
+    method = load_method(options.method, options.objective)
+    knows = options.method == "milp" and options.objective is Objective.THROUGHPUT
+    if instance.constraints.max_devices is None or (knows and options.formulation is Formulation.ORDERED):
+        return method(instance, options, run)
+    return limited.solve(method, instance, options, run)
 
 
 def make_options(options: Options | None = None, **changes: Any) -> Options:
@@ -101,14 +123,35 @@ def make_options(options: Options | None = None, **changes: Any) -> Options:
         raise UsageError(f"there is no method {made.method!r}; choose from {', '.join(METHODS)}")
     if made.objective not in METHODS[made.method].objectives:
         raise UsageError(f"method {made.method} does not plan for {made.objective}")
+    if made.recompute is not Recompute.NONE:
+        if made.objective is Objective.LATENCY or not made.strictly_ordered:
+            raise UsageError("only contiguous throughput plans recompute")
+        if not METHODS[made.method].recompute:
+            able = ", ".join(name for name, info in METHODS.items() if info.recompute)
+            raise UsageError(f"method {made.method} cannot plan what recomputes; choose from {able}")
     if made.objective is Objective.LATENCY:
         if made.communication is not Communication.SEQUENTIAL:
             raise UsageError("latency knows only sequential communication")
         if not made.contiguous:
             raise UsageError("latency plans consist of contiguous pieces; allow more of them with --pieces")
+        if made.balance or made.near:
+            raise UsageError("secondary goals (balance, near) apply to throughput only")
     elif made.pieces != 1:
         raise UsageError("pieces apply to the latency objective only")
+    if made.per_device_contiguity and (made.balance or made.near):
+        raise UsageError("secondary goals need --formulation ordered")
     return made
+
+
+def _check_applicable(instance: Instance, options: Options) -> None:
+    """Check that the options have a meaning for this instance."""
+    if options.recompute is not Recompute.NONE and not instance.is_training:
+        raise UsageError("recompute applies to training graphs, and this one has no backward nodes")
+    if instance.order and options.per_device_contiguity:
+        raise UsageError(
+            "the paper's program knows no order of the devices, and the cluster has one; use the default "
+            "formulation"
+        )
 
 
 def _explained(instance: Instance, options: Options, run: Run) -> Outcome:

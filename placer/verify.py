@@ -5,15 +5,13 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from placer.evaluate import Deadlock, device_loads, latency_schedule
+from placer.evaluate import MEMORY_TOLERANCE, Deadlock, device_memory, latency_schedule, stage_order
 from placer.instance import Instance, IntArray
-from placer.options import Objective, Options
+from placer.memory import in_flight
+from placer.options import Objective, Options, Recompute
 from placer.plan import Plan
 
 __all__ = ["MEMORY_TOLERANCE", "violations"]
-
-MEMORY_TOLERANCE = 1e-9
-"""Relative excess over a memory limit that counts as rounding of the sum."""
 
 
 def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
@@ -35,14 +33,18 @@ def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
     found = _support(instance, plan.device)
     if found:
         return found
-    found += _memory(instance, plan.device) + _colocation(instance, plan.device)
+    found += _colocation(instance, plan.device) + _constraints(instance, plan.device)
+    found += _recompute(instance, plan, options)
+    stages = None
     if options.objective is Objective.LATENCY:
         found += _pieces(instance, plan, options.pieces)
     elif options.per_device_contiguity:
         found += _each_contiguous(instance, plan.device)
     elif options.contiguous:
+        stages = plan.stages or stage_order(instance, plan, in_flight(instance, options))
         found += _device_order(instance, plan.device)
-    return found
+        found += _stages(instance, plan.device, stages) if stages else []
+    return found + _memory(instance, plan, options, stages)
 
 
 def _support(instance: Instance, device: IntArray) -> list[str]:
@@ -55,13 +57,45 @@ def _support(instance: Instance, device: IntArray) -> list[str]:
     ]
 
 
-def _memory(instance: Instance, device: IntArray) -> list[str]:
-    used = device_loads(instance, device).memory_bytes
+def _memory(instance: Instance, plan: Plan, options: Options, stages: tuple[int, ...] | None) -> list[str]:
+    memory = device_memory(instance, plan, in_flight(instance, options), stages)
+    used = memory.total_bytes
     return [
         f"{d.name} holds {used[d.index]:.0f} bytes, more than its limit of {d.memory_limit_bytes:.0f}"
+        + (
+            f" (activations of {memory.in_flight[d.index]} microbatches)"
+            if memory.in_flight[d.index] > 1
+            else ""
+        )
         for d in instance.devices
         if not d.is_host and used[d.index] > d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
     ]
+
+
+def _recompute(instance: Instance, plan: Plan, options: Options) -> list[str]:
+    """Only accelerators with nodes recompute, and as the option says."""
+    used = {d for d in set(plan.device.tolist()) if not instance.devices[d].is_host}
+    out = [f"device {d} recomputes without holding activations" for d in plan.recompute if d not in used]
+    if options.recompute is Recompute.NONE and plan.recompute:
+        out.append("devices recompute though the options do not allow it")
+    if options.recompute is Recompute.ALL and set(plan.recompute) != used:
+        out.append("not all accelerators recompute")
+    return out
+
+
+def _stages(instance: Instance, device: IntArray, stages: tuple[int, ...]) -> list[str]:
+    """Stages are the devices with nodes, once each, in an order that data and the user allow."""
+    if sorted(stages) != sorted(set(device.tolist())):
+        return ["the stages are not the devices that hold nodes"]
+    place = {d: s for s, d in enumerate(stages)}
+    out = []
+    for what, edges in (("data go", device[instance.order_edges]), ("order has", instance.rank_edges)):
+        for a, b in edges.tolist():
+            if a in place and b in place and place[a] > place[b]:
+                names = instance.devices[a].name, instance.devices[b].name
+                out.append(f"{what} {names[0]} before {names[1]}, and the stages are the other way round")
+                break
+    return out
 
 
 def _colocation(instance: Instance, device: IntArray) -> list[str]:
@@ -73,14 +107,41 @@ def _colocation(instance: Instance, device: IntArray) -> list[str]:
     return out
 
 
+def _constraints(instance: Instance, device: IntArray) -> list[str]:
+    """Nodes apart, how many devices, which devices."""
+    rules, out = instance.constraints, []
+    for group in rules.apart:
+        places = device[list(group)]
+        for k, v in enumerate(group):
+            if (same := np.flatnonzero(places[:k] == places[k])).size:
+                out.append(
+                    f"nodes {instance.ids[group[same[0]]]!r} and {instance.ids[v]!r} must be apart, "
+                    f"and both are on {instance.devices[places[k]].name}"
+                )
+    used = {instance.devices[d].name for d in device.tolist()}
+    if rules.max_devices is not None and len(used) > rules.max_devices:
+        out.append(f"{len(used)} devices hold nodes, more than {rules.max_devices}")
+    if rules.use_devices:
+        out += [f"{name} holds no node, and must" for name in rules.use_devices if name not in used]
+        out += [f"{name} holds nodes, and must stay empty" for name in sorted(used - set(rules.use_devices))]
+    return out
+
+
 def _device_order(instance: Instance, device: IntArray) -> list[str]:
-    """Forward edges, and what mirrors them, must not form a cycle between devices."""
+    """Forward edges, what mirrors them and the user's order must not form a cycle between devices."""
     edges = device[instance.order_edges]
     graph = nx.DiGraph(edges[edges[:, 0] != edges[:, 1]].tolist())
-    if nx.is_directed_acyclic_graph(graph):
+    used = set(device.tolist())
+    ranked = nx.DiGraph(graph)
+    ranked.add_edges_from((a, b) for a, b in instance.rank_edges.tolist() if a in used and b in used)
+    if nx.is_directed_acyclic_graph(ranked):
         return []
-    cycle = [instance.devices[u].name for u, _ in nx.find_cycle(graph)]
-    return [f"not contiguous: forward data goes around {' -> '.join([*cycle, cycle[0]])}"]
+    circular = not nx.is_directed_acyclic_graph(graph)
+    names = [instance.devices[u].name for u, _ in nx.find_cycle(graph if circular else ranked)]
+    cycle = " -> ".join([*names, names[0]])
+    if circular:
+        return [f"not contiguous: forward data goes around {cycle}"]
+    return [f"the order of the devices does not hold: data and the order go around {cycle}"]
 
 
 def _each_contiguous(instance: Instance, device: IntArray) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from placer.check import check
 from placer.evaluate import device_loads
-from placer.formats import native
+from placer.formats import documents
 from placer.formats.files import load
 from placer.infeasible import simple_cause
 from placer.options import Communication, Options, Schedule
@@ -44,7 +44,7 @@ def test_all_are_there_and_described():
 def test_they_load_and_follow_the_schema(path):
     instance = load(path)
     assert instance.name == path.stem
-    jsonschema.Draft202012Validator(native.schema()).validate(json.loads(path.read_text()))
+    jsonschema.Draft202012Validator(documents.schema()).validate(json.loads(path.read_text()))
 
 
 def test_the_script_reproduces_them(tmp_path):
@@ -83,7 +83,7 @@ def test_textbook_by_hand():
 
 def test_the_committed_schema_is_current():
     """``placer schema > data/instance.schema.json`` after every change of the format."""
-    assert json.loads((DATA / "instance.schema.json").read_text()) == native.schema()
+    assert json.loads((DATA / "instance.schema.json").read_text()) == documents.schema()
 
 
 KNOWN = json.loads((DATA / "known.json").read_text())["known"]

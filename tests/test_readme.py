@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from placer.formats import native
+from placer.formats import documents, native
 from placer.formats.files import load
 from placer.formats.text import validate
 from placer.solve import solve
@@ -18,7 +18,7 @@ TEXT = (ROOT / "README.md").read_text()
 def test_the_example_instance_is_planned():
     """``embed`` (1 ms) and ``head`` (2.5 ms) on a GPU each; 2 MB take 0.135 ms over the link."""
     (block,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
-    instance = native.to_instance(validate(native.NativeInstance, json.loads(block)))
+    instance = native.to_instance(validate(documents.NativeInstance, json.loads(block)))
     result = solve(instance, method="milp")
     assert result.objective == pytest.approx(2.635)
     assert result.assignment == {"embed": "gpu0", "head": "gpu1"}

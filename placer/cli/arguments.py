@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from placer import __version__
 from placer.methods import METHODS
-from placer.options import Communication, Formulation, Objective, Options, Schedule
+from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
 __all__ = ["options_from", "parser"]
 
@@ -36,6 +36,23 @@ examples:
   placer solve graph.json --schedule gpipe             training, all forwards before all backwards
   placer solve graph.json --objective latency --pieces 2
   placer solve graph.json --time-limit 10 --out plan.json --json
+  placer solve graph.json --pin 'embed*=gpu0' --apart expert0,expert1 --max-devices 3
+  placer solve graph.json --keep plan.json --keep-nodes 'encoder.*'   the rest is planned again
+
+"""
+    + EXIT_CODES
+)
+
+
+SWEEP_EXAMPLES = (
+    """\
+examples:
+  placer sweep graph.json --vary devices=2..16                 how many devices are worth it
+  placer sweep graph.json --vary devices:a100=1..4 --vary devices:t4=0..8
+  placer sweep graph.json --vary memory=16GiB,24GiB,40GiB --out memory.csv
+  placer sweep graph.json --vary bandwidth=x0.1,x0.5,x1 --results points/
+
+A plan for less is a start for more, and a bound for more holds for less.
 
 """
     + EXIT_CODES
@@ -80,6 +97,20 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_options(solve)
     solve.add_argument("--start", metavar="RESULT", help="start from the plan of an earlier result")
+    solve.add_argument(
+        "--keep", metavar="RESULT", help="pin nodes to where an earlier result has them, plan the rest again"
+    )
+    solve.add_argument(
+        "--keep-nodes",
+        action="append",
+        metavar="NODE",
+        help="which nodes --keep pins (repeatable; default: all)",
+    )
+    solve.add_argument(
+        "--near",
+        metavar="RESULT",
+        help="among plans that are as good, move fewest nodes from an earlier result",
+    )
     _add_output(solve, "RESULT.json")
 
     check = command("check", "verify a result from the files alone: loads, memory, contiguity, objective")
@@ -100,6 +131,27 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_options(compare)
     _add_output(compare, "TABLE.json|TABLE.csv")
+
+    sweep = command(
+        "sweep",
+        "solve with more or fewer devices, more or less memory, faster or slower links",
+        epilog=SWEEP_EXAMPLES,
+    )
+    sweep.add_argument("instance", metavar="INSTANCE", help="instance file")
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        required=True,
+        metavar="WHAT=VALUES",
+        help="devices=2..16, memory=8GiB,16GiB or bandwidth=x0.5,x1,x2; for one class of devices "
+        "devices:NAME=... (repeatable: all combinations)",
+    )
+    sweep.add_argument(
+        "--method", choices=METHODS, default=_default("method"), metavar="METHOD", help=_methods_help()
+    )
+    _add_options(sweep)
+    sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
+    _add_output(sweep, "TABLE.json|TABLE.csv")
 
     command("schema", "print the JSON Schema of the instance format")
     return top
@@ -130,6 +182,22 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="pipelined training: minimise max(FW + BW), or max FW + max BW (default: 1f1b)",
     )
     plan.add_argument(
+        "--microbatches",
+        type=int,
+        metavar="M",
+        help="training: microbatches per optimizer step; so many at most are in flight on a device "
+        "(default: what the instance says)",
+    )
+    plan.add_argument(
+        "--recompute",
+        type=Recompute,
+        choices=list(Recompute),
+        default=_default("recompute"),
+        metavar="{none,auto,all}",
+        help="training: stages that keep what they receive instead of their activations, and compute these "
+        "again in the backward pass (default: none)",
+    )
+    plan.add_argument(
         "--pieces",
         type=int,
         default=_default("pieces"),
@@ -145,6 +213,20 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="load of a device: compute + in + out, max(compute, in + out) or max(compute, in, out) "
         "(default: sequential)",
     )
+    goals = command.add_argument_group("among plans that are as good")
+    goals.add_argument(
+        "--balance",
+        action="store_true",
+        help="prefer balanced loads, then fewest transfers, then fewest devices",
+    )
+    goals.add_argument(
+        "--slack",
+        type=float,
+        default=_default("slack"),
+        metavar="REL",
+        help="how much worse than the best objective found is as good (default: 0)",
+    )
+    _add_overrides(command)
     search = command.add_argument_group("the search")
     search.add_argument(
         "--formulation",
@@ -180,6 +262,82 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     search.add_argument("--split", metavar="FILE", help="a split in the paper's format, for method expert")
 
 
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group(
+        "overrides",
+        "A NODE is an id, a name or a pattern such as 'encoder.*'; a DEVICE may be a whole class.",
+    )
+    group.add_argument(
+        "--pin",
+        action=_ByNode,
+        metavar="NODE=DEVICE,...",
+        help="these nodes go to one of these devices, whatever pins the instance has (repeatable)",
+    )
+    group.add_argument(
+        "--forbid",
+        action=_ByNode,
+        metavar="NODE=DEVICE,...",
+        help="these nodes must not go there (repeatable)",
+    )
+    group.add_argument(
+        "--together",
+        action=_Groups,
+        metavar="NODE,NODE,...",
+        help="these nodes go to one device (repeatable)",
+    )
+    group.add_argument(
+        "--apart",
+        action=_Groups,
+        metavar="NODE,NODE,...",
+        help="these nodes go to pairwise different devices (repeatable)",
+    )
+    group.add_argument(
+        "--max-devices", type=int, metavar="N", help="at most so many devices hold nodes, hosts included"
+    )
+    group.add_argument(
+        "--use-devices",
+        type=_names,
+        default=_default("use_devices"),
+        metavar="DEVICE,...",
+        help="exactly these devices hold nodes, each at least one",
+    )
+
+
+class _ByNode(argparse.Action):
+    """Collects NODE=DEVICE,... into a dictionary of tuples."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        node, equals, devices = str(values).rpartition("=")
+        if not equals or not node or not _names(devices):
+            parser.error(f"argument {option_string}: expected NODE=DEVICE,..., got {values!r}")
+        held = dict(getattr(namespace, self.dest) or {})
+        held[node] = (*held.get(node, ()), *_names(devices))
+        setattr(namespace, self.dest, held)
+
+
+class _Groups(argparse.Action):
+    """Collects NODE,NODE,... into a tuple of groups."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), _names(str(values))))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _add_output(command: argparse.ArgumentParser, what: str) -> None:
     output = command.add_argument_group("output")
     output.add_argument("--out", metavar=what, help="write the result to this file")
@@ -198,4 +356,5 @@ def _methods_help() -> str:
 
 def options_from(args: argparse.Namespace) -> dict[str, Any]:
     """Options of a solve from parsed arguments."""
-    return {name: getattr(args, name) for name in Options.model_fields if hasattr(args, name)}
+    given = {name: getattr(args, name) for name in Options.model_fields if hasattr(args, name)}
+    return {name: value for name, value in given.items() if value is not None}

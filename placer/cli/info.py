@@ -60,7 +60,7 @@ def facts(instance: Instance) -> dict[str, Any]:
         "pinned_or_forbidden_nodes": sum(
             bool(p or f) for p, f in zip(instance.pin, instance.forbid, strict=True)
         ),
-        "memory_bytes": float(instance.memory_bytes.sum()),
+        "memory_bytes": float(instance.resident_bytes.sum()),
         "accelerator_memory_bytes": _finite(
             sum(d.memory_limit_bytes for d in instance.devices if not d.is_host)
         ),

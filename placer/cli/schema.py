@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 
-from placer.formats import native
+from placer.formats import documents
 
 __all__ = ["run"]
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the JSON Schema of the native instance format."""
-    sys.stdout.write(json.dumps(native.schema(), indent=1) + "\n")
+    sys.stdout.write(json.dumps(documents.schema(), indent=1) + "\n")
     return 0

@@ -9,11 +9,12 @@ from placer.check import check, plan_of
 from placer.cli.arguments import options_from
 from placer.cli.progress import Display, stop_on_signals
 from placer.cli.tables import print_json, print_result, stdout
-from placer.errors import InputError
+from placer.errors import InputError, UsageError
 from placer.formats.files import load, load_result, save_result
 from placer.formats.text import check_writable
 from placer.instance import Instance
 from placer.options import Objective
+from placer.overrides import nodes_named
 from placer.plan import Plan, with_host_pools
 from placer.result import Result, Status
 from placer.run import Stop
@@ -27,8 +28,15 @@ INTERRUPTED = 130
 
 def run(args: argparse.Namespace) -> int:
     """Solve an instance; print and write the result."""
-    options = make_options(**options_from(args))
+    given = options_from(args)
     instance = load(args.instance)
+    if args.keep is not None:
+        given["pin"] = _kept(instance, args.keep, args.keep_nodes) | given.get("pin", {})
+    elif args.keep_nodes:
+        raise UsageError("--keep-nodes says which nodes --keep pins; give --keep RESULT as well")
+    if args.near is not None:
+        given["near"] = _assignment(args.near)
+    options = make_options(**given)
     start = None if args.start is None else _start(instance, args.start, options.objective)
     if args.out:
         check_writable(args.out)
@@ -49,6 +57,28 @@ def run(args: argparse.Namespace) -> int:
 def exit_code(result: Result, *, interrupted: bool = False) -> int:
     """Exit code of a result, by the contract of the command line."""
     return INTERRUPTED if interrupted or result.stop is Stop.INTERRUPTED else CODES[result.status]
+
+
+def _kept(instance: Instance, path: str, patterns: list[str] | None) -> dict[str, tuple[str, ...]]:
+    """Pins that keep nodes where an earlier result, perhaps of another instance, has them."""
+    assignment = _assignment(path)
+    nodes = {v for pattern in patterns or ["*"] for v in nodes_named(instance, pattern, "keep-nodes")}
+    kept: dict[str, tuple[str, ...]] = {
+        instance.ids[v]: (assignment[instance.ids[v]],)
+        for v in sorted(nodes)
+        if instance.ids[v] in assignment
+    }
+    if not kept:
+        raise InputError("places none of the nodes that are to be kept", source=path)
+    return kept
+
+
+def _assignment(path: str) -> dict[str, str]:
+    """Read the assignment of an earlier result, perhaps of another instance."""
+    assignment = load_result(path).assignment
+    if assignment is None:
+        raise InputError("holds no plan", source=path)
+    return assignment
 
 
 def _start(instance: Instance, path: str, objective: Objective) -> Plan:

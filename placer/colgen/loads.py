@@ -200,18 +200,18 @@ def _hypernets(problem: Problem, *, keep_producers: bool) -> Hypernets:
 
 def _device_types(problem: Problem) -> tuple[DeviceType, ...]:
     devices = problem.instance.devices
-    groups: dict[tuple[int, bytes], list[int]] = {}
+    groups: dict[tuple[object, ...], list[int]] = {}
     for d in devices:
-        groups.setdefault((d.class_index, problem.allowed[:, d.index].tobytes()), []).append(d.index)
+        groups.setdefault((d.likeness, problem.allowed[:, d.index].tobytes()), []).append(d.index)
     return tuple(
         DeviceType(
             devices=np.array(members, dtype=np.int64),
-            cls=cls,
+            cls=devices[members[0]].class_index,
             allowed=problem.allowed[:, members[0]],
             is_host=devices[members[0]].is_host,
             memory_limit_bytes=np.inf
             if devices[members[0]].is_host
             else devices[members[0]].memory_limit_bytes,
         )
-        for (cls, _), members in groups.items()
+        for members in groups.values()
     )

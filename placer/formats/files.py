@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from placer.errors import InputError
-from placer.formats import native, paper
+from placer.formats import documents, native, paper
 from placer.formats.text import parse_json, read_text, validate, write_text
 from placer.instance import Instance
 from placer.plan import Plan
@@ -37,7 +37,7 @@ def load(path: str | Path) -> Instance:
     try:
         if native.is_native_instance(document):
             native.check_version(document)
-            return native.to_instance(validate(native.NativeInstance, document))
+            return native.to_instance(validate(documents.NativeInstance, document))
         if paper.is_paper_instance(document):
             return paper.to_instance(validate(paper.PaperInstance, document), Path(path).stem)
     except InputError as error:
@@ -107,10 +107,10 @@ def _what_it_is(document: Any) -> str:
         return f"the top level must be an object, got {kind.get(type(document), 'a number')}"
     if document.get("format") == "placer-result":
         return "this is a result document"
-    if document.get("format") == native.FORMAT or paper.is_paper_instance(document):
+    if document.get("format") == documents.FORMAT or paper.is_paper_instance(document):
         return "this is an instance"
     if paper.is_paper_split(document):
         return "this is a split in the paper's result format"
     if "format" in document:
         return f"the format {document['format']!r} is not known"
-    return f'neither "format": "{native.FORMAT}" nor the fields of the paper\'s format are there'
+    return f'neither "format": "{documents.FORMAT}" nor the fields of the paper\'s format are there'

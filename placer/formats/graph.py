@@ -13,7 +13,7 @@ import networkx as nx
 
 from placer.cluster import DeviceClass
 from placer.errors import InputError
-from placer.formats import native
+from placer.formats import documents, native
 from placer.formats.text import validate
 from placer.instance import Instance
 
@@ -46,12 +46,12 @@ def from_networkx(graph: nx.DiGraph, classes: Sequence[DeviceClass], name: str |
                 "the attribute 'id' is not allowed; the node itself is the id", place=f"node {v!r}"
             )
         try:
-            nodes.append(validate(native.NativeNode, {"id": v, **attributes}))
+            nodes.append(validate(documents.NativeNode, {"id": v, **attributes}))
         except InputError as error:
             raise InputError(error.rule, place=f"node {v!r}" + f".{error.place}".rstrip(".")) from None
-    document = native.NativeInstance(
-        format=native.FORMAT,
-        version=native.VERSION,
+    document = documents.NativeInstance(
+        format=documents.FORMAT,
+        version=documents.VERSION,
         name=name or graph.name or "instance",
         nodes=nodes,
         edges=[[str(u), str(w)] for u, w in graph.edges],

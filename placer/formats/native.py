@@ -1,9 +1,4 @@
-"""The project's own JSON format, version 1.
-
-The models below are the format: their JSON Schema is exported by `schema`, unknown fields are errors, and
-nothing is converted silently (``"3"`` is no number, ``true`` is no number).  The one exception is
-convenience: ids and group labels may be written as integers and are read as strings.
-"""
+"""Reading and writing the project's own instance format (see `placer.formats.documents`)."""
 
 from __future__ import annotations
 
@@ -11,127 +6,39 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from placer.cluster import DeviceClass, Kind, Link
+from placer.constraints import Constraints
 from placer.errors import InputError
+from placer.formats.documents import (
+    FORMAT,
+    VERSION,
+    NativeClass,
+    NativeCluster,
+    NativeConstraints,
+    NativeInstance,
+    NativeLink,
+    NativeNode,
+    NativeOrigin,
+    NativeSource,
+    NativeTraining,
+)
 from placer.instance import Instance
-from placer.rules import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
+from placer.origin import Origin, Source
+from placer.training import Optimizer, Training
 
 __all__ = [
-    "FORMAT",
-    "VERSION",
-    "NativeClass",
-    "NativeInstance",
-    "NativeNode",
     "check_version",
     "cluster_document",
     "from_instance",
     "is_native_instance",
     "node_documents",
-    "schema",
     "to_instance",
     "to_json",
 ]
-
-FORMAT: Literal["placer-instance"] = "placer-instance"
-VERSION: Literal[1] = 1
-
-
-def _label(value: Any) -> Any:
-    """Read an integer label as a string; everything else is left for validation to judge."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Label = Annotated[
-    str,
-    Field(min_length=1),
-    BeforeValidator(_label),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]}),
-]
-Time = Annotated[float, Field(ge=0, le=MAX_TIME_MS, allow_inf_nan=False)]
-Size = Annotated[float, Field(ge=0, le=MAX_BYTES, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class NativeNode(_Strict):
-    """An operator or a layer."""
-
-    id: Label = Field(description="Unique id.")
-    name: str | None = Field(default=None, description="Readable name; the id when left out.")
-    time_ms: dict[Name, Time] = Field(
-        description="Processing time by device type, ms; it cannot run on a type that is left out."
-    )
-    memory_bytes: Size = Field(default=0.0, description="What it keeps resident on an accelerator.")
-    transfer_ms: Time | None = Field(
-        default=None,
-        description="Time to move its output between an accelerator and host memory, one way, over a "
-        "link of scale 1; not together with output_bytes; 0 when both are left out.",
-    )
-    output_bytes: Size | None = Field(
-        default=None,
-        description="Size of its output; the transfer time follows from bandwidth and latency of the link.",
-    )
-    backward: bool = Field(default=False, description="Whether it belongs to the backward pass.")
-    colocate: Label | None = Field(default=None, description="Nodes with equal values go to one device.")
-    layer: Label | None = Field(default=None, description="Group for coarsening; never a constraint.")
-    pin: list[Name] = Field(
-        default=[], description="Classes or devices: it goes to one of these (empty: to any)."
-    )
-    forbid: list[Name] = Field(default=[], description="Classes or devices that it must not go to.")
-
-
-class NativeLink(_Strict):
-    """The link between the devices of a class and host memory."""
-
-    transfer_scale: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = Field(
-        default=1.0, description="Factor on every transfer_ms."
-    )
-    bandwidth_bytes_per_s: Annotated[float, Field(gt=0, le=MAX_BYTES, allow_inf_nan=False)] | None = Field(
-        default=None, description="For nodes with output_bytes: bytes per second."
-    )
-    latency_ms: Time = Field(default=0.0, description="For nodes with output_bytes: added to each transfer.")
-
-
-class NativeClass(_Strict):
-    """``count`` identical devices, called ``<name>0``, ``<name>1``, and so on."""
-
-    name: Name = Field(description="Unique name; the devices are called <name>0, <name>1, ...")
-    type: Name = Field(description="Which entry of a node's time_ms applies.")
-    kind: Literal["accelerator", "host"] = Field(
-        default="accelerator", description="Hosts have no memory limit and pay no transfers."
-    )
-    count: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(description="How many there are.")
-    memory_limit_bytes: Size | None = Field(
-        default=None, description="Memory of one device; null for no limit."
-    )
-    link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
-
-
-class NativeCluster(_Strict):
-    """The devices."""
-
-    classes: list[NativeClass] = Field(description="Classes of interchangeable devices.")
-
-
-class NativeInstance(_Strict):
-    """A graph with costs and the cluster it is to be placed on."""
-
-    format: Literal["placer-instance"] = Field(description="Marks the format.")
-    version: Literal[1] = Field(description="Version of the format.")
-    name: Name = Field(default="instance", description="What results call it.")
-    nodes: list[NativeNode] = Field(description="Operators or layers.")
-    edges: list[Annotated[list[Label], Field(min_length=2, max_length=2)]] = Field(
-        description="Data dependencies as pairs [producer id, consumer id]; acyclic."
-    )
-    cluster: NativeCluster = Field(description="The devices.")
 
 
 def is_native_instance(document: Any) -> bool:
@@ -155,15 +62,6 @@ def check_version(document: dict[str, Any]) -> None:
             f"format version {version!r} is not supported; this release reads version {VERSION}",
             place="version",
         )
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the format."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **NativeInstance.model_json_schema(),
-        "title": f"{FORMAT} version {VERSION}",
-    }
 
 
 def to_instance(document: NativeInstance) -> Instance:
@@ -212,6 +110,35 @@ def to_instance(document: NativeInstance) -> Instance:
         layer=[v.layer for v in nodes],
         pin=[v.pin for v in nodes],
         forbid=[v.forbid for v in nodes],
+        weight_bytes=[v.weight_bytes for v in nodes],
+        activation_bytes=[v.activation_bytes for v in nodes],
+        training=Training(Optimizer(document.training.optimizer), document.training.microbatches),
+        origin=[None if v.origin is None else _origin(v.origin) for v in nodes],
+        source=None if document.source is None else Source(**document.source.model_dump()),
+        constraints=_constraints(document.constraints, index),
+        order=document.cluster.order,
+    )
+
+
+def _constraints(document: NativeConstraints, index: dict[str, int]) -> Constraints:
+    for i, group in enumerate(document.apart):
+        for k, node in enumerate(group):
+            if node not in index:
+                raise InputError(f"there is no node {node!r}", place=f"constraints.apart[{i}][{k}]")
+    return Constraints(
+        apart=tuple(tuple(index[node] for node in group) for group in document.apart),
+        max_devices=document.max_devices,
+        use_devices=tuple(document.use_devices),
+    )
+
+
+def _origin(document: NativeOrigin) -> Origin:
+    return Origin(
+        op=document.op,
+        module=document.module,
+        operators=tuple(document.operators),
+        parameters=tuple(document.parameters),
+        flops=document.flops,
     )
 
 
@@ -223,6 +150,9 @@ def _device_class(cls: NativeClass) -> DeviceClass:
         kind=Kind(cls.kind),
         memory_limit_bytes=math.inf if cls.memory_limit_bytes is None else cls.memory_limit_bytes,
         link=Link(**cls.link.model_dump()),
+        memory_reserve_bytes=tuple(cls.memory_reserve_bytes)
+        if isinstance(cls.memory_reserve_bytes, list)
+        else cls.memory_reserve_bytes,
     )
 
 
@@ -230,6 +160,7 @@ def node_documents(instance: Instance) -> list[NativeNode]:
     """Write down each node; what equals the default is left to it."""
     nodes = []
     time_ms, memory = instance.time_ms.tolist(), instance.memory_bytes.tolist()
+    weight, activation = instance.weight_bytes.tolist(), instance.activation_bytes.tolist()
     direct, size = instance.transfer_ms.tolist(), instance.output_bytes.tolist()
     for v in range(instance.n):
         node: dict[str, Any] = {"id": instance.ids[v]}
@@ -237,8 +168,13 @@ def node_documents(instance: Instance) -> list[NativeNode]:
             node["name"] = instance.names[v]
         times = zip(instance.types, time_ms[v], strict=True)
         node["time_ms"] = {t: time for t, time in times if math.isfinite(time)}
-        if memory[v]:
-            node["memory_bytes"] = memory[v]
+        for key, sizes in (
+            ("memory_bytes", memory),
+            ("weight_bytes", weight),
+            ("activation_bytes", activation),
+        ):
+            if sizes[v]:
+                node[key] = sizes[v]
         if not math.isnan(size[v]):
             node["output_bytes"] = size[v]
         elif direct[v]:
@@ -252,11 +188,21 @@ def node_documents(instance: Instance) -> list[NativeNode]:
                 ("layer", instance.layer[v]),
                 ("pin", list(instance.pin[v]) or None),
                 ("forbid", list(instance.forbid[v]) or None),
+                ("origin", _origin_document(instance.origin[v])),
             )
             if value is not None
         }
         nodes.append(NativeNode.model_validate(node))
     return nodes
+
+
+def _origin_document(origin: Origin | None) -> dict[str, Any] | None:
+    if origin is None:
+        return None
+    fields = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in asdict(origin).items()
+    }
+    return {key: value for key, value in fields.items() if value not in (None, [])}
 
 
 def from_instance(instance: Instance) -> NativeInstance:
@@ -267,11 +213,20 @@ def from_instance(instance: Instance) -> NativeInstance:
         name=instance.name,
         nodes=node_documents(instance),
         edges=[[instance.ids[u], instance.ids[w]] for u, w in instance.edges.tolist()],
-        cluster=cluster_document(instance.classes),
+        cluster=cluster_document(instance.classes, instance.order),
+        training=NativeTraining(
+            optimizer=instance.training.optimizer.value, microbatches=instance.training.microbatches
+        ),
+        source=None if instance.source is None else NativeSource(**asdict(instance.source)),
+        constraints=NativeConstraints(
+            apart=[[instance.ids[v] for v in group] for group in instance.constraints.apart],
+            max_devices=instance.constraints.max_devices,
+            use_devices=list(instance.constraints.use_devices),
+        ),
     )
 
 
-def cluster_document(classes: Sequence[DeviceClass]) -> NativeCluster:
+def cluster_document(classes: Sequence[DeviceClass], order: Sequence[str] = ()) -> NativeCluster:
     """Translate device classes to a document."""
     return NativeCluster(
         classes=[
@@ -283,10 +238,14 @@ def cluster_document(classes: Sequence[DeviceClass]) -> NativeCluster:
                 memory_limit_bytes=None
                 if math.isinf(cls.memory_limit_bytes)
                 else float(cls.memory_limit_bytes),
+                memory_reserve_bytes=list(cls.memory_reserve_bytes)
+                if isinstance(cls.memory_reserve_bytes, tuple)
+                else float(cls.memory_reserve_bytes),
                 link=NativeLink(**asdict(cls.link)),
             )
             for cls in classes
-        ]
+        ],
+        order=list(order),
     )
 
 
@@ -298,13 +257,23 @@ def to_json(instance: Instance) -> str:
         lines = ",\n".join("  " + json.dumps(_plain(item), ensure_ascii=False) for item in items)
         return f"[\n{lines}\n ]" if items else "[]"
 
+    extra = {
+        "training": document.training.model_dump(exclude_defaults=True),
+        "constraints": document.constraints.model_dump(exclude_defaults=True),
+        "source": document.source and document.source.model_dump(exclude_none=True),
+    }
+    head = "".join(
+        f' "{key}": {json.dumps(value, ensure_ascii=False)},\n' for key, value in extra.items() if value
+    )
+    order = f'"order": {json.dumps(document.cluster.order)}, ' if document.cluster.order else ""
     nodes = rows([v.model_dump(exclude_unset=True) for v in document.nodes])
     classes = rows([c.model_dump(exclude_defaults=True) | {"kind": c.kind} for c in document.cluster.classes])
     return (
         f'{{\n "format": "{FORMAT}",\n "version": {VERSION},\n'
         f' "name": {json.dumps(document.name, ensure_ascii=False)},\n'
+        f"{head}"
         f' "nodes": {nodes},\n "edges": {rows(document.edges)},\n'
-        f' "cluster": {{"classes": {classes}}}\n}}\n'
+        f' "cluster": {{{order}"classes": {classes}}}\n}}\n'
     )
 
 

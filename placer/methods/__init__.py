@@ -33,6 +33,8 @@ class MethodInfo:
     """``"module:function"`` for throughput, or None."""
     latency: str | None = None
     """``"module:function"`` for latency, or None."""
+    recompute: bool = False
+    """Whether it decides which stages recompute their activations."""
     default_time_limit: float | None = None
     """Seconds, when the options set no limit."""
 
@@ -51,12 +53,14 @@ METHODS: dict[str, MethodInfo] = {
             "cheap methods first, then exact ones, plan and bound handed on",
             throughput="placer.methods.auto:solve",
             latency="placer.methods.auto:solve",
+            recompute=True,
         ),
         MethodInfo(
             "milp",
             "mixed-integer program on HiGHS",
             throughput="placer.methods.milp:solve",
             latency="placer.methods.milp_latency:solve",
+            recompute=True,
             default_time_limit=300.0,
         ),
         MethodInfo(

@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from math import inf
 
+from placer.constraints import Constraints
 from placer.errors import VerificationError
 from placer.instance import Instance
 from placer.methods import METHODS, load_method
@@ -106,6 +107,8 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("dp", 0.6, DP_WORK_S),
             *program,
         ]
+    elif instance.constraints != Constraints():
+        chosen = [Phase("milp", 1.0, MILP_SECONDS)]  # the only method that knows them
     elif options.contiguous:
         chosen = [
             *at_once,

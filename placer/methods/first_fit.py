@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import networkx as nx
 import numpy as np
 
@@ -24,10 +26,11 @@ def objective_ms(
     return device_loads(problem.instance, problem.lift(item_device)).objective_ms(communication, schedule)
 
 
-def first_fit(problem: Problem, schedule: Schedule, communication: Communication) -> IntArray | None:
-    """Fill devices in order with items in topological order; return the best result, ``(N,)``, or None.
+def first_fit(problem: Problem, schedule: Schedule, communication: Communication) -> list[IntArray]:
+    """Fill devices in order with items in topological order; return what comes of it, the best first.
 
-    Contiguous, because both orders agree.  Transfers are ignored while filling and counted in the choice.
+    Contiguous, because both orders agree.  Transfers are ignored while filling and counted in the choice;
+    activations in flight count for one microbatch, and for all of them.
     """
     devices = problem.instance.devices
     accelerators = [d.index for d in devices if not d.is_host]
@@ -36,19 +39,19 @@ def first_fit(problem: Problem, schedule: Schedule, communication: Communication
     time = np.where(problem.allowed, time, np.inf)
     fastest = time.min(axis=1)
     if not np.isfinite(fastest).all():
-        return None
+        return []
     balance = float(fastest.sum()) / max(1, len(accelerators) or len(hosts))
     order = _order(problem)
-    best: tuple[float, IntArray] | None = None
+    found: dict[bytes, tuple[float, IntArray]] = {}
+    needs = [problem.memory_bytes, problem.worst_bytes][: 1 + bool(problem.activation_bytes.any())]
     for sequence in ([*accelerators, *hosts], [*hosts, *accelerators]):
-        for threshold in balance * np.geomspace(1.0, 4.0, THRESHOLDS):
-            found = _fill(problem, time, order, sequence, float(threshold))
-            if found is None:
-                continue
-            value = objective_ms(problem, found, schedule, communication)
-            if best is None or value < best[0]:
-                best = value, found
-    return None if best is None else best[1]
+        ranked = sorted(sequence, key=lambda d: -1 if (rank := devices[d].rank) is None else rank)
+        for need, threshold in product(needs, balance * np.geomspace(1.0, 4.0, THRESHOLDS)):
+            filled = _fill(problem, time, need, order, ranked, float(threshold))
+            if filled is not None and filled.tobytes() not in found:
+                value = objective_ms(problem, filled, schedule, communication)
+                found[filled.tobytes()] = value, filled
+    return [filled for _, filled in sorted(found.values(), key=lambda pair: pair[0])]
 
 
 def _order(problem: Problem) -> list[int]:
@@ -67,7 +70,12 @@ def _with_root(graph: nx.DiGraph) -> nx.DiGraph:
 
 
 def _fill(
-    problem: Problem, time: FloatArray, order: list[int], sequence: list[int], threshold: float
+    problem: Problem,
+    time: FloatArray,
+    need: FloatArray,
+    order: list[int],
+    sequence: list[int],
+    threshold: float,
 ) -> IntArray | None:
     """Fill one device after another; each takes what fits its memory and its share of the threshold."""
     limit = np.array([np.inf if d.is_host else d.memory_limit_bytes for d in problem.instance.devices])
@@ -76,7 +84,7 @@ def _fill(
     for c in order:
         while True:
             d = sequence[at]
-            fits = memory + problem.memory_bytes[c] <= limit[d]
+            fits = memory + need[c] <= limit[d]
             last = at == len(sequence) - 1
             if np.isfinite(time[c, d]) and fits and (load + time[c, d] <= threshold or last):
                 break
@@ -85,5 +93,5 @@ def _fill(
             at, load, memory = at + 1, 0.0, 0.0
         out[c] = d
         load += float(time[c, d])
-        memory += float(problem.memory_bytes[c])
+        memory += float(need[c])
     return out

@@ -204,10 +204,10 @@ def _draft(instance: Instance) -> Draft:
     for v in np.flatnonzero(~allowed.any(axis=1)):
         together = "" if group[v] < 0 else " together with the nodes colocated with it"
         raise Infeasible(f"node {instance.ids[v]!r} may go to no device{together} (types, pins, forbids)")
-    by_kind: dict[tuple[int, bytes], list[int]] = {}
+    by_kind: dict[tuple[object, ...], list[int]] = {}
     for d in instance.devices:
         if not d.is_host:
-            by_kind.setdefault((d.class_index, allowed[:, d.index].tobytes()), []).append(d.index)
+            by_kind.setdefault((d.likeness, allowed[:, d.index].tobytes()), []).append(d.index)
     kinds = tuple(tuple(members) for members in by_kind.values())
     pools = tuple(d.index for d in instance.devices if d.is_host)
     return Draft(
@@ -216,8 +216,10 @@ def _draft(instance: Instance) -> Draft:
         group=group,
         time=_times(instance, allowed, [members[0] for members in kinds]),
         host_time=_times(instance, allowed, list(pools)),
-        transfer=instance.class_transfer_ms[:, [c for c, _ in by_kind]].reshape(n, len(kinds)),
-        memory=instance.memory_bytes.copy(),
+        transfer=instance.class_transfer_ms[
+            :, [instance.device_class[members[0]] for members in kinds]
+        ].reshape(n, len(kinds)),
+        memory=instance.resident_bytes.copy(),
         limit=np.array([instance.devices[members[0]].memory_limit_bytes for members in kinds]),
         parked=np.full(n, -1, dtype=np.int64),
         kinds=kinds,

@@ -69,17 +69,19 @@ def unload_leaves(model: LatencyModel, plan: Plan) -> Plan:
     instance = model.instance
     device, piece = plan.device.copy(), np.asarray(plan.piece).copy()
     for d in instance.devices:
-        over = instance.memory_bytes[device == d.index].sum() - d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
+        over = instance.resident_bytes[device == d.index].sum() - d.memory_limit_bytes * (
+            1 + MEMORY_TOLERANCE
+        )
         if d.is_host or over <= 0:
             continue
         there = [int(v) for v in model.leaves if device[v] == d.index]
         for v in sorted(
-            there, key=lambda v: (_extra_ms(instance, device, piece, v), -instance.memory_bytes[v])
+            there, key=lambda v: (_extra_ms(instance, device, piece, v), -instance.resident_bytes[v])
         ):
             idle = [p for p in model.pools if instance.allowed[v, p] and _host_ms(instance, v, p) == 0]
             if over > 0 and idle:
                 device[v], piece[v] = idle[0], -1
-                over -= instance.memory_bytes[v]
+                over -= instance.resident_bytes[v]
     return Plan(device, piece)
 
 

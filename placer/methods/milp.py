@@ -7,21 +7,24 @@ program's variables.  When the solver finds a much better plan, the program is b
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 import numpy as np
 
 from formulations import throughput_free, throughput_ordered, throughput_paper
 from formulations.throughput import ThroughputParams
-from placer.evaluate import device_loads
+from placer.constraints import Constraints
 from placer.instance import FloatArray, Instance, IntArray
 from placer.kinds import kinds_of
+from placer.memory import InFlight, in_flight
 from placer.methods.first_fit import first_fit
-from placer.options import Communication, Formulation, Options
+from placer.options import Communication, Formulation, Options, Recompute
 from placer.plan import Plan
 from placer.problem import Problem, contract
+from placer.recompute import with_recompute
 from placer.reduce import merge_directions, reduced
+from placer.report import objective_ms
 from placer.run import Outcome, Run, Stop
 from placer.solvers import highs
 from placer.solvers.program import read_pulp
@@ -109,6 +112,8 @@ class _Search:
         self.problem: Problem = merge_directions(problem, options.schedule, options.communication)
         balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - BOUND_MARGIN)
         self.bound_ms = max(balance, self.run.bound_ms or 0.0)
+        flights = in_flight(self.instance, options)
+        self.flights = flights if self.instance.activation_bytes.any() else InFlight(1)
         self.formulation: ModuleType = _formulation(options)
         self.stats.update(nodes=0, rounds=0)
 
@@ -125,9 +130,10 @@ class _Search:
         if run.start is not None:
             self.take(run.start)
         if self.plan is None:
-            found = first_fit(self.problem, options.schedule, options.communication)
-            if found is not None:
-                self.take(Plan(self.problem.lift(found)))
+            for found in first_fit(self.problem, options.schedule, options.communication):
+                self.take(with_recompute(self.instance, Plan(self.problem.lift(found)), options))
+                if self.plan is not None:
+                    break
         if run.start is None and not options.contiguous and options.formulation is not Formulation.PAPER:
             work = START_WORK_S if run.planned is None else START_SHARE * run.planned
             contiguous = options.model_copy(update={"contiguous": True, "gap": max(options.gap, START_GAP)})
@@ -137,9 +143,7 @@ class _Search:
 
     def take(self, plan: Plan) -> None:
         """Keep a plan if it is valid and the best so far; tolerances of the solver end here."""
-        objective = device_loads(self.instance, plan.device).objective_ms(
-            self.options.communication, self.options.schedule
-        )
+        objective = objective_ms(self.instance, plan, self.options)
         if self.objective_ms is not None and objective >= self.objective_ms:
             return
         broken = violations(self.instance, plan, self.options)
@@ -167,8 +171,13 @@ class _Search:
         logger.info("round %d: %d columns, %d rows", self.stats["rounds"], program.columns, program.rows)
 
         def on_incumbent(values: FloatArray) -> None:
-            found = self.formulation.decode(program.named(values), problem, params)
-            self.take(Plan(problem.lift(found)))
+            named = program.named(values)
+            found = self.formulation.decode(named, problem, params)
+            plan = Plan(problem.lift(found))
+            if self.options.recompute is not Recompute.NONE:
+                stages = throughput_ordered.decode_stages(named, problem, params, found)
+                plan = with_recompute(self.instance, replace(plan, stages=stages), self.options)
+            self.take(plan)
 
         solution = highs.solve(
             program,
@@ -190,14 +199,15 @@ class _Search:
         items: IntArray | None = None
         if self.plan is not None:
             items = self.plan.device[[nodes[0] for nodes in self.problem.members]]
-        if self.options.formulation is Formulation.PAPER:
-            return self.problem, items
+        if self.options.formulation is Formulation.PAPER or self.instance.constraints != Constraints():
+            return self.problem, items  # reductions keep an optimal plan, not one that keeps all rules
         return reduced(
             self.problem,
             items,
             self.options.communication,
             self.objective_ms,
             contiguous=self.options.contiguous,
+            dominance=self.options.recompute is Recompute.NONE,
         )
 
     def params(self, problem: Problem) -> ThroughputParams:
@@ -213,6 +223,9 @@ class _Search:
             windows=windows(problem, kinds_of(problem), self.objective_ms)
             if options.strictly_ordered
             else None,
+            flights=self.flights,
+            recompute=options.recompute,
+            stages=None if self.plan is None else self.plan.stages,
         )
 
     def settings(self, params: ThroughputParams) -> Settings:

@@ -16,7 +16,7 @@ __all__ = ["solve"]
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Put all nodes on the best single device that may and can hold them."""
-    total = float(instance.memory_bytes.sum())
+    total = float(instance.held_bytes.sum())
     best: tuple[float, Plan] | None = None
     reasons: dict[str, str] = {}
     for device in instance.devices:

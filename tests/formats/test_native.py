@@ -9,22 +9,27 @@ import numpy as np
 import pytest
 
 from placer.cluster import DeviceClass, Kind, Link
+from placer.constraints import Constraints
 from placer.errors import InputError
 from placer.fingerprint import fingerprint
-from placer.formats import native
+from placer.formats import documents, native
 from placer.formats.files import load, save
 from placer.formats.graph import from_networkx, to_networkx
 from placer.formats.text import validate
 from placer.instance import Instance
+from placer.origin import Origin
+from placer.training import Optimizer, Training
 from tests.formats.test_bad_input import NATIVE, PAPER, changed
 from tests.support.random_instances import random_instance
 from tests.support.workloads import THROUGHPUT, needs_workloads, workload
 
 FIELDS = (
-    "name", "ids", "names", "classes", "colocate", "layer", "pin", "forbid",
+    "name", "ids", "names", "classes", "colocate", "layer", "pin", "forbid", "training", "origin", "source",
 )  # fmt: skip
 ARRAYS = (
     "memory_bytes",
+    "weight_bytes",
+    "activation_bytes",
     "transfer_ms",
     "output_bytes",
     "edges",
@@ -35,7 +40,7 @@ ARRAYS = (
 
 
 def read(document) -> Instance:
-    return native.to_instance(validate(native.NativeInstance, document))
+    return native.to_instance(validate(documents.NativeInstance, document))
 
 
 def assert_same(a: Instance, b: Instance) -> None:
@@ -146,7 +151,7 @@ def test_workloads_survive(tmp_path, name):
 
 
 def test_files_are_valid_by_the_schema():
-    schema = native.schema()
+    schema = documents.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     judge = jsonschema.Draft202012Validator(schema)
     judge.validate(NATIVE)
@@ -183,3 +188,34 @@ def _with_id() -> nx.DiGraph:
     graph = nx.DiGraph()
     graph.add_node("a", id="a", time_ms={"gpu": 1.0})
     return graph
+
+
+def test_training_memory_and_origin():
+    document = changed(
+        NATIVE,
+        ("nodes/0/weight_bytes", 10),
+        ("nodes/0/activation_bytes", 7),
+        ("nodes/0/origin", {"op": "Conv", "operators": ["y"], "parameters": ["w", "b"], "flops": 12}),
+        ("training", {"optimizer": "adam", "microbatches": 4}),
+        ("source", {"kind": "onnx", "name": "m.onnx"}),
+    )
+    instance = read(document)
+    assert instance.resident_bytes.tolist() == [3 + 4 * 10, 0, 0]
+    assert instance.origin[0] == Origin("Conv", None, ("y",), ("w", "b"), 12.0)
+    assert_same(read(json.loads(native.to_json(instance))), instance)
+    bare = instance.replace(origin=(None,) * 3, source=None)
+    assert fingerprint(bare) == fingerprint(instance)
+    assert fingerprint(instance.replace(training=Training(Optimizer.SGD, 4))) != fingerprint(instance)
+
+
+def test_constraints():
+    ids = [node["id"] for node in NATIVE["nodes"]]
+    document = changed(
+        NATIVE, ("constraints", {"apart": [ids[:2]], "max_devices": 2, "use_devices": ["acc0", "acc1"]})
+    )
+    instance = read(document)
+    assert instance.constraints == Constraints(((0, 1),), 2, ("acc0", "acc1"))
+    assert_same(read(json.loads(native.to_json(instance))), instance)
+    assert fingerprint(instance) != fingerprint(read(NATIVE))
+    with pytest.raises(InputError, match=r"constraints\.apart\[0\]\[1\]: there is no node 'x'"):
+        read(changed(NATIVE, ("constraints", {"apart": [[ids[0], "x"]]})))

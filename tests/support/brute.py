@@ -50,6 +50,49 @@ def costs(instance: Instance) -> Costs:
 
 def throughput_optima(instance: Instance) -> dict[Kind, float]:
     """Optimal objective of every kind of plan, inf where there is none."""
+    _, keep, parts = _all_plans(instance)
+    load = _loads_by_model(*parts)
+    out = {}
+    for contiguity, schedule, communication in KINDS:
+        value = _objectives(load[communication][keep[contiguity]], schedule)
+        out[contiguity, schedule, communication] = float(value.min(initial=np.inf))
+    return out
+
+
+def secondary_optimum(
+    instance: Instance, kind: Kind, near: dict[str, str], *, balance: bool
+) -> list[float] | None:
+    """Best values of the secondary goals, in turn, among the optimal plans of a kind; None without a plan.
+
+    First the nodes that move from ``near`` (when it is not empty), then with ``balance`` the sums of the 1,
+    2, ... largest loads, the transfer time and the devices used.
+    """
+    contiguity, schedule, communication = kind
+    plans, keep, (compute, receive, send) = _all_plans(instance)
+    load = _loads_by_model(compute, receive, send)[communication]
+    value = np.where(keep[contiguity], _objectives(load, schedule), np.inf)
+    if not np.isfinite(value.min(initial=np.inf)):
+        return None
+    D = load.shape[2]
+    names = [f"{cls.name}{i}" for cls in instance.classes for i in range(cls.count)]
+    earlier = np.array([names.index(near[v]) if near.get(v) in names else -1 for v in instance.ids])
+    goals = [(plans != earlier).sum(axis=1).astype(float)] if near else []
+    if balance:
+        falling = -np.sort(-load.sum(axis=1), axis=1)
+        goals += [falling[:, :k].sum(axis=1) for k in range(1, D + 1)]
+        goals += [(receive + send).sum(axis=(1, 2))]
+        goals += [np.stack([(plans == d).any(axis=1) for d in range(D)]).sum(axis=0).astype(float)]
+    out = []
+    left = value <= value.min() * (1 + 1e-9)
+    for goal in goals:
+        best = goal[left].min()
+        left &= goal <= best * (1 + 1e-9) + 1e-12
+        out.append(float(best))
+    return out
+
+
+def _all_plans(instance: Instance) -> tuple[np.ndarray, dict[str, np.ndarray], list[np.ndarray]]:
+    """Valid plans ``(P, n)``, which of them each contiguity keeps; compute, receive, send ``(P, 2, D)``."""
     c = costs(instance)
     n, D = c.time.shape
     plans = np.array(list(itertools.product(range(D), repeat=n)), dtype=np.int64).reshape(-1, n)
@@ -64,36 +107,46 @@ def throughput_optima(instance: Instance) -> dict[Kind, float]:
             some_in, some_out = on[:, consumers].any(axis=1), (~on[:, consumers]).any(axis=1)
             receive[~on[:, v] & some_in, way, d] += c.transfer[v, d]
             send[on[:, v] & some_out, way, d] += c.transfer[v, d]
-    load = {
-        "sequential": compute + receive + send,
-        "overlap": np.maximum(compute, receive + send),
-        "duplex": np.maximum(compute, np.maximum(receive, send)),
-    }
     keep = {
         "free": np.ones(len(plans), dtype=bool),
         "each": _each_contiguous(instance, plans),
         "ordered": _acyclic(instance, plans, D),
     }
-    out = {}
-    for contiguity, schedule, communication in KINDS:
-        chosen = load[communication][keep[contiguity]]
-        value = (
-            chosen.sum(axis=1).max(axis=1)
-            if schedule == "1f1b"
-            else chosen[:, 0].max(axis=1) + chosen[:, 1].max(axis=1)
-        )
-        out[contiguity, schedule, communication] = float(value.min(initial=np.inf))
-    return out
+    return plans, keep, [compute, receive, send]
+
+
+def _loads_by_model(compute: np.ndarray, receive: np.ndarray, send: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "sequential": compute + receive + send,
+        "overlap": np.maximum(compute, receive + send),
+        "duplex": np.maximum(compute, np.maximum(receive, send)),
+    }
+
+
+def _objectives(load: np.ndarray, schedule: str) -> np.ndarray:
+    if schedule == "1f1b":
+        return load.sum(axis=1).max(axis=1)
+    return load[:, 0].max(axis=1) + load[:, 1].max(axis=1)
 
 
 def _valid(instance: Instance, c: Costs, plans: np.ndarray) -> np.ndarray:
     n, D = c.time.shape
     ok = np.isfinite(c.time[np.arange(n), plans]).all(axis=1)
     for d in range(D):
-        ok &= (plans == d) @ instance.memory_bytes <= c.limit[d] * (1 + 1e-9)
+        ok &= (plans == d) @ instance.resident_bytes <= c.limit[d] * (1 + 1e-9)
     for v, w in itertools.combinations(range(n), 2):
         if instance.colocate[v] is not None and instance.colocate[v] == instance.colocate[w]:
             ok &= plans[:, v] == plans[:, w]
+    rules = instance.constraints
+    for group in rules.apart:
+        for v, w in itertools.combinations(group, 2):
+            ok &= plans[:, v] != plans[:, w]
+    used = np.stack([(plans == d).any(axis=1) for d in range(D)], axis=1)
+    if rules.max_devices is not None:
+        ok &= used.sum(axis=1) <= rules.max_devices
+    if rules.use_devices:
+        names = [f"{cls.name}{i}" for cls in instance.classes for i in range(cls.count)]
+        ok &= (used == np.array([name in rules.use_devices for name in names])).all(axis=1)
     return ok
 
 
@@ -174,7 +227,7 @@ def _slot_plans(
             continue
         used = np.zeros(len(c.limit))
         for v, (d, _) in enumerate(plan):
-            used[d] += instance.memory_bytes[v]
+            used[d] += instance.resident_bytes[v]
         if (used <= c.limit * (1 + 1e-9)).all():
             yield plan
 

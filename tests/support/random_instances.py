@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from placer.cluster import DeviceClass, Kind, Link
+from placer.constraints import Constraints
 from placer.instance import Instance
+from placer.training import Optimizer, Training
 
 
 def random_instance(
@@ -96,6 +98,71 @@ def random_cluster(seed: int) -> Instance:
                 classes=(smaller, *instance.classes[1:]), forbid=tuple(() for _ in instance.ids)
             )
     return instance
+
+
+def with_constraints(instance: Instance, seed: int) -> Instance:
+    """Add rules on the whole plan: one, two or all three of them."""
+    rng = np.random.default_rng([seed, 7])
+    apart, limit, use = (bool(x) for x in rng.permutation([True, rng.random() < 0.4, rng.random() < 0.2]))
+    size = int(rng.integers(2, min(4, instance.n + 1)))
+    names = [d.name for d in instance.devices]
+    return instance.replace(
+        constraints=Constraints(
+            apart=(tuple(rng.choice(instance.n, size, replace=False).tolist()),) if apart else (),
+            max_devices=int(rng.integers(1, len(names) + 1)) if limit else None,
+            use_devices=tuple(rng.choice(names, int(rng.integers(1, len(names) + 1)), replace=False).tolist())
+            if use
+            else (),
+        )
+    )
+
+
+def random_cluster_memory(seed: int, *, nodes: int = 5) -> Instance:
+    """Add what real clusters have: activations, weights, microbatches, reserves and an order of the devices.
+
+    Each is there in a part of the instances, so that single features and pairs of them occur; memory binds in
+    most of them.
+    """
+    rng = np.random.default_rng([seed, 7])
+    pinned = bool(rng.random() < 0.15)
+    base = random_instance(
+        seed,
+        nodes=nodes,
+        training=bool(rng.random() < 0.9),
+        heterogeneous=bool(rng.random() < 0.7),
+        overrides=pinned,
+    )
+    n = base.n
+    accelerated = np.isfinite(base.class_time_ms[:, [not c.is_host for c in base.classes]]).any(axis=1)
+    if not pinned and not base.groups and accelerated.all() and rng.random() < 0.7:
+        base = base.replace(classes=tuple(c for c in base.classes if not c.is_host))  # memory decides
+    if rng.random() < 0.5 and all(c.link.bandwidth_bytes_per_s or c.is_host for c in base.classes):
+        size = np.where(rng.random(n) < 0.2, 0.0, rng.integers(1, 8, size=n) / 4)
+        base = base.replace(output_bytes=size, transfer_ms=np.full(n, np.nan))
+    base = base.replace(
+        memory_bytes=base.memory_bytes / 4,
+        weight_bytes=rng.integers(0, 3, size=n) / 4,
+        activation_bytes=rng.integers(0, 9, size=n) / 2 * bool(rng.random() < 0.9),
+        training=Training(Optimizer(str(rng.choice(["none", "sgd", "adam"]))), int(rng.integers(1, 6))),
+    )
+    need = float((base.resident_bytes + min(3, base.training.microbatches) * base.activation_bytes).sum())
+    classes = []
+    for c in base.classes:
+        if not c.is_host and rng.random() < 0.85:
+            limit = float(np.ceil(max(0.7 * base.held_bytes.max(), need * rng.uniform(0.15, 0.6))))
+            reserve: float | tuple[float, ...] = 0.0
+            if rng.random() < 0.5:
+                sizes = np.floor(limit * rng.uniform(0, 0.5, size=c.count))
+                reserve = float(sizes[0]) if rng.random() < 0.5 else tuple(sizes.tolist())
+            c = replace(c, memory_limit_bytes=limit, memory_reserve_bytes=reserve)
+        classes.append(c)
+    names: list[str] = []
+    if rng.random() < 0.5:
+        for c in classes:
+            whole = rng.random() < 0.3
+            names += [c.name] if whole else [c.member(i) for i in range(c.count) if rng.random() < 0.9]
+        names = [str(name) for name in rng.permutation(names)]
+    return base.replace(classes=tuple(classes), order=tuple(names))
 
 
 def _directions(rng: np.random.Generator, n: int, training: bool) -> list[bool]:

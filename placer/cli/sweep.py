@@ -1,0 +1,108 @@
+"""``placer sweep``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from placer.axes import parse_axis
+from placer.cli.arguments import options_from
+from placer.cli.progress import Display, stop_on_signals
+from placer.cli.tables import print_json, size, stdout
+from placer.formats.files import load, save, save_result
+from placer.formats.text import check_writable, write_text
+from placer.solve import make_options
+from placer.sweep import Sweep, SweepPoint, sweep
+
+__all__ = ["exit_code", "run"]
+
+PLANNED, INFEASIBLE, NOTHING, INTERRUPTED = 0, 3, 4, 130
+BAR = 18
+"""Width of the bar of the slowest point."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Solve every point, print the table with a bar per point, write what was asked for."""
+    instance = load(args.instance)
+    axes = [parse_axis(text) for text in args.vary]
+    options = make_options(**options_from(args))
+    if args.out:
+        check_writable(args.out)
+    if args.results:
+        Path(args.results).mkdir(parents=True, exist_ok=True)
+
+    def tell(point: SweepPoint) -> None:
+        if not args.quiet:
+            settings = ", ".join(f"{name} {value:g}" for name, value in point.settings.items())
+            value = "" if point.objective is None else f" {point.objective:.8g} ms"
+            print(f"{settings}: {point.status}{value}, {point.seconds:.2f} s", file=sys.stderr)
+
+    with stop_on_signals() as interrupt, Display(quiet=True) as display:
+        table = sweep(instance, axes, options, on_point=tell, on_progress=display, interrupt=interrupt)
+    if args.out:
+        write_text(args.out, table.to_csv() if args.out.endswith(".csv") else table.to_json())
+    if args.results:
+        _save(table, Path(args.results))
+    if args.json:
+        print_json(table.to_json())
+    else:
+        _print(table)
+    return exit_code(table)
+
+
+def exit_code(table: Sweep) -> int:
+    """Exit code of a sweep: 0 when some point has a plan."""
+    if table.interrupted:
+        return INTERRUPTED
+    if any(point.objective is not None for point in table.points):
+        return PLANNED
+    return INFEASIBLE if any(point.status == "infeasible" for point in table.points) else NOTHING
+
+
+def _save(table: Sweep, folder: Path) -> None:
+    """Write the instance and the result of each point, so that ``placer check`` can verify them."""
+    for k, kept in enumerate(table.results):
+        if kept is not None:
+            save(kept[0], folder / f"point-{k:03d}.instance.json")
+            save_result(kept[1], folder / f"point-{k:03d}.result.json")
+
+
+def _print(table: Sweep) -> None:
+    shown = Table(header_style="bold", title=Text(f"{table.instance.name}, {table.options.objective}, ms"))
+    for name in table.axes:
+        shown.add_column(Text(name), justify="right")
+    for name in ("objective", "bound", "gap", "devices", "moved", "seconds"):
+        shown.add_column(name, justify="right")
+    shown.add_column("status")
+    shown.add_column("")
+    worst = max((p.objective for p in table.points if p.objective is not None), default=0.0)
+    for p in table.points:
+        shown.add_row(
+            *(_setting(name, p.settings[name]) for name in table.axes),
+            "" if p.objective is None else f"{p.objective:.8g}",
+            "" if p.bound is None else f"{p.bound:.8g}",
+            "" if p.gap is None else f"{100 * p.gap:.4f} %",
+            "" if p.devices_used is None else str(p.devices_used),
+            "" if p.moved is None else str(p.moved),
+            f"{p.seconds:.2f}",
+            p.status.value,
+            "━" * round(BAR * p.objective / worst) if p.objective is not None and worst > 0 else "",
+        )
+    console = stdout()
+    console.print(shown)
+    for p in table.points:
+        if p.message:
+            settings = ", ".join(f"{name} {value:g}" for name, value in p.settings.items())
+            console.print(Text(f"{settings}: {p.message}"), soft_wrap=True)
+    for text in table.findings:
+        console.print(Text(text, style="bold"), soft_wrap=True)
+
+
+def _setting(name: str, value: float) -> str:
+    if name.startswith("devices"):
+        return f"{value:.0f}"
+    return f"x{value:g}" if value < 1e3 else size(value) if name.startswith("memory") else f"{value:.4g} B/s"

@@ -1,0 +1,202 @@
+"""The documents of the project's own instance format, version 1, as pydantic models.
+
+The models are the format: their JSON Schema is exported by `schema`, unknown fields are errors, and
+nothing is converted silently (``"3"`` is no number, ``true`` is no number).  The one exception is
+convenience: ids and group labels may be written as integers and are read as strings.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from placer.rules import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "NativeClass",
+    "NativeCluster",
+    "NativeConstraints",
+    "NativeInstance",
+    "NativeLink",
+    "NativeNode",
+    "NativeOrigin",
+    "NativeSource",
+    "NativeTraining",
+    "schema",
+]
+
+FORMAT: Literal["placer-instance"] = "placer-instance"
+VERSION: Literal[1] = 1
+
+
+def _label(value: Any) -> Any:
+    """Read an integer label as a string; everything else is left for validation to judge."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Label = Annotated[
+    str,
+    Field(min_length=1),
+    BeforeValidator(_label),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]}),
+]
+Time = Annotated[float, Field(ge=0, le=MAX_TIME_MS, allow_inf_nan=False)]
+Size = Annotated[float, Field(ge=0, le=MAX_BYTES, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class NativeOrigin(_Strict):
+    """What a node stands for in the model that it comes from; no plan depends on it, exports do."""
+
+    op: str | None = Field(default=None, description="Operator type.")
+    module: str | None = Field(default=None, description="Dotted path of its module.")
+    operators: list[str] = Field(
+        default=[],
+        description="Operators of the source model: their first output tensors (ONNX) or node names (torch).",
+    )
+    parameters: list[str] = Field(default=[], description="Parameters and buffers that it reads.")
+    flops: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Floating-point operations; a multiply-add counts as two."
+    )
+
+
+class NativeSource(_Strict):
+    """The model that the instance was imported from."""
+
+    kind: Literal["onnx", "torch", "pipedream"] = Field(description="What kind of model.")
+    name: Name = Field(description="File name, or module:factory.")
+    sha256: str | None = Field(default=None, description="Hash of the file.")
+
+
+class NativeTraining(_Strict):
+    """How a training graph is run."""
+
+    optimizer: Literal["none", "sgd", "momentum", "adam", "mixed-adam"] = Field(
+        default="none", description="Decides how many bytes are kept per byte of weights: 1, 2, 3, 4, 8."
+    )
+    microbatches: Annotated[int, Field(ge=1, le=MAX_COUNT)] = Field(
+        default=1, description="Microbatches per optimizer step."
+    )
+
+
+class NativeNode(_Strict):
+    """An operator or a layer."""
+
+    id: Label = Field(description="Unique id.")
+    name: str | None = Field(default=None, description="Readable name; the id when left out.")
+    time_ms: dict[Name, Time] = Field(
+        description="Processing time by device type, ms; it cannot run on a type that is left out."
+    )
+    memory_bytes: Size = Field(default=0.0, description="What it keeps resident on an accelerator.")
+    weight_bytes: Size = Field(
+        default=0.0, description="Trainable weights: resident, times what the optimizer keeps per weight."
+    )
+    activation_bytes: Size = Field(
+        default=0.0, description="Kept per microbatch in flight between its forward and backward pass."
+    )
+    transfer_ms: Time | None = Field(
+        default=None,
+        description="Time to move its output between an accelerator and host memory, one way, over a "
+        "link of scale 1; not together with output_bytes; 0 when both are left out.",
+    )
+    output_bytes: Size | None = Field(
+        default=None,
+        description="Size of its output; the transfer time follows from bandwidth and latency of the link.",
+    )
+    backward: bool = Field(default=False, description="Whether it belongs to the backward pass.")
+    colocate: Label | None = Field(default=None, description="Nodes with equal values go to one device.")
+    layer: Label | None = Field(default=None, description="Group for coarsening; never a constraint.")
+    pin: list[Name] = Field(
+        default=[], description="Classes or devices: it goes to one of these (empty: to any)."
+    )
+    forbid: list[Name] = Field(default=[], description="Classes or devices that it must not go to.")
+    origin: NativeOrigin | None = Field(default=None, description="What it stands for in the model.")
+
+
+class NativeLink(_Strict):
+    """The link between the devices of a class and host memory."""
+
+    transfer_scale: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = Field(
+        default=1.0, description="Factor on every transfer_ms."
+    )
+    bandwidth_bytes_per_s: Annotated[float, Field(gt=0, le=MAX_BYTES, allow_inf_nan=False)] | None = Field(
+        default=None, description="For nodes with output_bytes: bytes per second."
+    )
+    latency_ms: Time = Field(default=0.0, description="For nodes with output_bytes: added to each transfer.")
+
+
+class NativeClass(_Strict):
+    """``count`` identical devices, called ``<name>0``, ``<name>1``, and so on."""
+
+    name: Name = Field(description="Unique name; the devices are called <name>0, <name>1, ...")
+    type: Name = Field(description="Which entry of a node's time_ms applies.")
+    kind: Literal["accelerator", "host"] = Field(
+        default="accelerator", description="Hosts have no memory limit and pay no transfers."
+    )
+    count: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(description="How many there are.")
+    memory_limit_bytes: Size | None = Field(
+        default=None, description="Memory of one device; null for no limit."
+    )
+    memory_reserve_bytes: Size | list[Size] = Field(
+        default=0.0, description="Taken by others: one size for each device, or a list with one per device."
+    )
+    link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
+
+
+class NativeCluster(_Strict):
+    """The devices."""
+
+    classes: list[NativeClass] = Field(description="Classes of interchangeable devices.")
+    order: list[Name] = Field(
+        default=[],
+        description="Classes or devices in the order in which a contiguous pipeline must use them; what is "
+        "not named may come anywhere.",
+    )
+
+
+class NativeConstraints(_Strict):
+    """Rules on the plan as a whole."""
+
+    apart: list[Annotated[list[Label], Field(min_length=2)]] = Field(
+        default=[], description="Groups of node ids; the nodes of a group go to different devices."
+    )
+    max_devices: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="At most so many devices hold nodes, hosts included."
+    )
+    use_devices: list[Name] = Field(
+        default=[], description="Exactly these devices hold nodes, each at least one (empty: no rule)."
+    )
+
+
+class NativeInstance(_Strict):
+    """A graph with costs and the cluster it is to be placed on."""
+
+    format: Literal["placer-instance"] = Field(description="Marks the format.")
+    version: Literal[1] = Field(description="Version of the format.")
+    name: Name = Field(default="instance", description="What results call it.")
+    nodes: list[NativeNode] = Field(description="Operators or layers.")
+    edges: list[Annotated[list[Label], Field(min_length=2, max_length=2)]] = Field(
+        description="Data dependencies as pairs [producer id, consumer id]; acyclic."
+    )
+    cluster: NativeCluster = Field(description="The devices.")
+    training: NativeTraining = Field(default=NativeTraining(), description="Optimizer and microbatches.")
+    constraints: NativeConstraints = Field(
+        default=NativeConstraints(), description="Rules on the plan as a whole."
+    )
+    source: NativeSource | None = Field(default=None, description="The model that it was imported from.")
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the format."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **NativeInstance.model_json_schema(),
+        "title": f"{FORMAT} version {VERSION}",
+    }

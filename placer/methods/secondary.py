@@ -1,0 +1,250 @@
+"""Secondary goals: of all plans that are good enough, the one that moves least or is balanced best.
+
+The plan found for the objective is improved goal by goal with the same integer programs, each goal capped at
+what was reached before the next one is minimised.  Goals are measured from the instance and the plan alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+
+import networkx as nx
+import numpy as np
+
+from formulations import throughput_free, throughput_ordered
+from formulations.secondary import Cap, Goal, GoalName
+from formulations.throughput import ThroughputParams
+from placer.evaluate import device_loads
+from placer.instance import FloatArray, Instance, IntArray
+from placer.kinds import kinds_of
+from placer.memory import InFlight, in_flight
+from placer.options import Communication, Options, Recompute
+from placer.plan import Plan
+from placer.problem import Problem, contract
+from placer.recompute import with_recompute
+from placer.reduce import merge_directions
+from placer.report import objective_ms
+from placer.run import Outcome, Run
+from placer.solvers import highs
+from placer.solvers.program import read_pulp
+from placer.solvers.solution import Settings, Status
+from placer.verify import violations
+from placer.windows import windows
+
+__all__ = ["improve", "measure"]
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 60.0
+"""For all goals together when the options set no limit."""
+NODES = 5_000
+"""Branch-and-bound nodes per goal, so that equal inputs give equal plans on slow and fast machines."""
+SIZE = 300_000
+"""Nodes x devices beyond which no program is built."""
+TOLERANCE = 1e-7
+"""Relative tolerance of the solver on what earlier goals reached."""
+
+
+def improve(instance: Instance, options: Options, run: Run, outcome: Outcome) -> Outcome:
+    """Improve the plan of an outcome by the secondary goals that the options ask for.
+
+    Parameters
+    ----------
+    instance, options, run
+        As for a method; the objective is throughput.
+    outcome
+        What the method found; without a plan it comes back as it is.
+
+    Returns
+    -------
+    Outcome
+        Its plan has an objective of at most ``1 + options.slack`` times the given one; the bound stays.
+        ``stats`` say for each goal what it was before and after, and whether that is proven.
+    """
+    if outcome.plan is None:
+        return outcome
+    chase = _Chase(instance, options, run, outcome.plan)
+    chase.pursue()
+    told = [f"{name} {value}" for name, value in chase.stats.items() if not name.startswith("balance")]
+    if options.balance:
+        open_goals = [name for name, value in chase.stats.items() if "not proven" in str(value)]
+        told.append(
+            f"best balance not proven ({', '.join(open_goals)})" if open_goals else "best balance proven"
+        )
+    message = "; ".join(text for text in (outcome.message, *told) if text)
+    return replace(outcome, plan=chase.plan, message=message, stats={**outcome.stats, **chase.stats})
+
+
+def measure(instance: Instance, plan: Plan, options: Options, goal: Goal) -> float:
+    """Value of a goal under a plan: ms for balance and transfers, else a count."""
+    device = plan.device
+    if goal.name is GoalName.DEVICES:
+        return float(len(set(device.tolist())))
+    if goal.name is GoalName.CHANGES:
+        names = [d.name for d in instance.devices]
+        known = [options.near.get(v) for v in instance.ids]
+        return float(sum(names[d] != name for d, name in zip(device.tolist(), known, strict=True)))
+    loads = device_loads(instance, device, plan.recompute)
+    if goal.name is GoalName.TRANSFERS:
+        return float(loads.receive_ms.sum() + loads.send_ms.sum())
+    falling = np.sort(loads.load_ms(options.communication))[::-1]
+    return float(falling[: goal.largest].sum())
+
+
+@dataclass
+class _Chase:
+    """The best plan so far, and what the goals before the next one reached."""
+
+    instance: Instance
+    options: Options
+    run: Run
+    plan: Plan
+    caps: list[Cap] = field(default_factory=list)
+    stats: dict[str, float | int | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        options = self.options
+        problem = contract(
+            self.instance,
+            contiguous=options.contiguous,
+            keep_producers=options.communication is Communication.DUPLEX,
+        )
+        self.problem = merge_directions(problem, options.schedule, options.communication)
+        self.best_ms = self._objective_ms(self.plan)
+        self.limit_ms = self.best_ms * (1 + options.slack)
+
+    def pursue(self) -> None:
+        """Minimise one goal after the other."""
+        instance, options = self.instance, self.options
+        part = self.run.part(seconds=None if self.run.remaining is not None else SECONDS, bounds=False)
+        if options.near:
+            self._rename()
+            moved = self._moved()
+            self._minimise(Goal(GoalName.CHANGES, moved=moved), replace(self.problem, distinct=True), part)
+        if options.balance:
+            for k in range(1, len(instance.devices) + 1):
+                if k > 1 and self.caps[-1].value >= self._total_load_ms() * (1 + options.slack):
+                    break  # no load is left beyond the k - 1 largest ones
+                self._minimise(Goal(GoalName.BALANCE, k), self._problem(), part)
+            self._minimise(Goal(GoalName.TRANSFERS), self._problem(), part)
+            self._minimise(Goal(GoalName.DEVICES), self._problem(), part)
+
+    def _problem(self) -> Problem:
+        """Return the problem; its devices are told apart once an earlier plan matters."""
+        return replace(self.problem, distinct=True) if self.options.near else self.problem
+
+    def _minimise(self, goal: Goal, problem: Problem, run: Run) -> None:
+        """Minimise one goal under the caps, keep the plan that does, and cap the goal."""
+        before = measure(self.instance, self.plan, self.options, goal)
+        proven = before == 0.0
+        if not proven and run.stopped() is None and self.instance.n * len(self.instance.devices) <= SIZE:
+            proven = self._solve(goal, problem, run)
+        after = measure(self.instance, self.plan, self.options, goal)
+        self.caps.append(Cap(goal, after * (1 + self.options.slack)))
+        name = f"{goal.name}_{goal.largest}" if goal.name is GoalName.BALANCE else str(goal.name)
+        self.stats[name] = f"{before:.10g} -> {after:.10g} ({'proven' if proven else 'not proven'})"
+
+    def _solve(self, goal: Goal, problem: Problem, run: Run) -> bool:
+        """Solve the program of a goal; whether its optimum is proven."""
+        formulation = throughput_ordered if self.options.contiguous else throughput_free
+        params = ThroughputParams(
+            schedule=self.options.schedule,
+            communication=self.options.communication,
+            unit_ms=self.best_ms or 1.0,
+            upper_bound_ms=self.limit_ms,
+            windows=windows(problem, kinds_of(problem), self.limit_ms) if self.options.contiguous else None,
+            flights=in_flight(self.instance, self.options)
+            if self.instance.activation_bytes.any()
+            else InFlight(1),
+            recompute=self.options.recompute,
+            stages=self.plan.stages,
+            goal=goal,
+            caps=tuple(Cap(cap.goal, cap.value * (1 + TOLERANCE)) for cap in self.caps),
+        )
+        program = read_pulp(formulation.build(problem, params))
+        items = self.plan.device[[nodes[0] for nodes in problem.members]]
+
+        def on_incumbent(values: FloatArray) -> None:
+            named = program.named(values)
+            found = formulation.decode(named, problem, params)
+            plan = Plan(problem.lift(found))
+            if self.options.recompute is not Recompute.NONE:
+                stages = throughput_ordered.decode_stages(named, problem, params, found)
+                plan = with_recompute(self.instance, replace(plan, stages=stages), self.options)
+            self._take(plan, goal)
+
+        solution = highs.solve(
+            program,
+            run,
+            Settings(
+                gap=TOLERANCE,
+                threads=self.options.threads,
+                seed=self.options.seed,
+                node_limit=NODES,
+                memory_limit_mb=self.options.memory_limit_mb,
+            ),
+            start=program.point(formulation.encode(items, problem, params)),
+            on_incumbent=on_incumbent,
+        )
+        if solution.values is not None:
+            on_incumbent(solution.values)
+        return solution.status is Status.OPTIMAL
+
+    def _take(self, plan: Plan, goal: Goal) -> None:
+        """Keep a plan that holds, is good enough, keeps the caps and is better by the goal."""
+        value = measure(self.instance, plan, self.options, goal)
+        if value >= measure(self.instance, self.plan, self.options, goal) or self._objective_ms(plan) > (
+            self.limit_ms * (1 + 1e-9)
+        ):
+            return
+        for cap in self.caps:
+            reached = measure(self.instance, plan, self.options, cap.goal)
+            if reached > cap.value * (1 + 10 * TOLERANCE):
+                return
+        broken = violations(self.instance, plan, self.options)
+        if broken:
+            logger.info("plan dropped: %s", broken[0])
+            return
+        self.plan = plan
+
+    def _objective_ms(self, plan: Plan) -> float:
+        return objective_ms(self.instance, plan, self.options)
+
+    def _total_load_ms(self) -> float:
+        loads = device_loads(self.instance, self.plan.device, self.plan.recompute)
+        return float(loads.load_ms(self.options.communication).sum())
+
+    def _moved(self) -> FloatArray:
+        """Nodes of each item that the earlier plan has elsewhere than on each device, by kind ``(N, K)``."""
+        distinct = replace(self.problem, distinct=True)
+        out = np.zeros((self.problem.size, len(self.instance.devices)))
+        for kind, devices in enumerate(kinds_of(distinct).devices):
+            name = self.instance.devices[int(devices[0])].name
+            away = np.array([self.options.near.get(v) != name for v in self.instance.ids], dtype=np.float64)
+            np.add.at(out[:, kind], self.problem.item, away)
+        return out
+
+    def _rename(self) -> None:
+        """Exchange interchangeable devices so that most nodes stay where the earlier plan has them."""
+        device = self.plan.device.copy()
+        for devices in kinds_of(self.problem).devices:
+            device = self._matched(device, devices)
+        renamed = with_recompute(self.instance, Plan(device), self.options)
+        if not violations(self.instance, renamed, self.options):
+            self.plan = renamed
+
+    def _matched(self, device: IntArray, devices: IntArray) -> IntArray:
+        """Rename the devices of one kind by a matching of largest weight."""
+        graph = nx.Graph()
+        earlier = np.array(
+            [self.instance.device_index.get(self.options.near.get(v, ""), -1) for v in self.instance.ids]
+        )
+        for new in devices.tolist():
+            for old in devices.tolist():
+                graph.add_edge(
+                    ("new", new), ("old", old), weight=int(((device == new) & (earlier == old)).sum())
+                )
+        pairs = (sorted(pair) for pair in nx.max_weight_matching(graph, maxcardinality=True))
+        names = {new[1]: old[1] for new, old in pairs}
+        return np.array([names.get(d, d) for d in device.tolist()], dtype=np.int64)

@@ -1,0 +1,44 @@
+"""What training keeps in memory besides the weights: gradients and optimizer state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["STATE_FACTOR", "Optimizer", "Training"]
+
+
+class Optimizer(StrEnum):
+    """How weights are updated, as far as memory is concerned."""
+
+    NONE = "none"
+    SGD = "sgd"
+    MOMENTUM = "momentum"
+    ADAM = "adam"
+    MIXED_ADAM = "mixed-adam"
+
+
+STATE_FACTOR: dict[Optimizer, float] = {
+    Optimizer.NONE: 1.0,  # weights only
+    Optimizer.SGD: 2.0,  # weights, gradients
+    Optimizer.MOMENTUM: 3.0,  # and one moment
+    Optimizer.ADAM: 4.0,  # and two moments
+    Optimizer.MIXED_ADAM: 8.0,  # 16-bit weights and gradients; 32-bit master weights and two moments
+}
+"""Resident bytes per byte of weights."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a training graph is run.
+
+    Parameters
+    ----------
+    optimizer
+        Decides what is kept per weight.
+    microbatches
+        Microbatches per optimizer step; at least 1.
+    """
+
+    optimizer: Optimizer = Optimizer.NONE
+    microbatches: int = 1

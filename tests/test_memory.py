@@ -1,0 +1,95 @@
+"""Microbatches in flight, reserves, wanted orders and recomputation: rules, figures, and who knows them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from placer.memory import in_flight, settled
+from placer.options import Options
+from placer.plan import Plan
+from placer.report import objective_ms, stages_of
+from placer.verify import violations
+from tests.support.brute_memory import Brute, assignments
+from tests.support.random_instances import random_cluster_memory
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rules_are_those_of_brute_force(seed: int) -> None:
+    """A plan breaks no rule iff some order of its devices keeps all limits, for every option."""
+    instance = random_cluster_memory(seed, nodes=4)
+    brute = Brute(instance)
+    training = instance.is_training
+    for plan in itertools.islice(assignments(instance), 60):
+        for schedule, m in itertools.product(("1f1b", "gpipe"), (None, 1, 3)):
+            count = m or instance.training.microbatches
+            for recompute in ("none", "auto", "all") if training else ("none",):
+                options = Options(schedule=schedule, microbatches=m, recompute=recompute)
+                feasible = brute.feasible(plan, schedule, recompute, count)
+                used = [d for d in sorted(set(plan)) if not instance.devices[d].is_host]
+                for size in range(len(used) + 1):
+                    for again in itertools.combinations(used, size):
+                        wanted = tuple((d, d in again) for d in sorted(set(plan)))
+                        made = Plan(np.array(plan), recompute=again)
+                        assert (violations(instance, made, options) == []) == (wanted in feasible)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_settled_instances_have_the_same_plans(seed: int) -> None:
+    instance = random_cluster_memory(seed, nodes=4)
+    for changes in (
+        {},
+        {"contiguous": False},
+        {"schedule": "gpipe"},
+        {"method": "milp", "formulation": "paper"},
+    ):
+        options = Options(**changes)
+        simple = settled(instance, options)
+        assert simple.activation_bytes.any() <= in_flight(instance, options).by_stage
+        for device in itertools.islice(assignments(instance), 40):
+            plan = Plan(np.array(device))
+            assert (violations(instance, plan, options) == []) == (violations(simple, plan, options) == [])
+
+
+def test_every_order_is_judged_as_given() -> None:
+    for seed in range(30):
+        instance = random_cluster_memory(seed, nodes=4)
+        brute, options = Brute(instance), Options()
+        for device in itertools.islice(assignments(instance), 20):
+            allowed = brute.orders(device)
+            for order in itertools.permutations(sorted(set(device))):
+                fits = order in allowed and all(
+                    brute.costs.host[d]
+                    or brute.bytes(
+                        device, d, brute.in_flight(s, "1f1b", instance.training.microbatches), False
+                    )
+                    <= brute.room[d] * (1 + 1e-9)
+                    for s, d in enumerate(reversed(order), start=1)
+                )
+                plan = Plan(np.array(device), stages=order)
+                assert (violations(instance, plan, options) == []) == fits
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_objective_of_what_recomputes(seed: int) -> None:
+    instance = random_cluster_memory(seed, nodes=4)
+    brute = Brute(instance)
+    for device in itertools.islice(assignments(instance), 20):
+        used = [d for d in sorted(set(device)) if not instance.devices[d].is_host]
+        plan = Plan(np.array(device), recompute=tuple(used))
+        for communication in ("sequential", "overlap", "duplex"):
+            loads = brute.loads(device, communication)
+            load = np.array([loads[d, int(d in used)] for d in sorted(set(device))])
+            options = Options(communication=communication)
+            assert objective_ms(instance, plan, options) == pytest.approx(load.sum(axis=1).max())
+            options = Options(communication=communication, schedule="gpipe")
+            assert objective_ms(instance, plan, options) == pytest.approx(load.max(axis=0).sum())
+
+
+def test_stages_are_listed_for_pipelines_only() -> None:
+    instance = random_cluster_memory(3)
+    device = next(d for d in assignments(instance) if Brute(instance).orders(d))
+    plan = Plan(np.array(device))
+    assert sorted(stages_of(instance, plan, Options())) == sorted(set(device))
+    assert stages_of(instance, plan, Options(contiguous=False)) is None
+    assert stages_of(instance, plan, Options(objective="latency")) is None
