@@ -108,7 +108,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             *program,
         ]
     elif instance.constraints != Constraints():
-        chosen = [Phase("milp", 1.0, MILP_SECONDS)]  # the only method that knows them
+        chosen = [Phase("milp", 1.0, MILP_WORK_S)]  # the only method that knows them
     elif options.contiguous:
         chosen = [
             *at_once,

@@ -32,9 +32,9 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     best, bound, stop = inf, inf, Stop.INFEASIBLE
     told: list[str] = []
     for k, restricted in enumerate(instances):
-        remaining = run.remaining
+        left, planned = len(instances) - k, run.planned
         part = run.part(
-            seconds=None if remaining is None else remaining / (len(instances) - k),
+            work=None if planned is None or left == 1 else planned / left,
             bounds=len(instances) == 1,
         )
         part.start = part.start if part.start is not None and _holds(restricted, part.start) else None
