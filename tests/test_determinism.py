@@ -25,6 +25,7 @@ CASES = {
     "dp": ({}, Stop.WORK_LIMIT),
     "dpl": ({}, Stop.FINISHED),
     "local-search": ({}, Stop.WORK_LIMIT),
+    "milp, two threads": ({"threads": 2}, Stop.WORK_LIMIT),
     "milp, free": ({"contiguous": False}, Stop.WORK_LIMIT),
     "colgen, free": ({"contiguous": False}, Stop.WORK_LIMIT),
     "local-search, free": ({"contiguous": False}, Stop.WORK_LIMIT),
