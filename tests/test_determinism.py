@@ -81,7 +81,7 @@ def assert_equal(a: Outcome, b: Outcome) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_method_cut_by_its_work_does_the_same_under_any_clock(twice, case):
-    first, second = twice(0.2, case)
+    first, second = twice(0.1, case)
     assert_equal(first, second)
     assert first.stop is CASES[case][1]
 
