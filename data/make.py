@@ -13,6 +13,10 @@ ADAM = (
     16  # bytes per parameter in mixed-precision training: weight 2, gradient 2, fp32 copy and two moments 12
 )
 
+ACTIVATIONS = (
+    17  # residual streams that a block keeps, attention scores computed again (Korthikanti et al., 2022)
+)
+
 Node = dict[str, Any]
 
 
@@ -81,14 +85,15 @@ def accelerators(device: str, count: int, memory: float, link: float, name: str 
 HOST: Node = {"name": "cpu", "type": "cpu", "kind": "host", "count": 1}
 
 
-def write(name: str, graph: Graph, classes: list[Node]) -> None:
+def write(name: str, graph: Graph, classes: list[Node], **more: Any) -> None:
     """Write one instance."""
-    write_document(name, {"nodes": graph.nodes, "edges": graph.edges, "cluster": {"classes": classes}})
+    write_document(name, {"nodes": graph.nodes, "edges": graph.edges, "cluster": {"classes": classes}} | more)
 
 
 def write_document(name: str, body: Node) -> None:
     """Write a document with its head, one node and one edge a line."""
     head = {"format": "placer-instance", "version": 1, "name": name}
+    head |= {key: body[key] for key in ("training",) if key in body}
     lines = [f' "{key}": {json.dumps(value)}' for key, value in head.items()]
     for key in ("nodes", "edges"):
         rows = ",\n".join(f"  {json.dumps(row)}" for row in body[key])
@@ -138,8 +143,13 @@ class Gpt:
         return HALF * self.batch * self.tokens * self.width
 
 
-def gpt(model: Gpt, devices: tuple[Device, ...], *, training: bool = False) -> Graph:
-    """Build a GPT with one node per layer; training mirrors it, with backward nodes colocated."""
+def gpt(
+    model: Gpt, devices: tuple[Device, ...], *, training: bool = False, microbatches: bool = False
+) -> Graph:
+    """Build a GPT with one node per layer; training mirrors it, with backward nodes colocated.
+
+    With ``microbatches`` the batch is one microbatch, and memory is told apart by what it is for.
+    """
     graph = Graph(devices)
     d, rows, stream = model.width, model.batch * model.tokens, model.activation
     per_parameter = ADAM if training else HALF
@@ -159,7 +169,11 @@ def gpt(model: Gpt, devices: tuple[Device, ...], *, training: bool = False) -> G
     for name, flops, parameters, output in shapes:
         moved = HALF * parameters * (name != "embed") + stream + output
         memory = per_parameter * parameters + (output if name in ("head", "loss") else kept)
-        more = {"layer": name, **({"colocate": name} if training else {})}
+        more: dict[str, Any] = {"layer": name, **({"colocate": name} if training else {})}
+        if microbatches:
+            kept = ACTIVATIONS * stream if name.startswith("block") else output
+            more |= {"weight_bytes": HALF * parameters, "activation_bytes": kept}
+            memory = 0.0
         last = [graph.add(name, last, flops=flops, moved=moved, output=output, memory=memory, **more)]
     if training:
         for i, (name, flops, parameters, output) in enumerate(reversed(shapes)):
@@ -268,6 +282,12 @@ def main() -> None:
             accelerators("t4", 3, 16 * GIB, PCIE3_X16, "small"),
             HOST,
         ],
+    )
+    write(
+        "gpt_pipeline",
+        gpt(Gpt(layers=48, width=1600, batch=6), (T4,), training=True, microbatches=True),
+        [accelerators("t4", 4, 16 * GIB, PCIE3_X16) | {"memory_reserve_bytes": 1 * GIB}],
+        training={"optimizer": "mixed-adam", "microbatches": 8},
     )
     too_large = Gpt(layers=48, width=1600)
     write("infeasible", gpt(too_large, (T4,), training=True), [accelerators("t4", 2, 16 * GIB, PCIE3_X16)])

@@ -23,6 +23,9 @@ def questions() -> Iterator[tuple[str, dict[str, Any]]]:
                 for communication in ("sequential", "overlap", "duplex"):
                     options = {"contiguous": contiguous, "schedule": schedule, "communication": communication}
                     yield name, options
+    for schedule in ("1f1b", "gpipe"):
+        for recompute in ("none", "auto", "all"):
+            yield "gpt_pipeline", {"schedule": schedule, "recompute": recompute}
     for name in ("textbook", "latency"):
         for pieces in (1, 2):
             yield name, {"objective": "latency", "pieces": pieces}

@@ -47,6 +47,7 @@ from placer.instance import BoolArray, IntArray
 from placer.kinds import Kinds
 from placer.memory import InFlight
 from placer.options import Communication, Recompute, Schedule
+from placer.plan import Plan
 from placer.problem import Problem
 
 __all__ = ["MEMORY_UNIT", "TIME_UNIT", "Loads", "ThroughputParams", "fits"]
@@ -87,8 +88,8 @@ class ThroughputParams:
         what earlier goals may be at most (not in the paper's program).
     flights, recompute
         Microbatches in flight, and which stages may or must recompute (ordered program only).
-    stages
-        Devices of the start in pipeline order, or None for any order that holds (ordered program only).
+    start
+        The plan to start from, for its stages and what it recomputes, or None (ordered program only).
     """
 
     schedule: Schedule = Schedule.ONE_F_ONE_B
@@ -102,7 +103,7 @@ class ThroughputParams:
     caps: tuple[Cap, ...] = ()
     flights: InFlight = ONE
     recompute: Recompute = Recompute.NONE
-    stages: tuple[int, ...] | None = None
+    start: Plan | None = None
 
     @property
     def scale(self) -> float:

@@ -89,13 +89,16 @@ def plan_of(instance: Instance, result: Result) -> Plan:
         if name not in instance.device_index:
             raise ValueError(f"node {v!r} is assigned to {name!r}, which is no device")
     device = np.array([instance.device_index[result.assignment[v]] for v in instance.ids])
-    for name in [*(result.stages or []), *result.recompute]:
+    for name in [*(result.stages or []), *result.recompute, *(d for g in result.replicas for d in g)]:
         if name not in instance.device_index:
             raise ValueError(f"a stage or recomputing device is called {name!r}, which is no device")
     stages = None if result.stages is None else tuple(instance.device_index[d] for d in result.stages)
     recompute = tuple(instance.device_index[name] for name in result.recompute)
     if result.options.objective is not Objective.LATENCY:
-        return Plan(device, stages=stages, recompute=recompute)
+        replicas = tuple(
+            tuple(instance.device_index[name] for name in group) for group in result.replicas if group
+        )
+        return Plan(device, stages=stages, recompute=recompute, replicas=replicas)
     piece = np.full(instance.n, -1, dtype=np.int64)
     for part in result.pieces or []:
         for v in part.nodes:

@@ -43,11 +43,14 @@ class DeviceLoads:
     ----------
     compute_ms, receive_ms, send_ms
         ``(2, D)``; a transfer counts with its producer's direction.
+    sync_ms
+        The part of the backward ``compute_ms`` that synchronises the weights of replicas, ``(D,)``.
     """
 
     compute_ms: FloatArray
     receive_ms: FloatArray
     send_ms: FloatArray
+    sync_ms: FloatArray
 
     def by_direction(self, communication: Communication) -> FloatArray:
         """Forward and backward load of each device, ``(2, D)`` in ms."""
@@ -69,7 +72,12 @@ class DeviceLoads:
         return float(load.sum(axis=0).max())
 
 
-def device_loads(instance: Instance, device: IntArray, recompute: Sequence[int] = ()) -> DeviceLoads:
+def device_loads(
+    instance: Instance,
+    device: IntArray,
+    recompute: Sequence[int] = (),
+    replicas: Sequence[Sequence[int]] = (),
+) -> DeviceLoads:
     """Compute the loads of all devices under an assignment.
 
     Parameters
@@ -80,6 +88,8 @@ def device_loads(instance: Instance, device: IntArray, recompute: Sequence[int] 
         Device index of each node, ``(n,)``; each node must be able to run on its device.
     recompute
         Devices that run their forward nodes once more in the backward pass.
+    replicas
+        Groups of devices that share what ``device`` gives to the first of them.
 
     Returns
     -------
@@ -110,7 +120,32 @@ def device_loads(instance: Instance, device: IntArray, recompute: Sequence[int] 
         (direction[senders], device[senders]),
         instance.class_transfer_ms[senders, classes[device[senders]]],
     )
-    return DeviceLoads(compute, receive, send)
+    sync = np.zeros(devices)
+    for group in replicas:
+        first, members = group[0], list(group)
+        for part in (compute, receive, send):
+            part[:, members] = part[:, [first]] / len(group)
+        sync[members] = _sync_ms(instance, np.flatnonzero(device == first), first, len(group))
+    compute[1] += sync
+    return DeviceLoads(compute, receive, send, sync)
+
+
+def _sync_ms(instance: Instance, nodes: IntArray, device: int, replicas: int) -> float:
+    """Time per sample of the ring all-reduce over the gradients of a stage's weights, in ms.
+
+    Each replica sends and receives ``2 (r - 1) / r`` of their bytes per optimizer step.  Weights that no
+    backward node is colocated with have no gradients.
+    """
+    bandwidth = instance.classes[int(instance.device_class[device])].link.bandwidth_bytes_per_s
+    if bandwidth is None or replicas == 1:
+        return 0.0
+    trained = {instance.colocate[v] for v in np.flatnonzero(instance.backward)} - {None}
+    size = sum(
+        float(instance.weight_bytes[v])
+        for v in nodes.tolist()
+        if instance.backward[v] or instance.colocate[v] in trained
+    )
+    return 2e3 * (replicas - 1) / replicas * size / bandwidth / instance.training.microbatches
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +199,9 @@ def device_memory(
         activation[d] = min(1, count[d]) * held[d] + count[d] * forward[d]
     resident = np.zeros(len(held))
     np.add.at(resident, plan.device, instance.resident_bytes)
+    for group in plan.replicas:
+        for part in (resident, activation, count):
+            part[list(group)] = part[group[0]]
     is_host = np.array([d.is_host for d in instance.devices])
     return DeviceMemory(np.where(is_host, 0.0, resident), np.where(is_host, 0.0, activation), count)
 

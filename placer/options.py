@@ -83,6 +83,8 @@ class Options(BaseModel):
     """At most so many devices hold nodes, hosts included."""
     use_devices: tuple[str, ...] = ()
     """Exactly these devices hold nodes, each at least one; a class stands for all of its devices."""
+    replicas: Annotated[int, Field(ge=1, le=1024)] = 1
+    """A stage may run on up to so many identical devices."""
     balance: bool = False
     """Among plans that are as good, prefer balanced loads, then fewest transfers, then fewest devices."""
     near: dict[str, str] = {}

@@ -47,10 +47,14 @@ def apply(instance: Instance, options: Options) -> Instance:
     limits = [x for x in (rules.max_devices, options.max_devices) if x is not None]
     use = _devices(instance, options.use_devices, "use-devices", members=True) or rules.use_devices
     constraints = Constraints((*rules.apart, *apart), min(limits, default=None), use)
-    changes = {"pin": tuple(pin), "forbid": tuple(forbid), "colocate": tuple(colocate)}
-    if constraints == rules and all(getattr(instance, key) == value for key, value in changes.items()):
+    training = instance.training
+    if options.microbatches is not None:
+        training = replace(training, microbatches=options.microbatches)
+    changes: dict[str, object] = {"pin": tuple(pin), "forbid": tuple(forbid), "colocate": tuple(colocate)}
+    changes |= {"constraints": constraints, "training": training}
+    if all(getattr(instance, key) == value for key, value in changes.items()):
         return instance
-    return instance.replace(constraints=constraints, **changes)
+    return instance.replace(**changes)
 
 
 def nodes_named(instance: Instance, pattern: str, what: str) -> list[int]:
@@ -135,8 +139,10 @@ def choices(instance: Instance) -> list[Instance]:
         When there are more than `MAX_CHOICES`.
     """
     limit = instance.constraints.max_devices
+    if limit is None:
+        return [instance]
     free = instance.replace(constraints=replace(instance.constraints, max_devices=None))
-    if limit is None or limit >= len(instance.devices):
+    if limit >= len(instance.devices):
         return [free]
     found = list(islice(_counts(instance, limit), MAX_CHOICES + 1))
     if len(found) > MAX_CHOICES:

@@ -27,12 +27,15 @@ class Plan:
         order that the plan and its memory allow will do.
     recompute
         Devices that drop their activations after the forward pass and compute them again.
+    replicas
+        Groups of identical devices that run one stage together, the one that ``device`` names first.
     """
 
     device: IntArray
     piece: IntArray | None = None
     stages: tuple[int, ...] | None = None
     recompute: tuple[int, ...] = ()
+    replicas: tuple[tuple[int, ...], ...] = ()
 
 
 def with_host_pools(instance: Instance) -> Instance:

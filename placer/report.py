@@ -28,7 +28,7 @@ def objective_ms(instance: Instance, plan: Plan, options: Options) -> float:
     """Objective of a plan in ms, recomputed from the instance alone."""
     if options.objective is Objective.LATENCY:
         return latency_schedule(instance, plan).makespan_ms
-    loads = device_loads(instance, plan.device, plan.recompute)
+    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
     return loads.objective_ms(options.communication, options.schedule)
 
 
@@ -89,6 +89,9 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         else {v: instance.devices[d].name for v, d in zip(instance.ids, plan.device.tolist(), strict=True)},
         pieces=piece_reports(instance, plan) if plan is not None and plan.piece is not None else None,
         stages=None if stages is None else [instance.devices[d].name for d in stages],
+        replicas=[]
+        if plan is None
+        else sorted([instance.devices[d].name for d in group] for group in plan.replicas),
         recompute=[] if plan is None else [instance.devices[d].name for d in sorted(plan.recompute)],
         devices=[] if plan is None else device_reports(instance, plan, options),
         message=outcome.message,
@@ -101,7 +104,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
 
 def device_reports(instance: Instance, plan: Plan, options: Options) -> list[DeviceReport]:
     """Report what each device does per sample."""
-    loads = device_loads(instance, plan.device, plan.recompute)
+    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
     stages = stages_of(instance, plan, options)
     memory = device_memory(instance, plan, in_flight(instance, options), stages)
     compute, receive, send = (x.sum(axis=0) for x in (loads.compute_ms, loads.receive_ms, loads.send_ms))
@@ -113,7 +116,8 @@ def device_reports(instance: Instance, plan: Plan, options: Options) -> list[Dev
             receive[piece.device] += piece.receive_ms
             send[piece.device] += piece.send_ms
         total = compute + receive + send
-    members = [np.flatnonzero(plan.device == d.index) for d in instance.devices]
+    first = {d: group[0] for group in plan.replicas for d in group}
+    members = [np.flatnonzero(plan.device == first.get(d.index, d.index)) for d in instance.devices]
     return [
         DeviceReport(
             name=d.name,
@@ -121,6 +125,7 @@ def device_reports(instance: Instance, plan: Plan, options: Options) -> list[Dev
             compute_ms=float(compute[d.index]),
             receive_ms=float(receive[d.index]),
             send_ms=float(send[d.index]),
+            sync_ms=float(loads.sync_ms[d.index]),
             memory_bytes=float(memory.total_bytes[d.index]),
             memory_limit_bytes=None if np.isinf(d.memory_limit_bytes) else d.memory_limit_bytes,
             resident_bytes=float(memory.resident_bytes[d.index]),

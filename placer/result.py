@@ -69,6 +69,7 @@ class DeviceReport(_Document):
     compute_ms: float
     receive_ms: float
     send_ms: float
+    sync_ms: float = 0.0
     memory_bytes: float
     memory_limit_bytes: float | None
     resident_bytes: float
@@ -116,6 +117,8 @@ class Result(_Document):
         Contiguous throughput plans only: the devices that hold nodes, in pipeline order.
     recompute
         Devices that drop their activations and compute them again in the backward pass.
+    replicas
+        Groups of devices that run one stage together; the assignment names the first of each.
     devices
         One report per device; empty without a plan.
     message
@@ -144,6 +147,7 @@ class Result(_Document):
     pieces: list[Piece] | None
     stages: list[str] | None = None
     recompute: list[str] = []
+    replicas: list[list[str]] = []
     devices: list[DeviceReport]
     message: str
     stats: dict[str, float | int | str] = {}

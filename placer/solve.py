@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from placer import infeasible, overrides
+from placer import infeasible, overrides, replication
 from placer.errors import UsageError
 from placer.instance import Instance
 from placer.memory import settled
-from placer.methods import METHODS, limited, load_method
-from placer.options import Communication, Formulation, Objective, Options, Recompute
+from placer.methods import METHODS, load_method, variants
+from placer.options import Communication, Objective, Options, Recompute
 from placer.plan import Plan, with_host_pools
 from placer.report import to_result
 from placer.result import Result
@@ -70,8 +70,9 @@ def solve(
     options = make_options(options, **changes)
     original = instance
     instance = overrides.apply(instance, options)
-    if (refusal := overrides.refused(instance, options)) is not None:
-        raise UsageError(refusal)
+    for refusal in (overrides.refused(instance, options), replication.refused(instance, options)):
+        if refusal is not None:
+            raise UsageError(refusal)
     if options.objective is Objective.LATENCY:
         instance = with_host_pools(instance)
     check_runnable(instance)
@@ -85,7 +86,8 @@ def solve(
     if cause is not None:
         outcome = Outcome(Stop.INFEASIBLE, message=cause)
     else:
-        outcome = _by_method(memory, options, run)
+        method = load_method(options.method, options.objective)
+        outcome = variants.solve(method, memory, options, run)
         if outcome.stop is Stop.INFEASIBLE and not outcome.message:
             outcome = _explained(memory, options, run)
     if options.balance or options.near:
@@ -93,15 +95,6 @@ def solve(
 
         outcome = secondary.improve(memory, options, run, outcome)
     return to_result(instance, original, options, outcome, run)
-
-
-def _by_method(instance: Instance, options: Options, run: Run) -> Outcome:
-    """Run the method asked for; a limit on devices that it does not know is kept around it."""
-    method = load_method(options.method, options.objective)
-    knows = options.method == "milp" and options.objective is Objective.THROUGHPUT
-    if instance.constraints.max_devices is None or (knows and options.formulation is Formulation.ORDERED):
-        return method(instance, options, run)
-    return limited.solve(method, instance, options, run)
 
 
 def make_options(options: Options | None = None, **changes: Any) -> Options:

@@ -33,8 +33,8 @@ def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
     found = _support(instance, plan.device)
     if found:
         return found
-    found += _colocation(instance, plan.device) + _constraints(instance, plan.device)
-    found += _recompute(instance, plan, options)
+    found += _colocation(instance, plan.device) + _constraints(instance, plan)
+    found += _recompute(instance, plan, options) + _replicas(instance, plan, options)
     stages = None
     if options.objective is Objective.LATENCY:
         found += _pieces(instance, plan, options.pieces)
@@ -107,9 +107,30 @@ def _colocation(instance: Instance, device: IntArray) -> list[str]:
     return out
 
 
-def _constraints(instance: Instance, device: IntArray) -> list[str]:
+def _replicas(instance: Instance, plan: Plan, options: Options) -> list[str]:
+    """Replicas of a stage are identical devices that do nothing else."""
+    out, taken = [], set(plan.device.tolist())
+    for group in plan.replicas:
+        names = ", ".join(instance.devices[d].name for d in group)
+        first = instance.devices[group[0]]
+        nodes = np.flatnonzero(plan.device == first.index)
+        if len(group) > options.replicas:
+            out.append(f"{names} share a stage: {len(group)} replicas are more than {options.replicas}")
+        if first.is_host or any(instance.devices[d].likeness != first.likeness for d in group):
+            out.append(f"{names} share a stage and are not identical accelerators")
+        if not len(nodes) or taken & set(group[1:]) or len(set(group)) < len(group):
+            out.append(f"{names} share a stage, and some hold none or another one")
+        taken |= set(group)
+        for d in group[1:]:
+            barred = nodes[~instance.allowed[nodes, d]]
+            out += [f"node {instance.ids[v]!r} may not go to {instance.devices[d].name}" for v in barred]
+    return out
+
+
+def _constraints(instance: Instance, plan: Plan) -> list[str]:
     """Nodes apart, how many devices, which devices."""
-    rules, out = instance.constraints, []
+    rules, device = instance.constraints, plan.device
+    out = []
     for group in rules.apart:
         places = device[list(group)]
         for k, v in enumerate(group):
@@ -118,7 +139,7 @@ def _constraints(instance: Instance, device: IntArray) -> list[str]:
                     f"nodes {instance.ids[group[same[0]]]!r} and {instance.ids[v]!r} must be apart, "
                     f"and both are on {instance.devices[places[k]].name}"
                 )
-    used = {instance.devices[d].name for d in device.tolist()}
+    used = {instance.devices[d].name for d in {*device.tolist(), *(d for g in plan.replicas for d in g)}}
     if rules.max_devices is not None and len(used) > rules.max_devices:
         out.append(f"{len(used)} devices hold nodes, more than {rules.max_devices}")
     if rules.use_devices:

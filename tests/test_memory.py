@@ -1,17 +1,23 @@
 """Microbatches in flight, reserves, wanted orders and recomputation: rules, figures, and who knows them."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from placer.formats.files import load
 from placer.memory import in_flight, settled
 from placer.options import Options
 from placer.plan import Plan
 from placer.report import objective_ms, stages_of
+from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute_memory import Brute, assignments
 from tests.support.random_instances import random_cluster_memory
+from tests.support.replay import peaks
+
+DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -93,3 +99,34 @@ def test_stages_are_listed_for_pipelines_only() -> None:
     assert sorted(stages_of(instance, plan, Options())) == sorted(set(device))
     assert stages_of(instance, plan, Options(contiguous=False)) is None
     assert stages_of(instance, plan, Options(objective="latency")) is None
+
+
+@pytest.mark.parametrize("recompute", ["none", "auto", "all"])
+@pytest.mark.parametrize("schedule", ["1f1b", "gpipe"])
+@pytest.mark.parametrize("microbatches", [1, 3, 8])
+def test_replayed_step_by_step_the_plan_of_a_transformer_peaks_where_promised(
+    schedule, recompute, microbatches
+):
+    instance = load(DATA / "gpt_pipeline.json")
+    result = solve(
+        instance, method="dp", schedule=schedule, recompute=recompute, microbatches=microbatches, gap=0.01
+    )
+    total = instance.resident_bytes.sum() + microbatches * instance.activation_bytes.sum()
+    if schedule == "gpipe" and recompute == "none" and total > 4 * instance.devices[0].memory_limit_bytes:
+        assert microbatches > 1
+        assert result.status == "infeasible"
+        return
+    replayed = peaks(instance, result)
+    assert set(replayed) == set(result.stages)
+    for device in result.devices:
+        assert device.memory_bytes == pytest.approx(replayed.get(device.name, 0.0), rel=1e-12)
+        assert device.memory_bytes <= device.memory_limit_bytes
+
+
+def test_recomputing_is_chosen_where_it_pays() -> None:
+    """1F1B: the stages at the front recompute, which beats recomputing nowhere as well as everywhere."""
+    instance = load(DATA / "gpt_pipeline.json")
+    none, some, every = (solve(instance, method="dp", recompute=x) for x in ("none", "auto", "all"))
+    assert some.recompute == some.stages[: len(some.recompute)]
+    assert 0 < len(some.recompute) < len(every.recompute) == 4
+    assert some.objective < min(none.objective, every.objective)

@@ -198,6 +198,14 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         "again in the backward pass (default: none)",
     )
     plan.add_argument(
+        "--replicas",
+        type=int,
+        default=_default("replicas"),
+        metavar="R",
+        help="a stage may run on up to so many identical devices, each taking its share of the samples; in "
+        "training they synchronise their weights (default: 1)",
+    )
+    plan.add_argument(
         "--pieces",
         type=int,
         default=_default("pieces"),

@@ -16,6 +16,8 @@ from placer.fingerprint import fingerprint
 from placer.formats.files import load
 from placer.infeasible import simple_cause
 from placer.instance import Instance
+from placer.memory import settled
+from placer.options import Options
 from placer.problem import contract
 from placer.structure import count_downsets, width
 
@@ -61,10 +63,13 @@ def facts(instance: Instance) -> dict[str, Any]:
             bool(p or f) for p, f in zip(instance.pin, instance.forbid, strict=True)
         ),
         "memory_bytes": float(instance.resident_bytes.sum()),
+        "activation_bytes_per_microbatch": float(instance.activation_bytes.sum()) or None,
+        "microbatches": instance.training.microbatches if instance.is_training else None,
+        "order_of_devices": ", ".join(instance.order) or None,
         "accelerator_memory_bytes": _finite(
             sum(d.memory_limit_bytes for d in instance.devices if not d.is_host)
         ),
-        "infeasible_because": simple_cause(instance),
+        "infeasible_because": simple_cause(settled(instance, Options())),
         "classes": [_class_facts(instance, c) for c in range(len(instance.classes))],
     }
 
@@ -78,6 +83,7 @@ def _class_facts(instance: Instance, c: int) -> dict[str, Any]:
         "kind": cls.kind.value,
         "count": cls.count,
         "memory_limit_bytes": _finite(cls.memory_limit_bytes),
+        "memory_reserve_bytes": [float(cls.reserve_bytes(i)) for i in range(cls.count)],
         "nodes_that_run": int(runs.sum()),
         "total_time_ms": float(times[runs].sum()),
         "total_transfer_ms": float(instance.class_transfer_ms[:, c].sum()),
@@ -93,12 +99,20 @@ def _classes(rows: list[dict[str, Any]]) -> Table:
         limit = row["memory_limit_bytes"]
         table.add_row(
             *(Text(str(row[key])) for key in ("name", "type", "kind", "count")),
-            size(float("inf") if limit is None else limit),
+            size(float("inf") if limit is None else limit) + _reserved(row["memory_reserve_bytes"]),
             str(row["nodes_that_run"]),
             f"{row['total_time_ms']:.6g}",
             f"{row['total_transfer_ms']:.6g}",
         )
     return table
+
+
+def _reserved(sizes: list[float]) -> str:
+    """Say how much of the memory is taken by others."""
+    if not any(sizes):
+        return ""
+    low, high = size(min(sizes)), size(max(sizes))
+    return f" - {low}" if low == high else f" - {low} to {high}"
 
 
 def _shown(value: object) -> str:

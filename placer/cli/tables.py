@@ -48,6 +48,8 @@ def print_result(instance: Instance, result: Result, console: Console) -> None:
         console.print(_devices(instance, result))
         if result.pieces is not None:
             console.print(_pieces(instance, result))
+        if any(d.in_flight > 1 for d in result.devices):
+            console.print(_memory_parts(result))
     console.print(_headline(result), soft_wrap=True)
     if result.message:
         console.print(Text(result.message), soft_wrap=True)
@@ -62,14 +64,39 @@ def _devices(instance: Instance, result: Result) -> Table:
     table.add_column("nodes", justify="right")
     table.add_column("what is on it", overflow="fold")
     heaviest = max(d.load_ms for d in result.devices)
+    together = {name: group for group in result.replicas for name in group}
     for d in result.devices:
+        contents = _contents(instance, d.nodes)
+        if d.name in together:
+            contents = f"{contents} (on {', '.join(together[d.name])} together)"
         table.add_row(
             Text(d.name),
             *(f"{x:.4f}" for x in (d.load_ms, d.compute_ms, d.receive_ms, d.send_ms)),
             memory(d.memory_bytes, d.memory_limit_bytes),
             str(len(d.nodes)),
-            Text(_contents(instance, d.nodes)),
+            Text(contents),
             style="bold" if d.load_ms == heaviest else "",
+        )
+    return table
+
+
+def _memory_parts(result: Result) -> Table:
+    """Tabulate what the peak consists of, the stages of a pipeline in their order."""
+    table = Table(title=None, header_style="bold")
+    table.add_column("stage")
+    for name in ("resident", "activations", "microbatches\nin flight", "peak", "limit"):
+        table.add_column(name, justify="right")
+    table.add_column("activations are")
+    devices = {d.name: d for d in result.devices if d.nodes}
+    for name in result.stages or devices:
+        d = devices[name]
+        limit = float("inf") if d.memory_limit_bytes is None else d.memory_limit_bytes
+        table.add_row(
+            Text(name),
+            *(size(x) for x in (d.resident_bytes, d.activation_bytes)),
+            str(d.in_flight),
+            *(size(x) for x in (d.memory_bytes, limit)),
+            "computed again" if name in result.recompute else "kept",
         )
     return table
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from placer.downsets.lattice import Lattice
-from placer.evaluate import device_loads
 from placer.instance import IntArray
 from placer.options import Options
 from placer.plan import Plan
+from placer.recompute import with_recompute
+from placer.report import objective_ms
 from placer.run import Run
+from placer.verify import violations
 
 __all__ = ["EXACT", "Incumbent"]
 
@@ -26,13 +28,13 @@ class Incumbent:
         self.run = run
         self.objective_ms = np.inf
         self.bound_ms = 0.0
-        self.device: IntArray | None = None
-        """Device of each node."""
+        self.memory_by_stage = lattice.one_way
+        self.plan: Plan | None = None
 
     @property
-    def plan(self) -> Plan | None:
-        """The best plan."""
-        return None if self.device is None else Plan(self.device)
+    def device(self) -> IntArray | None:
+        """Device of each node in the best plan."""
+        return None if self.plan is None else self.plan.device
 
     @property
     def target(self) -> float:
@@ -55,14 +57,20 @@ class Incumbent:
 
     def offer(self, lattice: Lattice, pieces: list[tuple[int, IntArray]], phase: str) -> float:
         """Take a plan if it is better; returns its objective in ms."""
-        return self.offer_device(self.problem.lift(lattice.item_devices(pieces)), phase)
+        device = self.problem.lift(lattice.item_devices(pieces))
+        return self.offer_plan(Plan(device, stages=lattice.stages(pieces)), phase)
 
-    def offer_device(self, device: IntArray, phase: str) -> float:
-        """Take an assignment of nodes if it is better; returns its objective in ms."""
-        loads = device_loads(self.problem.instance, device)
-        objective = loads.objective_ms(self.options.communication, self.options.schedule)
+    def offer_plan(self, plan: Plan, phase: str) -> float:
+        """Take a plan if it is better; returns its objective in ms (inf if it breaks a rule).
+
+        Relaxations and other methods know less of memory than the search: their plans may break its limits.
+        """
+        plan = with_recompute(self.problem.instance, plan, self.options)
+        if self.memory_by_stage and violations(self.problem.instance, plan, self.options):
+            return float(np.inf)
+        objective = objective_ms(self.problem.instance, plan, self.options)
         if objective < self.objective_ms:
-            self.objective_ms, self.device = objective, device
+            self.objective_ms, self.plan = objective, plan
             self.run.report(objective, self.safe_bound, phase)
         return objective
 

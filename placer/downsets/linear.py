@@ -45,6 +45,8 @@ def best_on_order(
         For states.
     """
     chain = lattice.chained(positions)
+    if chain.one_way and not chain.backwards:
+        chain = chain.reversed()
     m = measures(chain.graph)
     low = max(best.bound_ms, root_bound(m, chain.graph))
     floor = direction_bounds(m, chain.graph)

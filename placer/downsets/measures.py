@@ -73,7 +73,15 @@ def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
 
 
 def measures(g: Graph) -> Measures:
-    """Build the measures of a lattice: for the sets of types that may be left, and each direction."""
+    """Build the measures of a lattice: for the sets of types that may be left, and each direction.
+
+    Devices count once, as those that do not recompute where there is a choice: less work, so valid for both.
+    """
+    plain = _plain(g)
+    if plain is not g:
+        m = measures(plain)
+        column = np.searchsorted(np.flatnonzero(g.pool == np.arange(len(g.pool))), g.pool)
+        return m._replace(scale=np.ascontiguousarray(m.scale[:, column]))
     rows: list[tuple[FloatArray, FloatArray, FloatArray, int, float]] = []
     kinds = (2, 0, 1) if g.gpipe else (2,)
     for subset in _subsets(len(g.devices)):
@@ -114,9 +122,10 @@ def root_bound(m: Measures, g: Graph) -> float:
     For gpipe both directions have their own bound, and their sum is one for the objective.
     """
     need = [0.0, 0.0, 0.0]
+    some = (g.devices > 0) & (g.pool == np.arange(len(g.pool)))
     for k in range(len(m.kind)):
         total = float(m.weight[k].sum())
-        room = float((m.scale[k][g.devices > 0] * g.devices[g.devices > 0]).sum())
+        room = float((m.scale[k][some] * g.devices[some]).sum())
         if total > 0 and room == 0:
             return np.inf
         if 0 < room < np.inf and m.kind[k] < 3:
@@ -128,10 +137,28 @@ def direction_bounds(m: Measures, g: Graph) -> tuple[float, float]:
     """Return the largest forward and backward load in ms that every plan reaches (gpipe)."""
     need = [0.0, 0.0]
     for k in range(len(m.kind)):
-        room = float((m.scale[k] * g.devices).sum())
+        room = float((m.scale[k] * g.devices)[g.pool == np.arange(len(g.pool))].sum())
         if m.kind[k] < 2 and 0 < room < np.inf:
             need[m.kind[k]] = max(need[m.kind[k]], (float(m.weight[k].sum()) - m.slack[k]) / room)
     return need[0], need[1]
+
+
+def _plain(g: Graph) -> Graph:
+    """Return the types without those that recompute beside others with the same devices."""
+    own = g.pool == np.arange(len(g.pool))
+    if own.all():
+        return g
+    return g._replace(
+        ok=g.ok[own],
+        time=g.time[own],
+        limit=g.limit[own],
+        devices=g.devices[own],
+        paying=g.paying[own],
+        net_cost=g.net_cost[own],
+        rank=g.rank[own],
+        again=g.again[own],
+        pool=np.arange(int(own.sum())),
+    )
 
 
 def _times_price(mu: FloatArray, time: FloatArray) -> FloatArray:

@@ -104,8 +104,9 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
     n, types = int(group.max()) + 1, len(g.devices)
     time = np.zeros((types, 2, n))
     np.add.at(np.moveaxis(time, 2, 0), group, np.moveaxis(g.time, 2, 0))
-    memory = np.zeros(n)
+    memory, activation = np.zeros(n), np.zeros(n)
     np.add.at(memory, group, g.memory)
+    np.add.at(activation, group, g.activation)
     ok = np.ones((types, n), dtype=bool)
     np.logical_and.at(ok.T, group, g.ok.T)
     start, members = net_members(g)
@@ -122,11 +123,18 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
     flat = np.array([v for key in nets for v in key[2:]], dtype=np.int64)
     item_start, item_nets = in_groups(flat, np.repeat(np.arange(len(size)), size), n)
     succ_start, succ = in_groups(edges[:, 0], edges[:, 1], n)
+    reader = group[np.repeat(np.arange(len(group)), np.diff(g.read_start))]
+    foreign = reader != group[g.output_producer[g.read]]
+    read_start, read = in_groups(reader[foreign], g.read[foreign], n)
     return g._replace(
+        read_start=read_start,
+        read=read,
+        output_producer=group[g.output_producer],
         chain=len(edges) == n - 1 and bool((edges[:, 1] - edges[:, 0] == 1).all()),
         ok=ok,
         time=np.where(ok[:, None, :], time, 0.0),
         memory=memory,
+        activation=activation,
         succ_start=succ_start,
         succ=succ,
         net_size=size,
@@ -174,7 +182,7 @@ def _cutoff(g: Graph, pairs: IntArray, weights: FloatArray, target: float) -> Bo
     types = len(g.devices)
     for s in range(types):
         for t in range(types):
-            if s == t and g.devices[s] < 2:
+            if g.pool[s] == g.pool[t] and g.devices[s] < 2:
                 continue
             a, b = loads[0][:, s], loads[1][:, t]
             least = np.maximum(a, b).sum(axis=1) if g.gpipe else np.maximum(a.sum(axis=1), b.sum(axis=1))
@@ -228,7 +236,9 @@ def _movable(g: Graph, pairs: IntArray, others: FloatArray, joint: FloatArray) -
         possible = ~(at_v & (time.sum(axis=2) > 0)).any(axis=1)
     elif not g.gpipe:
         grows, shrinks = grows.sum(axis=2, keepdims=True), shrinks.sum(axis=2, keepdims=True)
-    roomy = (g.memory.sum() <= g.limit) | (g.memory[v] == 0)[:, None]
+    worst = float((g.memory + (g.flights - 1) * g.activation).sum())
+    worst += g.flights * float(g.output_bytes.sum())
+    roomy = (worst <= g.limit) | ((g.memory[v] == 0) & ~g.again.any())[:, None]
     joined = at_v & roomy & (grows <= 0).all(axis=2)
     left = (shrinks <= 0).all(axis=2)
     return np.asarray(possible & (joined | ~at_w).all(axis=1) & (left | ~at_v).all(axis=1))

@@ -34,6 +34,18 @@ peaks, makes the other superfluous.
 
 Reversing all edges turns chains of downsets round and changes no load, so the same test runs on the
 reverse.
+
+*Microbatches in flight.* Where the stage that is s-th from the end keeps those of s microbatches, pieces must
+come from the end, so that the reverse alone is searched. The rules above stay valid: a later piece is a
+stage further from the end, which keeps more; and a plan that loses a stage, because v was all that it held,
+or a state that has used fewer devices, asks for less memory of what follows.
+
+*Recomputation.* A type has a twin that recomputes, with the same devices: more time, and other memory. What
+its piece receives is known when it ends; v, moved to a piece nearer to the end, takes nothing into the piece
+that it leaves.
+
+*Wanted order of devices.* A piece goes to no type that must come before one that is used already. Moves
+between pieces keep the order of devices, and fewer devices used leave more open.
 """
 
 from __future__ import annotations
@@ -195,8 +207,8 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
         available=available, position=position, listed=per_item(), trail=np.zeros(n + 1, ints),
         stack=per_item(), zone=per_item(), zone_missing=per_item(), distance=np.zeros(n),
         order=np.arange(n) if order is None else order, scratch=np.zeros(4),
-        last=np.zeros(arrays.OPEN), need=np.zeros(K),
-        row=np.zeros(row), reach=np.zeros(1), rows=np.zeros((n + 1, row)),
+        seen=np.zeros(len(g.output_bytes), ints), last=np.zeros(arrays.OPEN), need=np.zeros(K),
+        row=np.zeros(row), reach=np.zeros(2), rows=np.zeros((n + 1, row)),
         frame=np.zeros((n + 1, 4), ints),
     )  # fmt: skip
 

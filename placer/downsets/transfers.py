@@ -78,7 +78,7 @@ class TransferBound:
         self.unit = upper / buckets
         self.buckets = buckets
         self.order = _pricing_order(lattice)
-        self.types = [t for t in range(len(g.devices)) if g.devices[t] > 0]
+        self.types = [t for t in range(len(g.devices)) if g.devices[t] > 0 and g.pool[t] == t]
         self.steps = {t: _steps(g, self.order, t) for t in self.types if g.paying[t]}
         widest = max(int(s.states.max()) for s in self.steps.values())
         self.table = np.zeros((2, widest, buckets + 1))
@@ -181,6 +181,7 @@ class TransferBound:
                 scale[0, t] = self._curve(t, self.best_prices)[at]
             else:
                 scale[0, t] = self._host_curve(t, self.best_prices)[at]
+        scale = np.ascontiguousarray(scale[:, g.pool])
         members = np.bincount(self.lattice.position, minlength=self.lattice.size)[self.lattice.position]
         prices = np.zeros((1, side.size))
         np.add.at(prices[0], side.position, self.best_prices[self.lattice.position] / members)

@@ -26,9 +26,9 @@ MEMORY, FIXED, OPEN, BLOCKS = 2, 3, 7, 11
 # Places in the control array.
 (
     PHASE, STATE, TYPE, DEPTH, LISTED, TRAIL, STATES, POOL, LEVEL_END, STAMP, TRUNCATED, COUNT,
-    GOAL_STATE, GOAL_TYPE, PIECE_COUNT, AVAILABLE,
-) = range(16)  # fmt: skip
-CTL_SIZE = 16
+    GOAL_STATE, GOAL_TYPE, PIECE_COUNT, AVAILABLE, READ,
+) = range(17)  # fmt: skip
+CTL_SIZE = 17
 
 
 class Graph(NamedTuple):
@@ -36,7 +36,19 @@ class Graph(NamedTuple):
 
     ok: Bools  # (T, N)
     time: Floats  # (T, 2, N)
-    memory: Floats  # (N,)
+    memory: Floats  # (N,) with one microbatch in flight
+    activation: Floats  # (N,) for each further one
+    flights: int  # microbatches in flight at most
+    by_stage: bool  # whether the s-th piece has at most s of them (pieces then come from the end)
+    rank: Ints  # (T,) place in the wanted order of devices as pieces come, -1 for none
+    pool: (
+        Ints  # (T,) the type whose devices these are: itself, but for types that recompute beside plain ones
+    )
+    again: Bools  # (T,) whether pieces recompute: they keep what they read, and activations only once
+    read_start: Ints  # (N + 1,)
+    read: Ints  # forward outputs of known size that an item reads from others
+    output_producer: Ints  # (O,)
+    output_bytes: Floats  # (O,)
     limit: Floats  # (T,)
     devices: Ints  # (T,) how many of each type
     paying: Bools  # (T,)
@@ -105,6 +117,7 @@ class Space(NamedTuple):
     last: Floats  # (OPEN,) loads of a piece that takes all the rest
     need: Floats  # (K,)
     row: Floats  # (A,)
-    reach: Floats  # (1,) memory of all that the piece could reach
+    reach: Floats  # (2,) memory of all that the piece could reach; microbatches in flight but the first
     rows: Floats  # (N + 1, A)
+    seen: Ints  # (O,) stamps of outputs that were counted
     frame: Ints  # (N + 1, 4): choice, listed, trail, swapped

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from placer.kernels.arrays import (
     AVAILABLE,
     BEFORE,
@@ -22,9 +24,19 @@ from placer.kernels.arrays import (
     Space,
 )
 from placer.kernels.jit import jit
-from placer.kernels.pieces import direction_load, load, within
+from placer.kernels.pieces import direction_load, left_of, load, received, size, within
 
-__all__ = ["costs_nothing", "finishes", "fits", "ghost_cost", "harmless", "holdable", "mark_zone"]
+__all__ = ["costs_nothing", "finishes", "fits", "ghost_cost", "harmless", "holdable", "in_order", "mark_zone"]
+
+
+@jit
+def in_order(g: Graph, space: Space, s: int, t: int) -> bool:
+    """Whether a piece on type t may follow those of state s in the wanted order of devices."""
+    if g.rank[t] >= 0:
+        for i in range(len(g.devices)):
+            if space.used[s, i] > 0 and g.rank[i] > g.rank[t]:
+                return False
+    return True
 
 
 @jit
@@ -36,7 +48,7 @@ def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: fl
     filled = 0
     for i in range(ctl[AVAILABLE]):
         v = space.available[i]
-        if g.ok[t, v] and g.memory[v] <= g.limit[t] and g.time[t, 0, v] + g.time[t, 1, v] <= target:
+        if g.ok[t, v] and size(g, space, t, v) <= g.limit[t] and g.time[t, 0, v] + g.time[t, 1, v] <= target:
             space.zone[v] = stamp
             space.distance[v] = g.time[t, 0, v] + g.time[t, 1, v]
             space.stack[filled] = v
@@ -48,7 +60,7 @@ def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: fl
     while at < filled:
         v = space.stack[at]
         at += 1
-        space.reach[0] += g.memory[v]
+        space.reach[0] += size(g, space, t, v)
         for k in range(K):
             space.row[BLOCKS + K + k] += m.weight[k, v]
         for i in range(g.succ_start[v], g.succ_start[v + 1]):
@@ -61,7 +73,7 @@ def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: fl
             space.distance[x] = max(space.distance[x], space.distance[v])
             if space.zone_missing[x] == 0:
                 far = space.distance[x] + g.time[t, 0, x] + g.time[t, 1, x]
-                if g.ok[t, x] and g.memory[x] <= g.limit[t] and far <= target:
+                if g.ok[t, x] and size(g, space, t, x) <= g.limit[t] and far <= target:
                     space.zone[x] = stamp
                     space.distance[x] = far
                     space.stack[filled] = x
@@ -105,7 +117,7 @@ def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float)
                 return False
             row[0] += g.time[t, 0, v]
             row[1] += g.time[t, 1, v]
-            row[MEMORY] += g.memory[v]
+            row[MEMORY] += size(g, space, t, v)
     if row[MEMORY] > g.limit[t]:
         return False
     if g.paying[t]:
@@ -128,7 +140,7 @@ def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float)
 def harmless(g: Graph, space: Space, used: Counts, t: int, v: int, delta: Floats) -> bool:
     """Whether no later device gets a larger load when it loses the available item v."""
     for i in range(len(g.devices)):
-        if g.devices[i] - used[i] - (1 if i == t else 0) <= 0 or not g.ok[i, v] or not g.paying[i]:
+        if left_of(g, used, i, t) <= 0 or not g.ok[i, v] or not g.paying[i]:
             continue
         delta[:] = 0.0
         for j in range(g.item_start[v], g.item_start[v + 1]):
@@ -158,7 +170,7 @@ def costs_nothing(
     g: Graph, space: Space, ctl: Ints, s: int, t: int, v: int, row: Floats, scratch: Floats
 ) -> bool:
     """Whether taking the available item v never makes any load larger, whatever else the piece takes."""
-    if not g.ok[t, v] or space.reach[0] > g.limit[t]:
+    if not g.ok[t, v] or space.reach[0] > g.limit[t] or (g.again[t] and g.limit[t] < np.inf):
         return False
     if g.mode != 0 and g.time[t, 0, v] + g.time[t, 1, v] > 0.0:
         return False
@@ -186,7 +198,7 @@ def holdable(g: Graph, space: Space, s: int, t: int, v: int, target: float) -> b
     """Whether a device left can hold the excluded item v with what its nets then surely cost."""
     peak = space.peak[s]
     for i in range(len(g.devices)):
-        if g.devices[i] - space.used[s, i] - (1 if i == t else 0) <= 0 or not g.ok[i, v]:
+        if left_of(g, space.used[s], i, t) <= 0 or not g.ok[i, v]:
             continue
         if not g.paying[i]:
             if within(g, peak, g.time[i, 0, v], g.time[i, 1, v], target):
@@ -211,9 +223,14 @@ def holdable(g: Graph, space: Space, s: int, t: int, v: int, target: float) -> b
 
 
 @jit
-def fits(g: Graph, space: Space, s: int, t: int, v: int, row: Floats, target: float, scratch: Floats) -> bool:
+def fits(
+    g: Graph, space: Space, ctl: Ints, s: int, t: int, v: int, row: Floats, target: float, scratch: Floats
+) -> bool:
     """Whether the piece can take the available item v as well without a larger peak."""
-    if not g.ok[t, v] or row[MEMORY] + g.memory[v] > g.limit[t]:
+    if not g.ok[t, v]:
+        return False
+    memory = row[MEMORY] + size(g, space, t, v)
+    if memory + (received(g, space, ctl, v) if g.again[t] else 0.0) > g.limit[t]:
         return False
     for d in range(2):
         for lane in range(2):

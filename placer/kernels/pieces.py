@@ -9,11 +9,13 @@ from placer.kernels.arrays import (
     BEFORE,
     BLOCKS,
     COUNT,
+    DEPTH,
     EXCLUDED,
     FIXED,
     LISTED,
     MEMORY,
     OPEN,
+    READ,
     STAMP,
     TAKEN,
     TRAIL,
@@ -32,10 +34,14 @@ __all__ = [
     "capacity",
     "direction_load",
     "exclude",
+    "left_of",
     "load",
     "load_state",
     "net_slot",
+    "received",
     "set_available",
+    "set_flights",
+    "size",
     "take",
     "unexclude",
     "untake",
@@ -98,6 +104,49 @@ def load_state(g: Graph, space: Space, ctl: Ints, s: int) -> None:
 
 
 @jit
+def set_flights(g: Graph, space: Space, s: int) -> None:
+    """Say how many microbatches the next piece after state s keeps beside the first."""
+    stage = 1
+    for i in range(len(g.devices)):
+        if g.pool[i] == i:
+            stage += space.used[s, i]
+    space.reach[1] = (min(stage, g.flights) if g.by_stage else g.flights) - 1
+
+
+@jit
+def size(g: Graph, space: Space, t: int, v: int) -> float:
+    """Memory of item v in the piece under way on type t."""
+    if g.again[t]:
+        return g.memory[v]
+    return g.memory[v] + space.reach[1] * g.activation[v]
+
+
+@jit
+def received(g: Graph, space: Space, ctl: Ints, extra: int) -> float:
+    """Memory of what the piece on a recomputing device reads, with one item more (-1: none)."""
+    ctl[READ] += 1
+    total = 0.0
+    for d in range(ctl[DEPTH] + 1):
+        v = space.listed[d] if d < ctl[DEPTH] else extra
+        if v < 0 or (v != extra and space.where[v] != TAKEN):
+            continue
+        for i in range(g.read_start[v], g.read_start[v + 1]):
+            o = g.read[i]
+            p = g.output_producer[o]
+            if space.seen[o] != ctl[READ] and p != extra and space.where[p] != TAKEN:
+                total += g.output_bytes[o]
+            space.seen[o] = ctl[READ]
+    return total * (space.reach[1] + 1.0)
+
+
+@jit
+def left_of(g: Graph, used: Counts, i: int, t: int) -> int:
+    """Devices of type i that are left after those used and one more of type t."""
+    count: int = g.devices[i] - used[i] - (1 if g.pool[i] == g.pool[t] else 0)
+    return count
+
+
+@jit
 def net_slot(g: Graph, space: Space, e: int, taken: int, outside: int) -> int:
     """Where the cost of net e is booked, given how many of its items are taken / surely elsewhere; or -1."""
     if taken == 0 or taken == g.net_size[e]:
@@ -156,11 +205,11 @@ def within(g: Graph, peak: Floats, forward: float, backward: float, target: floa
 def capacity(
     g: Graph, m: Measures, k: int, used: Counts, t: int, forward: float, backward: float, target: float
 ) -> float:
-    """Work that the devices left after one more of type t (-1: none) can hold in measure k."""
+    """Work that the devices left after one more of type t can hold in measure k."""
     total = 0.0
     for i in range(len(g.devices)):
-        left = g.devices[i] - used[i] - (1 if i == t else 0)
-        if left > 0:
+        left = left_of(g, used, i, t)
+        if left > 0 and g.pool[i] == i:
             total += left * m.scale[k, i]
     if m.kind[k] == 0:
         return total * (target - backward)
@@ -188,7 +237,7 @@ def take(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, row: Fl
     book(g, space, t, v, row, 1.0)
     row[0] += g.time[t, 0, v]
     row[1] += g.time[t, 1, v]
-    row[MEMORY] += g.memory[v]
+    row[MEMORY] += size(g, space, t, v)
     for k in range(K):
         row[BLOCKS + k] += m.weight[k, v]
     for i in range(g.succ_start[v], g.succ_start[v + 1]):

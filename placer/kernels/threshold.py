@@ -37,9 +37,20 @@ from placer.kernels.arrays import (
     Measures,
     Space,
 )
-from placer.kernels.exchange import costs_nothing, finishes, fits, harmless, holdable, mark_zone
+from placer.kernels.exchange import costs_nothing, finishes, fits, harmless, holdable, in_order, mark_zone
 from placer.kernels.jit import jit
-from placer.kernels.pieces import capacity, exclude, load, load_state, take, unexclude, untake, within
+from placer.kernels.pieces import (
+    capacity,
+    exclude,
+    load,
+    load_state,
+    received,
+    set_flights,
+    take,
+    unexclude,
+    untake,
+    within,
+)
 
 __all__ = ["FOUND", "FULL", "LEVEL", "STEPS", "expand", "rehash"]
 
@@ -117,7 +128,7 @@ def _insert(
                 fewer = space.peak[x, 0] <= forward and space.peak[x, 1] <= backward
                 more = space.peak[x, 0] >= forward and space.peak[x, 1] >= backward
                 for i in range(len(g.devices)):
-                    used = space.used[s, i] + (1 if i == t else 0)
+                    used = space.used[s, i] + (1 if g.pool[i] == g.pool[t] else 0)
                     fewer = fewer and space.used[x, i] <= used
                     more = more and space.used[x, i] >= used
                 if fewer:
@@ -131,7 +142,7 @@ def _insert(
         ctl[POOL] += length
     space.low[new], space.length[new], space.offset[new] = begin, length, offset
     for i in range(len(g.devices)):
-        space.used[new, i] = space.used[s, i] + (1 if i == t else 0)
+        space.used[new, i] = space.used[s, i] + (1 if g.pool[i] == g.pool[t] else 0)
     space.peak[new, 0], space.peak[new, 1] = forward, backward
     for k in range(K):
         space.left[new, k] = space.left[s, k] - space.row[BLOCKS + k]
@@ -152,6 +163,8 @@ def _emit(g: Graph, m: Measures, space: Space, ctl: Ints, target: float, scratch
     peak = space.peak[s]
     if not within(g, peak, forward, backward, target):
         return True
+    if g.again[t] and row[MEMORY] + received(g, space, ctl, -1) > g.limit[t]:
+        return True
     forward = max(forward, peak[0]) if g.gpipe else 0.0
     backward = max(backward, peak[1]) if g.gpipe else 0.0
     rank = 0.0
@@ -167,7 +180,7 @@ def _emit(g: Graph, m: Measures, space: Space, ctl: Ints, target: float, scratch
         v = space.listed[d]
         if space.where[v] == TAKEN:
             any_taken = True
-        elif fits(g, space, s, t, v, row, target, scratch) and harmless(
+        elif fits(g, space, ctl, s, t, v, row, target, scratch) and harmless(
             g, space, space.used[s], t, v, scratch
         ):
             return True
@@ -261,12 +274,13 @@ def expand(
             if not space.alive[s]:
                 continue
             load_state(g, space, ctl, s)
+            set_flights(g, space, s)
             ctl[COUNT] += len(space.words)
             devices = 0
             for t in range(T):
                 left = g.devices[t] - space.used[s, t]
-                devices += left
-                if left > 0 and finishes(g, m, space, s, t, target):
+                devices += left if g.pool[t] == t else 0
+                if left > 0 and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
                     ctl[GOAL_STATE], ctl[GOAL_TYPE] = s, t
                     return FOUND
             ctl[TYPE] = -1 if devices > 1 else T
@@ -276,7 +290,7 @@ def expand(
             t = ctl[TYPE]
             if t >= T:
                 ctl[PHASE] = NEXT_STATE
-            elif g.devices[t] > space.used[ctl[STATE], t]:
+            elif g.devices[t] > space.used[ctl[STATE], t] and in_order(g, space, ctl[STATE], t):
                 row[:] = 0.0
                 ctl[DEPTH] = ctl[LISTED] = ctl[TRAIL] = 0
                 mark_zone(g, m, space, ctl, t, target)

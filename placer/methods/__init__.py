@@ -68,6 +68,7 @@ METHODS: dict[str, MethodInfo] = {
             "exact dynamic program over downsets",
             throughput="placer.methods.dp:solve",
             latency="placer.methods.dp_latency:solve",
+            recompute=True,
         ),
         MethodInfo(
             "colgen",
@@ -79,6 +80,7 @@ METHODS: dict[str, MethodInfo] = {
             "dpl",
             "dynamic program on linear orders",
             throughput="placer.methods.dpl:solve",
+            recompute=True,
         ),
         MethodInfo(
             "local-search",

@@ -60,7 +60,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
     best.raise_bound(bound * CERTAIN, "work")
     if run.start is not None:
-        best.offer_device(run.start.device, "start")
+        best.offer_plan(run.start, "start")
     improve(lattice, best, run, options, orders=2)
     return Prover(lattice, best, options, run).outcome()
 
@@ -122,7 +122,7 @@ class Prover:
         if budget == FIRST_STEPS:  # many instances are so easy that merging would take longer than the search
             plain = close_types(self.lattice, target)
             relaxed: tuple[Lattice, ...] = ()
-            smaller: tuple[Lattice, ...] = (plain.reversed(), plain)
+            smaller = _ways(plain)
         else:
             relaxed, smaller = self._sides(target)
         full = True
@@ -151,8 +151,8 @@ class Prover:
         if self._cache is None or self._cache[0] != target:
             relaxed = relaxed_below(self.lattice, target) if self._relaxable else None
             smaller = merge_below(self.lattice, target)
-            both = () if relaxed is None else (relaxed.reversed(), relaxed)
-            self._cache = (target, both, (smaller.reversed(), smaller))
+            both = () if relaxed is None else _ways(relaxed)
+            self._cache = (target, both, _ways(smaller))
         _, relaxed_sides, exact_sides = self._cache
         return (relaxed_sides if self._relaxable else ()), exact_sides
 
@@ -219,9 +219,8 @@ class Prover:
 
     def _beam(self, target: float, budget: int) -> None:
         """Search with few states per level and few pieces per state, in a random order of branching."""
-        side = self._sides(self.best.target if self.best.device is not None else target)[1][
-            int(self.rng.integers(2))
-        ]
+        sides = self._sides(self.best.target if self.best.device is not None else target)[1]
+        side = sides[int(self.rng.integers(len(sides)))]
         if self.rng.random() < 0.5:
             along = depth_first(side)
         else:
@@ -233,3 +232,8 @@ class Prover:
         piece_steps = max(2000, budget // (width * devices))
         limits = Limits(budget, self.options.memory_limit_mb / 3, width, piece_steps)
         self._test(side, target, limits, order)
+
+
+def _ways(lattice: Lattice) -> tuple[Lattice, ...]:
+    """Return the reverse of a lattice, and the lattice itself where that tells as much."""
+    return (lattice.reversed(),) if lattice.one_way else (lattice.reversed(), lattice)

@@ -3,6 +3,7 @@
 The paper's baseline (best improvement over moves of single colocation groups, restarts) ignores memory;
 here bytes beyond a limit weigh more than any time, so that the descent first mends what a start breaks.
 Under contiguity a move keeps the order of the devices; the order itself is redrawn between descents.
+All microbatches count as in flight everywhere: more than ``1f1b`` keeps, so that plans are sure to hold.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from placer.kernels import local_search as kernel
 from placer.methods.starts import (
     adjacency,
     balanced,
+    in_wanted_order,
     positions,
     resample_order,
     stage,
@@ -139,6 +141,7 @@ class Search:
         instance = self.problem.instance
         hosts = np.array([d.is_host for d in instance.devices])
         order = np.argsort(hosts, kind="stable") if not self.descents else self.rng.permutation(len(hosts))
+        order = in_wanted_order(self.problem, order)
         rank = topological_rank(instance, self.rng if self.descents else None)
         return stage(self.problem, order, balanced(self.problem, order, rank))
 
@@ -192,7 +195,7 @@ def make_static(problem: Problem, options: Options) -> kernel.Static:
     before_start, before = adjacency(size, problem.edges[:, 1], problem.edges[:, 0])
     return kernel.Static(
         time=np.ascontiguousarray(problem.time_ms),
-        memory=problem.memory_bytes,
+        memory=problem.worst_bytes,
         allowed=problem.allowed,
         class_of=instance.device_class,
         limit=np.array([np.inf if d.is_host else d.memory_limit_bytes for d in instance.devices]),

@@ -225,7 +225,7 @@ class _Search:
             else None,
             flights=self.flights,
             recompute=options.recompute,
-            stages=None if self.plan is None else self.plan.stages,
+            start=self.plan,
         )
 
     def settings(self, params: ThroughputParams) -> Settings:

@@ -15,7 +15,15 @@ import numpy as np
 from placer.errors import UsageError
 from placer.instance import Instance, IntArray
 from placer.methods.local_search import Search, items_to_move
-from placer.methods.starts import adjacency, item_place, shares, stage, topological_rank, work_ms
+from placer.methods.starts import (
+    adjacency,
+    in_wanted_order,
+    item_place,
+    shares,
+    stage,
+    topological_rank,
+    work_ms,
+)
 from placer.options import Options
 from placer.plan import Plan
 from placer.problem import Problem
@@ -46,7 +54,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     at = np.zeros(len(order), dtype=np.int64)
     at[lined_up] = np.arange(len(order))
     rest = np.setdiff1d(np.arange(len(share)), order)
-    start = stage(problem, np.concatenate([order[lined_up], rest]), at[part])
+    sequence = in_wanted_order(problem, np.concatenate([order[lined_up], rest]))
+    start = stage(problem, sequence, at[part])
     if start is None:
         return Outcome(Stop.FINISHED, message="pins and types leave no contiguous plan along the parts")
     search = Search(problem, options, run)

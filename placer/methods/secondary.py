@@ -158,7 +158,7 @@ class _Chase:
             if self.instance.activation_bytes.any()
             else InFlight(1),
             recompute=self.options.recompute,
-            stages=self.plan.stages,
+            start=self.plan,
             goal=goal,
             caps=tuple(Cap(cap.goal, cap.value * (1 + TOLERANCE)) for cap in self.caps),
         )

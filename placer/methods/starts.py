@@ -17,6 +17,7 @@ from placer.problem import Problem
 __all__ = [
     "adjacency",
     "balanced",
+    "in_wanted_order",
     "item_place",
     "positions",
     "resample_order",
@@ -168,10 +169,20 @@ def positions(order: IntArray) -> IntArray:
     return out
 
 
+def in_wanted_order(problem: Problem, order: IntArray) -> IntArray:
+    """Return an order of devices in which those with a rank exchange places until their ranks rise."""
+    ranks = np.array([-1 if d.rank is None else d.rank for d in problem.instance.devices])[order]
+    out, ranked = order.copy(), np.flatnonzero(ranks >= 0)
+    out[ranked] = order[ranked][np.argsort(ranks[ranked], kind="stable")]
+    return out
+
+
 def resample_order(problem: Problem, device: IntArray, rng: np.random.Generator) -> IntArray:
     """Draw an order of the devices that a contiguous assignment of items agrees with, ``(D,)``."""
     count = problem.allowed.shape[1]
     edges = device[problem.edges]
+    if len(edges):  # where moves have to respect an order
+        edges = np.concatenate([edges, problem.instance.rank_edges])
     edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
     after_start, after = adjacency(count, edges[:, 0], edges[:, 1])
     missing = np.bincount(edges[:, 1], minlength=count)

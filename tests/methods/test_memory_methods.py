@@ -1,4 +1,4 @@
-"""Every method with microbatches in flight, reserves, orders and recomputation, against brute force.
+"""Methods on pipelines with microbatches in flight, reserves, orders, recomputation, against brute force.
 
 PLACER_RANDOM_MEMORY sets how many random instances are tried.
 """
@@ -45,3 +45,49 @@ def test_milp_is_optimal(seed: int) -> None:
             method="milp", gap=1e-6, schedule=schedule, communication=communication, recompute=recompute
         )
         check_exact(instance, options, optimum)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+def test_dynamic_programs_are_optimal(seed: int) -> None:
+    instance = random_cluster_memory(seed, nodes=5)
+    m = instance.training.microbatches
+    recomputes = RECOMPUTES if instance.is_training else RECOMPUTES[:1]
+    choices = [(*c, m) for c in itertools.product(SCHEDULES, COMMUNICATIONS, recomputes)]
+    for (schedule, communication, recompute, _), optimum in Brute(instance).optima(choices).items():
+        options = Options(
+            method="dp", gap=0.0, schedule=schedule, communication=communication, recompute=recompute
+        )
+        check_exact(instance, options, optimum)
+        linear = solve(instance, options.model_copy(update={"method": "dpl"}))
+        assert linear.objective is None or linear.objective >= optimum * (1 - 1e-9)
+        assert linear.bound is None or linear.bound <= optimum * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 2))
+def test_other_methods_keep_all_limits(seed: int) -> None:
+    """Their plans are verified before they are returned; no objective is below the optimum."""
+    instance = random_cluster_memory(seed, nodes=5)
+    m = instance.training.microbatches
+    choices = [(schedule, "sequential", "none", m) for schedule in SCHEDULES]
+    for (schedule, *_), optimum in Brute(instance).optima(choices).items():
+        for method in ("local-search", "pipedream", "partition", "single"):
+            result = solve(instance, method=method, schedule=schedule)
+            assert result.objective is None or result.objective >= optimum * (1 - 1e-9)
+            assert result.status is not Status.INFEASIBLE or optimum == np.inf
+        check_exact(instance, Options(schedule=schedule, gap=1e-6), optimum)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 2))
+def test_plans_that_need_not_be_contiguous_keep_all_microbatches(seed: int) -> None:
+    """All microbatches may be in flight on each device: activations count as resident that many times."""
+    instance = random_cluster_memory(seed, nodes=4).replace(order=())
+    count = instance.training.microbatches if instance.is_training else 1
+    plain = instance.replace(
+        memory_bytes=instance.memory_bytes + count * instance.activation_bytes,
+        activation_bytes=np.zeros(instance.n),
+    )
+    for changes in ({"method": "milp"}, {"method": "colgen"}, {"method": "milp", "formulation": "paper"}):
+        options = Options(contiguous="formulation" in changes, gap=1e-6, **changes)
+        found, expected = solve(instance, options), solve(plain, options)
+        assert found.status is expected.status
+        assert found.objective == pytest.approx(expected.objective)

@@ -91,9 +91,68 @@ def secondary_optimum(
     return out
 
 
-def _all_plans(instance: Instance) -> tuple[np.ndarray, dict[str, np.ndarray], list[np.ndarray]]:
-    """Valid plans ``(P, n)``, which of them each contiguity keeps; compute, receive, send ``(P, 2, D)``."""
+def replicated_optima(instance: Instance, replicas: int) -> dict[Kind, float]:
+    """Optimal objective of every kind of plan in which identical devices may share a stage.
+
+    Microbatches in flight are left out: pass instances without activations.
+    """
     c = costs(instance)
+    trained = [
+        any(
+            instance.backward[w]
+            for w in range(instance.n)
+            if w == v or (instance.colocate[v] is not None and instance.colocate[v] == instance.colocate[w])
+        )
+        for v in range(instance.n)
+    ]
+    best = dict.fromkeys(KINDS, np.inf)
+    for groups in _groupings(list(range(len(instance.devices))), c, instance, replicas):
+        sizes = np.array([len(g) for g in groups])
+        first = [g[0] for g in groups]
+        again = np.zeros((instance.n, len(groups)))
+        for g, (d, r) in enumerate(zip(first, sizes.tolist(), strict=True)):
+            bandwidth = instance.classes[instance.devices[d].class_index].link.bandwidth_bytes_per_s
+            if r > 1 and bandwidth is not None and any(instance.backward):
+                m = instance.training.microbatches
+                seconds = 2 * (r - 1) / r * instance.weight_bytes * np.array(trained) / bandwidth / m
+                again[:, g] = 1000 * seconds
+        joint = Costs(c.time[:, first] / sizes, c.transfer[:, first] / sizes, c.host[first], c.limit[first])
+        _, keep, parts = _all_plans(instance, joint, again)
+        load = _loads_by_model(*parts)
+        for kind in KINDS:
+            value = _objectives(load[kind[2]][keep[kind[0]]], kind[1])
+            best[kind] = min(best[kind], float(value.min(initial=np.inf)))
+    return best
+
+
+def _groupings(left: list[int], c: Costs, instance: Instance, most: int) -> Iterator[list[tuple[int, ...]]]:
+    """Every way to put identical accelerators together."""
+    if not left:
+        yield []
+        return
+    first, rest = left[0], left[1:]
+    same = [
+        d
+        for d in rest
+        if not c.host[first]
+        and instance.devices[d].class_index == instance.devices[first].class_index
+        and c.limit[d] == c.limit[first]
+        and (c.time[:, d] == c.time[:, first]).all()
+    ]
+    for size in range(min(most, len(same) + 1)):
+        for others in itertools.combinations(same, size):
+            for more in _groupings([d for d in rest if d not in others], c, instance, most):
+                yield [(first, *others), *more]
+
+
+def _all_plans(
+    instance: Instance, c: Costs | None = None, again: np.ndarray | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray], list[np.ndarray]]:
+    """Valid plans ``(P, n)``, which of them each contiguity keeps; compute, receive, send ``(P, 2, D)``.
+
+    ``again`` is backward time of each node beside its own, ``(n, D)``.
+    """
+    c = costs(instance) if c is None else c
     n, D = c.time.shape
     plans = np.array(list(itertools.product(range(D), repeat=n)), dtype=np.int64).reshape(-1, n)
     plans = plans[_valid(instance, c, plans)]
@@ -104,6 +163,8 @@ def _all_plans(instance: Instance) -> tuple[np.ndarray, dict[str, np.ndarray], l
             way = int(instance.backward[v])
             consumers = instance.edges[instance.edges[:, 0] == v, 1]
             compute[on[:, v], way, d] += c.time[v, d]
+            if again is not None:
+                compute[on[:, v], 1, d] += again[v, d]
             some_in, some_out = on[:, consumers].any(axis=1), (~on[:, consumers]).any(axis=1)
             receive[~on[:, v] & some_in, way, d] += c.transfer[v, d]
             send[on[:, v] & some_out, way, d] += c.transfer[v, d]

@@ -1,0 +1,117 @@
+"""Limits on devices and replicated stages, for every method: each choice of devices by itself.
+
+A choice is an instance in which some devices are forbidden or go together as one; all choices together
+allow the plans of the original instance, so that the best plan is the best of theirs, and the least of
+their bounds is a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from placer import infeasible, overrides, replication
+from placer.errors import VerificationError
+from placer.instance import Instance
+from placer.methods import Method
+from placer.options import Formulation, Objective, Options
+from placer.plan import Plan
+from placer.report import objective_ms
+from placer.result import EQUAL
+from placer.run import Outcome, Run, Stop
+from placer.verify import violations
+
+__all__ = ["Variant", "solve", "variants"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An instance to solve in place of another one, and how its plans become plans of that one.
+
+    ``same_devices`` says whether the devices are those of the other one, so that a start may be used.
+    """
+
+    instance: Instance
+    lift: Callable[[Plan], Plan]
+    same_devices: bool = False
+
+
+def variants(instance: Instance, options: Options) -> list[Variant]:
+    """Return what to solve in place of an instance; the instance itself where it asks for nothing special.
+
+    Raises
+    ------
+    UsageError
+        When there are too many choices.
+    """
+    known = options.method == "milp" and options.objective is Objective.THROUGHPUT
+    known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
+    limited = [instance] if known else overrides.choices(instance)
+    if options.replicas == 1:
+        return [Variant(some, lambda plan: plan, same_devices=True) for some in limited]
+    grouped = [way for some in limited for way in replication.choices(some, options.replicas)]
+    return [Variant(way.instance, way.lift) for way in grouped]
+
+
+def solve(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
+    """Solve an instance with a method, choice by choice.
+
+    Parameters
+    ----------
+    method
+        The method.
+    instance, options, run
+        See ``placer.methods``.
+    """
+    todo = variants(instance, options)
+    if len(todo) == 1 and todo[0].instance is instance:
+        return method(instance, options, run)
+    plan: Plan | None = None
+    best, bound, stop = inf, inf, Stop.INFEASIBLE
+    told: list[str] = []
+    for k, variant in enumerate(todo):
+        left, planned = len(todo) - k, run.planned
+        work = None if planned is None or left == 1 else planned / left
+        part = run.part(work=work, bounds=len(todo) == 1)
+        part.start = _start(variant, run.start)
+        outcome = _one(method, variant.instance, options, part)
+        if outcome.stop is Stop.INFEASIBLE:
+            told.append(outcome.message)
+            continue
+        bound = min(bound, outcome.bound_ms or 0.0)
+        if stop in (Stop.INFEASIBLE, Stop.FINISHED):
+            stop = outcome.stop
+        message = outcome.message
+        if outcome.plan is not None:
+            broken = violations(variant.instance, outcome.plan, options)
+            if broken:
+                raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
+            lifted = variant.lift(outcome.plan)
+            objective = objective_ms(instance, lifted, options)
+            if objective < best:
+                plan, best = lifted, objective
+                told.insert(0, message)
+                continue
+        told.append(message)
+    message = next((text for text in told if text), "")
+    if stop is Stop.INFEASIBLE:
+        if len(todo) > 1:
+            message = f"none of the {len(todo)} ways to choose the devices has a plan; one: {message}"
+        return Outcome(stop, message=message)
+    if plan is not None and bound >= best * (1 - max(options.gap, EQUAL)):
+        stop = Stop.FINISHED
+    return Outcome(stop, plan, min(bound, best), message, {"choices_of_devices": len(todo)})
+
+
+def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
+    cause = infeasible.simple_cause(instance)
+    return Outcome(Stop.INFEASIBLE, message=cause) if cause is not None else method(instance, options, run)
+
+
+def _start(variant: Variant, start: Plan | None) -> Plan | None:
+    """Return the plan to start from where it is one of the variant."""
+    if start is None or not variant.same_devices:
+        return None
+    instance = variant.instance
+    return start if instance.allowed[range(instance.n), start.device].all() else None
