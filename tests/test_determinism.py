@@ -113,7 +113,7 @@ def test_more_work_is_done_where_more_is_allowed(limit):
     "arguments",
     [
         ["heterogeneous.json", "--method", "auto", "--no-contiguous"],
-        ["latency.json", "--objective", "latency", "--pieces", "2"],
+        ["latency.json", "--objective", "latency", "--pieces", "2", "--method", "dp"],
         ["gpt_training.json", "--schedule", "gpipe", "--no-contiguous", "--method", "colgen"],
     ],
     ids=lambda a: a[0],
