@@ -10,6 +10,8 @@ Variables of one device
     x_c ∈ [0, 1]  item c is on it (given by the program);
     s_e ≥ |x_a − x_b| for items a, b of net e: the net is split by the device, which then pays w_e once;
     for the full duplex model instead  out_e ≥ x_{u(e)} − x_b  and  in_e ≥ x_b − x_{u(e)}.
+    with servers, v_e ≥ w_e being what net e costs between servers, σ the device's server:
+    z_e ≥ x_{u(e)} − Σ_{d in σ} x_{bd},  z_e ≥ x_b − Σ_{d in σ} x_{u(e)d}:  it pays v_e − w_e more.
 Load of one device and direction
     sequential   L^r = Σ_c p^r_c x_c + Σ_{e of r} w_e s_e
     overlap      L^r ≥ Σ_c p^r_c x_c,  L^r ≥ Σ_{e of r} w_e s_e
@@ -35,7 +37,7 @@ pair of CommIn and CommOut variables, because a device never pays both for one p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +143,13 @@ class Loads:
         forward = problem.forward_ms[:, kinds.class_index] * params.scale
         self.again = np.where(np.isfinite(forward), forward, 0.0)
         self.cost = problem.net_cost_ms[:, kinds.class_index] * params.scale
+        self.extra = np.zeros_like(self.cost)
+        if problem.net_across_ms is not None:
+            first = [devices[0] for devices in kinds.devices]
+            self.extra = np.maximum(0.0, problem.net_across_ms[:, first] * params.scale - self.cost)
+            self.extra[:, kinds.is_host] = 0.0
+        self.server = problem.instance.server_of[[devices[0] for devices in kinds.devices]]
+        self.in_server: dict[int, list[Expression]] = {}
         high = None if params.upper_bound_ms is None else params.upper_bound_ms * (1 + 1e-9) * params.scale
         low = params.lower_bound_ms * (1 - 1e-9) * params.scale
         parts = self.directions if params.schedule is Schedule.GPIPE else (0,)
@@ -157,6 +166,16 @@ class Loads:
         self.secondary = (
             None if params.goal is None else Secondary(model, params.goal, params.caps, params.scale)
         )
+
+    def place(self, insides: Iterable[Inside]) -> None:
+        """Tell what all devices hold, before the first one is added: which items are in which server."""
+        if not self.extra.any():
+            return
+        for inside in insides:
+            for kind, items in inside.items():
+                sums = self.in_server.setdefault(int(self.server[kind]), [Expression() for _ in items])
+                for c, x in enumerate(items):
+                    sums[c].add(x)
 
     def add_device(self, label: str, inside: Inside, again: Inside | None = None) -> None:
         """Bound the objective by the load of one device; ``again`` are the items that it recomputes."""
@@ -281,7 +300,7 @@ class Loads:
         receive: bool = False,
     ) -> Expression:
         """Transfer time of one device in direction ``r``: Σ_e w_e s_e, or only what it sends or receives."""
-        cost = Expression()
+        cost = self._across(label, r, inside, send=both or send, receive=both or receive)
         name = "s" if both else "out" if send else "in"
         for e in np.flatnonzero(self.problem.net_backward == bool(r)).tolist():
             for kinds in self._equal_costs(e, inside):
@@ -301,6 +320,26 @@ class Loads:
                 cost.add(s, weight)
                 for gap in gaps:
                     self.model.at_most(gap.add(s, -1.0))
+        return cost
+
+    def _across(self, label: str, r: int, inside: Inside, *, send: bool, receive: bool) -> Expression:
+        """Return what crossing servers costs one device beyond its own link: Σ_e (v_e − w_e) z_e."""
+        cost = Expression()
+        for e in np.flatnonzero((self.problem.net_backward == bool(r)) & self.extra.any(axis=1)).tolist():
+            producer, *readers = self.problem.net(e).tolist()
+            for kind, items in inside.items():
+                weight = float(self.extra[e, kind])
+                near = self.in_server[int(self.server[kind])]
+                gaps = [difference(items[producer], near[b]) for b in readers] if send else []
+                gaps += [difference(items[b], near[producer]) for b in readers] if receive else []
+                gaps = [g for g in gaps if not (g.is_constant and g.constant <= 0)]
+                if weight == 0.0 or not gaps:
+                    continue
+                way = f"{'out' if send else ''}{'in' if receive else ''}"
+                z = self.model.real(f"z_{way}_{e}_{kind}_{label}", 0.0, 1.0)
+                cost.add(z, weight)
+                for gap in gaps:
+                    self.model.at_most(gap.add(z, -1.0))
         return cost
 
     def _equal_costs(self, e: int, inside: Inside) -> list[list[int]]:

@@ -67,6 +67,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
             for i, c in enumerate(order):
                 model.at_most(difference(x[d][c], total(x[before][a] for a in order[:i])))
     loads = Loads(model, problem, kinds, params)
+    loads.place({kind: x[d]} for kind, devices in enumerate(kinds.devices) for d in devices.tolist())
     rules = PlanRules(model, problem, kinds)
     for kind, devices in enumerate(kinds.devices):
         for d in devices.tolist():

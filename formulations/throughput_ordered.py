@@ -153,6 +153,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     x = [[difference(b, a) for a, b in pairwise([0, *row])] for row in Y]
     inside = _kinds_of_slots(model, places, x)
     loads = Loads(model, problem, places.kinds, params)
+    loads.place(inside)
     rules = PlanRules(model, problem, places.kinds)
     for slot, on in zip(places.slots, inside, strict=True):
         rules.add_device(slot.name, on)

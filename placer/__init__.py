@@ -1,6 +1,7 @@
 """Place the operators of a neural network on several devices, with a proven bound.
 
-``placer.load`` reads an instance, ``placer.solve`` plans it, ``placer.check`` verifies a result.
+``placer.load`` reads an instance, ``placer.solve`` plans it, ``placer.check`` verifies a result,
+``placer.simulate`` runs its plan event by event.
 Solvers and compiled kernels are imported only by the methods that use them.
 """
 
@@ -14,6 +15,7 @@ from placer.options import Communication, Formulation, Objective, Options, Sched
 from placer.plan import Plan
 from placer.result import Result, Status
 from placer.run import Stop
+from placer.simulation import Simulation, simulate
 from placer.solve import solve
 from placer.sweep import Sweep, sweep
 
@@ -35,6 +37,7 @@ __all__ = [
     "Plan",
     "Result",
     "Schedule",
+    "Simulation",
     "Status",
     "Stop",
     "Sweep",
@@ -43,6 +46,7 @@ __all__ = [
     "check",
     "compare",
     "load",
+    "simulate",
     "solve",
     "sweep",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
-__all__ = ["Device", "DeviceClass", "Kind", "Link"]
+__all__ = ["Device", "DeviceClass", "Kind", "Link", "Server"]
 
 
 class Kind(StrEnum):
@@ -45,6 +45,11 @@ class DeviceClass:
     link: Link = Link()
     memory_reserve_bytes: float | tuple[float, ...] = 0.0
 
+    def __post_init__(self) -> None:
+        reserve = self.memory_reserve_bytes
+        if isinstance(reserve, tuple) and len(set(reserve)) == 1:
+            object.__setattr__(self, "memory_reserve_bytes", reserve[0])  # one form for one meaning
+
     @property
     def is_host(self) -> bool:
         """Whether the members are hosts."""
@@ -65,11 +70,33 @@ class DeviceClass:
 
 
 @dataclass(frozen=True)
+class Server:
+    """Devices with fast links among themselves; data to and from other servers take the uplink as well.
+
+    A transfer across servers takes as long as the slower of the device's own link and its server's uplink.
+
+    Parameters
+    ----------
+    name
+        For messages and reports.
+    devices
+        Names of devices, or of classes for all of their members.
+    uplink
+        The way to other servers, for each device by itself.
+    """
+
+    name: str
+    devices: tuple[str, ...]
+    uplink: Link = Link()
+
+
+@dataclass(frozen=True)
 class Device:
     """One device of the cluster, with the index of its class.
 
     ``memory_limit_bytes`` is what a plan may use.  ``rank`` is the place in the order that the user wants,
     shared by the members of a class that is named as a whole; None for devices that may come anywhere.
+    ``server`` is the index of its server; None for a device that is in none, and so apart from all others.
     """
 
     name: str
@@ -78,8 +105,9 @@ class Device:
     is_host: bool
     memory_limit_bytes: float
     rank: int | None = None
+    server: int | None = None
 
     @property
-    def likeness(self) -> tuple[int, float, int | None]:
+    def likeness(self) -> tuple[int, float, int | None, int | None]:
         """Equal for devices that are interchangeable as far as the cluster is concerned (pins aside)."""
-        return self.class_index, inf if self.is_host else self.memory_limit_bytes, self.rank
+        return self.class_index, inf if self.is_host else self.memory_limit_bytes, self.rank, self.server

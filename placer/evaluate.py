@@ -111,15 +111,16 @@ def device_loads(
     # One receive per (producer, receiving device), one send per producer, however many consumers.
     pairs = np.unique(np.stack([u[crosses], device[w[crosses]]], axis=1), axis=0)
     producer, receiver = pairs[:, 0], pairs[:, 1]
-    np.add.at(
-        receive, (direction[producer], receiver), instance.class_transfer_ms[producer, classes[receiver]]
-    )
+    # Within a server the device's own link counts, across servers the uplink if that is slower.
+    away = instance.server_of[device[producer]] != instance.server_of[receiver]
+    cost = instance.class_transfer_ms[producer, classes[receiver]]
+    received = np.where(away, instance.across_ms[producer, receiver], cost)
+    np.add.at(receive, (direction[producer], receiver), received)
     senders = np.unique(producer)
-    np.add.at(
-        send,
-        (direction[senders], device[senders]),
-        instance.class_transfer_ms[senders, classes[device[senders]]],
-    )
+    outside = np.isin(senders, producer[away])
+    own = instance.class_transfer_ms[senders, classes[device[senders]]]
+    sent = np.where(outside, instance.across_ms[senders, device[senders]], own)
+    np.add.at(send, (direction[senders], device[senders]), sent)
     sync = np.zeros(devices)
     for group in replicas:
         first, members = group[0], list(group)

@@ -51,6 +51,8 @@ def fingerprint(instance: Instance) -> str:
     if any(any(reserve) for reserve in reserves):
         # Only where they say something, here and below: other instances keep the hash that they always had.
         text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
+    if instance.servers:
+        text["servers"] = [(s.name, sorted(s.devices), repr(s.uplink)) for s in instance.servers]
     if instance.order:
         text["order"] = instance.order
     memory: tuple[FloatArray, ...] = (instance.memory_bytes,)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from placer import rules
-from placer.cluster import Device, DeviceClass
+from placer.cluster import Device, DeviceClass, Link, Server
 from placer.constraints import Constraints
 from placer.origin import Origin, Source
 from placer.training import STATE_FACTOR, Training
@@ -77,6 +77,8 @@ class Instance:
     order
         Names of classes or devices in the order in which a contiguous pipeline must use them; devices that
         are not named may come anywhere, and members of a named class in any order among themselves.
+    servers
+        Groups of devices behind an uplink; without any, all links are the devices' own.
 
     Raises
     ------
@@ -106,6 +108,7 @@ class Instance:
     source: Source | None
     constraints: Constraints
     order: tuple[str, ...] = ()
+    servers: tuple[Server, ...] = ()
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -140,6 +143,7 @@ class Instance:
         source: Source | None = None,
         constraints: Constraints | None = None,
         order: Sequence[str] = (),
+        servers: Sequence[Server] = (),
     ) -> Self:
         """Build an instance from plain sequences; what is left out is zero, absent or free."""
         n = len(ids)
@@ -173,6 +177,7 @@ class Instance:
             source=source,
             constraints=Constraints() if constraints is None else constraints,
             order=tuple(order),
+            servers=tuple(servers),
         )
 
     def replace(self, **changes: Any) -> Self:
@@ -201,6 +206,7 @@ class Instance:
         """All devices, class by class, length D."""
         members = [(c, i) for c, cls in enumerate(self.classes) for i in range(cls.count)]
         rank = {name: place for place, name in enumerate(self.order)}
+        server = {name: i for i, some in enumerate(self.servers) for name in some.devices}
         return tuple(
             Device(
                 name=self.classes[c].member(i),
@@ -209,6 +215,7 @@ class Instance:
                 is_host=self.classes[c].is_host,
                 memory_limit_bytes=self.classes[c].room_bytes(i),
                 rank=rank.get(self.classes[c].member(i), rank.get(self.classes[c].name)),
+                server=server.get(self.classes[c].member(i), server.get(self.classes[c].name)),
             )
             for d, (c, i) in enumerate(members)
         )
@@ -256,16 +263,35 @@ class Instance:
     def class_transfer_ms(self) -> FloatArray:
         """Transfer time of each node's output over the link of each class, ``(n, C)``; hosts pay 0."""
         out = np.zeros((self.n, len(self.classes)))
-        sized = ~np.isnan(self.output_bytes)
         for c, cls in enumerate(self.classes):
-            if cls.is_host:
-                continue
-            out[~sized, c] = self.transfer_ms[~sized] * cls.link.transfer_scale
-            if cls.link.bandwidth_bytes_per_s is not None:
-                size = self.output_bytes[sized]
-                time = cls.link.latency_ms + 1e3 * size / cls.link.bandwidth_bytes_per_s
-                out[sized, c] = np.where(size > 0, time, 0.0)
+            if not cls.is_host:
+                out[:, c] = self._link_ms(cls.link)
         return out
+
+    @cached_property
+    def across_ms(self) -> FloatArray:
+        """Transfer time of each node's output between each device and another server, ``(n, D)``."""
+        out = self.class_transfer_ms[:, self.device_class]
+        for d in self.devices:
+            if d.server is not None and not d.is_host:
+                np.maximum(out[:, d.index], self._link_ms(self.servers[d.server].uplink), out=out[:, d.index])
+        return out
+
+    @cached_property
+    def server_of(self) -> IntArray:
+        """Server of each device, ``(D,)``; devices that are in none have numbers of their own."""
+        count = len(self.servers)
+        return np.array([count + d.index if d.server is None else d.server for d in self.devices])
+
+    def _link_ms(self, link: Link) -> FloatArray:
+        """Transfer time of each node's output over a link, ``(n,)``."""
+        sized = ~np.isnan(self.output_bytes)
+        out = np.where(sized, 0.0, self.transfer_ms * link.transfer_scale)
+        if link.bandwidth_bytes_per_s is not None:
+            size = self.output_bytes[sized]
+            time = link.latency_ms + 1e3 * size / link.bandwidth_bytes_per_s
+            out[sized] = np.where(size > 0, time, 0.0)
+        return np.asarray(out)
 
     @cached_property
     def allowed(self) -> BoolArray:

@@ -159,9 +159,9 @@ def choices(instance: Instance) -> list[Instance]:
 
 def _counts(instance: Instance, limit: int) -> Iterator[list[int]]:
     """Yield the devices to leave out, for each way to keep ``limit`` of them."""
-    kinds: dict[tuple[int, bytes], list[int]] = {}
+    kinds: dict[tuple[object, ...], list[int]] = {}
     for d in instance.devices:
-        kinds.setdefault((d.class_index, instance.allowed[:, d.index].tobytes()), []).append(d.index)
+        kinds.setdefault((d.likeness, instance.allowed[:, d.index].tobytes()), []).append(d.index)
     members = list(kinds.values())
     for kept in product(*(range(min(limit, len(m)) + 1) for m in members)):
         if sum(kept) == limit:

@@ -47,6 +47,8 @@ class Problem:
         ``(E, C)``; 0 on hosts.
     net_backward
         Direction of the producer, ``(E,)``.
+    net_across_ms
+        Cost of a net between a device and another server, ``(E, D)``; None without servers.
     distinct
         Whether no two devices are interchangeable, because a plan is compared with an earlier one.
     """
@@ -61,6 +63,7 @@ class Problem:
     net_start: IntArray
     net_cost_ms: FloatArray
     net_backward: BoolArray
+    net_across_ms: FloatArray | None = None
     distinct: bool = False
 
     @property
@@ -131,7 +134,8 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
         Also contract forward cycles among the items: a contiguous plan cannot split them.
     keep_producers
         Whether nets of different producers stay apart.  Merging nets with equal item sets is exact for
-        the sequential and the overlap model; the duplex model must know who sends.
+        the sequential and the overlap model; the duplex model must know who sends.  With servers they
+        always stay apart.
 
     Returns
     -------
@@ -153,6 +157,8 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
     edges = item[instance.order_edges]
     edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
 
+    keep_producers = keep_producers or bool(instance.servers)
+    classes = len(instance.classes)
     merged: dict[tuple[object, ...], tuple[list[int], FloatArray]] = {}
     for backward, members, cost in _nets(instance, item):
         key = (backward, members[0] if keep_producers else -1, *sorted(members))
@@ -160,6 +166,8 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
             cost = cost + merged[key][1]
         merged[key] = (members, cost)
     sizes = [len(members) for members, _ in merged.values()]
+    columns = classes + (len(instance.devices) if instance.servers else 0)
+    costs = np.array([c for _, c in merged.values()]).reshape(-1, columns)
     return Problem(
         instance=instance,
         item=item,
@@ -169,8 +177,9 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
         edges=edges,
         net_items=np.array([v for members, _ in merged.values() for v in members], dtype=np.int64),
         net_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-        net_cost_ms=np.array([c for _, c in merged.values()]).reshape(-1, len(instance.classes)),
+        net_cost_ms=costs[:, :classes],
         net_backward=np.array([key[0] for key in merged], dtype=np.bool_),
+        net_across_ms=costs[:, classes:] if instance.servers else None,
     )
 
 
@@ -200,12 +209,18 @@ def _items(instance: Instance, *, contiguous: bool) -> IntArray:
 
 
 def _nets(instance: Instance, item: IntArray) -> Iterator[tuple[bool, list[int], FloatArray]]:
-    """Yield (backward, items with the producer's first, cost by class) of nets that can be split."""
+    """Yield (backward, items with the producer's first, costs) of nets that can be split.
+
+    The costs are those by class, and with servers those by device between servers behind them.
+    """
     pairs = item[instance.edges]
-    costs = np.asarray(instance.class_transfer_ms.any(axis=1))
-    cut = np.flatnonzero((pairs[:, 0] != pairs[:, 1]) & costs[instance.edges[:, 0]])
+    costs = instance.class_transfer_ms
+    if instance.servers:
+        costs = np.concatenate([costs, instance.across_ms], axis=1)
+    costly: BoolArray = np.any(costs, axis=1)
+    cut = np.flatnonzero((pairs[:, 0] != pairs[:, 1]) & costly[instance.edges[:, 0]])
     consumers: dict[int, set[int]] = {}
     for u, w in zip(instance.edges[cut, 0].tolist(), pairs[cut, 1].tolist(), strict=True):
         consumers.setdefault(u, set()).add(w)
     for u in sorted(consumers):
-        yield bool(instance.backward[u]), [int(item[u]), *sorted(consumers[u])], instance.class_transfer_ms[u]
+        yield bool(instance.backward[u]), [int(item[u]), *sorted(consumers[u])], costs[u]

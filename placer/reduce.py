@@ -40,28 +40,35 @@ def merge_nets(problem: Problem, communication: Communication) -> Problem:
     """Merge nets of one direction with equal items, and drop nets inside one item.
 
     Exact for the sequential and the overlap model; the duplex model must know which item sends, so there
-    only nets with the same producer are merged.
+    only nets with the same producer are merged, and with servers as well.
     """
-    duplex = communication is Communication.DUPLEX
+    across = problem.net_across_ms
+    duplex = communication is Communication.DUPLEX or across is not None
+    all_costs = (
+        problem.net_cost_ms if across is None else np.concatenate([problem.net_cost_ms, across], axis=1)
+    )
     merged: dict[tuple[int, ...], tuple[IntArray, float]] = {}
     costs: dict[tuple[int, ...], np.ndarray] = {}
     for e in range(problem.nets):
         producer, *consumers = problem.net(e).tolist()
         others = sorted(set(consumers) - {producer})
-        if not others or not problem.net_cost_ms[e].any():
+        if not others or not all_costs[e].any():
             continue
         items = np.array([producer, *others], dtype=np.int64)
         key = (int(problem.net_backward[e]), producer if duplex else -1, *sorted(items.tolist()))
         if key in merged:
-            costs[key] = costs[key] + problem.net_cost_ms[e]
+            costs[key] = costs[key] + all_costs[e]
         else:
-            merged[key], costs[key] = (items, 0.0), problem.net_cost_ms[e]
+            merged[key], costs[key] = (items, 0.0), all_costs[e]
     sizes = [len(items) for items, _ in merged.values()]
+    classes = problem.net_cost_ms.shape[1]
+    table = np.array(list(costs.values())).reshape(-1, all_costs.shape[1])
     return replace(
         problem,
         net_items=np.concatenate([i for i, _ in merged.values()] or [np.zeros(0, dtype=np.int64)]),
         net_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-        net_cost_ms=np.array(list(costs.values())).reshape(-1, problem.net_cost_ms.shape[1]),
+        net_cost_ms=table[:, :classes],
+        net_across_ms=None if across is None else table[:, classes:],
         net_backward=np.array([key[0] for key in merged], dtype=np.bool_),
     )
 

@@ -39,6 +39,8 @@ def refused(instance: Instance, options: Options) -> str | None:
         return "replication applies to throughput only"
     if instance.constraints.use_devices:
         return "replication cannot be combined with devices that must be used"
+    if instance.servers:
+        return "replication cannot be combined with servers behind uplinks"
     if options.balance or options.near:
         return "replication cannot be combined with secondary goals"
     if instance.is_training and instance.weight_bytes.any():

@@ -44,6 +44,7 @@ def check(instance: Instance) -> None:
     _check_names_used(instance)
     _check_supported(instance)
     _check_constraints(instance)
+    _check_servers(instance)
 
 
 def _check_nodes(instance: Instance) -> None:
@@ -246,6 +247,30 @@ def _check_supported(instance: Instance) -> None:
                 f"colocation cannot hold: no device type runs all of its nodes ({shown})",
                 place=f"group {group!r}",
             )
+
+
+def _check_servers(instance: Instance) -> None:
+    """Servers have names of their own and share no device."""
+    known = {cls.name for cls in instance.classes} | set(instance.device_index)
+    named: list[str] = []
+    for name, count in Counter(server.name for server in instance.servers).items():
+        if count > 1 or not name or UNPRINTABLE.search(name):
+            raise InputError(f"server name {name!r} is empty, not printable or used twice", place="cluster")
+    for server in instance.servers:
+        place = f"server {server.name!r}"
+        for name in server.devices:
+            if name not in known:
+                raise InputError(f"{name!r} is no class and no device", place=place)
+        for cls in instance.classes:
+            members = [cls.member(i) for i in range(cls.count)]
+            named += members if cls.name in server.devices else []
+            named += [name for name in members if name in server.devices]
+        _check_link(server.uplink, place)
+        if server.uplink.bandwidth_bytes_per_s is None and (np.nan_to_num(instance.output_bytes) > 0).any():
+            raise InputError("output_bytes needs an uplink with a bandwidth", place=place)
+    for name, count in Counter(named).items():
+        if count > 1:
+            raise InputError(f"device {name!r} is named by two servers, or twice", place="cluster")
 
 
 def _check_constraints(instance: Instance) -> None:

@@ -140,6 +140,15 @@ def _check_applicable(instance: Instance, options: Options) -> None:
     """Check that the options have a meaning for this instance."""
     if options.recompute is not Recompute.NONE and not instance.is_training:
         raise UsageError("recompute applies to training graphs, and this one has no backward nodes")
+    if instance.servers:
+        if options.objective is Objective.LATENCY:
+            raise UsageError("servers have a meaning for throughput only, and this cluster has them")
+        if not METHODS[options.method].servers or options.per_device_contiguity:
+            able = ", ".join(name for name, info in METHODS.items() if info.servers)
+            raise UsageError(
+                f"method {options.method} does not know that transfers across servers cost more; choose from "
+                f"{able} (with the default formulation)"
+            )
     if instance.order and options.per_device_contiguity:
         raise UsageError(
             "the paper's program knows no order of the devices, and the cluster has one; use the default "

@@ -1,20 +1,26 @@
 """Microbatches in flight, reserves, wanted orders and recomputation: rules, figures, and who knows them."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from placer.check import check
+from placer.cluster import DeviceClass, Kind
+from placer.errors import UsageError
 from placer.formats.files import load
+from placer.instance import Instance
 from placer.memory import in_flight, settled
 from placer.options import Options
-from placer.plan import Plan
+from placer.plan import Plan, with_host_pools
 from placer.report import objective_ms, stages_of
 from placer.solve import solve
 from placer.verify import violations
+from tests.support.brute import latency_optimum
 from tests.support.brute_memory import Brute, assignments
-from tests.support.random_instances import random_cluster_memory
+from tests.support.random_instances import random_cluster_memory, random_instance
 from tests.support.replay import peaks
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -130,3 +136,98 @@ def test_recomputing_is_chosen_where_it_pays() -> None:
     assert some.recompute == some.stages[: len(some.recompute)]
     assert 0 < len(some.recompute) < len(every.recompute) == 4
     assert some.objective < min(none.objective, every.objective)
+
+
+def test_what_cannot_be_planned_is_said_before_the_start() -> None:
+    instance = load(DATA / "gpt_pipeline.json")
+    for changes, text in (
+        (
+            {"method": "local-search"},
+            "local-search cannot plan what recomputes; choose from auto, milp, dp, dpl",
+        ),
+        ({"contiguous": False}, "only contiguous throughput plans recompute"),
+        ({"objective": "latency"}, "only contiguous throughput plans recompute"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            solve(instance, recompute="auto", **changes)
+    with pytest.raises(UsageError, match="no backward nodes"):
+        solve(load(DATA / "textbook.json"), recompute="auto")
+    ordered = load(DATA / "textbook.json").replace(order=("gpu1", "gpu0"))
+    with pytest.raises(UsageError, match="knows no order of the devices"):
+        solve(ordered, method="milp", formulation="paper")
+
+
+def test_tampered_stages_are_noticed() -> None:
+    instance = load(DATA / "gpt_pipeline.json")
+    result = solve(instance, method="dp", recompute="auto")
+    assert check(instance, result) == []
+    for changes, text in (
+        ({"stages": result.stages[::-1]}, "the stages are the other way round"),
+        ({"stages": result.stages[:-1]}, "not the devices that hold nodes"),
+        ({"stages": None}, "list their stages"),
+        ({"stages": [*result.stages[:-1], "gpu9"]}, "'gpu9', which is no device"),
+        ({"recompute": result.recompute[:1]}, "more than its limit"),
+        ({"recompute": ["gpu7"]}, "'gpu7', which is no device"),
+    ):
+        found = check(instance, result.model_copy(update=changes).sealed())
+        assert any(text in line for line in found), (changes, found)
+
+
+def two_gpus(**changes) -> Instance:
+    """A chain of two nodes pinned to two GPUs, the first to gpu0."""
+    data = {
+        "ids": ["a", "b"],
+        "types": ["gpu"],
+        "time_ms": [1, 1],
+        "edges": [(0, 1)],
+        "memory_bytes": [4, 4],
+        "pin": [["gpu0"], ["gpu1"]],
+        "classes": [DeviceClass("gpu", "gpu", 2, Kind.ACCELERATOR, 10)],
+    }
+    return Instance.build(**data | changes)
+
+
+def test_an_order_that_cannot_hold_is_named() -> None:
+    assert solve(two_gpus(order=["gpu0", "gpu1"])).stages == ["gpu0", "gpu1"]
+    result = solve(two_gpus(order=["gpu1", "gpu0"]))
+    assert result.status == "infeasible"
+    assert "the order of the devices" in result.message
+
+
+def test_a_reserve_is_taken_from_the_limit() -> None:
+    classes = [DeviceClass("gpu", "gpu", 2, Kind.ACCELERATOR, 10, memory_reserve_bytes=(0.0, 6.0))]
+    assert [d.memory_limit_bytes for d in solve(two_gpus(classes=classes)).devices] == [10, 4]
+    classes = [replace(classes[0], memory_reserve_bytes=6.5)]
+    result = solve(two_gpus(classes=classes))
+    assert result.status == "infeasible"
+    assert "node 'a' needs 4 bytes" in result.message
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("method", ["dp", "milp"])
+def test_latency_with_reserves_on_unequal_devices(seed: int, method: str) -> None:
+    """Reserves tell members of a class apart; activations and orders mean nothing for a single sample."""
+    rng = np.random.default_rng(seed)
+    instance = with_host_pools(random_instance(seed, nodes=4, heterogeneous=True, latency=True))
+    need = instance.memory_bytes.sum()
+    instance = instance.replace(
+        classes=tuple(
+            c
+            if c.is_host
+            else replace(
+                c,
+                memory_limit_bytes=float(need),
+                memory_reserve_bytes=tuple((need * rng.uniform(0.2, 1.0, size=c.count)).tolist()),
+            )
+            for c in instance.classes
+        )
+    )
+    optimum = latency_optimum(instance, 1)
+    spoiled = instance.replace(
+        activation_bytes=np.full(instance.n, 9.0), order=[d.name for d in instance.devices[::-1]]
+    )
+    result = solve(spoiled, objective="latency", method=method, gap=1e-4)
+    assert (result.objective is None) == (optimum == np.inf)
+    if result.objective is not None:
+        assert result.objective == pytest.approx(optimum, rel=1e-6, abs=1e-9)
+        assert result.status == "optimal"

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from placer import __version__
 from placer.methods import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
+from placer.simulation.trace import DEFAULT_SAMPLES
 
 __all__ = ["options_from", "parser"]
 
@@ -21,11 +22,14 @@ the paper's (recognised by content). Try:
   placer solve data/gpt_training.json            the best pipeline for training, proven
   placer solve data/latency.json --objective latency --out plan.json
   placer check data/latency.json plan.json       verify a plan from the files alone
+  placer simulate data/latency.json plan.json --trace trace.json
+                                                 run it event by event, timeline for Perfetto
 """
 
 EXIT_CODES = """\
-exit codes: 0 a verified placement is there; 1 (check, compare) something does not hold; 2 bad usage or bad
-input; 3 proven infeasible; 4 stopped with no placement; 130 interrupted (the best placement so far is kept)
+exit codes: 0 a verified placement is there; 1 (check, compare, simulate) something does not hold; 2 bad
+usage or bad input; 3 proven infeasible; 4 stopped with no placement; 130 interrupted (the best placement so
+far is kept)
 """
 
 SOLVE_EXAMPLES = (
@@ -53,6 +57,21 @@ examples:
   placer sweep graph.json --vary bandwidth=x0.1,x0.5,x1 --results points/
 
 A plan for less is a start for more, and a bound for more holds for less.
+
+"""
+    + EXIT_CODES
+)
+
+
+SIMULATE_EXAMPLES = (
+    """\
+examples:
+  placer simulate graph.json plan.json                          time per sample against the plan's objective
+  placer simulate graph.json plan.json --trace trace.json       open it on https://ui.perfetto.dev
+  placer simulate training.json plan.json --microbatches 16     fill, drain and memory of an optimizer step
+
+Contiguous training under 1f1b and sequential communication keeps s microbatches in flight on the s-th device
+from the end, as PipeDream does.  Elsewhere a device serves each of its stages once per round.
 
 """
     + EXIT_CODES
@@ -132,6 +151,8 @@ def parser() -> argparse.ArgumentParser:
     _add_options(compare)
     _add_output(compare, "TABLE.json|TABLE.csv")
 
+    _add_simulate(command("simulate", "run a plan event by event: time per sample, idle time, memory"))
+
     sweep = command(
         "sweep",
         "solve with more or fewer devices, more or less memory, faster or slower links",
@@ -155,6 +176,35 @@ def parser() -> argparse.ArgumentParser:
 
     command("schema", "print the JSON Schema of the instance format")
     return top
+
+
+def _add_simulate(command: argparse.ArgumentParser) -> None:
+    command.epilog = SIMULATE_EXAMPLES
+    command.add_argument("instance", metavar="INSTANCE", help="instance file")
+    command.add_argument("result", metavar="RESULT", help="result document, or a split in the paper's format")
+    command.add_argument(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="inference: samples to run (default: enough to reach the steady state)",
+    )
+    command.add_argument(
+        "--microbatches",
+        type=int,
+        metavar="M",
+        help="training: microbatches of the optimizer step to run (default: the plan's or the instance's)",
+    )
+    command.add_argument(
+        "--trace", metavar="FILE.json", help="write a timeline for Perfetto or chrome://tracing"
+    )
+    command.add_argument(
+        "--trace-samples",
+        type=int,
+        default=DEFAULT_SAMPLES,
+        metavar="N",
+        help=f"samples or microbatches in the trace (default: {DEFAULT_SAMPLES})",
+    )
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:

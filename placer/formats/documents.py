@@ -23,6 +23,7 @@ __all__ = [
     "NativeLink",
     "NativeNode",
     "NativeOrigin",
+    "NativeServer",
     "NativeSource",
     "NativeTraining",
     "schema",
@@ -45,6 +46,13 @@ Label = Annotated[
 ]
 Time = Annotated[float, Field(ge=0, le=MAX_TIME_MS, allow_inf_nan=False)]
 Size = Annotated[float, Field(ge=0, le=MAX_BYTES, allow_inf_nan=False)]
+Sizes = Annotated[
+    list[Size],
+    BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "array", "items": {"type": "number"}}]}
+    ),
+]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -144,16 +152,31 @@ class NativeClass(_Strict):
     memory_limit_bytes: Size | None = Field(
         default=None, description="Memory of one device; null for no limit."
     )
-    memory_reserve_bytes: Size | list[Size] = Field(
-        default=0.0, description="Taken by others: one size for each device, or a list with one per device."
+    memory_reserve_bytes: Sizes = Field(
+        default=[0.0], description="Taken by others: one size for all devices, or a list with one per device."
     )
     link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
+
+
+class NativeServer(_Strict):
+    """Devices with fast links among themselves, behind an uplink."""
+
+    name: Name = Field(description="Unique name.")
+    devices: list[Name] = Field(description="Devices, or classes for all of their members.")
+    uplink: NativeLink = Field(
+        default=NativeLink(),
+        description="The way of each device to other servers; a transfer across servers takes as long as the "
+        "slower of this and the device's own link.",
+    )
 
 
 class NativeCluster(_Strict):
     """The devices."""
 
     classes: list[NativeClass] = Field(description="Classes of interchangeable devices.")
+    servers: list[NativeServer] = Field(
+        default=[], description="Groups of devices; a device that is in none is apart from all others."
+    )
     order: list[Name] = Field(
         default=[],
         description="Classes or devices in the order in which a contiguous pipeline must use them; what is "

@@ -20,7 +20,9 @@ from placer.instance import Instance
 __all__ = ["from_networkx", "to_networkx"]
 
 
-def from_networkx(graph: nx.DiGraph, classes: Sequence[DeviceClass], name: str | None = None) -> Instance:
+def from_networkx(
+    graph: nx.DiGraph, classes: Sequence[DeviceClass], name: str | None = None, order: Sequence[str] = ()
+) -> Instance:
     """Read a graph.
 
     Parameters
@@ -31,6 +33,8 @@ def from_networkx(graph: nx.DiGraph, classes: Sequence[DeviceClass], name: str |
         The device classes to place it on.
     name
         Name of the instance; ``graph.name`` or ``"instance"`` by default.
+    order
+        Classes or devices in the order in which a contiguous pipeline must use them.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def from_networkx(graph: nx.DiGraph, classes: Sequence[DeviceClass], name: str |
         name=name or graph.name or "instance",
         nodes=nodes,
         edges=[[str(u), str(w)] for u, w in graph.edges],
-        cluster=native.cluster_document(classes),
+        cluster=native.cluster_document(classes, order),
     )
     return native.to_instance(document)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Kind, Link
+from placer.cluster import DeviceClass, Kind, Link, Server
 from placer.constraints import Constraints
 from placer.errors import InputError
 from placer.formats.documents import (
@@ -23,6 +23,7 @@ from placer.formats.documents import (
     NativeLink,
     NativeNode,
     NativeOrigin,
+    NativeServer,
     NativeSource,
     NativeTraining,
 )
@@ -117,6 +118,10 @@ def to_instance(document: NativeInstance) -> Instance:
         source=None if document.source is None else Source(**document.source.model_dump()),
         constraints=_constraints(document.constraints, index),
         order=document.cluster.order,
+        servers=[
+            Server(server.name, tuple(server.devices), Link(**server.uplink.model_dump()))
+            for server in document.cluster.servers
+        ],
     )
 
 
@@ -150,9 +155,7 @@ def _device_class(cls: NativeClass) -> DeviceClass:
         kind=Kind(cls.kind),
         memory_limit_bytes=math.inf if cls.memory_limit_bytes is None else cls.memory_limit_bytes,
         link=Link(**cls.link.model_dump()),
-        memory_reserve_bytes=tuple(cls.memory_reserve_bytes)
-        if isinstance(cls.memory_reserve_bytes, list)
-        else cls.memory_reserve_bytes,
+        memory_reserve_bytes=tuple(cls.memory_reserve_bytes),
     )
 
 
@@ -213,7 +216,7 @@ def from_instance(instance: Instance) -> NativeInstance:
         name=instance.name,
         nodes=node_documents(instance),
         edges=[[instance.ids[u], instance.ids[w]] for u, w in instance.edges.tolist()],
-        cluster=cluster_document(instance.classes, instance.order),
+        cluster=cluster_document(instance.classes, instance.order, instance.servers),
         training=NativeTraining(
             optimizer=instance.training.optimizer.value, microbatches=instance.training.microbatches
         ),
@@ -226,7 +229,9 @@ def from_instance(instance: Instance) -> NativeInstance:
     )
 
 
-def cluster_document(classes: Sequence[DeviceClass], order: Sequence[str] = ()) -> NativeCluster:
+def cluster_document(
+    classes: Sequence[DeviceClass], order: Sequence[str] = (), servers: Sequence[Server] = ()
+) -> NativeCluster:
     """Translate device classes to a document."""
     return NativeCluster(
         classes=[
@@ -240,12 +245,18 @@ def cluster_document(classes: Sequence[DeviceClass], order: Sequence[str] = ()) 
                 else float(cls.memory_limit_bytes),
                 memory_reserve_bytes=list(cls.memory_reserve_bytes)
                 if isinstance(cls.memory_reserve_bytes, tuple)
-                else float(cls.memory_reserve_bytes),
+                else [float(cls.memory_reserve_bytes)],
                 link=NativeLink(**asdict(cls.link)),
             )
             for cls in classes
         ],
         order=list(order),
+        servers=[
+            NativeServer(
+                name=server.name, devices=list(server.devices), uplink=NativeLink(**asdict(server.uplink))
+            )
+            for server in servers
+        ],
     )
 
 
@@ -266,6 +277,9 @@ def to_json(instance: Instance) -> str:
         f' "{key}": {json.dumps(value, ensure_ascii=False)},\n' for key, value in extra.items() if value
     )
     order = f'"order": {json.dumps(document.cluster.order)}, ' if document.cluster.order else ""
+    if document.cluster.servers:
+        servers = [s.model_dump(exclude_defaults=True) for s in document.cluster.servers]
+        order += f'"servers": {rows(servers)},\n  '
     nodes = rows([v.model_dump(exclude_unset=True) for v in document.nodes])
     classes = rows([c.model_dump(exclude_defaults=True) | {"kind": c.kind} for c in document.cluster.classes])
     return (

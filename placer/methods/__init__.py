@@ -35,6 +35,8 @@ class MethodInfo:
     """``"module:function"`` for latency, or None."""
     recompute: bool = False
     """Whether it decides which stages recompute their activations."""
+    servers: bool = False
+    """Whether it knows that transfers across servers cost more."""
     default_time_limit: float | None = None
     """Seconds, when the options set no limit."""
 
@@ -54,6 +56,7 @@ METHODS: dict[str, MethodInfo] = {
             throughput="placer.methods.auto:solve",
             latency="placer.methods.auto:solve",
             recompute=True,
+            servers=True,
         ),
         MethodInfo(
             "milp",
@@ -62,6 +65,7 @@ METHODS: dict[str, MethodInfo] = {
             latency="placer.methods.milp_latency:solve",
             recompute=True,
             default_time_limit=300.0,
+            servers=True,
         ),
         MethodInfo(
             "dp",
@@ -112,12 +116,14 @@ METHODS: dict[str, MethodInfo] = {
             "a given split (option split)",
             throughput="placer.methods.expert:solve",
             latency="placer.methods.expert:solve",
+            servers=True,
         ),
         MethodInfo(
             "single",
             "everything on one device",
             throughput="placer.methods.single:solve",
             latency="placer.methods.single:solve",
+            servers=True,
         ),
     )
 }

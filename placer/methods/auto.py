@@ -14,7 +14,7 @@ from placer.constraints import Constraints
 from placer.errors import VerificationError
 from placer.instance import Instance
 from placer.methods import METHODS, load_method
-from placer.options import Formulation, Objective, Options
+from placer.options import Formulation, Objective, Options, Recompute
 from placer.plan import Plan
 from placer.report import objective_ms
 from placer.result import EQUAL, gap_of
@@ -107,6 +107,11 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("dp", 0.6, DP_WORK_S),
             *program,
         ]
+    elif instance.servers and instance.constraints == Constraints():
+        # Without the uplinks the exact methods give a bound, and a plan whose neighbours share servers.
+        flat = [Phase("dpl", 0.1, 60.0), Phase("dp", 0.3, 60.0)]
+        free = [Phase("dpl", 0.1, 30.0, narrower=True), Phase("colgen", 0.4, 120.0)]
+        chosen = [*(flat if options.contiguous else free), *program]
     elif instance.constraints != Constraints():
         chosen = [Phase("milp", 1.0, MILP_WORK_S)]  # the only method that knows them
     elif options.contiguous:
@@ -125,7 +130,10 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("colgen", 0.6, 300.0),
             *program,
         ]
-    return [phase for phase in chosen if phase.method in METHODS]
+    able = [phase for phase in chosen if phase.method in METHODS]
+    if options.recompute is not Recompute.NONE:
+        able = [phase for phase in able if METHODS[phase.method].recompute]
+    return able
 
 
 def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, held: _Held) -> Outcome:
@@ -138,8 +146,12 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     part.start = None if phase.narrower else held.plan
     part.bound_ms = held.bound
     method = load_method(phase.method, options.objective)
+    easier = instance
+    if instance.servers and not METHODS[phase.method].servers:
+        easier = instance.replace(servers=())
+        part = Run(time_limit=part.time_limit, start=part.start, interrupt=run.interrupt)
     try:
-        outcome = method(instance, options.model_copy(update=changes), part)
+        outcome = method(easier, options.model_copy(update=changes), part)
     except MemoryError:
         outcome = Outcome(Stop.MEMORY_LIMIT, message="out of memory")
     _keep(phase, instance, options, run, held, outcome)

@@ -199,8 +199,10 @@ class _Search:
         items: IntArray | None = None
         if self.plan is not None:
             items = self.plan.device[[nodes[0] for nodes in self.problem.members]]
-        if self.options.formulation is Formulation.PAPER or self.instance.constraints != Constraints():
-            return self.problem, items  # reductions keep an optimal plan, not one that keeps all rules
+        special = self.instance.constraints != Constraints() or bool(self.instance.servers)
+        if self.options.formulation is Formulation.PAPER or special:
+            # Reductions keep an optimal plan under the plain costs, not one that keeps all rules.
+            return self.problem, items
         return reduced(
             self.problem,
             items,

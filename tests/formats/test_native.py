@@ -20,11 +20,12 @@ from placer.instance import Instance
 from placer.origin import Origin
 from placer.training import Optimizer, Training
 from tests.formats.test_bad_input import NATIVE, PAPER, changed
-from tests.support.random_instances import random_instance
+from tests.support.random_instances import random_cluster_memory, random_instance
 from tests.support.workloads import THROUGHPUT, needs_workloads, workload
 
 FIELDS = (
     "name", "ids", "names", "classes", "colocate", "layer", "pin", "forbid", "training", "origin", "source",
+    "order",
 )  # fmt: skip
 ARRAYS = (
     "memory_bytes",
@@ -87,6 +88,15 @@ def test_round_trip(tmp_path, seed):
     assert_same(from_networkx(to_networkx(instance), instance.classes), by_source(instance))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_round_trip_of_clusters_with_reserves_and_orders(tmp_path, seed):
+    instance = random_cluster_memory(seed)
+    save(instance, tmp_path / "instance.json")
+    assert_same(load(tmp_path / "instance.json"), instance)
+    judge = jsonschema.Draft202012Validator(documents.schema())
+    judge.validate(json.loads(native.to_json(instance)))
+
+
 def by_source(instance: Instance) -> Instance:
     """networkx lists edges by source; nothing else may change."""
     return instance.replace(edges=instance.edges[np.argsort(instance.edges[:, 0], kind="stable")])
@@ -129,6 +139,10 @@ def test_identity_is_of_the_content(tmp_path):
         ("edges/1", ["a", "c"]),
         ("cluster/classes/0/count", 3),
         ("cluster/classes/0/link/latency_ms", 0.1),
+        ("cluster/classes/0/memory_reserve_bytes", 1),
+        ("cluster/classes/0/memory_reserve_bytes", [0, 1]),
+        ("cluster/order", ["acc1", "acc0"]),
+        ("cluster/order", ["acc0", "acc1"]),
     ):
         assert fingerprint(read(changed(NATIVE, change))) != base, change
 

@@ -9,12 +9,13 @@ import os
 import numpy as np
 import pytest
 
+from placer.check import check
 from placer.instance import Instance
 from placer.options import Options
 from placer.result import Status
 from placer.solve import solve
 from tests.support.brute_memory import Brute
-from tests.support.random_instances import random_cluster_memory
+from tests.support.random_instances import random_cluster_memory, with_constraints
 
 COUNT = int(os.environ.get("PLACER_RANDOM_MEMORY", "40"))
 FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
@@ -91,3 +92,18 @@ def test_plans_that_need_not_be_contiguous_keep_all_microbatches(seed: int) -> N
         found, expected = solve(instance, options), solve(plain, options)
         assert found.status is expected.status
         assert found.objective == pytest.approx(expected.objective)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+def test_together_with_rules_on_the_plan_and_secondary_goals(seed: int) -> None:
+    instance = with_constraints(random_cluster_memory(seed, nodes=4), seed)
+    m = instance.training.microbatches
+    recomputes = RECOMPUTES[:2] if instance.is_training else RECOMPUTES[:1]
+    choices = [(*c, m) for c in itertools.product(SCHEDULES, ("sequential",), recomputes)]
+    for (schedule, _, recompute, _), optimum in Brute(instance).optima(choices).items():
+        options = Options(gap=1e-6, schedule=schedule, recompute=recompute)
+        check_exact(instance, options, optimum)
+        if optimum < np.inf:
+            balanced = solve(instance, options.model_copy(update={"balance": True, "method": "milp"}))
+            assert balanced.objective == pytest.approx(optimum, rel=1e-6, abs=1e-9)
+            assert check(instance, balanced) == []

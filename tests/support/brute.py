@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from placer.cluster import DeviceClass, Link
 from placer.instance import Instance
 
 Kind = tuple[str, str, str]
@@ -25,11 +26,14 @@ class Costs:
     transfer: np.ndarray  # (n, D), 0 on hosts
     host: np.ndarray  # (D,)
     limit: np.ndarray  # (D,)
+    across: np.ndarray  # (n, D), between servers
+    server: np.ndarray  # (D,)
 
 
 def costs(instance: Instance) -> Costs:
     n, devices = instance.n, [(c, i) for c in instance.classes for i in range(c.count)]
-    time, transfer = np.full((n, len(devices)), np.inf), np.zeros((n, len(devices)))
+    time = np.full((n, len(devices)), np.inf)
+    transfer, across = np.zeros((n, len(devices))), np.zeros((n, len(devices)))
     for v in range(n):
         for d, (cls, i) in enumerate(devices):
             names = {cls.name, f"{cls.name}{i}"}
@@ -38,14 +42,36 @@ def costs(instance: Instance) -> Costs:
                 time[v, d] = instance.time_ms[v, instance.types.index(cls.type)]
             if cls.kind == "host":
                 continue
-            size = instance.output_bytes[v]
-            if np.isnan(size):
-                transfer[v, d] = instance.transfer_ms[v] * cls.link.transfer_scale
-            elif size > 0:
-                transfer[v, d] = cls.link.latency_ms + 1000 * size / cls.link.bandwidth_bytes_per_s
+            transfer[v, d] = across[v, d] = _moving(instance, v, cls.link)
+            for s in instance.servers:
+                if names & set(s.devices):
+                    across[v, d] = max(transfer[v, d], _moving(instance, v, s.uplink))
+    server = np.array(
+        [
+            next(
+                (k for k, s in enumerate(instance.servers) if {c.name, f"{c.name}{i}"} & set(s.devices)),
+                len(instance.servers) + d,
+            )
+            for d, (c, i) in enumerate(devices)
+        ]
+    )
     host = np.array([c.kind == "host" for c, _ in devices])
-    limit = np.array([np.inf if c.kind == "host" else c.memory_limit_bytes for c, _ in devices])
-    return Costs(time, transfer, host, limit)
+    limit = np.array(
+        [np.inf if c.kind == "host" else c.memory_limit_bytes - _reserve(c, i) for c, i in devices]
+    )
+    return Costs(time, transfer, host, limit, across, server)
+
+
+def _moving(instance: Instance, v: int, link: Link) -> float:
+    size = instance.output_bytes[v]
+    if np.isnan(size):
+        return float(instance.transfer_ms[v] * link.transfer_scale)
+    return float(link.latency_ms + 1000 * size / link.bandwidth_bytes_per_s) if size > 0 else 0.0
+
+
+def _reserve(cls: DeviceClass, i: int) -> float:
+    reserve = cls.memory_reserve_bytes
+    return reserve[i] if isinstance(reserve, tuple) else reserve
 
 
 def throughput_optima(instance: Instance) -> dict[Kind, float]:
@@ -116,7 +142,8 @@ def replicated_optima(instance: Instance, replicas: int) -> dict[Kind, float]:
                 m = instance.training.microbatches
                 seconds = 2 * (r - 1) / r * instance.weight_bytes * np.array(trained) / bandwidth / m
                 again[:, g] = 1000 * seconds
-        joint = Costs(c.time[:, first] / sizes, c.transfer[:, first] / sizes, c.host[first], c.limit[first])
+        moved = c.transfer[:, first] / sizes
+        joint = Costs(c.time[:, first] / sizes, moved, c.host[first], c.limit[first], moved, c.server[first])
         _, keep, parts = _all_plans(instance, joint, again)
         load = _loads_by_model(*parts)
         for kind in KINDS:
@@ -166,8 +193,11 @@ def _all_plans(
             if again is not None:
                 compute[on[:, v], 1, d] += again[v, d]
             some_in, some_out = on[:, consumers].any(axis=1), (~on[:, consumers]).any(axis=1)
-            receive[~on[:, v] & some_in, way, d] += c.transfer[v, d]
-            send[on[:, v] & some_out, way, d] += c.transfer[v, d]
+            elsewhere = c.server[plans] != c.server[d]
+            came = np.where(elsewhere[:, v], c.across[v, d], c.transfer[v, d])
+            went = np.where(elsewhere[:, consumers].any(axis=1), c.across[v, d], c.transfer[v, d])
+            receive[:, way, d] += np.where(~on[:, v] & some_in, came, 0.0)
+            send[:, way, d] += np.where(on[:, v] & some_out, went, 0.0)
     keep = {
         "free": np.ones(len(plans), dtype=bool),
         "each": _each_contiguous(instance, plans),

@@ -40,13 +40,21 @@ def places(instance: Instance) -> list[int | None]:
 
 
 def assignments(instance: Instance) -> Iterator[tuple[int, ...]]:
-    """Assignments with supported devices and colocated groups."""
+    """Assignments with supported devices, colocated groups, and what else the instance asks of a plan."""
+    names, rules = [d.name for d in instance.devices], instance.constraints
     time = costs(instance).time
     groups: dict[str, int] = {}
     for plan in itertools.product(*[np.flatnonzero(np.isfinite(row)).tolist() for row in time]):
         groups.clear()
-        if all(
-            g is None or groups.setdefault(g, d) == d for g, d in zip(instance.colocate, plan, strict=True)
+        used = {names[d] for d in plan}
+        if (
+            all(
+                g is None or groups.setdefault(g, d) == d
+                for g, d in zip(instance.colocate, plan, strict=True)
+            )
+            and all(len({plan[v] for v in apart}) == len(apart) for apart in rules.apart)
+            and (rules.max_devices is None or len(used) <= rules.max_devices)
+            and (not rules.use_devices or set(rules.use_devices) == used)
         ):
             yield plan
 

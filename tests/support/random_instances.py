@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Kind, Link
+from placer.cluster import DeviceClass, Kind, Link, Server
 from placer.constraints import Constraints
 from placer.instance import Instance
 from placer.training import Optimizer, Training
@@ -98,6 +98,24 @@ def random_cluster(seed: int) -> Instance:
                 classes=(smaller, *instance.classes[1:]), forbid=tuple(() for _ in instance.ids)
             )
     return instance
+
+
+def with_servers(instance: Instance, seed: int) -> Instance:
+    """Put the devices into one to three servers behind slow uplinks; some devices stay apart."""
+    rng = np.random.default_rng([seed, 13])
+    names = rng.permutation([d.name for d in instance.devices]).tolist()
+    places = rng.integers(0, 3, len(names))
+    sized = bool((np.nan_to_num(instance.output_bytes) > 0).any())
+    return instance.replace(
+        servers=tuple(
+            Server(
+                f"server{k}",
+                tuple(name for name, place in zip(names, places, strict=True) if place == k),
+                Link(float(rng.choice([0.5, 2.0, 4.0])), 1e5 if sized else None, 0.25 if sized else 0.0),
+            )
+            for k in range(2)
+        )
+    )
 
 
 def with_constraints(instance: Instance, seed: int) -> Instance:

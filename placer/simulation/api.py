@@ -1,0 +1,170 @@
+"""From a plan to its simulation."""
+
+from __future__ import annotations
+
+from placer.check import plan_of
+from placer.errors import InputError, UsageError
+from placer.fingerprint import fingerprint
+from placer.instance import Instance, IntArray
+from placer.options import Communication, Objective, Options, Schedule
+from placer.plan import Plan, with_host_pools
+from placer.result import Result
+from placer.simulation.costs import Placement, place
+from placer.simulation.engine import Stuck, Timeline, execute
+from placer.simulation.latency import latency_program
+from placer.simulation.measure import device_uses, fill_and_drain, latencies, slots
+from placer.simulation.orders import make_program
+from placer.simulation.outcome import Simulation
+from placer.simulation.slices import Slicer, critical_path
+from placer.simulation.stages import cut
+from placer.simulation.steady import settled
+from placer.simulation.tasks import make_tasks
+
+__all__ = ["simulate"]
+
+MAX_SAMPLES = 100_000
+
+
+def simulate(
+    instance: Instance,
+    plan: Plan | Result,
+    options: Options | None = None,
+    *,
+    samples: int | None = None,
+    microbatches: int | None = None,
+) -> Simulation:
+    """Run a plan event by event and measure it; nothing is taken from the evaluation of its objective.
+
+    Parameters
+    ----------
+    instance
+        The instance that the plan is for.
+    plan
+        A plan, or a result that holds one.  A plan with pieces is run for a single sample.
+    options
+        Schedule and communication model; those of the result, or the defaults.
+    samples
+        Inference: length of the timeline; by default long enough to reach the steady state.
+    microbatches
+        Training: the timeline is one optimizer step of so many microbatches; by default as many as the
+        options or the instance say.
+
+    Returns
+    -------
+    Simulation
+
+    Raises
+    ------
+    InputError
+        When the plan does not fit the instance, or its pieces wait for each other.
+    UsageError
+        When ``samples`` or ``microbatches`` do not fit the plan.
+    """
+    if isinstance(plan, Result):
+        options = plan.options if options is None else options
+        instance, plan = _unpacked(instance, plan)
+    options = Options() if options is None else options
+    count = _count(instance, plan, samples, microbatches)
+    if plan.piece is not None:
+        return _single_sample(instance, plan, plan.piece)
+
+    placement = place(instance, plan.device.tolist(), plan.replicas)
+    tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
+    program = make_program(tasks, options.communication, options.schedule, plan.stages)
+    steady_ms, periodic, timeline = settled(program)
+    if count is None and instance.is_training:
+        count = options.microbatches or instance.training.microbatches
+    if count is not None:
+        timeline = execute(program, count)
+    return _measured(
+        placement,
+        timeline,
+        {},
+        recompute=plan.recompute,
+        objective=Objective.THROUGHPUT,
+        communication=options.communication,
+        schedule=options.schedule if instance.is_training else None,
+        steady_ms=steady_ms,
+        periodic=periodic,
+    )
+
+
+def _unpacked(instance: Instance, result: Result) -> tuple[Instance, Plan]:
+    """Plan of a result, and the instance as the plan sees it."""
+    if result.instance.sha256 != fingerprint(instance):
+        raise InputError(f"is about another instance ({result.instance.name!r})", place="result")
+    if result.options.objective is Objective.LATENCY:
+        instance = with_host_pools(instance)
+    try:
+        return instance, plan_of(instance, result)
+    except ValueError as error:
+        raise InputError(str(error), place="result") from None
+
+
+def _count(instance: Instance, plan: Plan, samples: int | None, microbatches: int | None) -> int | None:
+    """Length of the timeline that was asked for."""
+    for name, value in (("samples", samples), ("microbatches", microbatches)):
+        if value is not None and not 1 <= value <= MAX_SAMPLES:
+            raise UsageError(f"{name} must be in 1..{MAX_SAMPLES}, got {value}")
+    if plan.piece is not None and (samples is not None or microbatches is not None):
+        raise UsageError("a latency plan is simulated for a single sample")
+    if instance.is_training and samples is not None:
+        raise UsageError("training runs microbatches: say how many with microbatches, not samples")
+    if not instance.is_training and microbatches is not None:
+        raise UsageError("microbatches apply to training: there is no backward pass, so use samples")
+    return microbatches if samples is None else samples
+
+
+def _single_sample(instance: Instance, plan: Plan, piece: IntArray) -> Simulation:
+    """Run one sample through a latency plan."""
+    placement = place(instance, plan.device.tolist())
+    program = latency_program(placement, piece.tolist())
+    try:
+        timeline = execute(program, 1)
+    except Stuck as stuck:
+        nodes = sorted(v for t in stuck.tasks for v in program.tasks[t].computed)
+        names = [repr(instance.ids[v]) for v in nodes]
+        shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+        raise InputError(f"pieces wait for each other and never start: {shown}", place="plan") from None
+    return _measured(
+        placement,
+        timeline,
+        slots(timeline),
+        recompute=(),
+        objective=Objective.LATENCY,
+        communication=Communication.SEQUENTIAL,
+        schedule=None,
+        steady_ms=None,
+        periodic=True,
+    )
+
+
+def _measured(
+    placement: Placement,
+    timeline: Timeline,
+    slot: dict[int, int],
+    *,
+    recompute: tuple[int, ...],
+    objective: Objective,
+    communication: Communication,
+    schedule: Schedule | None,
+    steady_ms: float | None,
+    periodic: bool,
+) -> Simulation:
+    slicer = Slicer(placement, timeline, slot)
+    fill, drain = fill_and_drain(timeline)
+    return Simulation(
+        objective=objective,
+        communication=communication,
+        schedule=schedule,
+        samples=timeline.samples,
+        steady_ms=steady_ms,
+        periodic=periodic,
+        makespan_ms=timeline.makespan_ms,
+        fill_ms=fill,
+        drain_ms=drain,
+        latency_ms=latencies(timeline),
+        devices=device_uses(placement, timeline, steady_ms, recompute),
+        critical_path=critical_path(slicer),
+        slicer=slicer,
+    )

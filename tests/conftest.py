@@ -1,0 +1,44 @@
+"""Options of the test run."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from placer.instance import Instance
+from placer.options import Options
+from placer.report import to_result
+from placer.result import Result
+from placer.run import Outcome, Run
+from tests.support.simulation import simulated
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--simulate-plans",
+        action="store_true",
+        help="run every plan that a test solves for event by event, and compare with its objective",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _simulate_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Under ``--simulate-plans`` no result leaves ``placer.solve`` without a simulation."""
+    if not request.config.getoption("--simulate-plans"):
+        yield
+        return
+    count = 0
+
+    def checked(
+        instance: Instance, original: Instance, options: Options, outcome: Outcome, run: Run
+    ) -> Result:
+        nonlocal count
+        result = to_result(instance, original, options, outcome, run)
+        if result.assignment is not None:
+            simulated(original, result)
+            count += 1
+        return result
+
+    monkeypatch.setattr(sys.modules["placer.solve"], "to_result", checked)  # placer.solve is a function
+    yield
+    request.node.user_properties.append(("simulated plans", count))
