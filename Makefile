@@ -39,7 +39,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,partition]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,partition,dask]'
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -5,6 +5,7 @@
 Solvers and compiled kernels are imported only by the methods that use them.
 """
 
+from placer.batch import solve_batch
 from placer.check import check
 from placer.cluster import Device, DeviceClass, Kind, Link
 from placer.compare import Comparison, compare
@@ -48,5 +49,6 @@ __all__ = [
     "load",
     "simulate",
     "solve",
+    "solve_batch",
     "sweep",
 ]

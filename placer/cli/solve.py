@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from placer.check import check, plan_of
-from placer.cli.arguments import options_from
+from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display, stop_on_signals
 from placer.cli.tables import print_json, print_result, stdout
 from placer.errors import InputError, UsageError

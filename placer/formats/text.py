@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from placer.errors import InputError
 
-__all__ = ["check_writable", "parse_json", "read_text", "validate", "write_text"]
+__all__ = ["check_writable", "decode", "parse_json", "read_text", "validate", "write_text"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -43,13 +43,25 @@ def read_text(path: str | Path) -> str:
         When it cannot be read, or is not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 text (byte {error.start})", source=str(path)) from None
+        return decode(Path(path).read_bytes(), str(path))
     except OSError as error:
         raise InputError(error.strerror or "cannot be read", source=str(path)) from None
     except ValueError as error:  # a NUL character in the path
         raise InputError(f"not a path: {error}", source=str(path)) from None
+
+
+def decode(data: bytes, source: str) -> str:
+    """Decode UTF-8, with or without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        Naming the first byte that is none.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 text (byte {error.start})", source=source) from None
 
 
 def parse_json(text: str, source: str) -> Any:
