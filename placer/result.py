@@ -41,10 +41,11 @@ class _Document(BaseModel):
 
 
 class InstanceReference(_Document):
-    """Which instance a result is about."""
+    """Which instance a result is about, and where its file was, relative to the result's."""
 
     name: str
     sha256: str
+    file: str | None = None
 
 
 class Piece(_Document):
@@ -155,8 +156,13 @@ class Result(_Document):
     digest: str = ""
 
     def computed_digest(self) -> str:
-        """SHA-256 over all fields but the digest itself."""
-        content = self.model_dump(mode="json", exclude={"digest"})
+        """SHA-256 over the fields but the digest itself and the place of the instance, which may move.
+
+        Fields at their defaults are left out, so that documents keep their digest when later releases know
+        more fields.
+        """
+        hidden: dict[str, Any] = {"digest": True, "instance": {"file"}}
+        content = self.model_dump(mode="json", exclude=hidden, exclude_defaults=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     def sealed(self) -> Result:
@@ -166,6 +172,12 @@ class Result(_Document):
     def to_json(self) -> str:
         """Return the result document as JSON text."""
         return self.model_dump_json(indent=1) + "\n"
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook."""
+        from placer.pages.notebook import result_html  # templates are needed nowhere else
+
+        return result_html(self)
 
     def summary(self) -> dict[str, Any]:
         """Return the headline: status, objective, bound, gap, method."""

@@ -23,8 +23,8 @@ from placer.verify import violations
 
 __all__ = ["make_options", "solve"]
 
-EXPLAIN_SECONDS = 5.0
-"""How long each relaxation may take when an infeasible instance is explained."""
+EXPLAIN_WORK_S = 5.0
+"""Work for each relaxation when an infeasible instance is explained, in nominal seconds."""
 
 
 def solve(
@@ -165,7 +165,7 @@ def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
         if infeasible.simple_cause(relaxed) is not None:
             return True
         loose = loose.model_copy(update={"method": "milp", "gap": 0.999})
-        outcome = load_method("milp", loose.objective)(relaxed, loose, run.part(seconds=EXPLAIN_SECONDS))
+        outcome = load_method("milp", loose.objective)(relaxed, loose, run.part(work=EXPLAIN_WORK_S))
         return outcome.stop is Stop.INFEASIBLE
 
     return Outcome(Stop.INFEASIBLE, message=infeasible.smallest_conflict(instance, options, is_infeasible))
