@@ -110,7 +110,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             *program,
         ]
     elif instance.servers and instance.constraints == Constraints():
-        # Without the uplinks the exact methods give a bound, and a plan whose neighbours share servers.
+        # dpl knows servers; dp does not, and gives a bound (and a plan, with its true costs) without uplinks.
         flat = [Phase("dpl", 0.1, 60.0), Phase("dp", 0.3, 60.0)]
         free = [Phase("dpl", 0.1, 30.0, narrower=True), Phase("colgen", 0.4, 120.0)]
         chosen = [*(flat if options.contiguous else free), *program]

@@ -22,10 +22,14 @@ __all__ = ["solve_nested"]
 MOST_STATES = 5_000
 """Sets of servers, and mixes of the devices of one, beyond which the program would take too long."""
 RANDOM_ORDERS = 2
+GRACE_S = 2.0
+"""Seconds that a first plan gets whatever the time limit."""
 CERTAIN = 1 - 1e-9
 """Rounding allowance of bounds."""
 FIRST_STEP = 0.01
 """Relative distance of the first target to the bound; each further one is four times as far."""
+FAR = 1.5
+"""Ratio of the best objective to a bound above which targets grow from the bound."""
 CLOSE = 1e-6
 """Relative precision of the bound that sees uplinks."""
 
@@ -53,12 +57,14 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
         best.offer_plan(run.start, "start")
     tried: set[bytes] = set()
     for order in _orders(lattice, options, run):
-        if run.stopped() is not None or best.proven or order.tobytes() in tried:
+        if (tried and run.stopped() is not None) or best.proven or order.tobytes() in tried:
             continue
         tried.add(order.tobytes())
         search = _Search(Servers(problem, kinds, order, options), best, run, options)
         best.raise_bound(search.servers.floor_ms(2) * CERTAIN, "work")
         search.improve()
+        if best.plan is None and run.stopped() is Stop.TIME_LIMIT:
+            search.first_plan()
         if search.servers.one_order:
             search.raise_bound()
             break  # there is no other order
@@ -92,6 +98,13 @@ class _Search:
     best: Incumbent
     run: Run
     options: Options
+
+    def first_plan(self) -> None:
+        """Find some plan even if compiling the kernels (once per installation) used up the time limit."""
+        enough = np.array([np.inf, np.inf, self.servers.enough_ms])
+        plan = self.servers.plan(enough, Run(time_limit=GRACE_S, interrupt=self.run.interrupt))
+        if plan is not None:
+            self.best.offer_plan(plan, "servers")
 
     def improve(self) -> None:
         """Find the best plan along the order if it is better than the one held."""
@@ -148,20 +161,21 @@ class _Search:
         high: float,
     ) -> bool:
         """Find the least target with a plan, above a lower bound and below a known value; whether one is."""
-        found, closing, step = False, high < np.inf, FIRST_STEP
+        found, step = False, FIRST_STEP
+        growing = high > FAR * low
+        closing = not growing
         while self.run.stopped() is None and low < high * (1 - 2 * EXACT):
-            if closing:
-                target = high * (1 - EXACT)
-            elif high < np.inf:
-                target = (low + high) / 2
-            else:
-                target = min(low * (1 + step), self.servers.enough_ms) if low > 0 else self.servers.enough_ms
+            below = min(high * (1 - EXACT), self.servers.enough_ms)
+            if growing:  # tests are the faster the lower the target
+                target = min(low * (1 + step), below) if low > 0 else below
                 step *= 4
+            else:
+                target = below if closing else (low + high) / 2
             plan = self.servers.plan(limits(target), self.run)
             if plan is not None:
                 high = min(value(plan), target)
-                found, closing = True, not closing
-            elif self.run.stopped() is not None or closing or target >= self.servers.enough_ms:
+                found, closing, growing = True, growing or not closing, False
+            elif self.run.stopped() is not None or target >= below:
                 break
             else:
                 low = target

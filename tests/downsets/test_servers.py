@@ -148,3 +148,22 @@ def test_coming_back_to_a_server_can_be_better():
     assert result.objective == pytest.approx(once)
     assert result.bound <= free
     assert solve(instance, gap=0.0).objective == pytest.approx(free)
+
+
+@pytest.mark.parametrize("seed", [1, 5, 9])
+def test_a_plan_is_there_even_when_time_is_up(seed):
+    instance = random_pipeline(seed)
+    free = optima(instance, Options())[0]
+    result = solve(instance, method="dpl", time_limit=1e-6)
+    assert (result.objective is None) == np.isinf(free)
+    assert check(instance, result) == [] if result.objective is not None else np.isinf(free)
+
+
+@pytest.mark.parametrize(("options", "order"), [({"recompute": "auto"}, ()), ({}, ("a1", "a0"))])
+def test_what_it_does_not_know(options, order):
+    """It says so, and the other methods of auto plan all the same."""
+    instance = random_pipeline(3).replace(order=order)
+    result = solve(instance, method="dpl", **options)
+    assert (result.objective, result.bound) == (None, None)
+    assert "no recomputation and no order" in result.message
+    assert solve(instance, gap=1e-6, **options).status == "optimal"
