@@ -48,10 +48,13 @@ def variants(instance: Instance, options: Options) -> list[Variant]:
     known = options.method == "milp" and options.objective is Objective.THROUGHPUT
     known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
     limited = [instance] if known else overrides.choices(instance)
-    if options.replicas == 1:
-        return [Variant(some, lambda plan: plan, same_devices=True) for some in limited]
-    grouped = [way for some in limited for way in replication.choices(some, options.replicas)]
-    return [Variant(way.instance, way.lift) for way in grouped]
+    out: list[Variant] = []
+    for some in limited:
+        if options.replicas == 1 or infeasible.simple_cause(some) is not None:  # no plan: nothing to group
+            out.append(Variant(some, lambda plan: plan, same_devices=True))
+        else:
+            out += [Variant(way.instance, way.lift) for way in replication.choices(some, options.replicas)]
+    return out
 
 
 def solve(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
@@ -96,9 +99,10 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
         told.append(message)
     message = next((text for text in told if text), "")
     if stop is Stop.INFEASIBLE:
-        if len(todo) > 1:
-            message = f"none of the {len(todo)} ways to choose the devices has a plan; one: {message}"
-        return Outcome(stop, message=message)
+        cause = told[-1]  # the last choice is the one with the fewest replicas
+        if cause and len(todo) > 1:
+            cause = f"none of the {len(todo)} ways to choose the devices has a plan; one: {cause}"
+        return Outcome(stop, message=cause)
     if plan is not None and bound >= best * (1 - max(options.gap, EQUAL)):
         stop = Stop.FINISHED
     return Outcome(stop, plan, min(bound, best), message, {"choices_of_devices": len(todo)})
