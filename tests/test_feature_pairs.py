@@ -24,8 +24,6 @@ PAIRS = [*((f, f) for f in FEATURES), *itertools.combinations(FEATURES, 2)]
 METHODS = ("milp", "dp", "dpl", "auto")
 
 REFUSED_PAIRS = {
-    frozenset({"replicas", "servers"}): "servers behind uplinks",
-    frozenset({"replicas", "use devices"}): "devices that must be used",
     frozenset({"replicas", "balance"}): "secondary goals",
     frozenset({"replicas", "near"}): "secondary goals",
 }

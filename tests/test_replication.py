@@ -152,7 +152,6 @@ def test_altered_replicas_are_noticed():
     [
         ({"objective": "latency"}, "throughput only"),
         ({"balance": True}, "secondary goals"),
-        ({"use_devices": ("gpu0",)}, "must be used"),
         ({"replicas": 0}, "greater than or equal to 1"),
     ],
 )

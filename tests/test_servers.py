@@ -142,7 +142,6 @@ def test_bad_servers(servers, message):
         ({"method": "dp"}, "method dp does not know"),
         ({"method": "milp", "formulation": "paper"}, "default formulation"),
         ({"objective": "latency"}, "throughput only"),
-        ({"replicas": 2}, "servers behind uplinks"),
     ],
 )
 def test_what_is_refused(options, message):

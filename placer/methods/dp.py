@@ -90,7 +90,7 @@ class Prover:
         stats = {"steps": self.steps, "states": self.states}
         if best.device is None:
             if stop is None:
-                return Outcome(Stop.INFEASIBLE, message="proven: no contiguous plan exists", stats=stats)
+                return Outcome(Stop.INFEASIBLE, stats=stats)
             return Outcome(stop, None, best.bound_ms, "stopped before a plan was found", stats)
         message = "" if best.proven else "stopped before the optimum was proven"
         return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, stats)

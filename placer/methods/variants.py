@@ -70,8 +70,9 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     todo = variants(instance, options)
     if len(todo) == 1 and todo[0].instance is instance:
         return method(instance, options, run)
-    plan: Plan | None = None
-    best, bound, stop = inf, inf, Stop.INFEASIBLE
+    plan = run.start
+    best = inf if plan is None else objective_ms(instance, plan, options)
+    bound, stop = inf, Stop.INFEASIBLE
     told: list[str] = []
     for k, variant in enumerate(todo):
         remaining = run.remaining
@@ -80,7 +81,6 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
         part.start = _start(variant, run.start)
         outcome = _one(method, variant.instance, options, part)
         if outcome.stop is Stop.INFEASIBLE:
-            told.append(outcome.message)
             continue
         bound = min(bound, outcome.bound_ms or 0.0)
         if stop in (Stop.INFEASIBLE, Stop.FINISHED):
@@ -97,12 +97,9 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
                 told.insert(0, message)
                 continue
         told.append(message)
-    message = next((text for text in told if text), "")
     if stop is Stop.INFEASIBLE:
-        cause = told[-1]  # the last choice is the one with the fewest replicas
-        if cause and len(todo) > 1:
-            cause = f"none of the {len(todo)} ways to choose the devices has a plan; one: {cause}"
-        return Outcome(stop, message=cause)
+        return Outcome(stop)  # causes in single choices name devices and rules that the user never wrote
+    message = next((text for text in told if text), "")
     if plan is not None and bound >= best * (1 - max(options.gap, EQUAL)):
         stop = Stop.FINISHED
     return Outcome(stop, plan, min(bound, best), message, {"choices_of_devices": len(todo)})

@@ -40,7 +40,13 @@ class Machine:
     def same(self, other: "Machine") -> bool:
         """Whether the two may share a stage."""
         mine = (self.cls.name, self.room, self.place, self.server, self.time)
-        return not self.is_host and mine == (other.cls.name, other.room, other.place, other.server, other.time)
+        return not self.is_host and mine == (
+            other.cls.name,
+            other.room,
+            other.place,
+            other.server,
+            other.time,
+        )
 
 
 def machines(instance: Instance) -> list[Machine]:
@@ -232,7 +238,9 @@ class _Grouped:
             if r == 1 or bandwidth is None:
                 continue
             for v in range(self.n):
-                mates = [w for w in range(self.n) if w == v or (label[v] is not None and label[v] == label[w])]
+                mates = [
+                    w for w in range(self.n) if w == v or (label[v] is not None and label[v] == label[w])
+                ]
                 if any(backward[w] for w in mates):
                     step = 1e3 * 2 * (r - 1) / r * self.instance.weight_bytes[v] / bandwidth
                     out[:, g] += self.on[:, v, g] * step / self.instance.training.microbatches
@@ -258,7 +266,7 @@ class _Grouped:
         ]
 
     def _fits(self, flights: np.ndarray) -> np.ndarray:
-        """Whether stages fit with so many microbatches in flight ``(P, G)``, recomputing or not, ``(P, G, 2)``."""
+        """Whether stages fit with so many microbatches in flight ``(P, G)``, recomputing or not: (P, G, 2)."""
         instance = self.instance
         static = instance.memory_bytes + KEPT[instance.training.optimizer.value] * instance.weight_bytes
         static, kept = (np.einsum("pvg,v->pg", self.on, x) for x in (static, instance.activation_bytes))

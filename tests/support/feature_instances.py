@@ -111,9 +111,7 @@ def _links(instance: Instance, rng: np.random.Generator) -> Instance:
     classes = tuple(
         replace(
             c,
-            link=Link(
-                c.link.transfer_scale, 1e3 * BYTES_PER_MS / c.link.transfer_scale, c.link.latency_ms
-            ),
+            link=Link(c.link.transfer_scale, 1e3 * BYTES_PER_MS / c.link.transfer_scale, c.link.latency_ms),
         )
         for c in instance.classes
     )
