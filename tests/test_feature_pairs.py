@@ -54,7 +54,7 @@ def chosen(features: set[str], rng: np.random.Generator) -> tuple[str, str, str]
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)
-def test_pair(pair: tuple[str, str], seed: int) -> None:
+def test_pair(pair: tuple[str, str], seed: int, caplog: pytest.LogCaptureFixture) -> None:
     features = set(pair)
     made = case(features, seed)
     kind = chosen(features, np.random.default_rng([seed, 31]))
@@ -88,6 +88,7 @@ def test_pair(pair: tuple[str, str], seed: int) -> None:
             assert result.objective == pytest.approx(optimum, rel=made.slack + 1e-6, abs=1e-9)
             assert_goals(made, plans, result)
         assert check(made.instance, result) == []
+    assert "start not used" not in caplog.text
 
 
 def assert_goals(made: Case, plans, result) -> None:

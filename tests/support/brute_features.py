@@ -266,7 +266,7 @@ class _Grouped:
         ]
 
     def _fits(self, flights: np.ndarray) -> np.ndarray:
-        """Whether stages fit with so many microbatches in flight ``(P, G)``, recomputing or not: (P, G, 2)."""
+        """Whether stages fit with so many microbatches in flight ``(P, G)``, recomputing or not."""
         instance = self.instance
         static = instance.memory_bytes + KEPT[instance.training.optimizer.value] * instance.weight_bytes
         static, kept = (np.einsum("pvg,v->pg", self.on, x) for x in (static, instance.activation_bytes))
