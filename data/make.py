@@ -1,9 +1,10 @@
-"""Make the instances of this folder (``python data/make.py``); README.md says where the numbers come from."""
+"""Make the instances of this folder (``python data/make.py`` from the top); README.md says what they are."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -263,8 +264,36 @@ def inception(batch: int = 64) -> Graph:
     return graph
 
 
+IMPORTED = {
+    "resnet50": "onnx light:resnet50 --dim gpu_0/data_0:0=16 --precision fp16 --devices 4xt4",
+    "densenet_training": "onnx light:densenet121 --dim data_0:0=32 --by module --training "
+    "--optimizer momentum --microbatches 8 --devices 4xv100-nvlink",
+    "bert_training": "torch data/models.py:bert --precision bf16 --by layer --training "
+    "--optimizer mixed-adam --microbatches 8 --devices 4xa100-nvlink",
+    "gpt2": "torch data/models.py:gpt2 --precision fp16 --by layer --devices a100-3xt4",
+}
+"""Instances of real models: arguments of ``placer import``, run from the top of the project."""
+
+
+def imported() -> None:
+    """Import the real models whose packages are installed."""
+    from placer.cli import main as placer
+
+    for name, command in IMPORTED.items():
+        package = "torch" if command.startswith("torch") else "onnx"
+        if find_spec(package) is None or (package == "torch" and find_spec("transformers") is None):
+            print(f"{name}: left as it is, {package} is not installed")
+            continue
+        code = placer(
+            ["import", *command.split(), "--name", name, "--quiet", "--out", str(HERE / f"{name}.json")]
+        )
+        if code:
+            raise SystemExit(code)
+
+
 def main() -> None:
     """Write all instances."""
+    imported()
     textbook()
     medium, xl = Gpt(), Gpt(layers=48, width=1600, batch=1)
     write("gpt_inference", gpt(medium, (A100, CPU)), [accelerators("a100", 4, 40 * GIB, PCIE4_X16), HOST])

@@ -26,6 +26,9 @@ def questions() -> Iterator[tuple[str, dict[str, Any]]]:
     for schedule in ("1f1b", "gpipe"):
         for recompute in ("none", "auto", "all"):
             yield "gpt_pipeline", {"schedule": schedule, "recompute": recompute}
+    for name in ("resnet50", "densenet_training", "bert_training", "gpt2"):
+        for schedule in ("1f1b", "gpipe") if name.endswith("training") else ("1f1b",):
+            yield name, {"contiguous": True, "schedule": schedule, "communication": "sequential"}
     for name in ("textbook", "latency"):
         for pieces in (1, 2):
             yield name, {"objective": "latency", "pieces": pieces}

@@ -182,7 +182,7 @@ def along_tokens(
     tokens: Sequence[BoolArray],
     *,
     arc_limit: int,
-    stopped: Callable[[], bool],
+    stopped: Callable[[int], bool],
 ) -> Network:
     """Make the networks whose core is a token, for several tokens, and return the one with the best bound.
 
@@ -197,7 +197,7 @@ def along_tokens(
     arc_limit
         Nodes whose arcs would exceed this number stay outside the core.
     stopped
-        Polled between nodes.
+        Called between nodes with the entries (arcs times nodes) of the network just made: whether to stop.
 
     Returns
     -------
@@ -211,13 +211,13 @@ def along_tokens(
         )
         if best is None or network.bound_ms > best.bound_ms:
             best = network
-        if stopped() or not len(best.inside):
+        if stopped(0) or not len(best.inside):
             break
     assert best is not None
     return best
 
 
-def refine(network: Network, *, arc_limit: int, stopped: Callable[[], bool]) -> Network:
+def refine(network: Network, *, arc_limit: int, stopped: Callable[[int], bool]) -> Network:
     """Add the other nodes to the core, heavy ones first, until it covers the graph or the arcs run out.
 
     Parameters
@@ -227,7 +227,7 @@ def refine(network: Network, *, arc_limit: int, stopped: Callable[[], bool]) -> 
     arc_limit
         Nodes whose arcs would exceed this number stay outside the core.
     stopped
-        Polled between nodes.
+        Called between nodes with the entries (arcs times nodes) of the network just made: whether to stop.
 
     Returns
     -------
@@ -244,12 +244,13 @@ def refine(network: Network, *, arc_limit: int, stopped: Callable[[], bool]) -> 
     return _grown(network, np.argsort(-weight, kind="stable"), arc_limit, stopped)
 
 
-def _grown(network: Network, nodes: IntArray, arc_limit: int, stopped: Callable[[], bool]) -> Network:
+def _grown(network: Network, nodes: IntArray, arc_limit: int, stopped: Callable[[int], bool]) -> Network:
     """Add nodes to the core until they end, patience does, or no path is left."""
-    failures = 0
+    failures = entries = 0
     for v in nodes:
-        if stopped() or failures >= PATIENCE or not len(network.inside):
+        if stopped(entries) or failures >= PATIENCE or not len(network.inside):
             break
+        entries = (network.arcs + 1) * network.problem.n
         if not network.core[v]:
             grown = _add(network, int(v), arc_limit)
             failures += grown is None

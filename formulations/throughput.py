@@ -77,6 +77,8 @@ class ThroughputParams:
         About the objective; what it stands for in the model is `TIME_UNIT`.
     upper_bound_ms
         Objective of a known plan, or None: plans that are worse may be cut off.
+    lower_bound_ms
+        A proven lower bound on the objective, 0 where there is none.
     windows
         First and last accelerator slot at or before which an item lies, ``(N, 2)``, or None (ordered
         program only): an item in a gap lies between the accelerator slots g and g + 1 and counts as at
@@ -96,6 +98,7 @@ class ThroughputParams:
     communication: Communication = Communication.SEQUENTIAL
     unit_ms: float = 1.0
     upper_bound_ms: float | None = None
+    lower_bound_ms: float = 0.0
     windows: IntArray | None = None
     each_contiguous: bool = False
     goal: Goal | None = None
@@ -148,12 +151,16 @@ class Loads:
         self.server = problem.instance.server_of[[devices[0] for devices in kinds.devices]]
         self.in_server: dict[int, list[Expression]] = {}
         high = None if params.upper_bound_ms is None else params.upper_bound_ms * (1 + 1e-9) * params.scale
+        low = params.lower_bound_ms * (1 - 1e-9) * params.scale
         parts = self.directions if params.schedule is Schedule.GPIPE else (0,)
-        self.top = [model.real(f"T_{r}", 0.0, high) for r in parts]
+        alone = len(parts) == 1
+        self.top = [model.real(f"T_{r}", low if alone else 0.0, high) for r in parts]
         objective = Expression()
         for variable in self.top:
             objective.add(variable)
         model.minimise(objective)
+        if not alone and low > 0:
+            model.at_most(difference(low, objective))
         if len(self.top) > 1 and high is not None:
             model.at_most(objective, high)
         self.secondary = (

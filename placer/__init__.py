@@ -5,11 +5,14 @@
 Solvers and compiled kernels are imported only by the methods that use them.
 """
 
+from placer.batch import solve_batch
 from placer.check import check
 from placer.cluster import Device, DeviceClass, Kind, Link
 from placer.compare import Comparison, compare
 from placer.errors import InputError, PlacerError, UsageError, VerificationError
+from placer.export import export
 from placer.formats.files import load
+from placer.imports.api import import_onnx, import_pipedream, import_torch
 from placer.instance import Instance
 from placer.options import Communication, Formulation, Objective, Options, Schedule
 from placer.plan import Plan
@@ -45,8 +48,13 @@ __all__ = [
     "VerificationError",
     "check",
     "compare",
+    "export",
+    "import_onnx",
+    "import_pipedream",
+    "import_torch",
     "load",
     "simulate",
     "solve",
+    "solve_batch",
     "sweep",
 ]

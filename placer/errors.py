@@ -5,7 +5,7 @@ Infeasibility and time-outs are *results*, never exceptions.
 
 from __future__ import annotations
 
-__all__ = ["InputError", "PlacerError", "UsageError", "VerificationError"]
+__all__ = ["InputError", "NotAnInstanceError", "PlacerError", "UsageError", "VerificationError"]
 
 
 class PlacerError(Exception):
@@ -34,6 +34,10 @@ class InputError(PlacerError):
     def within(self, source: str) -> InputError:
         """Return the same error, said of the file ``source``."""
         return InputError(self.rule, place=self.place, source=source)
+
+
+class NotAnInstanceError(InputError):
+    """A JSON document of another kind where an instance was expected."""
 
 
 class UsageError(PlacerError):

@@ -184,6 +184,12 @@ class Instance:
         """Return a copy with some fields changed, checked like any other instance."""
         return dataclasses.replace(self, **changes)
 
+    def _repr_html_(self) -> str:
+        """Show the instance in a notebook."""
+        from placer.pages.notebook import instance_html  # templates are needed nowhere else
+
+        return instance_html(self)
+
     # -- sizes and look-ups ---------------------------------------------------------------------
 
     @property

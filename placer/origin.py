@@ -45,8 +45,11 @@ class Source:
         File name (without its folder) or ``module:factory``.
     sha256
         Hash of the file; None for models that are built.
+    notes
+        How it was imported, one line each: precision, dimensions, operators without a FLOP rule.
     """
 
     kind: str
     name: str
     sha256: str | None = None
+    notes: tuple[str, ...] = ()

@@ -41,10 +41,11 @@ class _Document(BaseModel):
 
 
 class InstanceReference(_Document):
-    """Which instance a result is about."""
+    """Which instance a result is about, and where its file was, relative to the result's."""
 
     name: str
     sha256: str
+    file: str | None = None
 
 
 class Piece(_Document):
@@ -155,8 +156,8 @@ class Result(_Document):
     digest: str = ""
 
     def computed_digest(self) -> str:
-        """SHA-256 over all fields but the digest itself."""
-        content = self.model_dump(mode="json", exclude={"digest"})
+        """SHA-256 over all fields but the digest itself and the place of the instance, which may move."""
+        content = self.model_dump(mode="json", exclude={"digest": True, "instance": {"file"}})
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     def sealed(self) -> Result:
@@ -166,6 +167,12 @@ class Result(_Document):
     def to_json(self) -> str:
         """Return the result document as JSON text."""
         return self.model_dump_json(indent=1) + "\n"
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook."""
+        from placer.pages.notebook import result_html  # templates are needed nowhere else
+
+        return result_html(self)
 
     def summary(self) -> dict[str, Any]:
         """Return the headline: status, objective, bound, gap, method."""

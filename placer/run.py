@@ -1,4 +1,9 @@
-"""What a method may ask while it works, and what it hands back."""
+"""What a method may ask while it works, and what it hands back.
+
+Decisions are never made by the clock, which runs differently every time: methods *count* their work
+(simplex iterations, states, moves) in nominal seconds of a slow core, and shares of time between phases are
+shares of counted work.  So two runs decide alike until the time limit strikes, which alone obeys the clock.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,8 @@ class Stop(StrEnum):
     INFEASIBLE = "infeasible"
     """It proved that there is no plan."""
     TIME_LIMIT = "time limit"
+    WORK_LIMIT = "work limit"
+    """It did as much work as it was given, counted and not timed: again it would do the same."""
     MEMORY_LIMIT = "memory limit"
     INTERRUPTED = "interrupted"
     NOT_APPLICABLE = "not applicable"
@@ -68,6 +75,8 @@ class Run:
     ----------
     time_limit
         Seconds from now, or None.
+    work_limit
+        Counted work from now in nominal seconds, or None.
     start
         A plan to start from, known to be valid, or None.
     bound_ms
@@ -82,6 +91,7 @@ class Run:
         self,
         *,
         time_limit: float | None = None,
+        work_limit: float | None = None,
         start: Plan | None = None,
         bound_ms: float | None = None,
         on_progress: Callable[[Point, str], None] | None = None,
@@ -89,6 +99,11 @@ class Run:
     ) -> None:
         self.began = time.perf_counter()
         self.time_limit = time_limit
+        self.work_limit = work_limit
+        self.work_s = 0.0
+        """Work counted so far, in nominal seconds."""
+        self._planned = _least(time_limit, work_limit)
+        self._whole: Run | None = None
         self.start = start
         self.bound_ms = bound_ms
         self.interrupt = interrupt or threading.Event()
@@ -105,12 +120,33 @@ class Run:
         """Seconds left, at least 0; None without a limit."""
         return None if self.time_limit is None else max(0.0, self.time_limit - self.seconds)
 
+    @property
+    def work_left(self) -> float | None:
+        """Counted work after which to stop, at least 0, in nominal seconds; None without a limit."""
+        return None if self.work_limit is None else max(0.0, self.work_limit - self.work_s)
+
+    @property
+    def planned(self) -> float | None:
+        """Counted work to divide among phases, at least 0, in nominal seconds; None without any limit.
+
+        What the limits allow less what was counted: unlike `remaining` the same in every run.
+        """
+        return None if self._planned is None else max(0.0, self._planned - self.work_s)
+
+    def spend(self, seconds: float) -> None:
+        """Count work, in nominal seconds."""
+        self.work_s += seconds
+        if self._whole is not None:
+            self._whole.spend(seconds)
+
     def stopped(self) -> Stop | None:
         """Whether to stop now, and why."""
         if self.interrupt.is_set():
             return Stop.INTERRUPTED
         if self.remaining == 0.0:
             return Stop.TIME_LIMIT
+        if self.work_left == 0.0:
+            return Stop.WORK_LIMIT
         return None
 
     def report(
@@ -126,18 +162,35 @@ class Run:
         if self._on_progress is not None:
             self._on_progress(point, phase)
 
-    def part(self, *, seconds: float | None = None, start: Plan | None = None, bounds: bool = True) -> Run:
-        """Return a run for one phase: within this one's time, stopped with it, logging into it.
+    def part(self, *, work: float | None = None, bounds: bool = True, quiet: bool = False) -> Run:
+        """Return a run for one phase: within this one's limits, stopped with it, counted and logged in it.
 
-        Without ``bounds`` the phase solves a narrower problem: its bounds prove nothing here.
+        Parameters
+        ----------
+        work
+            Counted work that it may do, in nominal seconds.
+        bounds
+            Whether its bounds are bounds here; not when it solves a narrower problem.
+        quiet
+            It solves another problem: nothing is handed on, and nothing is reported.
         """
-        limits = [x for x in (self.remaining, seconds) if x is not None]
-        return Run(
-            time_limit=min(limits) if limits else None,
-            start=start or self.start,
-            bound_ms=self.bound_ms,
+
+        def hand_on(point: Point, name: str) -> None:
+            self.report(point.incumbent_ms, point.bound_ms if bounds else None, name)
+
+        part = Run(
+            time_limit=self.remaining,
+            work_limit=_least(self.work_left, work),
+            start=None if quiet else self.start,
+            bound_ms=None if quiet else self.bound_ms,
             interrupt=self.interrupt,
-            on_progress=lambda point, name: self.report(
-                point.incumbent_ms, point.bound_ms if bounds else None, name
-            ),
+            on_progress=None if quiet else hand_on,
         )
+        part._planned = _least(self.planned, work)
+        part._whole = self
+        return part
+
+
+def _least(*limits: float | None) -> float | None:
+    """Return the least of the limits that there are."""
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -23,8 +23,8 @@ from placer.verify import violations
 
 __all__ = ["make_options", "solve"]
 
-EXPLAIN_SECONDS = 5.0
-"""How long each relaxation may take when an infeasible instance is explained."""
+EXPLAIN_WORK_S = 5.0
+"""Work for each relaxation when an infeasible instance is explained, in nominal seconds."""
 EXPLAIN_SIZE = 300_000
 """Nodes x devices beyond which no relaxation is tried."""
 
@@ -172,8 +172,7 @@ def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
             return True
         loose = loose.model_copy(update={"method": "milp", "gap": 0.999})
         method = load_method("milp", loose.objective)
-        return (
-            variants.solve(method, relaxed, loose, run.part(seconds=EXPLAIN_SECONDS)).stop is Stop.INFEASIBLE
-        )
+        outcome = variants.solve(method, relaxed, loose, run.part(work=EXPLAIN_WORK_S))
+        return outcome.stop is Stop.INFEASIBLE
 
     return Outcome(Stop.INFEASIBLE, message=infeasible.smallest_conflict(instance, options, is_infeasible))

@@ -30,3 +30,10 @@ def test_the_result_shown_is_the_optimum():
     assert result.objective == pytest.approx(float(shown), rel=1e-9)
     loads = [float(x) for x in re.findall(r"^│ \w+\d+ +│ +([\d.]+)", TEXT, re.MULTILINE)]
     assert max(loads) == pytest.approx(result.objective, abs=1e-4)
+
+
+def test_pictures_are_there_and_small():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", TEXT)
+    assert pictures == ["data/report.png"]
+    assert (ROOT / pictures[0]).read_bytes().startswith(b"\x89PNG")
+    assert (ROOT / pictures[0]).stat().st_size < 200_000

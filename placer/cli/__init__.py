@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 
 from placer.cli.arguments import parser
 from placer.errors import InputError, PlacerError, UsageError
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a poor locale must not end a solve
     args = parser().parse_args(argv)
     try:
-        command = import_module(f"placer.cli.{args.command}")
+        command = import_module(f"placer.cli.{_module(args.command)}")
         code = int(command.run(args))
         sys.stdout.flush()
     except (InputError, UsageError) as error:
@@ -63,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             INTERNAL,
         )
     return code
+
+
+def _module(command: str) -> str:
+    """Name the module of a command; a keyword, such as import, gets an underscore."""
+    return f"{command}_" if iskeyword(command) else command
 
 
 def _complain(message: str, code: int) -> int:

@@ -8,10 +8,12 @@ import sys
 from rich.table import Table
 from rich.text import Text
 
-from placer.cli.arguments import options_from
+from placer.batch.names import shown
+from placer.cli.option_arguments import options_from
 from placer.cli.progress import stop_on_signals
 from placer.cli.tables import print_json, stdout
 from placer.compare import Comparison, Row, RowStatus, compare
+from placer.errors import UsageError
 from placer.formats.files import load
 from placer.formats.text import check_writable, write_text
 
@@ -22,6 +24,8 @@ PLANNED, DOES_NOT_HOLD, INFEASIBLE, NOTHING, INTERRUPTED = 0, 1, 3, 4, 130
 
 def run(args: argparse.Namespace) -> int:
     """Run the methods, print and write the table; contradictions go to standard error."""
+    if args.other is not None:
+        return _batches(args)
     instance = load(args.instance)
     methods = None if args.methods is None else [m.strip() for m in args.methods.split(",") if m.strip()]
     if args.out:
@@ -43,6 +47,36 @@ def run(args: argparse.Namespace) -> int:
     for problem in table.disagreements:
         print(f"placer: DISAGREEMENT, please report it: {problem}", file=sys.stderr)
     return exit_code(table)
+
+
+def _batches(args: argparse.Namespace) -> int:
+    """Compare two batches; a result that got worse is told by the exit code."""
+    # The parts of a batch need a system that can lock files; a comparison of methods does not.
+    from placer.batch.difference import compare_batches, describe
+
+    if not args.noise >= 0:
+        raise UsageError(f"--noise must be at least 0, got {args.noise}")
+    if args.out:
+        check_writable(args.out)
+    difference = compare_batches(args.instance, args.other, noise=args.noise)
+    if args.out:
+        write_text(args.out, difference.to_csv() if args.out.endswith(".csv") else difference.to_json())
+    if args.json:
+        print_json(difference.to_json())
+        return DOES_NOT_HOLD if difference.worse else PLANNED
+    table = Table(header_style="bold")
+    for name in ("instance", "method", "what", "", "A", "B"):
+        table.add_column(name, overflow="fold")
+    for c in difference.changes:
+        values = (f"{x:.10g}" if isinstance(x, float) else str(x or "") for x in (c.a, c.b))
+        table.add_row(
+            Text(shown(c.instance)), Text(c.method), c.what, c.turn.value, *(Text(value) for value in values)
+        )
+    if difference.changes:
+        stdout().print(table)
+    for line in describe(difference):
+        print(line)
+    return DOES_NOT_HOLD if difference.worse else PLANNED
 
 
 def exit_code(table: Comparison) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from placer.check import check, plan_of
-from placer.cli.arguments import options_from
+from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display, stop_on_signals
 from placer.cli.tables import print_json, print_result, stdout
 from placer.errors import InputError, UsageError
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.out)
     with stop_on_signals() as interrupt, Display(quiet=args.quiet) as display:
         result = solve(instance, options, start=start, on_progress=display, interrupt=interrupt)
+    if args.out:
+        result = _remembering(result, args.instance, args.out)
     # An interrupted search with nothing to show must not replace an earlier result.
     if args.out and not (interrupt.is_set() and result.assignment is None):
         save_result(result, args.out)
@@ -57,6 +60,12 @@ def run(args: argparse.Namespace) -> int:
 def exit_code(result: Result, *, interrupted: bool = False) -> int:
     """Exit code of a result, by the contract of the command line."""
     return INTERRUPTED if interrupted or result.stop is Stop.INTERRUPTED else CODES[result.status]
+
+
+def _remembering(result: Result, instance: str, out: str) -> Result:
+    """Note in the document where its instance is, seen from where the document will be."""
+    file = os.path.relpath(os.path.realpath(instance), os.path.dirname(os.path.realpath(out)))
+    return result.model_copy(update={"instance": result.instance.model_copy(update={"file": file})})
 
 
 def _kept(instance: Instance, path: str, patterns: list[str] | None) -> dict[str, tuple[str, ...]]:

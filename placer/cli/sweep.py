@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from placer.axes import parse_axis
-from placer.cli.arguments import options_from
+from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display, stop_on_signals
 from placer.cli.tables import print_json, size, stdout
 from placer.formats.files import load, save, save_result

@@ -12,13 +12,12 @@ from rich.text import Text
 from placer.instance import Instance
 from placer.result import Result
 from placer.structure import topological_position
+from placer.units import memory, size
 
 __all__ = ["memory", "print_json", "print_result", "size", "stdout"]
 
 PLAIN_WIDTH = 120
 """Columns when the output is no terminal, so that nothing is cut in a file."""
-
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 class _Console(Console):
@@ -141,16 +140,3 @@ def _contents(instance: Instance, ids: list[str]) -> str:
     position = topological_position(instance)
     names = [instance.names[v] for v in sorted(forward, key=lambda v: position[v])]
     return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} … {names[-1]}"
-
-
-def memory(used: float, limit: float | None) -> str:
-    """Memory used, of the limit when there is one."""
-    return size(used) if limit is None else f"{size(used)} of {size(limit)}"
-
-
-def size(count: float) -> str:
-    """Size with three significant digits and a binary unit; ∞ without a limit."""
-    if count == float("inf"):
-        return "∞"
-    power = max((p for p in range(len(UNITS)) if count >= 1024**p), default=0)
-    return f"{count / 1024**power:.4g} {UNITS[power]}"

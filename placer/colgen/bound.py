@@ -21,7 +21,7 @@ from placer.colgen.pricing import Grid, Pricer
 from placer.instance import BoolArray, FloatArray, IntArray
 from placer.run import Run
 
-__all__ = ["Generation", "Phase"]
+__all__ = ["Generation", "Phase", "item_weights"]
 
 SAFETY = 1e-9
 """Relative reduction of every bound, against rounding."""
@@ -60,7 +60,7 @@ class Generation:
         self.lower_ms = 0.0
         self.reach_ms = upper_ms
         """Smallest load at which the sets known cover everything."""
-        self.weight = _weights(loads, upper_ms)
+        self.weight = item_weights(loads, upper_ms)
         self.center = self.weight.copy()
         self.inside: BoolArray = np.zeros((0, loads.problem.size), dtype=np.bool_)
         self.type: IntArray = np.zeros(0, dtype=np.int64)
@@ -76,8 +76,9 @@ class Generation:
 
     # -- the bound ------------------------------------------------------------------------------
 
-    def price(self, value: FloatArray) -> None:
+    def price(self, value: FloatArray, run: Run) -> None:
         """Price all types with the given values, ``(N,)``, and raise the bound if they allow it."""
+        run.spend(sum(pricer.work_s for pricer in self.pricers))
         norm = float(np.abs(value).sum())
         integer = (
             np.round(value * (VALUE_SCALE / norm)).astype(np.int64) if norm > 0 else value.astype(np.int64)
@@ -111,7 +112,7 @@ class Generation:
         for pricer in self.pricers:
             pricer.set_grid(grid)
         self.from_ms = self.own_ms.copy()
-        self.price(self.center)
+        self.price(self.center, run)
         run.report(bound_ms=self.lower_ms, phase="column generation")
         self.master = Master(self.weight, self._clusters(phase.clusters), self.counts)
         if len(self.type):
@@ -150,7 +151,7 @@ class Generation:
             for smoothing in SMOOTHING:
                 mixed = smoothing * self.center / np.abs(self.center).sum()
                 mixed = mixed + (1 - smoothing) * point.item_value / norm
-                self.price(mixed)
+                self.price(mixed, run)
                 excess = self.excess(trial) / max(1, abs(self._total))
                 if excess > best_excess:
                     best_excess, self.center = excess, mixed
@@ -211,7 +212,7 @@ class Generation:
         return np.unique(cluster, return_inverse=True)[1]
 
 
-def _weights(loads: Loads, upper_ms: float) -> FloatArray:
+def item_weights(loads: Loads, upper_ms: float) -> FloatArray:
     """Weight of each item: its time where it is fastest, but never nothing, ``(N,)``."""
     even = np.full(len(loads.facets), 1.0 / len(loads.facets))
     time = np.array(

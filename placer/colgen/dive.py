@@ -79,6 +79,7 @@ class _Step:
             if point is None or point.objective <= COVERED or run.stopped() is not None:
                 break
             new = self._price(point)
+            run.spend(sum(pricer.work_s for pricer in self.generation.pricers))
             if not new:
                 break
             sets, types = np.array([s for s, _ in new]), np.array([t for _, t in new], dtype=np.int64)

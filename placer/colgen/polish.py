@@ -10,7 +10,7 @@ from placer.colgen.loads import Loads
 from placer.instance import IntArray
 from placer.kernels import annealing
 from placer.kernels import local_search as kernel
-from placer.methods.local_search import make_state, make_static
+from placer.methods.local_search import WORK_S, make_state, make_static
 from placer.options import Options, Schedule
 from placer.run import Run
 
@@ -18,6 +18,8 @@ __all__ = ["Polish"]
 
 SLICE = 200_000
 """Moves between two looks at the clock."""
+MOVE_S = 7e-7
+"""Work of a move, in nominal seconds."""
 
 
 class Polish:
@@ -37,6 +39,9 @@ class Polish:
         self.state = make_state(self.static)
         self.gpipe = options.schedule is Schedule.GPIPE
         self.rng = np.random.default_rng(options.seed)
+        self.forward_share: float | None = None
+        """For gpipe: share of the forward load in the objective that the bound leaves possible."""
+        self._by_bound = False
         self.best: IntArray | None = None
         self.best_ms = np.inf
 
@@ -53,7 +58,8 @@ class Polish:
         self.state.device[:] = device
         done = False
         while not done and run.stopped() is None:
-            _, done = kernel.improve(self.static, self.state, 10_000_000)
+            work, done = kernel.improve(self.static, self.state, 10_000_000)
+            run.spend(WORK_S * work)
         found: IntArray = self.state.device.copy()
         self.offer(found)
         return found
@@ -102,15 +108,19 @@ class Polish:
                 self.static, self.state, seed, length, top, low, forward, backward, target,
                 largest, cluster, found,
             )  # fmt: skip
+            run.spend(MOVE_S * length)
             improved = self.offer(found) or improved
             if energy <= 0.0:
                 break
         return self.offer(self.descend(self.best if self.best is not None else found, run)) or improved
 
     def _targets(self, target: float) -> tuple[float, float]:
-        """Split a target between the directions as the best plan does."""
+        """Split a target between the directions: by turns as the best plan does, and as the bound allows."""
         if not self.gpipe or self.best is None:
             return target, target
+        self._by_bound = not self._by_bound and self.forward_share is not None
+        if self._by_bound and self.forward_share is not None:
+            return self.forward_share * target, (1 - self.forward_share) * target
         self.state.device[:] = self.best
         kernel.fill(self.static, self.state)
         forward = float(self.state.load[0].max())

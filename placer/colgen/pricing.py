@@ -19,6 +19,8 @@ __all__ = ["Grid", "Pricer", "make_pricers"]
 
 ROUNDING = 1e-12
 """Relative slack given to every weight and capacity, against rounding errors of the sums."""
+CELL_S = 7e-10
+"""Work for a state and a unit of load, in nominal seconds."""
 MEMORY_SLACK = 2e-9
 """Relative excess over a memory limit that verification may still accept."""
 
@@ -89,6 +91,12 @@ class Pricer:
         assert self._grid is not None
         mixed = (1.0 - self.memory_mix) * load_ms + self.memory_mix * self._grid.top_ms
         return min(self._grid.units, int(np.floor(mixed * (1 + ROUNDING) / self._grid.unit_ms)))
+
+    @property
+    def work_s(self) -> float:
+        """Work of one pricing, in nominal seconds."""
+        assert self._grid is not None
+        return CELL_S * self.diagram.states * (self._grid.units + 1)
 
     def values(self, dual: IntArray) -> IntArray:
         """Best value for every capacity in units, ``(units + 1,)``, with integer values of items."""

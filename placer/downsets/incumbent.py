@@ -13,8 +13,10 @@ from placer.report import objective_ms
 from placer.run import Run
 from placer.verify import violations
 
-__all__ = ["EXACT", "Incumbent"]
+__all__ = ["CERTAIN", "EXACT", "Incumbent"]
 
+CERTAIN = 1 - 1e-11
+"""Rounding allowance of bounds."""
 EXACT = 2e-10
 """Relative distance between the best objective and the largest target that is asked for."""
 

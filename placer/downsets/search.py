@@ -64,6 +64,8 @@ __all__ = ["Attempt", "Limits", "attempt"]
 
 CALL_STEPS = 2_000_000
 """Steps of the kernel between two looks at the clock (some 0.05 s)."""
+STEP_S = 2.5e-8
+"""Work of a step, in nominal seconds."""
 FIRST_STATES = 2048
 NO_LIMIT = 2**62
 
@@ -147,10 +149,12 @@ def attempt(
     capacity = max(FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, space)))
     begin, stop, found = 0, None, False
     while True:
-        left = min(CALL_STEPS, limits.steps - int(ctl[arrays.COUNT]))
+        before = int(ctl[arrays.COUNT])
+        left = min(CALL_STEPS, limits.steps - before)
         if left <= 0:
             break
         why = threshold.expand(g, measures, space, ctl, target, left, limits.piece_steps)
+        run.spend(STEP_S * (int(ctl[arrays.COUNT]) - before))
         if why == threshold.FOUND:
             found = True
             break

@@ -36,6 +36,8 @@ __all__ = ["TransferBound", "applicable"]
 MAX_STATES = 48
 MAX_ITEMS = 3000
 OUT, IN, BOTH = 0, 1, 2
+CELL_S = 2e-9
+"""Work for a transition and a bucket, in nominal seconds."""
 
 
 def applicable(lattice: Lattice) -> bool:
@@ -81,6 +83,8 @@ class TransferBound:
         widest = max(int(s.states.max()) for s in self.steps.values())
         self.table = np.zeros((2, widest, buckets + 1))
         self.choice = np.zeros((lattice.size, widest, buckets + 1), dtype=np.uint8)
+        # Each round fills the table of a type twice: for the bound, and for its best set.
+        self.cells = 2 * (buckets + 1) * sum(len(s.source) for s in self.steps.values())
         self.prices = _first_prices(g)
         self.best_prices = self.prices.copy()
         self.bound_ms = 0.0
@@ -91,6 +95,7 @@ class TransferBound:
             if run.stopped() is not None:
                 break
             covered = self._round()
+            run.spend(CELL_S * self.cells)
             step = rate / (1 + 0.05 * i)
             self.prices *= np.exp(step * np.clip(1.0 - covered, -2.0, 1.0))
             self.prices /= self.prices.sum()

@@ -81,6 +81,7 @@ class NativeSource(_Strict):
     kind: Literal["onnx", "torch", "pipedream"] = Field(description="What kind of model.")
     name: Name = Field(description="File name, or module:factory.")
     sha256: str | None = Field(default=None, description="Hash of the file.")
+    notes: list[str] = Field(default=[], description="How it was imported, one line each.")
 
 
 class NativeTraining(_Strict):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from placer.errors import InputError
+from placer.errors import InputError, NotAnInstanceError
 from placer.formats import documents, native, paper
 from placer.formats.text import parse_json, read_text, validate, write_text
 from placer.instance import Instance
 from placer.plan import Plan
 from placer.result import Result
 
-__all__ = ["load", "load_result", "load_split", "save", "save_result"]
+__all__ = ["load", "load_result", "load_split", "loads", "save", "save_result"]
 
 
 def load(path: str | Path) -> Instance:
@@ -32,17 +32,38 @@ def load(path: str | Path) -> Instance:
     InputError
         One line that names the file, the place and the rule broken.
     """
-    source = str(path)
-    document = parse_json(read_text(path), source)
+    return loads(read_text(path), source=str(path), name=Path(path).stem)
+
+
+def loads(text: str, *, source: str, name: str) -> Instance:
+    """Read an instance from JSON text.
+
+    Parameters
+    ----------
+    text
+        A document in the native or the paper's format.
+    source
+        What errors call it.
+    name
+        Name of the instance where the format holds none.
+
+    Raises
+    ------
+    NotAnInstanceError
+        When it is another kind of document.
+    InputError
+        One line that names the source, the place and the rule broken.
+    """
+    document = parse_json(text, source)
     try:
         if native.is_native_instance(document):
             native.check_version(document)
             return native.to_instance(validate(documents.NativeInstance, document))
         if paper.is_paper_instance(document):
-            return paper.to_instance(validate(paper.PaperInstance, document), Path(path).stem)
+            return paper.to_instance(validate(paper.PaperInstance, document), name)
     except InputError as error:
         raise error.within(source) from None
-    raise InputError(f"not an instance: {_what_it_is(document)}", source=source)
+    raise NotAnInstanceError(f"not an instance: {_what_it_is(document)}", source=source)
 
 
 def load_result(path: str | Path) -> Result:

@@ -115,7 +115,7 @@ def to_instance(document: NativeInstance) -> Instance:
         activation_bytes=[v.activation_bytes for v in nodes],
         training=Training(Optimizer(document.training.optimizer), document.training.microbatches),
         origin=[None if v.origin is None else _origin(v.origin) for v in nodes],
-        source=None if document.source is None else Source(**document.source.model_dump()),
+        source=None if document.source is None else _source(document.source),
         constraints=_constraints(document.constraints, index),
         order=document.cluster.order,
         servers=[
@@ -145,6 +145,14 @@ def _origin(document: NativeOrigin) -> Origin:
         parameters=tuple(document.parameters),
         flops=document.flops,
     )
+
+
+def _source(document: NativeSource) -> Source:
+    return Source(document.kind, document.name, document.sha256, tuple(document.notes))
+
+
+def _source_document(source: Source) -> NativeSource:
+    return NativeSource.model_validate({**asdict(source), "notes": list(source.notes)})
 
 
 def _device_class(cls: NativeClass) -> DeviceClass:
@@ -220,7 +228,7 @@ def from_instance(instance: Instance) -> NativeInstance:
         training=NativeTraining(
             optimizer=instance.training.optimizer.value, microbatches=instance.training.microbatches
         ),
-        source=None if instance.source is None else NativeSource(**asdict(instance.source)),
+        source=None if instance.source is None else _source_document(instance.source),
         constraints=NativeConstraints(
             apart=[[instance.ids[v] for v in group] for group in instance.constraints.apart],
             max_devices=instance.constraints.max_devices,
@@ -271,7 +279,7 @@ def to_json(instance: Instance) -> str:
     extra = {
         "training": document.training.model_dump(exclude_defaults=True),
         "constraints": document.constraints.model_dump(exclude_defaults=True),
-        "source": document.source and document.source.model_dump(exclude_none=True),
+        "source": document.source and document.source.model_dump(exclude_defaults=True),
     }
     head = "".join(
         f' "{key}": {json.dumps(value, ensure_ascii=False)},\n' for key, value in extra.items() if value

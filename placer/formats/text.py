@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
@@ -12,8 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from placer.errors import InputError
+from placer.formats.replace import write_text
 
-__all__ = ["check_writable", "parse_json", "read_text", "validate", "write_text"]
+__all__ = ["check_writable", "decode", "parse_json", "read_text", "validate", "write_text"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -43,13 +43,25 @@ def read_text(path: str | Path) -> str:
         When it cannot be read, or is not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 text (byte {error.start})", source=str(path)) from None
+        return decode(Path(path).read_bytes(), str(path))
     except OSError as error:
         raise InputError(error.strerror or "cannot be read", source=str(path)) from None
     except ValueError as error:  # a NUL character in the path
         raise InputError(f"not a path: {error}", source=str(path)) from None
+
+
+def decode(data: bytes, source: str) -> str:
+    """Decode UTF-8, with or without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        Naming the first byte that is none.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 text (byte {error.start})", source=source) from None
 
 
 def parse_json(text: str, source: str) -> Any:
@@ -91,35 +103,6 @@ def validate(model: type[M], document: Any) -> M:
         raise InputError(f"{rule}{shown}{more}", place=place) from None
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a file whole or not at all: into a temporary file beside it, then renamed over it.
-
-    Raises
-    ------
-    InputError
-        When it cannot be written.
-    """
-    target = os.path.realpath(path)
-    try:
-        if os.path.exists(target) and not os.path.isfile(target):
-            Path(target).write_text(text, encoding="utf-8")  # a device or a pipe cannot be replaced
-            return
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".placer-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, _mode(target))
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", source=str(path)) from None
-
-
 def check_writable(path: str | Path) -> None:
     """Find out now, not after a long solve, whether a file can be written.
 
@@ -141,15 +124,6 @@ def check_writable(path: str | Path) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot be written: {reason}", source=str(path)) from None
-
-
-def _mode(target: str) -> int:
-    """Permissions for a new file: those of the file it replaces, or the usual ones."""
-    if os.path.exists(target):
-        return os.stat(target).st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

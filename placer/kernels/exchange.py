@@ -196,9 +196,9 @@ def costs_nothing(
 @jit
 def holdable(g: Graph, space: Space, s: int, t: int, v: int, target: float) -> bool:
     """Whether a device left can hold the excluded item v with what its nets then surely cost."""
-    peak = space.peak[s]
+    peak, used = space.peak[s], space.used[s]
     for i in range(len(g.devices)):
-        if left_of(g, space.used[s], i, t) <= 0 or not g.ok[i, v]:
+        if left_of(g, used, i, t) <= 0 or not g.ok[i, v]:
             continue
         if not g.paying[i]:
             if within(g, peak, g.time[i, 0, v], g.time[i, 1, v], target):

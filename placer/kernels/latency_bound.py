@@ -20,7 +20,7 @@ import numpy as np
 
 from placer.kernels.jit import jit, jit_inline
 from placer.kernels.latency_pieces import Walk, begin, fits, following
-from placer.kernels.latency_types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots
+from placer.kernels.latency_types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots, spend
 
 __all__ = ["backward_bound"]
 
@@ -132,6 +132,7 @@ def backward_bound(
             if d == 0:
                 break
             seen += 1
+            spend(control, 1)
             if not slots.whole_groups or walk.partial[0] == 0:
                 _piece_step(walk, atoms, lattice, h, h0, d, new)
         if control[STOP] != 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from placer.kernels.jit import jit, jit_inline
-from placer.kernels.latency_types import STOP, Atoms, Control, Ints, Words
+from placer.kernels.latency_types import STOP, Atoms, Control, Ints, Words, spend
 
 __all__ = ["contains", "expand", "list_live", "list_open", "rehash"]
 
@@ -93,6 +93,7 @@ def expand(
             out += 1
         head += 1
         child_start[head] = out
+        spend(control, N)
     return head, count
 
 
@@ -117,6 +118,7 @@ def list_live(
                     break
         head += 1
         start[head] = out
+        spend(control, m)
     return head
 
 
@@ -142,4 +144,5 @@ def list_open(
                 out += 1
         head += 1
         start[head] = out
+        spend(control, len(atoms.group))
     return head

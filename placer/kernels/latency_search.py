@@ -10,7 +10,7 @@ from placer.kernels.jit import jit, jit_inline
 from placer.kernels.latency_labels import CANDIDATE, DROPPED, TIE, UPPER, Labels, insert
 from placer.kernels.latency_pieces import MEMORY_SLACK, Walk, begin, fits, following
 from placer.kernels.latency_slots import awaited, same_as_previous, tidy
-from placer.kernels.latency_types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots
+from placer.kernels.latency_types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots, spend
 
 __all__ = ["Step", "new_step", "search"]
 
@@ -367,6 +367,7 @@ def search(
             if d == 0:
                 break
             seen += 1
+            spend(control, 1 + labels.length[state])
             if not slots.whole_groups or walk.partial[0] == 0:
                 _piece_steps(step, walk, labels, atoms, lattice, slots, h, h0, state, d, beam)
         if control[STOP] != 0:

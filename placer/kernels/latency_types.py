@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["STOP", "Atoms", "Control", "Lattice", "Slots", "new_control"]
+from placer.kernels.jit import jit_inline
+
+__all__ = ["COUNT", "STOP", "Atoms", "Control", "Lattice", "Slots", "new_control", "spend"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -15,13 +17,22 @@ Words = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 Control = Ints
 
-STOP = 0
-"""Position of the stop flag in a control array; the kernels look at it again and again."""
+STOP, COUNT, LIMIT = 0, 1, 2
+"""Positions in a control array: the stop flag, which kernels look at again and again, and counted steps."""
+NO_LIMIT = 2**62
 
 
-def new_control() -> Control:
-    """Return a control array with the flag down."""
-    return np.zeros(2, dtype=np.int64)
+def new_control(limit: int = NO_LIMIT) -> Control:
+    """Return a control array with the flag down; it goes up after ``limit`` counted steps."""
+    return np.array([0, 0, limit], dtype=np.int64)
+
+
+@jit_inline
+def spend(control: Control, steps: int) -> None:
+    """Count steps, and raise the flag when they are enough."""
+    control[COUNT] += steps
+    if control[COUNT] >= control[LIMIT]:
+        control[STOP] = 1
 
 
 class Atoms(NamedTuple):

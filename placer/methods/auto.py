@@ -25,12 +25,14 @@ __all__ = ["Phase", "phases", "solve"]
 
 log = logging.getLogger(__name__)
 
-DP_SECONDS = 300.0
+DP_WORK_S = 300.0
 """For the dynamic programs when the options set no limit: on wide graphs they may never end."""
-MILP_SECONDS = 300.0
+MILP_WORK_S = 300.0
 MILP_SIZE = 300_000
 """Nodes x devices beyond which an integer program is not built."""
-TINY, TINY_SECONDS = 64, 10.0
+LARGE = 2000
+"""Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
+TINY, TINY_WORK_S = 64, 10.0
 """Up to so many nodes the integer program comes first: it is done before the kernels of the others are
 compiled, which takes some twenty seconds when a machine runs them for the first time."""
 
@@ -44,9 +46,9 @@ class Phase:
     method
         Its name.
     share
-        Part of the remaining time that it may use, when there is a limit.
-    seconds
-        Its limit when there is none.
+        Part of what the time limit allows that it may use, in counted work (`Run.planned`).
+    work_s
+        Its work limit in nominal seconds when there is no time limit.
     narrower
         Whether it looks for contiguous plans though others are asked for: such a plan is one of them,
         but a bound on it, or a proof that there is none, says nothing.
@@ -54,7 +56,7 @@ class Phase:
 
     method: str
     share: float
-    seconds: float
+    work_s: float
     narrower: bool = False
 
 
@@ -98,13 +100,13 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
 def phases(instance: Instance, options: Options) -> list[Phase]:
     """Choose the methods by the kind of problem and its size."""
     small = instance.n * len(instance.devices) <= MILP_SIZE
-    program = [Phase("milp", 1.0, MILP_SECONDS)] if small else []
-    at_once = [Phase("milp", 0.3, TINY_SECONDS)] if instance.n <= TINY else []
+    program = [Phase("milp", 1.0, MILP_WORK_S)] if small else []
+    at_once = [Phase("milp", 0.3, TINY_WORK_S)] if instance.n <= TINY else []
     if options.objective is Objective.LATENCY:
         chosen = [
             Phase("greedy", 0.1, 30.0),
             *at_once,
-            Phase("dp", 0.6, DP_SECONDS),
+            Phase("dp", 0.6, DP_WORK_S),
             *program,
         ]
     elif instance.servers and instance.constraints == Constraints():
@@ -113,19 +115,26 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
         free = [Phase("dpl", 0.1, 30.0, narrower=True), Phase("colgen", 0.4, 120.0)]
         chosen = [*(flat if options.contiguous else free), *program]
     elif instance.constraints != Constraints():
-        chosen = [Phase("milp", 1.0, MILP_SECONDS)]  # the only method that knows them
+        chosen = [Phase("milp", 1.0, MILP_WORK_S)]  # the only method that knows them
+    elif options.contiguous and instance.n > LARGE:
+        chosen = [
+            Phase("dp", 0.7, DP_WORK_S),
+            Phase("local-search", 0.3, 30.0),
+            Phase("dp", 1.0, DP_WORK_S),
+            *program,
+        ]
     elif options.contiguous:
         chosen = [
             *at_once,
             Phase("dpl", 0.25, 60.0),
             Phase("dp", 0.2, 10.0),
             Phase("local-search", 0.2, 30.0),
-            Phase("dp", 0.6, DP_SECONDS),
+            Phase("dp", 0.6, DP_WORK_S),
             *program,
         ]
     else:
         chosen = [
-            Phase("dpl", 0.15, 30.0, narrower=True),
+            Phase("dp" if instance.n > LARGE else "dpl", 0.15, 30.0, narrower=True),
             Phase("local-search", 0.2, 30.0),
             Phase("colgen", 0.6, 300.0),
             *program,
@@ -141,16 +150,14 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     changes: dict[str, object] = {"method": phase.method, "formulation": Formulation.ORDERED}
     if phase.narrower:
         changes["contiguous"] = True
-    seconds = phase.seconds if run.remaining is None else run.remaining * phase.share
-    part = run.part(seconds=seconds, bounds=not phase.narrower)
+    # Without the uplinks, objectives and bounds are those of another problem.
+    flat = bool(instance.servers) and not METHODS[phase.method].servers
+    easier = instance.replace(servers=()) if flat else instance
+    part = run.part(work=_work_limit(phase, run), bounds=not phase.narrower, quiet=flat)
     # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
     part.start = None if phase.narrower else held.plan
-    part.bound_ms = held.bound
+    part.bound_ms = None if flat else held.bound
     method = load_method(phase.method, options.objective)
-    easier = instance
-    if instance.servers and not METHODS[phase.method].servers:
-        easier = instance.replace(servers=())
-        part = Run(time_limit=part.time_limit, start=part.start, interrupt=run.interrupt)
     try:
         outcome = method(easier, options.model_copy(update=changes), part)
     except MemoryError:
@@ -159,6 +166,13 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     held.stats[f"{phase.method}_seconds"] = part.seconds + float(held.stats.get(f"{phase.method}_seconds", 0))
     held.last_stop = outcome.stop
     return outcome
+
+
+def _work_limit(phase: Phase, run: Run) -> float | None:
+    """Return the work of a phase in nominal seconds; None for as long as the clock allows."""
+    if run.planned is None:
+        return phase.work_s
+    return run.planned * phase.share if phase.share < 1.0 else None
 
 
 def _keep(

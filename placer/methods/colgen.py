@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from placer.colgen import boxes
 from placer.colgen.bound import Generation, Phase
 from placer.colgen.dive import dive
 from placer.colgen.loads import Loads, build_loads
@@ -39,9 +40,11 @@ CELLS = 300_000_000
 STARTS = 12
 """Descents from balanced starts before the first annealing."""
 PHASE_SHARE = 0.3
-"""Share of the remaining time that one phase may take."""
+"""Share of the work left that one phase may take where there is a limit."""
 MOVES, MOVES_PER_ITEM = 2_000_000, 10_000
 """Moves of one annealing, at most."""
+BOXES = {0: 256, 2: boxes.MOST_UNITS}
+"""Phases after which the boxes of ``gpipe`` are looked at, and how many units per direction they have."""
 OVERLOADS = (1.0005, 1.003, 1.01)
 """Loads, relative to what the sets reach, that dives fill devices to."""
 SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
@@ -89,6 +92,8 @@ class _Solver:
             if self._done():
                 break
             self.generation.run_phase(phase, self._slice(), self.options.gap)
+            if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
+                self._refute_boxes(min(BOXES[k], boxes.units(self.loads, pricers)))
             if k != 1:  # the second phase mends the rounding of the first one's bound, for little time
                 self._plans()
         failures = 0
@@ -166,6 +171,17 @@ class _Solver:
                 before = (units, clusters)
                 yield Phase(units, clusters, phase.width)
 
+    def _refute_boxes(self, count: int) -> None:
+        """Raise the bound by looking at forward and backward loads apart."""
+        generation = self.generation
+        assert generation is not None
+        upper = generation.upper_ms
+        bound = boxes.BoxBound(self.loads, generation.pricers, generation.weight, upper, count)
+        bound.improve(self._slice(), self.options.gap)
+        generation.lower_ms = max(generation.lower_ms, bound.bound_ms)
+        self.polish.forward_share = bound.forward_share
+        self._report()
+
     def _trivial_ms(self) -> float:
         """Return more than any plan can cost: all times and all transfers, each at its largest."""
         times = np.where(np.isfinite(self.problem.time_ms), self.problem.time_ms, 0.0)
@@ -174,8 +190,8 @@ class _Solver:
     # -- stopping -------------------------------------------------------------------------------
 
     def _slice(self) -> Run:
-        remaining = self.run.remaining
-        return self.run.part(seconds=None if remaining is None else max(0.2, PHASE_SHARE * remaining))
+        planned = self.run.planned
+        return self.run.part(work=None if planned is None else max(0.2, PHASE_SHARE * planned))
 
     def _done(self) -> bool:
         closed = (

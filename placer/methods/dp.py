@@ -3,9 +3,9 @@
 The linearised program gives a first plan. Then a test just below the best objective either finds a better
 plan or proves that there is none; it runs on the graph and on its reverse by turns with growing budgets,
 since one of them is often a thousand times cheaper. Where the budget does not suffice, three things
-happen between two rounds: the bound that sees transfers is improved (and its prices prune later tests), a
-test half-way between bound and objective may raise the bound or find a plan, and beam searches and
-perturbed linear orders improve the plan.
+happen between two rounds: bisection on the relaxation without memory limits (see ``narrow``), beam searches
+and perturbed linear orders, and the bound that sees transfers is improved (its prices prune later tests).
+Large graphs begin with the bisection, and end with it once it proves the gap that was asked for.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from placer.downsets.incumbent import Incumbent
+from placer.downsets.incumbent import CERTAIN, Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import direction_bounds, join, measures, root_bound
 from placer.downsets.merges import close_types, merge_below
+from placer.downsets.narrow import Narrowing
 from placer.downsets.orders import depth_first, random_order, tucked
 from placer.downsets.relax import place_ghosts, relaxed_below
 from placer.downsets.search import Attempt, Limits, attempt
 from placer.downsets.transfers import TransferBound, applicable
 from placer.instance import Instance, IntArray
 from placer.kernels.arrays import Measures
-from placer.methods.dpl import CERTAIN, improve, unplaceable
+from placer.methods.dpl import improve, unplaceable
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
 
@@ -37,6 +38,10 @@ PLENTY_STEPS = 16 * FIRST_STEPS
 LARGEST_STEPS = 20_000_000_000
 PATIENCE = 12
 """Rounds without any progress after which the search gives up when memory or much effort did not help."""
+LARGE = 1000
+"""Items from which on bisection comes before all else."""
+NARROW_STEPS = 20_000
+"""Budget per item of the first tests of large graphs."""
 ENOUGH_STEPS = 2_000_000_000
 """Effort for exactness, after which the gap that was asked for is enough."""
 
@@ -58,11 +63,14 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     bound = root_bound(measures(lattice.graph), lattice.graph)
     if bound == np.inf:
         return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
-    best.raise_bound(bound * CERTAIN, "work")
+    best.raise_bound(max(bound * CERTAIN, run.bound_ms or 0.0), "work")
     if run.start is not None:
         best.offer_plan(run.start, "start")
+    prover = Prover(lattice, best, options, run)
+    if lattice.size > LARGE and prover.narrow():
+        return prover.outcome(run.stopped())
     improve(lattice, best, run, options, orders=2)
-    return Prover(lattice, best, options, run).outcome()
+    return prover.outcome(prover.search())
 
 
 @dataclass
@@ -82,20 +90,29 @@ class Prover:
         self.rng = np.random.default_rng(self.options.seed)
         self._cache: tuple[float, tuple[Lattice, ...], tuple[Lattice, ...]] | None = None
         self._relaxable = True
+        self._narrowing = Narrowing(self.lattice, self.best, self.options, self.run)
 
-    def outcome(self) -> Outcome:
-        """Search until the optimum is proven or a limit stops it."""
-        stop = self._search()
+    def outcome(self, stop: Stop | None) -> Outcome:
+        """Say what was found, and why the search stopped (None: it came to its end)."""
         best = self.best
-        stats = {"steps": self.steps, "states": self.states}
+        effort = self, self._narrowing
+        stats = {"steps": sum(x.steps for x in effort), "states": sum(x.states for x in effort)}
         if best.device is None:
             if stop is None:
                 return Outcome(Stop.INFEASIBLE, stats=stats)
             return Outcome(stop, None, best.bound_ms, "stopped before a plan was found", stats)
-        message = "" if best.proven else "stopped before the optimum was proven"
+        message = (
+            "" if best.proven or best.gap <= self.options.gap else "stopped before the optimum was proven"
+        )
         return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, stats)
 
-    def _search(self) -> Stop | None:
+    def narrow(self) -> bool:
+        """Bisect with growing budgets; whether that proves the gap asked for."""
+        budget = NARROW_STEPS * self.lattice.size
+        return any(self._narrowing.search(growth * budget) for growth in (1, 4, 16))
+
+    def search(self) -> Stop | None:
+        """Search until the optimum is proven (None) or a limit stops it."""
         budget, idle = FIRST_STEPS, 0
         while not self.best.proven:
             before = self.best.objective_ms, self.best.bound_ms
@@ -196,6 +213,7 @@ class Prover:
     def _between_rounds(self, budget: int, target: float) -> None:
         """Raise the bound and improve the plan in other ways, with an effort that grows with the budget."""
         best = self.best
+        self._narrowing.search(budget)
         for _ in range(4):
             if self.run.stopped() is not None or best.proven:
                 return
@@ -207,8 +225,6 @@ class Prover:
                 self.transfers = TransferBound(self.lattice, best.objective_ms)
             rounds = min(400, max(20, budget // 20_000))
             best.raise_bound(self.transfers.improve(self.run, rounds) * CERTAIN, "transfers")
-        if self.run.stopped() is None and not best.proven:
-            self._both_ways((best.bound_ms + best.objective_ms) / 2, budget // 2)
         for _ in range(4):
             if self.run.stopped() is not None or best.proven:
                 return

@@ -45,8 +45,8 @@ PATIENT_BEAM = 8192
 """Passes up to this beam go on to the exact optimum; wider ones stop at the gap asked for."""
 WIDTHS = (2, 4, 8, 16)
 """Windows tried in linear orders where the full lattice is too large."""
-SLICE_S = 30.0
-"""Longest time for one of the attempts on a lattice that is too large, in seconds."""
+SLICE_WORK_S = 30.0
+"""Work for one of the attempts on a lattice that is too large, at most, in nominal seconds."""
 MB = 1e6
 NO_PLAN = "no plan keeps to the memory limits, the pins and the colocation"
 
@@ -247,19 +247,20 @@ class _Work:
         if self.closed:
             return
         options = self.options.model_copy(update={"pieces": 1})
-        limit = None if self.run.remaining is None else self.run.remaining / 4
-        outcome = solve(self.instance, options, Run(time_limit=limit, interrupt=self.run.interrupt))
+        planned = self.run.planned
+        part = self.run.part(work=None if planned is None else planned / 4, quiet=True)
+        outcome = solve(self.instance, options, part)
         if outcome.plan is not None:
             self.offer(outcome.plan)
 
     # -- steps ------------------------------------------------------------------------------------
 
     def _slice(self, *, whole: bool = False) -> Run:
-        """Return a part of the time: half of what is left for the whole lattice, else a short attempt."""
-        left = self.run.remaining
+        """Return a part of the work: half of what is left for the whole lattice, else a short attempt."""
+        left = self.run.planned
         if whole:
-            return self.run.part(seconds=None if left is None else left / 2)
-        return self.run.part(seconds=SLICE_S if left is None else min(SLICE_S, left / 4))
+            return self.run.part(work=None if left is None else left / 2)
+        return self.run.part(work=SLICE_WORK_S if left is None else min(SLICE_WORK_S, left / 4))
 
     def _tables(self, model: LatencyModel, part: Run, *, valid: bool) -> _Tables | None:
         """Enumerate and bound a model; None where room or time does not suffice."""

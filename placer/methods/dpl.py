@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.downsets.incumbent import EXACT, Incumbent
+from placer.downsets.incumbent import CERTAIN, EXACT, Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import measures, root_bound
@@ -20,8 +20,6 @@ RANDOM_ORDERS = 4
 GRACE_S = 2.0
 """Seconds that a first plan gets whatever the time limit."""
 GRACE_PRECISION = 0.02
-CERTAIN = 1 - 1e-11
-"""Rounding allowance of bounds."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:

@@ -12,13 +12,15 @@ from placer.kernels.latency_bound import backward_bound
 from placer.kernels.latency_labels import Labels
 from placer.kernels.latency_lattice import expand, list_live, list_open, rehash
 from placer.kernels.latency_pieces import new_walk
-from placer.kernels.latency_types import STOP, Atoms, Floats, Ints, Lattice, Slots, Words, new_control
+from placer.kernels.latency_types import COUNT, STOP, Atoms, Floats, Ints, Lattice, Slots, Words, new_control
 from placer.run import Run
 
 __all__ = ["bound_tables", "build_lattice", "call", "empty_labels", "label_bytes"]
 
 POLL_S = 0.05
 """How often a running kernel's clock is looked at."""
+STEP_S = 3e-8
+"""Work of a step that a kernel counts, in nominal seconds."""
 ROOT = 2
 """Row of the label that has done nothing; the rows before it have a fixed use."""
 
@@ -26,9 +28,12 @@ ROOT = 2
 def call(run: Run, kernel: Callable[..., Any], *args: Any) -> Any:
     """Run a kernel beside a clock: its last argument is a control array, raised when ``run`` stops.
 
+    It counts its steps, which are the run's work.
+
     The kernel runs in a thread of its own, without the interpreter lock.
     """
-    control = new_control()
+    left = run.work_left
+    control = new_control() if left is None else new_control(int(left / STEP_S) + 1)
     result: list[Any] = []
     failure: list[BaseException] = []
 
@@ -48,6 +53,7 @@ def call(run: Run, kernel: Callable[..., Any], *args: Any) -> Any:
     finally:
         control[STOP] = 1
         thread.join()
+    run.spend(STEP_S * int(control[COUNT]))
     if failure:
         raise failure[0]
     return result[0]

@@ -16,17 +16,16 @@ from placer.run import Outcome, Run, Stop
 
 __all__ = ["cut_into_pieces", "solve"]
 
-SECONDS = 60.0
-"""For the throughput plan, at most."""
+WORK_S = 60.0
+"""For the throughput plan, at most, in nominal seconds."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Plan for throughput by the dynamic program, then run one sample through that plan."""
     throughput = options.model_copy(update={"objective": Objective.THROUGHPUT, "pieces": 1, "method": "dp"})
-    part = run.part(seconds=SECONDS)
     # A latency plan is no start, and figures of the throughput problem are no progress of this one.
-    quiet = Run(time_limit=part.remaining, interrupt=run.interrupt)
-    found = load_method("dp", Objective.THROUGHPUT)(instance, throughput, quiet)
+    part = run.part(work=WORK_S, quiet=True)
+    found = load_method("dp", Objective.THROUGHPUT)(instance, throughput, part)
     if found.plan is None:
         stop = Stop.FINISHED if found.stop is Stop.INFEASIBLE else found.stop
         return Outcome(stop, message=f"no throughput plan to evaluate ({found.message or found.stop})")

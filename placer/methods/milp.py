@@ -41,8 +41,9 @@ REBUILD = 0.97
 BOUND_MARGIN = 1e-7
 """Relative safety margin on the solver's bound, above its tolerances at an objective near `TIME_UNIT`."""
 
-START_SHARE = 0.1
-"""Share of the time for the contiguous plan that starts a non-contiguous one."""
+START_SHARE, START_WORK_S = 0.1, 30.0
+"""Work for the contiguous plan that starts a non-contiguous one: a share of what the limits allow, or
+nominal seconds where there are none."""
 START_GAP = 1e-2
 """Gap of that plan."""
 
@@ -51,6 +52,7 @@ STOPS = {
     Status.NOTHING_BETTER: Stop.FINISHED,
     Status.INFEASIBLE: Stop.INFEASIBLE,
     Status.TIME_LIMIT: Stop.TIME_LIMIT,
+    Status.WORK_LIMIT: Stop.WORK_LIMIT,
     Status.MEMORY_LIMIT: Stop.MEMORY_LIMIT,
     Status.INTERRUPTED: Stop.INTERRUPTED,
     Status.LIMIT: Stop.FINISHED,
@@ -133,9 +135,9 @@ class _Search:
                 if self.plan is not None:
                     break
         if run.start is None and not options.contiguous and options.formulation is not Formulation.PAPER:
-            seconds = None if run.remaining is None else START_SHARE * run.remaining
+            work = START_WORK_S if run.planned is None else START_SHARE * run.planned
             contiguous = options.model_copy(update={"contiguous": True, "gap": max(options.gap, START_GAP)})
-            first = solve(self.instance, contiguous, Run(time_limit=seconds, interrupt=run.interrupt))
+            first = solve(self.instance, contiguous, run.part(work=work, quiet=True))
             if first.plan is not None:
                 self.take(first.plan)
 
@@ -218,6 +220,7 @@ class _Search:
             communication=options.communication,
             unit_ms=self.objective_ms or _balance_ms(problem) or 1.0,
             upper_bound_ms=None if options.formulation is Formulation.PAPER else self.objective_ms,
+            lower_bound_ms=0.0 if options.formulation is Formulation.PAPER else self.bound_ms,
             each_contiguous=options.per_device_contiguity,
             windows=windows(problem, kinds_of(problem), self.objective_ms)
             if options.strictly_ordered

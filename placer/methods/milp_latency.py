@@ -29,7 +29,9 @@ logger = logging.getLogger(__name__)
 NETWORK_ARCS = 20_000
 """Arcs of the network: more give a better bound and a slower program."""
 NETWORK_SHARE = 0.4
-"""Share of the time left that growing the network may take."""
+"""Share of the work that growing the network may take where there is a limit."""
+ENTRY_S = 3e-9
+"""Work for an entry (arc and node) of a network that is made, in nominal seconds."""
 COARSE_STEP = 0.5
 """First trial upper bound above the proven bound, as a share; doubled from trial to trial."""
 FINE_STEP = 0.005
@@ -44,6 +46,7 @@ STOPS = {
     Status.NOTHING_BETTER: Stop.FINISHED,
     Status.INFEASIBLE: Stop.INFEASIBLE,
     Status.TIME_LIMIT: Stop.TIME_LIMIT,
+    Status.WORK_LIMIT: Stop.WORK_LIMIT,
     Status.MEMORY_LIMIT: Stop.MEMORY_LIMIT,
     Status.INTERRUPTED: Stop.INTERRUPTED,
 }
@@ -158,10 +161,11 @@ class _Search:
         A network for a small upper bound drops so many arcs that it often covers the whole graph.  If no
         path is left, the trial is a lower bound; else its shortest path is often a plan.
         """
-        seconds = None if self.run.remaining is None else NETWORK_SHARE * self.run.remaining
-        part = self.run.part(seconds=seconds)
+        planned = self.run.planned
+        part = self.run.part(work=None if planned is None else NETWORK_SHARE * planned)
 
-        def stopped() -> bool:
+        def stopped(entries: int = 0) -> bool:
+            part.spend(ENTRY_S * entries)
             return part.stopped() is not None
 
         longest = (self.problem.head_ms + self.problem.tail_ms).max()

@@ -36,8 +36,8 @@ __all__ = ["improve", "measure"]
 
 logger = logging.getLogger(__name__)
 
-SECONDS = 60.0
-"""For all goals together when the options set no limit."""
+WORK_S = 60.0
+"""For all goals together when the options set no limit, in nominal seconds."""
 NODES = 5_000
 """Branch-and-bound nodes per goal, so that equal inputs give equal plans on slow and fast machines."""
 SIZE = 300_000
@@ -117,7 +117,7 @@ class _Chase:
     def pursue(self) -> None:
         """Minimise one goal after the other."""
         instance, options = self.instance, self.options
-        part = self.run.part(seconds=None if self.run.remaining is not None else SECONDS, bounds=False)
+        part = self.run.part(work=None if self.run.planned is not None else WORK_S, bounds=False)
         if options.near:
             self._rename()
             moved = self._moved()

@@ -136,6 +136,8 @@ def shares(problem: Problem) -> FloatArray:
     # By the mean time of what a class can run; a class that runs nothing gets nothing.
     speed = np.where(runs.any(axis=0), runs.sum(axis=0) / np.maximum(total, 1e-12), 0.0)
     by_device = speed[problem.instance.device_class]
+    if not by_device.any():  # forward cycles may leave items that no class runs
+        return np.full(len(by_device), 1.0 / len(by_device))
     return np.asarray(by_device / by_device.sum())
 
 

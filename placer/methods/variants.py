@@ -75,9 +75,9 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     bound, stop = inf, Stop.INFEASIBLE
     told: list[str] = []
     for k, variant in enumerate(todo):
-        remaining = run.remaining
-        seconds = None if remaining is None else remaining / (len(todo) - k)
-        part = run.part(seconds=seconds, bounds=len(todo) == 1)
+        left, planned = len(todo) - k, run.planned
+        work = None if planned is None or left == 1 else planned / left
+        part = run.part(work=work, bounds=len(todo) == 1)
         part.start = _start(variant, run.start)
         outcome = _one(method, variant.instance, options, part)
         if outcome.stop is Stop.INFEASIBLE:

@@ -20,6 +20,7 @@ class Status(StrEnum):
     """There is no point better than the cutoff."""
     UNBOUNDED = "unbounded"
     TIME_LIMIT = "time limit"
+    WORK_LIMIT = "work limit"
     MEMORY_LIMIT = "memory limit"
     INTERRUPTED = "interrupted"
     TARGET = "target"

@@ -79,7 +79,7 @@ def test_hands_plan_and_bound_on(row):
     assert SEEN[0].start is None
     assert SEEN[1].start.device.tolist() == [0, 0, 0]
     assert SEEN[2].bound_ms == 2.5
-    assert SEEN[0].time_limit == pytest.approx(4, rel=0.1)
+    assert SEEN[0].work_limit == 4.0
 
 
 def test_stops_as_soon_as_the_gap_is_proven(row):

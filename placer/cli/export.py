@@ -1,0 +1,18 @@
+"""``placer export``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from placer.export import export
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the plan in another tool's format; remarks go to standard error."""
+    remarks = export(args.result, args.to, args.out, instance=args.instance, model=args.model)
+    for remark in remarks:
+        print(f"placer: {args.to}: {remark}", file=sys.stderr)
+    return 0

@@ -1,0 +1,39 @@
+"""What ``placer export`` accepts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from placer.exports import FORMATS
+
+__all__ = ["add_export_command"]
+
+EXAMPLES = """\
+examples:
+  placer export plan.json --to device-map --out device_map.json   for from_pretrained(..., device_map=...)
+  placer export plan.json --to torch-split --out split.json       torch.distributed.pipelining
+  placer export plan.json --to layer-counts --out layers.env      source it, then start vLLM or llama.cpp
+  placer export plan.json --to onnx-parts --model model.onnx --out parts/
+  placer export plan.json --to dot --out plan.dot                 dot -Tsvg plan.dot
+
+The result is verified against its instance first. A plan that a format cannot express is refused with the
+reason (exit code 2); what the other tool will do differently is said on standard error.
+"""
+
+
+def add_export_command(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command; ``command`` makes a parser from a name and a summary."""
+    formats = "; ".join(f"{info.name}: {info.summary}" for info in FORMATS.values())
+    export = command("export", "write a plan in the format of another tool", epilog=EXAMPLES)
+    export.add_argument("result", metavar="RESULT", help="result document of placer solve")
+    export.add_argument("--to", choices=FORMATS, required=True, metavar="FORMAT", help=formats)
+    export.add_argument(
+        "--out", required=True, metavar="FILE|FOLDER", help="file to write; onnx-parts: a new or empty folder"
+    )
+    export.add_argument(
+        "--instance", metavar="INSTANCE", help="instance file (default: where it was solved from)"
+    )
+    export.add_argument(
+        "--model", metavar="MODEL.onnx", help="the model of the instance, for onnx and onnx-parts"
+    )

@@ -1,0 +1,68 @@
+"""``placer import``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from placer.errors import UsageError
+from placer.formats import native
+from placer.formats.files import save
+from placer.formats.text import check_writable
+from placer.imports.api import import_onnx, import_pipedream, import_torch
+from placer.imports.onnx_file import parse_dims
+from placer.instance import Instance
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make an instance of a model."""
+    if args.out:
+        check_writable(args.out)
+    instance = _imported(args)
+    if not args.quiet and instance.source is not None:
+        for note in instance.source.notes:
+            print(f"placer: {note}", file=sys.stderr)
+    if not args.out:
+        sys.stdout.write(native.to_json(instance))
+        return 0
+    save(instance, args.out)
+    print(_summary(instance, Path(args.out).name))
+    return 0
+
+
+def _imported(args: argparse.Namespace) -> Instance:
+    training = args.training if args.training is not None else args.kind == "pipedream"
+    options = {
+        "cluster": args.devices,
+        "by": args.by,
+        "training": training,
+        "optimizer": args.optimizer,
+        "microbatches": args.microbatches,
+        "profiles": args.profile,
+        "tied": args.tied,
+        "name": args.name,
+    }
+    dims = parse_dims(args.dim)
+    if args.kind == "onnx":
+        return import_onnx(args.source, dims=dims, precision=args.precision, **options)
+    if dims:
+        raise UsageError("--dim applies to ONNX models; elsewhere the shapes are in the model")
+    if args.kind == "torch":
+        return import_torch(args.source, precision=args.precision, **options)
+    if args.precision:
+        raise UsageError("--precision does not apply to measured profiles")
+    return import_pipedream(args.source, **options)
+
+
+def _summary(instance: Instance, file: str) -> str:
+    flops = [o.flops for o, back in zip(instance.origin, instance.backward, strict=True) if o and not back]
+    weights = instance.weight_bytes.sum() / 1e6
+    done = sum(f for f in flops if f is not None) / 1e9
+    computed = f", {done:.4g} GFLOPs forward (a multiply-add is 2)" if done else ""
+    return (
+        f"{file}: {instance.n} nodes, {len(instance.edges)} edges, {weights:.4g} MB of weights{computed}; "
+        f"placer solve {file}"
+    )

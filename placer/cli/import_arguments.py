@@ -1,0 +1,120 @@
+"""What ``placer import``, ``profile`` and ``devices`` accept."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from placer.imports.granularity import Granularity
+from placer.imports.precision import PRECISIONS
+from placer.training import STATE_FACTOR, Optimizer
+
+__all__ = ["add_import_commands"]
+
+IMPORT_EXAMPLES = """\
+sources:
+  onnx       MODEL.onnx, or light:NAME for a model that comes with the onnx package (light:resnet50)
+  torch      MODULE:FACTORY or FILE.py:FACTORY: a function that returns (module, example arguments); it is
+             your code and runs, on the meta device, so that no weights are needed
+  pipedream  graph.txt: a measured layer profile, a training graph unless --no-training
+
+examples:
+  placer import onnx light:resnet50 --devices 4xt4 --out resnet.json
+  placer import onnx model.onnx --dim batch=8 --devices a100:4,t4:2 --precision fp16 --out model.json
+  placer import torch models.py:bert --devices 4xa100-nvlink --by module --training --out bert.json
+  placer profile onnx model.onnx --dim batch=8 --type cpu-core --out times.csv
+  placer import onnx model.onnx --dim batch=8 --devices 4xcpu-core --profile times.csv --out model.json
+
+Times are modelled, max(FLOPs / (peak x efficiency), bytes / (bandwidth x efficiency)) + launch, a
+multiply-add counting as two, unless --profile has measured ones. What the model could not say stands on
+standard error and in the instance.
+"""
+
+
+def add_import_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands."""
+    _add_import(command("import", "make an instance of a real model", epilog=IMPORT_EXAMPLES))
+    _add_profile(command("profile", "measure a model's operators on this machine, under ONNX Runtime"))
+    devices = command("devices", "list the catalogue of devices, links and clusters")
+    devices.add_argument("--json", action="store_true", help="print as JSON, with the sources of the figures")
+
+
+def _add_import(made: argparse.ArgumentParser) -> None:
+    made.add_argument("kind", choices=("onnx", "torch", "pipedream"), help="what kind of model")
+    made.add_argument("source", metavar="SOURCE", help="the model (see below)")
+    made.add_argument(
+        "--devices",
+        required=True,
+        metavar="CLUSTER",
+        help="a cluster of the catalogue (placer devices), DEVICE:COUNT,..., or FILE.toml[:NAME]",
+    )
+    made.add_argument("--out", metavar="INSTANCE.json", help="write the instance to this file")
+    made.add_argument("--name", help="name of the instance (default: that of the model)")
+    made.add_argument(
+        "--by",
+        choices=[str(by) for by in Granularity],
+        default=str(Granularity.OPERATOR),
+        help="what becomes a node: an operator, a layer with what trails it, or a repeated block "
+        "(default: operator)",
+    )
+    _add_dim(made)
+    made.add_argument(
+        "--precision", choices=list(PRECISIONS), help="number format (default: that of the model's weights)"
+    )
+    made.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="[TYPE=]FILE",
+        help="measured times: CSV with the columns node,type,ms, or a profile of ONNX Runtime (repeatable)",
+    )
+    made.add_argument(
+        "--tied",
+        choices=("colocate", "copy"),
+        default="colocate",
+        help="operators that share a weight stay together, or keep a copy each (default: colocate)",
+    )
+    made.add_argument("--quiet", action="store_true", help="no notes on standard error")
+    training = made.add_argument_group("training")
+    training.add_argument(
+        "--training",
+        action=argparse.BooleanOptionalAction,
+        help="add the backward pass, mirrored and colocated (default: no; pipedream: yes)",
+    )
+    factors = ", ".join(f"{o} {STATE_FACTOR[o]:g}" for o in Optimizer)
+    training.add_argument(
+        "--optimizer",
+        choices=[str(o) for o in Optimizer],
+        help=f"bytes kept per byte of weights: {factors} (default: adam)",
+    )
+    training.add_argument(
+        "--microbatches", type=int, default=1, metavar="N", help="per optimizer step (default: 1)"
+    )
+
+
+def _add_profile(made: argparse.ArgumentParser) -> None:
+    made.add_argument("kind", choices=("onnx",), help="what kind of model")
+    made.add_argument("source", metavar="MODEL", help="the model, or light:NAME")
+    made.add_argument("--out", metavar="TIMES.csv", help="write the times to this file")
+    _add_dim(made)
+    made.add_argument("--type", default="cpu-core", help="device type to write down (default: cpu-core)")
+    made.add_argument("--input", metavar="FILE.npz", help="arrays by input name (default: random ones)")
+    for name, default, what in (
+        ("repeats", 20, "runs of which the median counts"),
+        ("warmup", 3, "runs before them"),
+        ("threads", 1, "threads of the runtime"),
+        ("seed", 0, "of the random inputs"),
+    ):
+        made.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"{what} (default: {default})"
+        )
+
+
+def _add_dim(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="value of a symbolic dimension of an ONNX model, or of INPUT:AXIS (repeatable)",
+    )

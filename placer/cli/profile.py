@@ -1,0 +1,47 @@
+"""``placer profile``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import numpy as np
+
+from placer.errors import InputError
+from placer.formats.text import check_writable, write_text
+from placer.imports.measure import profile_onnx
+from placer.imports.onnx_file import parse_dims
+from placer.imports.profiles import to_csv
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure the operators of a model on this machine."""
+    if args.out:
+        check_writable(args.out)
+    measured = profile_onnx(
+        args.source,
+        dims=parse_dims(args.dim),
+        inputs=_arrays(args.input) if args.input else None,
+        repeats=args.repeats,
+        warmup=args.warmup,
+        threads=args.threads,
+        seed=args.seed,
+    )
+    text = to_csv(measured, args.type)
+    if not args.out:
+        sys.stdout.write(text)
+        return 0
+    write_text(args.out, text)
+    print(f"{args.out}: {len(measured)} operators, {sum(measured.values()):.4g} ms in all")
+    return 0
+
+
+def _arrays(path: str) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:  # data only: a pickle could run code
+            return dict(arrays)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"not a .npz file of arrays: {error}", source=path) from None

@@ -1,0 +1,44 @@
+"""``placer report``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from placer.errors import UsageError
+from placer.formats.files import load, load_result
+from placer.formats.text import check_writable, write_text
+from placer.pages.batch import batch_page
+from placer.pages.folder import read_folder
+from placer.pages.plan import plan_page
+from placer.pages.verdict import verdict
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page of a plan or a batch; exit code 1 when what it is about does not hold."""
+    check_writable(args.out)
+    if Path(args.source).is_dir():
+        if args.instance is not None:
+            raise UsageError("a batch keeps its instances: leave out --instance")
+        batch = read_folder(args.source)
+        write_text(args.out, batch_page(batch))
+        return _tell(args, batch.problems, "the page lists what does not hold")
+    instance = None if args.instance is None else load(args.instance)
+    result = load_result(args.source)
+    write_text(args.out, plan_page(result, instance))
+    found = verdict(result, instance).findings
+    return _tell(args, found, "the page shows what does not hold instead of the plan")
+
+
+def _tell(args: argparse.Namespace, findings: Sequence[str], what: str) -> int:
+    """Say where the page is, and on standard error what does not hold."""
+    for finding in findings:
+        print(f"placer: {args.source}: {finding}", file=sys.stderr)
+    if findings:
+        print(f"placer: {args.out}: {what}", file=sys.stderr)
+    print(f"report: {args.out}")
+    return 1 if findings else 0

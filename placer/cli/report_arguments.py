@@ -1,0 +1,34 @@
+"""What ``placer report`` accepts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+__all__ = ["add_report"]
+
+EXAMPLES = """\
+examples:
+  placer solve graph.json --out plan.json
+  placer report plan.json --instance graph.json --out plan.html    verified, with graph and timeline
+  placer report plan.json --out plan.html                          what the document says, not verified
+  placer report night/ --out night.html                            the folder of placer batch
+
+exit codes: 0 written; 1 written, but the result does not hold (the page says why); 2 bad usage or bad input
+"""
+
+
+def add_report(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command; ``command`` makes a parser from a name, a summary and an epilogue."""
+    report = command(
+        "report", "write a page about a plan or a batch: one file that opens offline", epilog=EXAMPLES
+    )
+    report.add_argument(
+        "source", metavar="RESULT|BATCH_DIR", help="result document, or the folder of a batch"
+    )
+    report.add_argument(
+        "--instance",
+        metavar="INSTANCE",
+        help="the instance of the result: verifies the plan, and adds the graph and the timeline",
+    )
+    report.add_argument("--out", metavar="FILE.html", required=True, help="the page")

@@ -1,0 +1,99 @@
+"""The formats that plans are exported to, by name.
+
+Each is a function ``(placement, path) -> remarks`` that writes one file or one folder; modules are imported
+when they are used, because some need optional packages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from placer.exports.placement import Placement
+
+__all__ = ["FORMATS", "Export", "ExportInfo", "load_export"]
+
+
+class Export(Protocol):
+    """An export: takes a placement and a path that does not exist yet, and writes there."""
+
+    def __call__(self, placement: Placement, path: Path) -> list[str]:
+        """Write, and return what the user should know about the file.
+
+        Raises
+        ------
+        UsageError
+            When the format cannot express the plan, or something it needs is missing.
+        """
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """A format in the registry."""
+
+    name: str
+    summary: str
+    where: str
+    """``"module:function"``."""
+    source: str | None = None
+    """Kind of model that it is for; None for any."""
+    is_folder: bool = False
+    needs_model: bool = False
+    knows_replicas: bool = False
+    """Whether it can say that several devices share a stage."""
+
+
+FORMATS: dict[str, ExportInfo] = {
+    info.name: info
+    for info in (
+        ExportInfo(
+            "device-map",
+            "Hugging Face device_map (accelerate, transformers)",
+            "placer.exports.device_map:write",
+            source="torch",
+        ),
+        ExportInfo(
+            "torch-split",
+            "split points for torch.distributed.pipelining",
+            "placer.exports.torch_split:write",
+            source="torch",
+        ),
+        ExportInfo(
+            "layer-counts",
+            "layers per device, for vLLM, SGLang and llama.cpp",
+            "placer.exports.layer_counts:write",
+        ),
+        ExportInfo(
+            "onnx",
+            "the model with device and pipeline stage on every node (needs --model)",
+            "placer.exports.onnx_annotated:write",
+            source="onnx",
+            needs_model=True,
+        ),
+        ExportInfo(
+            "onnx-parts",
+            "a folder with one sub-model per part and a manifest (needs --model)",
+            "placer.exports.onnx_parts:write",
+            source="onnx",
+            is_folder=True,
+            knows_replicas=True,
+            needs_model=True,
+        ),
+        ExportInfo("dot", "Graphviz, one box per device", "placer.exports.dot:write", knows_replicas=True),
+        ExportInfo(
+            "graphml", "GraphML, for graph tools", "placer.exports.graphml:write", knows_replicas=True
+        ),
+        ExportInfo(
+            "csv", "one row per node, for spreadsheets", "placer.exports.table:write", knows_replicas=True
+        ),
+        ExportInfo("paper-json", "the paper's result format", "placer.exports.paper_json:write"),
+    )
+}
+
+
+def load_export(name: str) -> Export:
+    """Import the export called ``name``."""
+    module, function = FORMATS[name].where.split(":")
+    return cast(Export, getattr(import_module(module), function))

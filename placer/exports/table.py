@@ -1,0 +1,58 @@
+"""One row per node, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from placer.exports.placement import Placement
+
+__all__ = ["rows", "write"]
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A cell that begins so is run as a formula by spreadsheets."""
+
+Cell = str | int | float | bool | None
+
+
+def write(placement: Placement, path: Path) -> list[str]:
+    """Write a CSV file; names that a spreadsheet would run as formulas get an apostrophe in front."""
+    table = list(rows(placement))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(table[0]))
+        writer.writeheader()
+        writer.writerows({key: _guarded(value) for key, value in row.items()} for row in table)
+    return []
+
+
+def rows(placement: Placement) -> Iterator[dict[str, Cell]]:
+    """Describe every node by scalars: where it goes, what it costs there, and where it comes from."""
+    instance = placement.instance
+    part = {v: i for i, part in enumerate(placement.parts) for v in part.nodes}
+    for v in range(instance.n):
+        device = placement.device(v)
+        origin = instance.origin[v]
+        piece = -1 if placement.plan.piece is None else int(placement.plan.piece[v])
+        yield {
+            "id": instance.ids[v],
+            "name": instance.names[v],
+            "device": placement.label(device.index),
+            "part": part.get(v),
+            "piece": None if piece < 0 else piece,
+            "backward": bool(instance.backward[v]),
+            "time_ms": float(instance.class_time_ms[v, device.class_index]),
+            "transfer_ms": float(instance.class_transfer_ms[v, device.class_index]),
+            "memory_bytes": float(instance.resident_bytes[v]),
+            "output_bytes": None if math.isnan(instance.output_bytes[v]) else float(instance.output_bytes[v]),
+            "flops": None if origin is None else origin.flops,
+            "op": None if origin is None else origin.op,
+            "module": None if origin is None else origin.module,
+            "layer": instance.layer[v],
+            "colocate": instance.colocate[v],
+        }
+
+
+def _guarded(value: Cell) -> Cell:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

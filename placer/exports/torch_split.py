@@ -1,0 +1,164 @@
+"""Split points for ``torch.distributed.pipelining``: where each stage after the first begins.
+
+PyTorch traces the model and cuts the trace at marks before (``BEGINNING``) or after (``END``) the call of a
+submodule; stage i runs on rank i.  Source: PyTorch documentation, "Pipeline Parallelism".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from placer.errors import InputError, UsageError
+from placer.exports.modules import ancestors, is_within
+from placer.exports.placement import Placement
+from placer.formats.text import parse_json, read_text
+from placer.instance import BoolArray, Instance, IntArray
+
+if TYPE_CHECKING:
+    from torch.distributed.pipelining import SplitPoint
+
+__all__ = ["load_split_spec", "split_spec", "write"]
+
+FORMAT = "placer-torch-split"
+BEGINNING, END = "BEGINNING", "END"
+
+
+def write(placement: Placement, path: Path) -> list[str]:
+    """Write split points and the device of each stage as JSON."""
+    spec, remarks = split_spec(placement)
+    devices = [placement.part_device(part).name for part in placement.parts]
+    document = {"format": FORMAT, "version": 1, "split_spec": spec, "stages": devices}
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return remarks
+
+
+def load_split_spec(path: str | Path) -> dict[str, SplitPoint]:
+    """Read split points as ``torch.distributed.pipelining.pipeline`` takes them.
+
+    Raises
+    ------
+    InputError
+        When the file is no split made by ``placer export --to torch-split``.
+    """
+    from torch.distributed.pipelining import SplitPoint
+
+    document = parse_json(read_text(path), str(path))
+    spec = document.get("split_spec") if isinstance(document, dict) else None
+    if not isinstance(spec, dict) or document.get("format") != FORMAT:
+        raise InputError("not a split written by `placer export --to torch-split`", source=str(path))
+    wrong = [name for name, point in spec.items() if point not in (BEGINNING, END)]
+    if wrong:
+        raise InputError(f"{spec[wrong[0]]!r} is no split point", source=str(path), place=wrong[0])
+    return {name: SplitPoint[point] for name, point in spec.items()}
+
+
+def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
+    """Find the split points.
+
+    The nodes of the instance are listed in the order of the trace.  A stage begins with its first node that
+    has parameters; nodes without parameters are cut where the marks allow and may change sides, which is
+    said in a remark.
+
+    Returns
+    -------
+    (dict, list of str)
+        ``"BEGINNING"`` or ``"END"`` by module, in order; and remarks.
+
+    Raises
+    ------
+    UsageError
+        When the stages form no chain, are interleaved in the trace, or meet inside one module.
+    """
+    parts = placement.chain("torch-split")
+    instance = placement.instance
+    order = placement.forward.tolist()
+    modules = [origin.module if (origin := instance.origin[v]) is not None else None for v in order]
+    if all(module is None for module in modules):
+        raise UsageError(
+            "torch-split needs to know the model's modules, and no node names one "
+            "(import the model with `placer import torch`)"
+        )
+    stage_of = {v: s for s, part in enumerate(parts) for v in part.nodes}
+    stage = np.array([stage_of[v] for v in order])
+    fixed = np.array([bool((o := instance.origin[v]) is not None and o.parameters) for v in order])
+    spec: dict[str, str] = {}
+    cuts = []
+    for s in range(1, len(parts)):
+        name, point, cut = _point(placement, s, stage, fixed, modules, taken=spec)
+        spec[name] = point
+        cuts.append(cut)
+    real = np.searchsorted(np.array(cuts), np.arange(len(order)), side="right")
+    devices = [placement.part_device(part).index for part in parts]
+    moved = {v: devices[s] for v, s in zip(order, real.tolist(), strict=True)}
+    remarks = placement.run_elsewhere(moved, "torch-split", "stages begin and end with modules")
+    if placement.plan.recompute:
+        names = ", ".join(instance.devices[d].name for d in placement.plan.recompute)
+        remarks.append(
+            f"the plan recomputes activations on {names}: wrap these stages in torch.utils.checkpoint"
+        )
+    return spec, remarks + _skips(instance, order, real)
+
+
+def _point(
+    placement: Placement,
+    s: int,
+    stage: IntArray,
+    fixed: BoolArray,
+    modules: Sequence[str | None],
+    taken: Container[str],
+) -> tuple[str, str, int]:
+    """Find the mark between two stages: module, kind, and position in the trace of the first node after."""
+    here = placement.part_device(placement.parts[s - 1]).name
+    after = placement.part_device(placement.parts[s]).name
+    low = int(np.max(np.flatnonzero(fixed & (stage < s)), initial=-1)) + 1
+    high = int(np.min(np.flatnonzero(fixed & (stage >= s)), initial=len(stage)))
+    if low > high:
+        raise UsageError(
+            f"torch-split cannot express this plan: {modules[high]!r} comes before {modules[low - 1]!r} in "
+            f"the model, but runs on {after} after {here}"
+        )
+    # The cut that sends as few nodes as possible to another stage; the plan's own where it has a mark.
+    candidates = sorted(
+        range(low, high + 1), key=lambda cut: (stage[:cut] >= s).sum() + (stage[cut:] < s).sum()
+    )
+    for cut in candidates:
+        for name, point in _marks(modules, cut):
+            if name not in taken:
+                return name, point, cut
+    raise UsageError(
+        f"torch-split cannot express this plan: {here} and {after} meet inside the module "
+        f"{modules[min(high, len(modules) - 1)]!r} (import the model with --by module)"
+    )
+
+
+def _marks(modules: Sequence[str | None], cut: int) -> Iterator[tuple[str, str]]:
+    """Modules that begin or end at a position of the trace, and are called once."""
+    for module in ancestors(modules[cut] or "") if cut < len(modules) else ():
+        if _run(modules, module)[0] == cut:
+            yield module, BEGINNING
+    for module in ancestors(modules[cut - 1] or "") if cut else ():
+        if _run(modules, module)[1] == cut:
+            yield module, END
+
+
+def _run(modules: Sequence[str | None], module: str) -> tuple[int, int]:
+    """Positions where a module's nodes begin and end; (-1, -1) when others come between: two calls."""
+    inside = [i for i, m in enumerate(modules) if m is not None and is_within(m, module)]
+    whole = inside[-1] - inside[0] + 1 == len(inside)
+    return (inside[0], inside[-1] + 1) if whole else (-1, -1)
+
+
+def _skips(instance: Instance, order: Sequence[int], real: IntArray) -> list[str]:
+    """Warn of tensors that skip a stage: PyTorch runs them forward only."""
+    if not instance.is_training:
+        return []
+    stage = dict(zip(order, real.tolist(), strict=True))
+    skipping = sum(stage[w] - stage[u] > 1 for u, w in instance.forward_edges.tolist())
+    if not skipping:
+        return []
+    return [f"{skipping} tensors skip a stage; torch.distributed.pipelining has no backward pass for them"]

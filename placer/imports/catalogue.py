@@ -1,0 +1,211 @@
+"""Devices, links and clusters from TOML: the catalogue that comes with the package, and files of users."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from placer.cluster import DeviceClass, Link
+from placer.cluster import Kind as DeviceKind
+from placer.errors import InputError, UsageError
+from placer.formats.text import read_text, validate
+from placer.imports.precision import PRECISIONS
+from placer.rules import MAX_COUNT
+
+__all__ = ["Catalogue", "Cluster", "ClusterEntry", "DeviceEntry", "LinkEntry", "catalogue", "find_cluster"]
+
+GIB = 2.0**30
+
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DeviceEntry(_Strict):
+    """A device type."""
+
+    description: str = ""
+    kind: Literal["accelerator", "host"] = "accelerator"
+    memory_gib: Positive | None = Field(default=None, description="None: no limit.")
+    bandwidth_gb_per_s: Positive
+    peak_tflops: Annotated[dict[str, Positive], Field(min_length=1)]
+    compute_efficiency: Share = 0.5
+    bandwidth_efficiency: Share = 0.8
+    launch_ms: NotNegative = 0.005
+    link: Name | None = None
+    source: Name
+
+
+class LinkEntry(_Strict):
+    """A link of a device to the others' memory, in one direction."""
+
+    description: str = ""
+    gb_per_s: Positive
+    latency_ms: NotNegative = 0.0
+    source: Name
+
+
+class ClassEntry(_Strict):
+    """Some devices of one type."""
+
+    device: Name
+    count: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 1
+    name: Name | None = None
+    kind: Literal["accelerator", "host"] | None = None
+    link: Name | None = None
+    memory_gib: Positive | None = None
+    reserve: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class ClusterEntry(_Strict):
+    """Classes of devices."""
+
+    description: str = ""
+    classes: Annotated[list[ClassEntry], Field(min_length=1)]
+
+
+class Catalogue(_Strict):
+    """Entries by name."""
+
+    devices: dict[str, DeviceEntry] = {}
+    links: dict[str, LinkEntry] = {}
+    clusters: dict[str, ClusterEntry] = {}
+
+    def over(self, other: Catalogue) -> Catalogue:
+        """Return the entries of both; these win."""
+        return Catalogue(
+            devices=other.devices | self.devices,
+            links=other.links | self.links,
+            clusters=other.clusters | self.clusters,
+        )
+
+
+class Cluster(_Strict):
+    """A cluster with everything that costs depend on.
+
+    Parameters
+    ----------
+    name
+        As asked for.
+    classes
+        The device classes of the instance.
+    types
+        The device entry of each type that a class names.
+    """
+
+    name: str
+    classes: tuple[DeviceClass, ...]
+    types: dict[str, DeviceEntry]
+
+
+def catalogue() -> Catalogue:
+    """Return the catalogue that comes with the package."""
+    folder = resources.files("placer") / "catalogue"
+    whole = Catalogue()
+    for name in ("devices.toml", "links.toml", "clusters.toml"):
+        whole = _parse((folder / name).read_text(encoding="utf-8"), name).over(whole)
+    return whole
+
+
+def _parse(text: str, source: str) -> Catalogue:
+    try:
+        made = validate(Catalogue, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"not TOML: {error}", source=source) from None
+    except InputError as error:
+        raise error.within(source) from None
+    for name, device in made.devices.items():
+        unknown = device.peak_tflops.keys() - PRECISIONS.keys()
+        if unknown:
+            raise InputError(
+                f"unknown precision {min(unknown)!r}; there are {', '.join(PRECISIONS)}",
+                place=f"devices.{name}.peak_tflops",
+                source=source,
+            )
+    return made
+
+
+def find_cluster(text: str) -> Cluster:
+    """Find or build the cluster that ``--devices`` names.
+
+    Parameters
+    ----------
+    text
+        A cluster of the catalogue (``4xa100-nvlink``), counts of devices (``a100:4,t4:2``), or a TOML file
+        with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several).
+
+    Raises
+    ------
+    UsageError
+        When there is no such cluster or device.
+    InputError
+        When the file is wrong.
+    """
+    known = catalogue()
+    file = re.fullmatch(r"(.+\.toml)(?::([^:/\\]+))?", text)
+    if file:
+        path, name = file.groups()
+        own = _parse(read_text(path), path)
+        name = name or (next(iter(own.clusters)) if len(own.clusters) == 1 else None)
+        if name is None or name not in own.clusters:
+            names = ", ".join(own.clusters) or "none"
+            raise UsageError(f"{path}: name one of its clusters ({names}) as {Path(path).name}:NAME")
+        try:
+            return _build(name, own.clusters[name], own.over(known))
+        except UsageError as error:
+            raise InputError(str(error), source=path) from None
+    if text in known.clusters:
+        return _build(text, known.clusters[text], known)
+    entries = []
+    for part in text.split(","):
+        device, _, count = part.strip().partition(":")
+        if device not in known.devices or (count and not count.isdecimal()):
+            raise UsageError(
+                f"--devices {text!r} is no cluster of the catalogue, no DEVICE:COUNT list and no .toml file; "
+                "`placer devices` lists what there is"
+            )
+        entries.append(ClassEntry(device=device, count=int(count or 1)))
+    return _build(text, ClusterEntry(classes=entries), known)
+
+
+def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
+    classes, types, used = [], {}, set()
+    for item in entry.classes:
+        device = known.devices.get(item.device)
+        if device is None:
+            raise UsageError(f"cluster {name!r}: there is no device {item.device!r}")
+        kind = DeviceKind(item.kind or device.kind)
+        label = item.name or item.device
+        if label[-1].isdigit():
+            label += "-"  # members are called label0, label1, ...: keep the number apart
+        if label in used:
+            raise UsageError(f"cluster {name!r}: two classes are called {label!r}; give one a name")
+        used.add(label)
+        memory = item.memory_gib or device.memory_gib
+        limit: dict[str, Any] = {}
+        if kind is DeviceKind.ACCELERATOR:
+            if memory is not None:
+                limit["memory_limit_bytes"] = memory * GIB
+                limit["memory_reserve_bytes"] = float(round(memory * GIB * item.reserve))
+            limit["link"] = _link(name, item.link or device.link, known)
+        classes.append(DeviceClass(label, item.device, item.count, kind, **limit))
+        types[item.device] = device
+    return Cluster(name=name, classes=tuple(classes), types=types)
+
+
+def _link(cluster: str, name: str | None, known: Catalogue) -> Link:
+    if name is None or name not in known.links:
+        what = "no link is given" if name is None else f"there is no link {name!r}"
+        raise UsageError(f"cluster {cluster!r}: {what}")
+    link = known.links[name]
+    return Link(bandwidth_bytes_per_s=link.gb_per_s * 1e9, latency_ms=link.latency_ms)

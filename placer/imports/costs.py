@@ -1,0 +1,139 @@
+"""Times of every operator on every device type, forward and backward: modelled or measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from placer.imports.catalogue import Cluster
+from placer.imports.gradients import Backward
+from placer.imports.model import Kind, Model
+from placer.imports.profiles import Profile
+from placer.imports.roofline import effective_precision, time_ms
+from placer.instance import FloatArray
+
+__all__ = ["Costs", "costs"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Times in ms.
+
+    Parameters
+    ----------
+    types
+        Device types, length T.
+    forward, backward
+        ``(operators, T)``; inf where an operator cannot run.
+    notes
+        What the user should know about them.
+    """
+
+    types: tuple[str, ...]
+    forward: FloatArray
+    backward: FloatArray
+    notes: tuple[str, ...]
+
+
+def costs(model: Model, backward: Backward, cluster: Cluster, profiles: Sequence[Profile] = ()) -> Costs:
+    """Cost every operator.
+
+    Parameters
+    ----------
+    model, backward
+        The model and its backward pass.
+    cluster
+        Its device types are costed.
+    profiles
+        Measured times, which win over modelled ones; a backward pass that was not measured is scaled from the
+        measured forward pass.
+
+    Raises
+    ------
+    UsageError
+        When a device has no peak for the precision, or a profile fits nothing.
+    """
+    types = tuple(cluster.types)
+    ahead = np.zeros((len(model.operators), len(types)))
+    behind = np.zeros_like(ahead)
+    notes: list[str] = []
+    factor = np.array([f or 0.0 for f in backward.factor])
+    if any(o.forward_ms is not None for o in model.operators):
+        _from_source(model, cluster, types, ahead, behind)
+    else:
+        notes += _modelled(model, cluster, types, factor, ahead, behind)
+    for profile in profiles:
+        notes.append(_measured(model, types, factor, profile, ahead, behind))
+    return Costs(types, ahead, behind, tuple(notes))
+
+
+def _from_source(
+    model: Model, cluster: Cluster, types: tuple[str, ...], ahead: FloatArray, behind: FloatArray
+) -> None:
+    """Take the times that the source measured for every accelerator; a host has none."""
+    accelerators = {cls.type for cls in cluster.classes if not cls.is_host}
+    for t, name in enumerate(types):
+        if name not in accelerators:
+            ahead[:, t] = behind[:, t] = np.inf
+            continue
+        ahead[:, t] = [o.forward_ms or 0.0 for o in model.operators]
+        behind[:, t] = [o.backward_ms or 0.0 for o in model.operators]
+
+
+def _modelled(
+    model: Model,
+    cluster: Cluster,
+    types: tuple[str, ...],
+    factor: FloatArray,
+    ahead: FloatArray,
+    behind: FloatArray,
+) -> list[str]:
+    precision = model.precision or "fp32"
+    notes = [f"precision {precision}"]
+    for t, name in enumerate(types):
+        entry = cluster.types[name]
+        used = effective_precision(name, entry, precision)
+        if used != precision:
+            notes.append(f"{name} has no peak for {precision} and computes in {used}")
+        for i, o in enumerate(model.operators):
+            if o.kind is Kind.VIEW:
+                continue
+            flops, moved = o.flops or 0.0, o.moved_bytes
+            ahead[i, t] = time_ms(entry, used, flops, moved)
+            if factor[i]:
+                behind[i, t] = time_ms(entry, used, factor[i] * flops, factor[i] * moved)
+    without = Counter(o.op for o in model.operators if o.flops is None)
+    if without:
+        listed = ", ".join(f"{op} ({count})" for op, count in sorted(without.items()))
+        notes.append(f"no FLOP rule, bytes over bandwidth instead: {listed}")
+    return notes
+
+
+def _measured(
+    model: Model,
+    types: tuple[str, ...],
+    factor: FloatArray,
+    profile: Profile,
+    ahead: FloatArray,
+    behind: FloatArray,
+) -> str:
+    t = types.index(profile.type)
+    hits = 0
+    used: set[str] = set()
+    for i, o in enumerate(model.operators):
+        known = (o.id, *o.members, o.alias, o.name)
+        name = next((key for key in known if key is not None and key in profile.ms), None)
+        if name is None:
+            continue
+        hits += 1
+        used.add(name)
+        ahead[i, t] = profile.ms[name]
+        own = profile.ms.get(f"{name}/backward")
+        behind[i, t] = own if own is not None else factor[i] * profile.ms[name]
+    profile.check_used(hits)
+    unknown = sum(1 for key in profile.ms if key.removesuffix("/backward") not in used)
+    rest = f"; {unknown} measured names are not in the model" if unknown else ""
+    return f"measured times of {hits} of {len(model.operators)} operators on {profile.type}{rest}"

@@ -1,0 +1,117 @@
+"""The backward pass that training adds: which operators have one, what it costs and what it needs kept.
+
+The rules, per operator:
+
+- it has a backward pass if it reads a trainable weight or a value that needs a gradient, and computes in
+  floating point; a value needs a gradient if such an operator produced it;
+- a matrix product, convolution or recurrence costs its forward FLOPs and bytes once for each operand that
+  needs a gradient: twice in the middle of a network, once in a first layer, whose input needs none;
+- views cost nothing, everything else as much as forward;
+- it keeps its inputs, its output or nothing until then, by operator type; a tensor that several operators
+  keep, or keep through views, counts once, with its producer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from placer.imports.model import Kind, Model, Operator, Stash
+
+__all__ = ["Backward", "backward_pass", "largest_operator_bytes", "peak_live_bytes"]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """The backward pass of a model.
+
+    Parameters
+    ----------
+    values
+        Keys of the values that need a gradient.
+    factor
+        Cost of each operator's backward pass in forward passes; None where it has none.
+    stash_bytes
+        What each operator's device keeps per sample in flight.
+    """
+
+    values: frozenset[str]
+    factor: tuple[float | None, ...]
+    stash_bytes: tuple[float, ...]
+
+
+def backward_pass(model: Model) -> Backward:
+    """Derive the backward pass.
+
+    Parameters
+    ----------
+    model
+        The forward pass.
+    """
+    values: set[str] = set()
+    factor: list[float | None] = []
+    for o in model.operators:
+        trained = any(model.weights[w].trainable for w in o.weights)
+        flowing = [key for key in o.inputs if key in values]
+        outputs = [key for key in o.outputs if model.values[key].differentiable]
+        if not outputs or not (trained or flowing or o.backward_ms):
+            factor.append(None)
+            continue
+        values.update(outputs)
+        factor.append(_factor(o, trained + len(flowing)))
+    return Backward(frozenset(values), tuple(factor), _stash(model, factor))
+
+
+def _factor(o: Operator, operands: int) -> float:
+    if o.kind is Kind.VIEW:
+        return 0.0
+    return float(operands) if o.kind is Kind.PRODUCT else 1.0
+
+
+def _stash(model: Model, factor: list[float | None]) -> tuple[float, ...]:
+    kept = [0.0] * len(model.operators)
+    root: dict[str, str] = {}  # value -> the value whose bytes it shows
+    owner: dict[str, int] = {}
+    done: set[str] = set()
+    for i, o in enumerate(model.operators):
+        for key in o.outputs:
+            owner[key] = i
+            root[key] = root.get(o.inputs[0], o.inputs[0]) if o.kind is Kind.VIEW and o.inputs else key
+        if factor[i] is None or o.stash is Stash.NOTHING:
+            continue
+        for key in o.inputs if o.stash is Stash.INPUTS else o.outputs[:1]:
+            whole = root.get(key, key)
+            if whole not in done:
+                done.add(whole)
+                kept[owner.get(whole, i)] += model.values[whole].size_bytes
+    return tuple(kept)
+
+
+def peak_live_bytes(model: Model) -> float:
+    """Most bytes of activations that are live at once when the operators run in their order.
+
+    A part of the model that runs in the same order never needs more, apart from inputs that arrive early.
+    """
+    last: dict[str, int] = {}
+    for i, o in enumerate(model.operators):
+        last |= dict.fromkeys((*o.inputs, *o.outputs), i)
+    last |= dict.fromkeys(model.outputs, len(model.operators))
+    ends: dict[int, list[str]] = {}
+    for key, i in last.items():
+        ends.setdefault(i, []).append(key)
+    produced = {key for o in model.operators for key in o.outputs}
+    size = {key: value.size_bytes for key, value in model.values.items()}
+    for o in model.operators:
+        if o.kind is Kind.VIEW:
+            size |= dict.fromkeys(o.outputs, 0.0)  # shows bytes that are counted already
+    live = sum(size[key] for key in last if key not in produced)
+    peak = live
+    for i, o in enumerate(model.operators):
+        live += sum(size[key] for key in o.outputs)
+        peak = max(peak, live)
+        live -= sum(size[key] for key in ends.get(i, ()))
+    return peak
+
+
+def largest_operator_bytes(model: Model) -> float:
+    """Most bytes that one operator reads and writes: what training needs beside the activations it keeps."""
+    return max(sum(model.values[key].size_bytes for key in {*o.inputs, *o.outputs}) for o in model.operators)

@@ -1,0 +1,9 @@
+import pytest
+
+from tests.support.chromium import chromium
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with chromium() as started:
+        yield started
