@@ -88,6 +88,7 @@ class Candidates:
     """
 
     names: list[str]
+    ids: tuple[str, ...]
     plans: np.ndarray
     load: np.ndarray
     moved: np.ndarray
@@ -102,7 +103,7 @@ class Candidates:
     def optimum(self) -> float:
         return float(self.objectives().min(initial=np.inf))
 
-    def secondary(self, ids: tuple[str, ...], near: dict[str, str], *, balance: bool, slack: float = 0.0):
+    def secondary(self, near: dict[str, str], *, balance: bool, slack: float = 0.0) -> list[float] | None:
         """Best values of the secondary goals, in turn; None without a plan.
 
         First the nodes that move from ``near`` (when it is not empty), then with ``balance`` the sums of
@@ -110,7 +111,7 @@ class Candidates:
         """
         if not len(self.plans):
             return None
-        earlier = np.array([self.names.index(near[v]) if near.get(v) in self.names else -1 for v in ids])
+        earlier = np.array([self.names.index(near[v]) if near.get(v) in self.names else -1 for v in self.ids])
         goals = [(self.plans != earlier).sum(axis=1).astype(float)] if near else []
         if balance:
             falling = -np.sort(-self.load.sum(axis=1), axis=1)
@@ -133,7 +134,7 @@ def candidates(instance: Instance, kind: Kind, *, replicas: int = 1, recompute: 
         for groups in groupings(list(range(len(devices))), devices, replicas)
     ]
     plans, load, moved, used = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Candidates([d.name for d in devices], plans, load, moved, used, kind[1])
+    return Candidates([d.name for d in devices], instance.ids, plans, load, moved, used, kind[1])
 
 
 def groupings(left: list[int], devices: list[Machine], most: int) -> Iterator[list[tuple[int, ...]]]:
