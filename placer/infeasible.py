@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -107,12 +108,12 @@ class Family:
     relax: Callable[[Instance, Options], tuple[Instance, Options]]
 
 
-def _ruled(**dropped: object) -> Callable[[Instance, Options], tuple[Instance, Options]]:
+def _ruled(**dropped: Any) -> Callable[[Instance, Options], tuple[Instance, Options]]:
     """Return what drops some of the rules on the whole plan."""
     return lambda i, o: (i.replace(constraints=replace(i.constraints, **dropped)), o)
 
 
-def _classes(**changes: object) -> Callable[[Instance, Options], tuple[Instance, Options]]:
+def _classes(**changes: Any) -> Callable[[Instance, Options], tuple[Instance, Options]]:
     """Return what changes all classes."""
     return lambda i, o: (i.replace(classes=tuple(replace(c, **changes) for c in i.classes)), o)
 
