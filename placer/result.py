@@ -156,8 +156,13 @@ class Result(_Document):
     digest: str = ""
 
     def computed_digest(self) -> str:
-        """SHA-256 over all fields but the digest itself and the place of the instance, which may move."""
-        content = self.model_dump(mode="json", exclude={"digest": True, "instance": {"file"}})
+        """SHA-256 over the fields but the digest itself and the place of the instance, which may move.
+
+        Fields at their defaults are left out, so that documents keep their digest when later releases know
+        more fields.
+        """
+        hidden: dict[str, Any] = {"digest": True, "instance": {"file"}}
+        content = self.model_dump(mode="json", exclude=hidden, exclude_defaults=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     def sealed(self) -> Result:

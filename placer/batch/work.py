@@ -36,6 +36,9 @@ PROGRESS_SECONDS = 0.25
 COMPILED = frozenset({"dp", "dpl", "greedy", "local-search", "max-load", "pipedream", "single"})
 """Methods that use compiled kernels and start no thread: they can be tried before a fork."""
 
+NO_ROOM_FOR_A_THREAD = "can't start new thread"
+"""What Python says when a thread's stack does not fit into the memory of the process."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -192,6 +195,8 @@ def _solve(life: Life, task: Task) -> Outcome:
     except MemoryError:
         return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
     except Exception as error:
+        if str(error) == NO_ROOM_FOR_A_THREAD:
+            return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
         return Outcome(None, FailureKind.DEFECT, " ".join(f"{type(error).__name__}: {error}".split()))
     stats: dict[str, Any] = {**result.stats, "peak_memory_mb": round(peak_memory_mb() or 0.0, 1)}
     return Outcome(result.model_copy(update={"stats": stats}).sealed())
