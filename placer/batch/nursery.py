@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import pickle
+import re
 import signal
 import sys
 import tempfile
@@ -30,6 +31,8 @@ BEAT = 0.05
 """Seconds between two looks at the memory of a job."""
 STOP = "stop"
 """What is sent to a nursery to stop the current job."""
+OUT_OF_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.IGNORECASE)
+"""What libraries write to standard error when an allocation fails."""
 OUTSIDE = {"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"}
 """Signals that no crash raises: somebody, or the kernel short of memory, ended the job."""
 
@@ -203,8 +206,11 @@ class _Job:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         if how in OUTSIDE:
             return Ended(How.KILLED, f"it was ended from outside by {how}", seconds, peak)
-        reason = ": ".join([f"it crashed ({how})", *self._last_words()])
-        return Ended(How.CRASHED, reason, seconds, peak)
+        said = self._last_words()
+        if self._call.memory_mb is not None and any(OUT_OF_MEMORY.search(line) for line in said):
+            # Libraries end the process in their own ways when an allocation fails.
+            return Ended(How.MEMORY, f"it asked for more than {self._call.memory_mb} MiB", seconds, peak)
+        return Ended(How.CRASHED, ": ".join([f"it crashed ({how})", *said]), seconds, peak)
 
     def _last_words(self) -> list[str]:
         """Last line that the job wrote to standard error, if any."""
