@@ -219,15 +219,16 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
     places = layout(problem, params)
     kind_of = {int(d): kind for kind, devices in enumerate(places.kinds.devices) for d in devices}
     order = None if params.start is None else params.start.stages
+    again = () if params.start is None else params.start.recompute
     if order is None:
-        order = stage_order(problem.instance, Plan(problem.lift(item_device)), params.flights)
+        plan = Plan(problem.lift(item_device), recompute=again)
+        order = stage_order(problem.instance, plan, params.flights)
     if order is None:
         raise ValueError("the assignment is not contiguous")
     used = set(item_device.tolist())
     slot = _slots_of_devices([d for d in order if d in used], places, kind_of)
     choices = [a for a in places.slots if a.has_choice]
     values = {_kind_name(a, kind): 0.0 for a in choices for kind in a.kinds}
-    again = () if params.start is None else params.start.recompute
     if params.recompute is Recompute.AUTO:
         values |= {f"rho_{a.name}": 0.0 for a in places.slots if not a.is_host}
         values |= {f"rho_{places.slots[slot[d]].name}": 1.0 for d in again if d in slot}

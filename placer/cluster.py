@@ -35,6 +35,8 @@ class DeviceClass:
     """``count`` identical devices; member i is called ``f"{name}{i}"``.
 
     ``memory_reserve_bytes`` is taken by others: one size for every member, or one for each of them.
+    ``width`` is 1 but where ``placer.replication`` lets so many devices act as one member, each moving
+    its share of the data; files know nothing of it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class DeviceClass:
     memory_limit_bytes: float = inf
     link: Link = Link()
     memory_reserve_bytes: float | tuple[float, ...] = 0.0
+    width: int = 1
 
     def __post_init__(self) -> None:
         reserve = self.memory_reserve_bytes

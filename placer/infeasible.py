@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from placer.constraints import Constraints
 from placer.instance import BoolArray, Instance, IntArray
-from placer.options import Objective, Options
+from placer.options import Objective, Options, Recompute
 from placer.verify import MEMORY_TOLERANCE
 
 __all__ = ["simple_cause", "smallest_conflict"]
@@ -49,9 +49,11 @@ def _units(instance: Instance) -> list[Unit]:
 def _contradicting_pins(instance: Instance, units: list[Unit]) -> str | None:
     for v in range(instance.n):
         if not instance.allowed[v].any():
+            used = list(instance.constraints.use_devices)
+            among = f" among those that must be used {used}" if used else ""
             return (
                 f"node {instance.ids[v]!r} has nowhere to go: its pins {list(instance.pin[v])} and forbids "
-                f"{list(instance.forbid[v])} leave no device that runs it"
+                f"{list(instance.forbid[v])} leave no device that runs it{among}"
             )
     for name, nodes in units:
         if not instance.allowed[nodes].all(axis=0).any():
@@ -98,20 +100,66 @@ def _too_much(instance: Instance, units: list[Unit]) -> str | None:
     return None
 
 
-Relaxation = Callable[[Instance, Options], tuple[Instance, Options]]
+@dataclass(frozen=True)
+class Family:
+    """A family of rules: whether an instance has any, and what drops them."""
 
-FAMILIES: dict[str, Relaxation] = {
-    "contiguity": lambda i, o: (i, o.model_copy(update={"contiguous": False})),
-    "the memory limits": lambda i, o: (
-        i.replace(classes=tuple(replace(c, memory_limit_bytes=np.inf) for c in i.classes)),
-        o,
+    present: Callable[[Instance, Options], bool]
+    relax: Callable[[Instance, Options], tuple[Instance, Options]]
+
+
+def _ruled(**dropped: Any) -> Callable[[Instance, Options], tuple[Instance, Options]]:
+    """Return what drops some of the rules on the whole plan."""
+    return lambda i, o: (i.replace(constraints=replace(i.constraints, **dropped)), o)
+
+
+def _classes(**changes: Any) -> Callable[[Instance, Options], tuple[Instance, Options]]:
+    """Return what changes all classes."""
+    return lambda i, o: (i.replace(classes=tuple(replace(c, **changes) for c in i.classes)), o)
+
+
+def _one_microbatch(instance: Instance, options: Options) -> tuple[Instance, Options]:
+    training = replace(instance.training, microbatches=1)
+    return instance.replace(training=training), options.model_copy(update={"microbatches": 1})
+
+
+FAMILIES: dict[str, Family] = {
+    "contiguity": Family(
+        lambda _, o: o.objective is Objective.THROUGHPUT and o.contiguous,
+        lambda i, o: (i, o.model_copy(update={"contiguous": False})),
     ),
-    "colocation": lambda i, o: (i.replace(colocate=(None,) * i.n), o),
-    "the rules on the whole plan": lambda i, o: (i.replace(constraints=Constraints()), o),
-    "the order of the devices": lambda i, o: (i.replace(order=()), o),
-    "pins and forbids": lambda i, o: (i.replace(pin=((),) * i.n, forbid=((),) * i.n), o),
+    "the microbatches in flight": Family(
+        lambda i, _: i.training.microbatches > 1 and bool(i.activation_bytes.any()), _one_microbatch
+    ),
+    "recomputation everywhere": Family(
+        lambda _, o: o.recompute is Recompute.ALL,
+        lambda i, o: (i, o.model_copy(update={"recompute": Recompute.AUTO})),
+    ),
+    "the memory reserves": Family(
+        lambda i, _: any(c.reserve_bytes(k) > 0 for c in i.classes for k in range(c.count)),
+        _classes(memory_reserve_bytes=0.0),
+    ),
+    "the memory limits": Family(
+        lambda i, _: any(np.isfinite(c.memory_limit_bytes) for c in i.classes),
+        _classes(memory_limit_bytes=np.inf),
+    ),
+    "colocation": Family(lambda i, _: bool(i.groups), lambda i, o: (i.replace(colocate=(None,) * i.n), o)),
+    "the nodes apart": Family(lambda i, _: bool(i.constraints.apart), _ruled(apart=())),
+    "the limit on the number of devices": Family(
+        lambda i, _: i.constraints.max_devices is not None, _ruled(max_devices=None)
+    ),
+    "the devices that must be used": Family(
+        lambda i, _: bool(i.constraints.use_devices), _ruled(use_devices=())
+    ),
+    "the order of the devices": Family(
+        lambda i, o: bool(i.order) and o.contiguous, lambda i, o: (i.replace(order=()), o)
+    ),
+    "pins and forbids": Family(
+        lambda i, _: any(i.pin) or any(i.forbid),
+        lambda i, o: (i.replace(pin=((),) * i.n, forbid=((),) * i.n), o),
+    ),
 }
-"""Families of rules, each with what drops it; the first ones are dropped first."""
+"""Families of rules by name; the first ones are dropped first."""
 
 
 def smallest_conflict(
@@ -132,12 +180,10 @@ def smallest_conflict(
         The conflict in words: the families left form a smallest set that cannot hold together.
     """
     needed = []
-    for name, relax in FAMILIES.items():
-        if name == "contiguity" and (options.objective is Objective.LATENCY or not options.contiguous):
+    for name, family in FAMILIES.items():
+        if not family.present(instance, options):
             continue
-        relaxed = relax(instance, options)
-        if not _present(name, instance):
-            continue
+        relaxed = family.relax(instance, options)
         if is_infeasible(*relaxed):
             instance, options = relaxed
         else:
@@ -150,17 +196,3 @@ def smallest_conflict(
         if len(needed) > 1
         else "; without it there is a plan (or it could not be decided in time)"
     )
-
-
-def _present(name: str, instance: Instance) -> bool:
-    if name == "the memory limits":
-        return any(np.isfinite(c.memory_limit_bytes) for c in instance.classes)
-    if name == "the rules on the whole plan":
-        return instance.constraints != Constraints()
-    if name == "colocation":
-        return bool(instance.groups)
-    if name == "the order of the devices":
-        return bool(instance.order)
-    if name == "pins and forbids":
-        return any(instance.pin) or any(instance.forbid)
-    return True

@@ -271,7 +271,7 @@ class Instance:
         out = np.zeros((self.n, len(self.classes)))
         for c, cls in enumerate(self.classes):
             if not cls.is_host:
-                out[:, c] = self._link_ms(cls.link)
+                out[:, c] = self._link_ms(cls.link) / cls.width
         return out
 
     @cached_property
@@ -280,7 +280,8 @@ class Instance:
         out = self.class_transfer_ms[:, self.device_class]
         for d in self.devices:
             if d.server is not None and not d.is_host:
-                np.maximum(out[:, d.index], self._link_ms(self.servers[d.server].uplink), out=out[:, d.index])
+                uplink = self._link_ms(self.servers[d.server].uplink) / self.classes[d.class_index].width
+                np.maximum(out[:, d.index], uplink, out=out[:, d.index])
         return out
 
     @cached_property

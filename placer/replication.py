@@ -19,7 +19,7 @@ from itertools import islice, product
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Link
+from placer.cluster import DeviceClass
 from placer.errors import UsageError
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.options import Objective, Options
@@ -37,12 +37,10 @@ def refused(instance: Instance, options: Options) -> str | None:
         return None
     if options.objective is not Objective.THROUGHPUT:
         return "replication applies to throughput only"
-    if instance.constraints.use_devices:
-        return "replication cannot be combined with devices that must be used"
-    if instance.servers:
-        return "replication cannot be combined with servers behind uplinks"
     if options.balance or options.near:
-        return "replication cannot be combined with secondary goals"
+        return (
+            "replication cannot be combined with secondary goals (balance, near): they weigh single devices"
+        )
     if instance.is_training and instance.weight_bytes.any():
         for cls in instance.classes:
             if not cls.is_host and cls.count > 1 and cls.link.bandwidth_bytes_per_s is None:
@@ -97,11 +95,11 @@ def choices(instance: Instance, most: int) -> list[Grouped]:
 
 
 def _kinds(instance: Instance) -> list[list[int]]:
-    """Devices by what makes them interchangeable; those that may hold no node are left out."""
+    """Devices by what makes them interchangeable; those that may hold no node and need none are left out."""
     found: dict[tuple[object, ...], list[int]] = {}
     for d in instance.devices:
         column = instance.allowed[:, d.index]
-        if column.any():
+        if column.any() or d.name in instance.constraints.use_devices:
             found.setdefault((d.likeness, column.tobytes()), []).append(d.index)
     return list(found.values())
 
@@ -123,6 +121,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
     members: list[tuple[int, ...]] = []
     allowed: list[BoolArray] = []
     ranks: dict[str, int] = {}
+    inside: dict[int, list[str]] = {}
     for k, (kind, parts_of) in enumerate(zip(kinds, sizes, strict=True)):
         device = instance.devices[kind[0]]
         original = instance.classes[device.class_index]
@@ -138,7 +137,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
                     count=count,
                     memory_limit_bytes=device.memory_limit_bytes,
                     memory_reserve_bytes=0.0,
-                    link=_shared(original.link, width),
+                    width=width,
                 )
             )
             time = instance.class_time_ms[:, device.class_index] / width
@@ -147,7 +146,13 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
             members += [tuple(next(left) for _ in range(width)) for _ in range(count)]
             if device.rank is not None:
                 ranks[name] = device.rank
+            if device.server is not None:
+                inside.setdefault(device.server, []).append(name)
     names = [cls.name for cls in classes]
+    rules = instance.constraints
+    if rules.use_devices:  # no others are left
+        everyone = tuple(cls.member(i) for cls in classes for i in range(cls.count))
+        rules = replace(rules, use_devices=everyone)
     grouped = instance.replace(
         types=tuple(names),
         time_ms=np.stack([np.where(ok, t, np.inf) for t, ok in zip(columns, allowed, strict=True)], axis=1),
@@ -155,18 +160,10 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
         pin=((),) * instance.n,
         forbid=((),) * instance.n,
         order=tuple(sorted(ranks, key=lambda name: ranks[name])),
+        servers=tuple(replace(instance.servers[s], devices=tuple(some)) for s, some in inside.items()),
+        constraints=rules,
     )
     return Grouped(grouped, tuple(members))
-
-
-def _shared(link: Link, width: int) -> Link:
-    """Return the link of a group: each replica moves its share of the samples."""
-    bandwidth = link.bandwidth_bytes_per_s
-    return Link(
-        transfer_scale=link.transfer_scale / width,
-        bandwidth_bytes_per_s=None if bandwidth is None else bandwidth * width,
-        latency_ms=link.latency_ms / width,
-    )
 
 
 def _sync_ms(instance: Instance, cls: DeviceClass, width: int) -> FloatArray:

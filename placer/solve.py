@@ -25,6 +25,8 @@ __all__ = ["make_options", "solve"]
 
 EXPLAIN_WORK_S = 5.0
 """Work for each relaxation when an infeasible instance is explained, in nominal seconds."""
+EXPLAIN_SIZE = 300_000
+"""Nodes x devices beyond which no relaxation is tried."""
 
 
 def solve(
@@ -158,6 +160,10 @@ def _check_applicable(instance: Instance, options: Options) -> None:
 
 def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
     """Explain an infeasibility that no simple count shows, by relaxing rules under short limits."""
+    if instance.n * len(instance.devices) > EXPLAIN_SIZE:
+        return Outcome(
+            Stop.INFEASIBLE, message="proven infeasible; too large to look for the rules behind it"
+        )
 
     def is_infeasible(relaxed: Instance, loose: Options) -> bool:
         if run.stopped():
@@ -165,7 +171,8 @@ def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
         if infeasible.simple_cause(relaxed) is not None:
             return True
         loose = loose.model_copy(update={"method": "milp", "gap": 0.999})
-        outcome = load_method("milp", loose.objective)(relaxed, loose, run.part(work=EXPLAIN_WORK_S))
+        method = load_method("milp", loose.objective)
+        outcome = variants.solve(method, relaxed, loose, run.part(work=EXPLAIN_WORK_S))
         return outcome.stop is Stop.INFEASIBLE
 
     return Outcome(Stop.INFEASIBLE, message=infeasible.smallest_conflict(instance, options, is_infeasible))

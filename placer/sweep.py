@@ -263,7 +263,7 @@ def _row(axes: list[Axis], point: _Solved, solved: list[_Solved]) -> SweepPoint:
         objective=result.objective,
         bound=result.bound,
         gap=result.gap,
-        devices_used=None if result.assignment is None else len(set(result.assignment.values())),
+        devices_used=None if result.assignment is None else sum(bool(d.nodes) for d in result.devices),
         moved=moved,
         seconds=result.runtime_s,
         message="" if result.assignment is not None else result.message,

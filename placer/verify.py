@@ -108,7 +108,7 @@ def _colocation(instance: Instance, device: IntArray) -> list[str]:
 
 
 def _replicas(instance: Instance, plan: Plan, options: Options) -> list[str]:
-    """Replicas of a stage are identical devices that do nothing else."""
+    """Replicas of a stage are identical devices, to pins as well, that do nothing else."""
     out, taken = [], set(plan.device.tolist())
     for group in plan.replicas:
         names = ", ".join(instance.devices[d].name for d in group)
@@ -116,14 +116,16 @@ def _replicas(instance: Instance, plan: Plan, options: Options) -> list[str]:
         nodes = np.flatnonzero(plan.device == first.index)
         if len(group) > options.replicas:
             out.append(f"{names} share a stage: {len(group)} replicas are more than {options.replicas}")
-        if first.is_host or any(instance.devices[d].likeness != first.likeness for d in group):
+        alike = all(
+            instance.devices[d].likeness == first.likeness
+            and (instance.allowed[:, d] == instance.allowed[:, first.index]).all()
+            for d in group
+        )
+        if first.is_host or not alike:
             out.append(f"{names} share a stage and are not identical accelerators")
         if not len(nodes) or taken & set(group[1:]) or len(set(group)) < len(group):
             out.append(f"{names} share a stage, and some hold none or another one")
         taken |= set(group)
-        for d in group[1:]:
-            barred = nodes[~instance.allowed[nodes, d]]
-            out += [f"node {instance.ids[v]!r} may not go to {instance.devices[d].name}" for v in barred]
     return out
 
 

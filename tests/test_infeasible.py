@@ -1,14 +1,18 @@
 """Simple causes of infeasibility are named, and never claimed of an instance that has a plan."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
+from placer.cluster import DeviceClass, Kind, Link
 from placer.infeasible import simple_cause, smallest_conflict
 from placer.instance import Instance
 from placer.options import Options
+from placer.result import Status
+from placer.solve import solve
+from placer.training import Training
 from tests.support.brute import throughput_optima
 from tests.support.random_instances import random_instance
 
@@ -94,3 +98,65 @@ def test_the_smallest_conflict_of_two_families():
     message = smallest_conflict(instance, Options(), is_infeasible)
     assert "contiguity and the memory limits cannot hold together" in message
     assert "pins" not in message
+
+
+CHAIN = {
+    "ids": ["a", "b", "b'", "a'"],
+    "time_ms": [[1, np.inf]] * 4,
+    "memory_bytes": [0.0] * 4,
+    "backward": [False, False, True, True],
+    "colocate": ["a", "b", "b", "a"],
+    "edges": [(0, 1), (1, 2), (2, 3)],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "cause"),
+    [
+        (
+            {"activation_bytes": [6.0, 6, 0, 0], "training": Training(microbatches=2)},
+            {},
+            "the microbatches in flight and the memory limits cannot hold together",
+        ),
+        (
+            {
+                "memory_bytes": [6.0, 6, 0, 0],
+                "classes": [DeviceClass("acc", "gpu", 2, memory_limit_bytes=10)],
+            },
+            {"max_devices": 1},
+            "the memory limits and the limit on the number of devices cannot hold together",
+        ),
+        (
+            {
+                "memory_bytes": [6.0, 5, 0, 0],
+                "classes": [
+                    DeviceClass("acc", "gpu", 2, memory_limit_bytes=10, memory_reserve_bytes=(0.0, 6.0))
+                ],
+            },
+            {},
+            "the memory reserves and the memory limits cannot hold together",
+        ),
+        (
+            {"order": ("acc1", "acc0"), "pin": [("acc0",), ("acc1",), (), ()]},
+            {},
+            "the order of the devices and pins and forbids cannot hold together",
+        ),
+        ({}, {"use_devices": ("acc0", "acc1", "cpu0")}, "the devices that must be used cannot hold here"),
+        ({}, {"apart": (("a", "a'"),)}, "colocation and the nodes apart cannot hold together"),
+        (
+            {},
+            {"apart": (("a", "b"),), "max_devices": 1, "replicas": 2},
+            "the nodes apart and the limit on the number of devices cannot hold together",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["milp", "auto", "dp"])
+def test_causes_of_each_feature_are_named(changes, options, cause, method):
+    if method == "dp" and {"apart", "use_devices"} & set(options):
+        method = "milp"  # dp refuses them
+    link = Link(bandwidth_bytes_per_s=1e6)
+    instance = two_accelerators(hosts=1, **{**CHAIN, **changes})
+    instance = instance.replace(classes=tuple(replace(c, link=link) for c in instance.classes))
+    result = solve(instance, method=method, **options)
+    assert result.status is Status.INFEASIBLE
+    assert cause in result.message

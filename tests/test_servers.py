@@ -19,7 +19,8 @@ from placer.formats.text import validate
 from placer.instance import Instance
 from placer.result import Status
 from placer.solve import solve
-from tests.support.brute import KINDS, secondary_optimum, throughput_optima
+from tests.support.brute import KINDS
+from tests.support.brute_features import candidates
 from tests.support.random_instances import random_instance, with_constraints, with_servers
 
 COUNT = int(os.environ.get("PLACER_RANDOM_SERVERS", "50"))
@@ -35,17 +36,17 @@ def test_against_brute_force(seed):
     )
     if seed % 4 == 3:
         instance = with_constraints(instance, seed)
-    optima = throughput_optima(instance)
     kinds = [k for k in KINDS if k[0] != "each"]
     for i in np.random.default_rng(seed).choice(len(kinds), 4, replace=False):
         contiguity, schedule, communication = kinds[i]
+        optimum = candidates(instance, kinds[i]).optimum()
         chosen = {"contiguous": contiguity == "ordered", "schedule": schedule, "communication": communication}
         result = solve(instance, method="milp", gap=0.0, **chosen)
-        if np.isinf(optima[kinds[i]]):
+        if np.isinf(optimum):
             assert result.status is Status.INFEASIBLE
             continue
-        assert result.objective == pytest.approx(optima[kinds[i]], rel=1e-6, abs=1e-9)
-        assert result.bound == pytest.approx(optima[kinds[i]], rel=1e-6, abs=1e-9)
+        assert result.objective == pytest.approx(optimum, rel=1e-6, abs=1e-9)
+        assert result.bound == pytest.approx(optimum, rel=1e-6, abs=1e-9)
         assert check(instance, result) == []
 
 
@@ -53,7 +54,7 @@ def test_against_brute_force(seed):
 def test_auto_and_secondary_goals(seed):
     instance = with_servers(random_instance(seed, nodes=5, training=bool(seed & 1)), seed)
     kind = ("ordered" if seed & 2 else "free", "1f1b", "sequential")
-    best = secondary_optimum(instance, kind, {}, balance=True)
+    best = candidates(instance, kind).secondary({}, balance=True)
     result = solve(instance, gap=0.0, contiguous=bool(seed & 2), balance=True)
     if best is None:
         assert result.assignment is None
@@ -142,7 +143,6 @@ def test_bad_servers(servers, message):
         ({"method": "dp"}, "method dp does not know"),
         ({"method": "milp", "formulation": "paper"}, "default formulation"),
         ({"objective": "latency"}, "throughput only"),
-        ({"replicas": 2}, "servers behind uplinks"),
     ],
 )
 def test_what_is_refused(options, message):

@@ -99,7 +99,7 @@ class Prover:
         stats = {"steps": sum(x.steps for x in effort), "states": sum(x.states for x in effort)}
         if best.device is None:
             if stop is None:
-                return Outcome(Stop.INFEASIBLE, message="proven: no contiguous plan exists", stats=stats)
+                return Outcome(Stop.INFEASIBLE, stats=stats)
             return Outcome(stop, None, best.bound_ms, "stopped before a plan was found", stats)
         message = (
             "" if best.proven or best.gap <= self.options.gap else "stopped before the optimum was proven"

@@ -124,8 +124,11 @@ class _Chase:
             self._minimise(Goal(GoalName.CHANGES, moved=moved), replace(self.problem, distinct=True), part)
         if options.balance:
             for k in range(1, len(instance.devices) + 1):
-                if k > 1 and self.caps[-1].value >= self._total_load_ms() * (1 + options.slack):
-                    break  # no load is left beyond the k - 1 largest ones
+                everything = self._total_load_ms() * (1 + options.slack)
+                if k > 1 and self.caps[-1].value >= everything:
+                    # No load is left beyond the k - 1 largest ones, and none may come back.
+                    self.caps.append(Cap(Goal(GoalName.BALANCE, len(instance.devices)), everything))
+                    break
                 self._minimise(Goal(GoalName.BALANCE, k), self._problem(), part)
             self._minimise(Goal(GoalName.TRANSFERS), self._problem(), part)
             self._minimise(Goal(GoalName.DEVICES), self._problem(), part)

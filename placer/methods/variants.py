@@ -48,10 +48,13 @@ def variants(instance: Instance, options: Options) -> list[Variant]:
     known = options.method == "milp" and options.objective is Objective.THROUGHPUT
     known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
     limited = [instance] if known else overrides.choices(instance)
-    if options.replicas == 1:
-        return [Variant(some, lambda plan: plan, same_devices=True) for some in limited]
-    grouped = [way for some in limited for way in replication.choices(some, options.replicas)]
-    return [Variant(way.instance, way.lift) for way in grouped]
+    out: list[Variant] = []
+    for some in limited:
+        if options.replicas == 1 or infeasible.simple_cause(some) is not None:  # no plan: nothing to group
+            out.append(Variant(some, lambda plan: plan, same_devices=True))
+        else:
+            out += [Variant(way.instance, way.lift) for way in replication.choices(some, options.replicas)]
+    return out
 
 
 def solve(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
@@ -67,8 +70,9 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     todo = variants(instance, options)
     if len(todo) == 1 and todo[0].instance is instance:
         return method(instance, options, run)
-    plan: Plan | None = None
-    best, bound, stop = inf, inf, Stop.INFEASIBLE
+    plan = run.start
+    best = inf if plan is None else objective_ms(instance, plan, options)
+    bound, stop = inf, Stop.INFEASIBLE
     told: list[str] = []
     for k, variant in enumerate(todo):
         left, planned = len(todo) - k, run.planned
@@ -77,7 +81,6 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
         part.start = _start(variant, run.start)
         outcome = _one(method, variant.instance, options, part)
         if outcome.stop is Stop.INFEASIBLE:
-            told.append(outcome.message)
             continue
         bound = min(bound, outcome.bound_ms or 0.0)
         if stop in (Stop.INFEASIBLE, Stop.FINISHED):
@@ -94,11 +97,9 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
                 told.insert(0, message)
                 continue
         told.append(message)
-    message = next((text for text in told if text), "")
     if stop is Stop.INFEASIBLE:
-        if len(todo) > 1:
-            message = f"none of the {len(todo)} ways to choose the devices has a plan; one: {message}"
-        return Outcome(stop, message=message)
+        return Outcome(stop)  # causes in single choices name devices and rules that the user never wrote
+    message = next((text for text in told if text), "")
     if plan is not None and bound >= best * (1 - max(options.gap, EQUAL)):
         stop = Stop.FINISHED
     return Outcome(stop, plan, min(bound, best), message, {"choices_of_devices": len(todo)})

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from placer.check import check
+from placer.cluster import DeviceClass, Link
 from placer.instance import Instance
 from placer.options import Options
 from placer.result import Status
 from placer.solve import solve
+from placer.training import Training
 from tests.support.brute_memory import Brute
 from tests.support.random_instances import random_cluster_memory, with_constraints
 
@@ -107,3 +109,24 @@ def test_together_with_rules_on_the_plan_and_secondary_goals(seed: int) -> None:
             balanced = solve(instance, options.model_copy(update={"balance": True, "method": "milp"}))
             assert balanced.objective == pytest.approx(optimum, rel=1e-6, abs=1e-9)
             assert check(instance, balanced) == []
+
+
+def test_a_start_that_recomputes_is_used_in_the_order_that_suits_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Recomputing, a can come anywhere and b only last; if neither recomputes it is the other way round."""
+    instance = Instance.build(
+        ids=["s", "a", "b", "s'"],
+        types=["gpu"],
+        time_ms=[[1.0]] * 4,
+        activation_bytes=[0, 10, 4, 0],
+        output_bytes=[8, 0, 0, 0],
+        edges=[(0, 2)],
+        backward=[False, False, False, True],
+        colocate=["s", None, None, "s"],
+        classes=[DeviceClass("gpu", "gpu", 3, memory_limit_bytes=12.0, link=Link(1.0, 8e3))],
+        pin=[("gpu1",), ("gpu0",), ("gpu2",), ()],
+        training=Training(microbatches=3),
+    )
+    caplog.set_level("INFO", logger="placer")
+    assert solve(instance, method="milp", recompute="all").objective == 4.0
+    assert "start used" in caplog.text
+    assert "not used" not in caplog.text

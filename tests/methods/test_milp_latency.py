@@ -1,6 +1,6 @@
 """Both latency programs find the optimum that trying every plan finds.
 
-PLACER_RANDOM_INSTANCES sets how many random instances are tried for each kind (default 300).
+PLACER_RANDOM_INSTANCES sets how many random instances are tried for each kind (default 100).
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.support.brute import latency_optimum
 from tests.support.random_instances import random_instance
 from tests.support.workloads import known, needs_workloads, workload
 
-COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "300"))
+COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "100"))
 REFUTED = (130, 153, 256, 276)
 """Seeds on which HiGHS 1.15 went wrong with its presolve."""
 

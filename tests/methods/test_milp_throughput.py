@@ -1,6 +1,6 @@
 """The integer programs find the optimum that trying every assignment finds, for every kind of plan.
 
-PLACER_RANDOM_INSTANCES sets how many random instances are tried for each kind (default 300).
+PLACER_RANDOM_INSTANCES sets how many random instances are tried for each kind (default 100).
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.support.brute import KINDS, throughput_optima
 from tests.support.random_instances import random_instance
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
 
-COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "300"))
+COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "100"))
 
 
 def options(kind: tuple[str, str, str], formulation: str = "ordered", gap: float = 0.0) -> Options:

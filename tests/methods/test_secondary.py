@@ -16,7 +16,8 @@ from placer.instance import Instance
 from placer.methods.secondary import measure
 from placer.options import Options
 from placer.solve import solve
-from tests.support.brute import KINDS, secondary_optimum
+from tests.support.brute import KINDS
+from tests.support.brute_features import candidates
 from tests.support.random_instances import random_instance
 
 COUNT = int(os.environ.get("PLACER_RANDOM_SECONDARY", "40"))
@@ -44,7 +45,7 @@ def test_goals_against_brute_force(seed):
     for i in rng.choice(len(kinds), 4, replace=False):
         contiguity, schedule, communication = kinds[i]
         balance = not near or bool(rng.random() < 0.5)
-        best = secondary_optimum(instance, kinds[i], near, balance=balance)
+        best = candidates(instance, kinds[i]).secondary(near, balance=balance)
         result = solve(
             instance,
             method="milp",

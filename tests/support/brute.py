@@ -26,40 +26,25 @@ class Costs:
     transfer: np.ndarray  # (n, D), 0 on hosts
     host: np.ndarray  # (D,)
     limit: np.ndarray  # (D,)
-    across: np.ndarray  # (n, D), between servers
-    server: np.ndarray  # (D,)
 
 
 def costs(instance: Instance) -> Costs:
     n, devices = instance.n, [(c, i) for c in instance.classes for i in range(c.count)]
     time = np.full((n, len(devices)), np.inf)
-    transfer, across = np.zeros((n, len(devices))), np.zeros((n, len(devices)))
+    transfer = np.zeros((n, len(devices)))
     for v in range(n):
         for d, (cls, i) in enumerate(devices):
             names = {cls.name, f"{cls.name}{i}"}
             pinned_elsewhere = bool(instance.pin[v]) and not names & set(instance.pin[v])
             if cls.type in instance.types and not pinned_elsewhere and not names & set(instance.forbid[v]):
                 time[v, d] = instance.time_ms[v, instance.types.index(cls.type)]
-            if cls.kind == "host":
-                continue
-            transfer[v, d] = across[v, d] = _moving(instance, v, cls.link)
-            for s in instance.servers:
-                if names & set(s.devices):
-                    across[v, d] = max(transfer[v, d], _moving(instance, v, s.uplink))
-    server = np.array(
-        [
-            next(
-                (k for k, s in enumerate(instance.servers) if {c.name, f"{c.name}{i}"} & set(s.devices)),
-                len(instance.servers) + d,
-            )
-            for d, (c, i) in enumerate(devices)
-        ]
-    )
+            if cls.kind != "host":
+                transfer[v, d] = _moving(instance, v, cls.link)
     host = np.array([c.kind == "host" for c, _ in devices])
     limit = np.array(
         [np.inf if c.kind == "host" else c.memory_limit_bytes - _reserve(c, i) for c, i in devices]
     )
-    return Costs(time, transfer, host, limit, across, server)
+    return Costs(time, transfer, host, limit)
 
 
 def _moving(instance: Instance, v: int, link: Link) -> float:
@@ -76,7 +61,7 @@ def _reserve(cls: DeviceClass, i: int) -> float:
 
 def throughput_optima(instance: Instance) -> dict[Kind, float]:
     """Optimal objective of every kind of plan, inf where there is none."""
-    _, keep, parts = _all_plans(instance)
+    keep, parts = _all_plans(instance)
     load = _loads_by_model(*parts)
     out = {}
     for contiguity, schedule, communication in KINDS:
@@ -85,101 +70,9 @@ def throughput_optima(instance: Instance) -> dict[Kind, float]:
     return out
 
 
-def secondary_optimum(
-    instance: Instance, kind: Kind, near: dict[str, str], *, balance: bool
-) -> list[float] | None:
-    """Best values of the secondary goals, in turn, among the optimal plans of a kind; None without a plan.
-
-    First the nodes that move from ``near`` (when it is not empty), then with ``balance`` the sums of the 1,
-    2, ... largest loads, the transfer time and the devices used.
-    """
-    contiguity, schedule, communication = kind
-    plans, keep, (compute, receive, send) = _all_plans(instance)
-    load = _loads_by_model(compute, receive, send)[communication]
-    value = np.where(keep[contiguity], _objectives(load, schedule), np.inf)
-    if not np.isfinite(value.min(initial=np.inf)):
-        return None
-    D = load.shape[2]
-    names = [f"{cls.name}{i}" for cls in instance.classes for i in range(cls.count)]
-    earlier = np.array([names.index(near[v]) if near.get(v) in names else -1 for v in instance.ids])
-    goals = [(plans != earlier).sum(axis=1).astype(float)] if near else []
-    if balance:
-        falling = -np.sort(-load.sum(axis=1), axis=1)
-        goals += [falling[:, :k].sum(axis=1) for k in range(1, D + 1)]
-        goals += [(receive + send).sum(axis=(1, 2))]
-        goals += [np.stack([(plans == d).any(axis=1) for d in range(D)]).sum(axis=0).astype(float)]
-    out = []
-    left = value <= value.min() * (1 + 1e-9)
-    for goal in goals:
-        best = goal[left].min()
-        left &= goal <= best * (1 + 1e-9) + 1e-12
-        out.append(float(best))
-    return out
-
-
-def replicated_optima(instance: Instance, replicas: int) -> dict[Kind, float]:
-    """Optimal objective of every kind of plan in which identical devices may share a stage.
-
-    Microbatches in flight are left out: pass instances without activations.
-    """
+def _all_plans(instance: Instance) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Which valid plans each contiguity keeps ``(P,)``, and their compute, receive, send ``(P, 2, D)``."""
     c = costs(instance)
-    trained = [
-        any(
-            instance.backward[w]
-            for w in range(instance.n)
-            if w == v or (instance.colocate[v] is not None and instance.colocate[v] == instance.colocate[w])
-        )
-        for v in range(instance.n)
-    ]
-    best = dict.fromkeys(KINDS, np.inf)
-    for groups in _groupings(list(range(len(instance.devices))), c, instance, replicas):
-        sizes = np.array([len(g) for g in groups])
-        first = [g[0] for g in groups]
-        again = np.zeros((instance.n, len(groups)))
-        for g, (d, r) in enumerate(zip(first, sizes.tolist(), strict=True)):
-            bandwidth = instance.classes[instance.devices[d].class_index].link.bandwidth_bytes_per_s
-            if r > 1 and bandwidth is not None and any(instance.backward):
-                m = instance.training.microbatches
-                seconds = 2 * (r - 1) / r * instance.weight_bytes * np.array(trained) / bandwidth / m
-                again[:, g] = 1000 * seconds
-        moved = c.transfer[:, first] / sizes
-        joint = Costs(c.time[:, first] / sizes, moved, c.host[first], c.limit[first], moved, c.server[first])
-        _, keep, parts = _all_plans(instance, joint, again)
-        load = _loads_by_model(*parts)
-        for kind in KINDS:
-            value = _objectives(load[kind[2]][keep[kind[0]]], kind[1])
-            best[kind] = min(best[kind], float(value.min(initial=np.inf)))
-    return best
-
-
-def _groupings(left: list[int], c: Costs, instance: Instance, most: int) -> Iterator[list[tuple[int, ...]]]:
-    """Every way to put identical accelerators together."""
-    if not left:
-        yield []
-        return
-    first, rest = left[0], left[1:]
-    same = [
-        d
-        for d in rest
-        if not c.host[first]
-        and instance.devices[d].class_index == instance.devices[first].class_index
-        and c.limit[d] == c.limit[first]
-        and (c.time[:, d] == c.time[:, first]).all()
-    ]
-    for size in range(min(most, len(same) + 1)):
-        for others in itertools.combinations(same, size):
-            for more in _groupings([d for d in rest if d not in others], c, instance, most):
-                yield [(first, *others), *more]
-
-
-def _all_plans(
-    instance: Instance, c: Costs | None = None, again: np.ndarray | None = None
-) -> tuple[np.ndarray, dict[str, np.ndarray], list[np.ndarray]]:
-    """Valid plans ``(P, n)``, which of them each contiguity keeps; compute, receive, send ``(P, 2, D)``.
-
-    ``again`` is backward time of each node beside its own, ``(n, D)``.
-    """
-    c = costs(instance) if c is None else c
     n, D = c.time.shape
     plans = np.array(list(itertools.product(range(D), repeat=n)), dtype=np.int64).reshape(-1, n)
     plans = plans[_valid(instance, c, plans)]
@@ -190,20 +83,15 @@ def _all_plans(
             way = int(instance.backward[v])
             consumers = instance.edges[instance.edges[:, 0] == v, 1]
             compute[on[:, v], way, d] += c.time[v, d]
-            if again is not None:
-                compute[on[:, v], 1, d] += again[v, d]
             some_in, some_out = on[:, consumers].any(axis=1), (~on[:, consumers]).any(axis=1)
-            elsewhere = c.server[plans] != c.server[d]
-            came = np.where(elsewhere[:, v], c.across[v, d], c.transfer[v, d])
-            went = np.where(elsewhere[:, consumers].any(axis=1), c.across[v, d], c.transfer[v, d])
-            receive[:, way, d] += np.where(~on[:, v] & some_in, came, 0.0)
-            send[:, way, d] += np.where(on[:, v] & some_out, went, 0.0)
+            receive[:, way, d] += c.transfer[v, d] * (~on[:, v] & some_in)
+            send[:, way, d] += c.transfer[v, d] * (on[:, v] & some_out)
     keep = {
         "free": np.ones(len(plans), dtype=bool),
         "each": _each_contiguous(instance, plans),
         "ordered": _acyclic(instance, plans, D),
     }
-    return plans, keep, [compute, receive, send]
+    return keep, [compute, receive, send]
 
 
 def _loads_by_model(compute: np.ndarray, receive: np.ndarray, send: np.ndarray) -> dict[str, np.ndarray]:

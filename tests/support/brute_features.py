@@ -1,0 +1,338 @@
+"""Optima of throughput plans with all that the model allows at once, by trying everything.
+
+Written from the documentation: every way to let identical accelerators share a stage, every assignment, every
+order of the stages, every choice of stages that recompute.  Shares no code with the evaluation, the
+verification or the formulations; of an instance it reads the plain fields only.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from placer.cluster import DeviceClass, Link
+from placer.instance import Instance
+
+Kind = tuple[str, str, str]
+"""(contiguity "free" | "each" | "ordered", schedule, communication)."""
+
+KEPT = {"none": 1, "sgd": 2, "momentum": 3, "adam": 4, "mixed-adam": 8}
+ROUNDING = 1 + 1e-9
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One device, as the fields of the instance describe it."""
+
+    name: str
+    cls: DeviceClass
+    room: float
+    place: int | None
+    server: str | None
+    uplink: Link | None
+    time: tuple[float, ...]  # inf = may not go there
+
+    @property
+    def is_host(self) -> bool:
+        return self.cls.kind == "host"
+
+    def same(self, other: "Machine") -> bool:
+        """Whether the two may share a stage."""
+        mine = (self.cls.name, self.room, self.place, self.server, self.time)
+        return not self.is_host and mine == (
+            other.cls.name,
+            other.room,
+            other.place,
+            other.server,
+            other.time,
+        )
+
+
+def machines(instance: Instance) -> list[Machine]:
+    out = []
+    for cls in instance.classes:
+        for i in range(cls.count):
+            names = {cls.name, f"{cls.name}{i}"}
+            reserve = cls.memory_reserve_bytes
+            taken = reserve[i] if isinstance(reserve, tuple) else reserve
+            places = [k for k, name in enumerate(instance.order) if name in names]
+            servers = [s for s in instance.servers if names & set(s.devices)]
+            time = tuple(
+                float(instance.time_ms[v, instance.types.index(cls.type)])
+                if cls.type in instance.types
+                and (not instance.pin[v] or names & set(instance.pin[v]))
+                and not names & set(instance.forbid[v])
+                else np.inf
+                for v in range(len(instance.ids))
+            )
+            out.append(
+                Machine(
+                    name=f"{cls.name}{i}",
+                    cls=cls,
+                    room=np.inf if cls.kind == "host" else cls.memory_limit_bytes - taken,
+                    place=places[0] if places else None,
+                    server=servers[0].name if servers else None,
+                    uplink=servers[0].uplink if servers else None,
+                    time=time,
+                )
+            )
+    return out
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All plans of one kind; a stage on several devices is named by the first of them.
+
+    ``plans`` (P, n), ``load`` and ``moved`` by direction and device (P, 2, D), ``devices`` in use (P,).
+    """
+
+    names: list[str]
+    ids: tuple[str, ...]
+    plans: np.ndarray
+    load: np.ndarray
+    moved: np.ndarray
+    devices: np.ndarray
+    schedule: str
+
+    def objectives(self) -> np.ndarray:
+        if self.schedule == "1f1b":
+            return self.load.sum(axis=1).max(axis=1)
+        return self.load[:, 0].max(axis=1) + self.load[:, 1].max(axis=1)
+
+    def optimum(self) -> float:
+        return float(self.objectives().min(initial=np.inf))
+
+    def secondary(self, near: dict[str, str], *, balance: bool, slack: float = 0.0) -> list[float] | None:
+        """Best values of the secondary goals, in turn; None without a plan.
+
+        First the nodes that move from ``near`` (when it is not empty), then with ``balance`` the sums of
+        the 1, 2, ... largest loads, the transfer time and the devices in use.
+        """
+        if not len(self.plans):
+            return None
+        earlier = np.array([self.names.index(near[v]) if near.get(v) in self.names else -1 for v in self.ids])
+        goals = [(self.plans != earlier).sum(axis=1).astype(float)] if near else []
+        if balance:
+            falling = -np.sort(-self.load.sum(axis=1), axis=1)
+            goals += [falling[:, :k].sum(axis=1) for k in range(1, len(self.names) + 1)]
+            goals += [self.moved.sum(axis=(1, 2)), self.devices.astype(float)]
+        out = []
+        left = self.objectives() <= self.optimum() * (1 + slack) * ROUNDING
+        for goal in goals:
+            best = float(goal[left].min())
+            left &= goal <= best * (1 + slack) * ROUNDING + 1e-12
+            out.append(best)
+        return out
+
+
+def candidates(instance: Instance, kind: Kind, *, replicas: int = 1, recompute: str = "none") -> Candidates:
+    """Enumerate all plans of a kind."""
+    devices = machines(instance)
+    found = [
+        _Grouped(instance, devices, groups, kind).candidates(recompute)
+        for groups in groupings(list(range(len(devices))), devices, replicas)
+    ]
+    plans, load, moved, used = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Candidates([d.name for d in devices], instance.ids, plans, load, moved, used, kind[1])
+
+
+def groupings(left: list[int], devices: list[Machine], most: int) -> Iterator[list[tuple[int, ...]]]:
+    """Every way to put identical accelerators together, up to ``most`` of them."""
+    if not left:
+        yield []
+        return
+    first, rest = left[0], left[1:]
+    same = [d for d in rest if devices[first].same(devices[d])]
+    for size in range(min(most, len(same) + 1)):
+        for others in itertools.combinations(same, size):
+            for more in groupings([d for d in rest if d not in others], devices, most):
+                yield [(first, *others), *more]
+
+
+class _Grouped:
+    """The plans that use given groups of devices, one stage for each group."""
+
+    def __init__(
+        self, instance: Instance, devices: list[Machine], groups: list[tuple[int, ...]], kind: Kind
+    ) -> None:
+        self.instance, self.groups, self.devices = instance, groups, devices
+        self.kind = kind
+        self.first = [devices[g[0]] for g in groups]
+        self.size = np.array([len(g) for g in groups])
+        self.n, self.G = len(instance.ids), len(groups)
+        self.training = bool(any(instance.backward))
+        self.plans = self._plans()
+        self.on = np.stack([self.plans == g for g in range(self.G)], axis=2)  # (P, n, G)
+        self.used = self.on.any(axis=1)
+        self._keep(self._allowed())
+
+    def _keep(self, ok: np.ndarray) -> None:
+        self.plans, self.on, self.used = self.plans[ok], self.on[ok], self.used[ok]
+
+    def _plans(self) -> np.ndarray:
+        may = [[g for g, d in enumerate(self.first) if np.isfinite(d.time[v])] for v in range(self.n)]
+        return np.array(list(itertools.product(*may)), dtype=np.int64).reshape(-1, self.n)
+
+    def _allowed(self) -> np.ndarray:
+        """Colocation, and the rules on the whole plan."""
+        label, rules = self.instance.colocate, self.instance.constraints
+        ok = np.ones(len(self.plans), dtype=bool)
+        for v, w in itertools.combinations(range(self.n), 2):
+            if label[v] is not None and label[v] == label[w]:
+                ok &= self.plans[:, v] == self.plans[:, w]
+        for group in rules.apart:
+            for v, w in itertools.combinations(group, 2):
+                ok &= self.plans[:, v] != self.plans[:, w]
+        if rules.max_devices is not None:
+            ok &= self.used @ self.size <= rules.max_devices
+        if rules.use_devices:
+            for g, members in enumerate(self.groups):
+                wanted = [self.devices[d].name in rules.use_devices for d in members]
+                ok &= np.where(self.used[:, g], all(wanted), not any(wanted))
+        if self.kind[0] == "each":
+            ok &= self._each_contiguous()
+        return ok
+
+    def _each_contiguous(self) -> np.ndarray:
+        reach = np.zeros((self.n, self.n), dtype=bool)
+        for u, w in self._forward_edges():
+            reach[u, w] = True
+        for k in range(self.n):
+            reach |= reach[:, k, None] & reach[None, k, :]
+        ok = np.ones(len(self.plans), dtype=bool)
+        for u, w, v in itertools.permutations(range(self.n), 3):
+            if reach[u, w] and reach[w, v]:
+                ok &= (self.plans[:, u] != self.plans[:, v]) | (self.plans[:, u] == self.plans[:, w])
+        return ok
+
+    # -- loads ----------------------------------------------------------------------------------
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compute, receive and send time of each stage on each of its devices, ``(P, 2, G)``."""
+        compute, receive, send = (np.zeros((len(self.plans), 2, self.G)) for _ in range(3))
+        servers = [object() if d.server is None else d.server for d in self.first]
+        apart = np.array([[a != b for b in servers] for a in servers])  # (G, G)
+        for g, device in enumerate(self.first):
+            r = self.size[g]
+            for v in range(self.n):
+                way, here = int(self.instance.backward[v]), self.on[:, v, g]
+                compute[here, way, g] += device.time[v] / r
+                readers = sorted({w for u, w in self.instance.edges.tolist() if u == v})
+                if device.is_host or not readers:
+                    continue
+                near = _moving(self.instance, v, device.cls.link) / r
+                far = near if device.uplink is None else _moving(self.instance, v, device.uplink) / r
+                far = max(near, far)
+                at = self.plans[:, readers]
+                gets, gives = (at == g).any(axis=1) & ~here, (at != g).any(axis=1) & here
+                receive[gets, way, g] += np.where(apart[g, self.plans[gets, v]], far, near)
+                send[gives, way, g] += np.where(apart[g, at[gives]].any(axis=1), far, near)
+        return compute, receive, send
+
+    def _sync(self) -> np.ndarray:
+        """Time to sum up the gradients over the devices of a stage, ``(P, G)``."""
+        label, backward = self.instance.colocate, self.instance.backward
+        out = np.zeros((len(self.plans), self.G))
+        for g, device in enumerate(self.first):
+            r, bandwidth = int(self.size[g]), device.cls.link.bandwidth_bytes_per_s
+            if r == 1 or bandwidth is None:
+                continue
+            for v in range(self.n):
+                mates = [
+                    w for w in range(self.n) if w == v or (label[v] is not None and label[v] == label[w])
+                ]
+                if any(backward[w] for w in mates):
+                    step = 1e3 * 2 * (r - 1) / r * self.instance.weight_bytes[v] / bandwidth
+                    out[:, g] += self.on[:, v, g] * step / self.instance.training.microbatches
+        return out
+
+    # -- memory and order -----------------------------------------------------------------------
+
+    def _forward_edges(self) -> list[tuple[int, int]]:
+        backward = self.instance.backward
+        return [(u, w) for u, w in self.instance.edges.tolist() if not backward[u] and not backward[w]]
+
+    def _precedence(self) -> list[tuple[int, int]]:
+        """Forward edges, and turned around the backward edges of groups without a forward node."""
+        label, backward = self.instance.colocate, self.instance.backward
+
+        def alone(v: int) -> bool:
+            return all(backward[w] for w in range(self.n) if w == v or (label[v] and label[w] == label[v]))
+
+        return self._forward_edges() + [
+            (w, u)
+            for u, w in self.instance.edges.tolist()
+            if backward[u] and backward[w] and (alone(u) or alone(w))
+        ]
+
+    def _fits(self, flights: np.ndarray) -> np.ndarray:
+        """Whether stages fit with so many microbatches in flight ``(P, G)``, recomputing or not."""
+        instance = self.instance
+        static = instance.memory_bytes + KEPT[instance.training.optimizer.value] * instance.weight_bytes
+        static, kept = (np.einsum("pvg,v->pg", self.on, x) for x in (static, instance.activation_bytes))
+        inputs = np.zeros_like(kept)
+        for u in range(self.n):
+            readers = sorted({w for a, w in self._forward_edges() if a == u})
+            if readers and not np.isnan(instance.output_bytes[u]):
+                inputs += instance.output_bytes[u] * (self.on[:, readers].any(axis=1) & ~self.on[:, u])
+        peak = np.stack([static + flights * kept, static + kept + flights * inputs], axis=2)
+        room = np.array([d.room for d in self.first])
+        return peak <= room[None, :, None] * ROUNDING
+
+    def _orders(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Orders of the stages: which plans may have them ``(P,)``, and microbatches in flight ``(P, G)``."""
+        m = self.instance.training.microbatches if self.training else 1
+        if self.kind[0] != "ordered":
+            yield np.ones(len(self.plans), dtype=bool), np.full(self.used.shape, m)
+            return
+        for order in itertools.permutations(range(self.G)):
+            at = np.argsort(order)
+            ok = np.ones(len(self.plans), dtype=bool)
+            for u, w in self._precedence():
+                ok &= at[self.plans[:, u]] <= at[self.plans[:, w]]
+            for a, b in itertools.permutations(range(self.G), 2):
+                first, second = self.first[a].place, self.first[b].place
+                if first is not None and second is not None and first < second and at[a] > at[b]:
+                    ok &= ~(self.used[:, a] & self.used[:, b])
+            later = at[None, :] >= at[:, None]  # whether stage b is not before stage a
+            from_end = self.used @ later.T.astype(np.int64)
+            yield ok, np.minimum(from_end, m) if self.kind[1] == "1f1b" else np.full(self.used.shape, m)
+
+    def candidates(self, recompute: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Plans, loads, transfers and devices in use of all plans that hold."""
+        hosts = np.array([d.is_host for d in self.first])
+        some = {"none": (False,), "auto": (False, True), "all": (True,)}[recompute]
+        masks = list(itertools.product(*[(False,) if host else some for host in hosts]))
+        held = {mask: np.zeros(len(self.plans), dtype=bool) for mask in masks}
+        for ok, flights in self._orders():
+            fits = self._fits(flights)
+            for mask, kept in held.items():
+                chosen = fits[:, range(self.G), np.array(mask, dtype=int)]
+                kept |= ok & (chosen | ~self.used).all(axis=1)
+        compute, receive, send = self._parts()
+        sync = self._sync()
+        share = np.zeros((self.G, len(self.devices)))
+        for g, members in enumerate(self.groups):
+            share[g, list(members)] = 1.0
+        out = []
+        for mask, kept in held.items():
+            busy = compute[kept].copy()
+            busy[:, 1] += busy[:, 0] * np.array(mask) + sync[kept]
+            taken, sent = receive[kept], send[kept]
+            load = {
+                "sequential": busy + taken + sent,
+                "overlap": np.maximum(busy, taken + sent),
+                "duplex": np.maximum(busy, np.maximum(taken, sent)),
+            }[self.kind[2]]
+            named = np.array([g[0] for g in self.groups])[self.plans[kept]]
+            out.append((named, load @ share, (taken + sent) @ share, self.used[kept] @ self.size))
+        plans, load, moved, used = (np.concatenate(parts) for parts in zip(*out, strict=True))
+        return plans, load, moved, used
+
+
+def _moving(instance: Instance, v: int, link: Link) -> float:
+    size = instance.output_bytes[v]
+    if np.isnan(size):
+        return float(instance.transfer_ms[v] * link.transfer_scale)
+    return float(link.latency_ms + 1000 * size / link.bandwidth_bytes_per_s) if size > 0 else 0.0

@@ -1,0 +1,115 @@
+"""Every feature, and every pair of features, against brute force, by every exact method that supports it.
+
+PLACER_RANDOM_PAIRS sets how many random instances are tried for each pair (default 2), PLACER_RANDOM_SEED the
+first seed.
+"""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+
+from placer.check import check
+from placer.errors import UsageError
+from placer.result import Status
+from placer.solve import solve
+from tests.support.brute_features import candidates
+from tests.support.feature_instances import FEATURES, Case, case
+
+COUNT = int(os.environ.get("PLACER_RANDOM_PAIRS", "2"))
+FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
+
+PAIRS = [*((f, f) for f in FEATURES), *itertools.combinations(FEATURES, 2)]
+METHODS = ("milp", "dp", "dpl", "auto", "paper")
+"""``paper`` is ``milp`` with the paper's program."""
+
+REFUSED_PAIRS = {
+    frozenset({"replicas", "balance"}): "secondary goals",
+    frozenset({"replicas", "near"}): "secondary goals",
+}
+"""Pairs that no method supports, and what the refusal says."""
+REFUSED_BY_METHODS = {
+    ("dp", "servers"): "method dp does not know that transfers across servers cost more",
+    ("dpl", "servers"): "method dpl does not know that transfers across servers cost more",
+    ("dp", "apart"): "method dp cannot keep nodes apart",
+    ("dpl", "apart"): "method dpl cannot keep nodes apart",
+    ("dp", "use devices"): "method dp cannot keep devices that must be used",
+    ("dpl", "use devices"): "method dpl cannot keep devices that must be used",
+    ("paper", "recompute"): "only contiguous throughput plans recompute",
+    ("paper", "servers"): "does not know that transfers across servers cost more",
+    ("paper", "apart"): "the paper's program knows no nodes apart",
+    ("paper", "use devices"): "the paper's program knows no devices that must be used",
+    ("paper", "order"): "the paper's program knows no order of the devices",
+    ("paper", "balance"): "secondary goals need --formulation ordered",
+    ("paper", "near"): "secondary goals need --formulation ordered",
+}
+"""Features that a method does not support, and what the refusal says."""
+
+
+def refusal(features: set[str], method: str) -> list[str]:
+    """What the refusal may say; empty where the features are supported."""
+    found = [text for pair, text in REFUSED_PAIRS.items() if pair <= features]
+    return found + [text for (m, f), text in REFUSED_BY_METHODS.items() if m == method and f in features]
+
+
+def chosen(features: set[str], rng: np.random.Generator) -> tuple[str, str, str]:
+    """A kind of plan."""
+    free = rng.random() < 0.3 and not features & {"recompute", "order"}
+    schedule = str(rng.choice(["1f1b", "gpipe"], p=[0.7, 0.3]))
+    return "free" if free else "ordered", schedule, str(rng.choice(["sequential", "overlap", "duplex"]))
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("pair", PAIRS, ids="+".join)
+def test_pair(pair: tuple[str, str], seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    features = set(pair)
+    made = case(features, seed)
+    kind = chosen(features, np.random.default_rng([seed, 31]))
+    plans = candidates(made.instance, kind, replicas=made.replicas, recompute=made.recompute)
+    for method in METHODS:
+        if kind[0] == "free" and method in ("dp", "dpl", "paper"):
+            continue
+        options = made.options | {
+            "method": "milp" if method == "paper" else method,
+            "formulation": "paper" if method == "paper" else "ordered",
+            "gap": 1e-6,
+            "contiguous": kind[0] == "ordered",
+            "schedule": kind[1],
+            "communication": kind[2],
+        }
+        if expected := refusal(features, method):
+            with pytest.raises(UsageError) as error:
+                solve(made.instance, **options)
+            assert any(text in str(error.value) for text in expected)
+            continue
+        result = solve(made.instance, **options)
+        if method == "paper":
+            plans = candidates(made.instance, ("each", *kind[1:]), replicas=made.replicas)
+        optimum = plans.optimum()
+        if method == "dpl":
+            assert result.objective is None or result.objective >= optimum * (1 - 1e-9)
+            assert result.bound is None or result.bound <= optimum * (1 + 1e-9)
+        elif np.isinf(optimum):
+            assert result.status is Status.INFEASIBLE
+            assert result.message
+        else:
+            assert result.status is Status.OPTIMAL or made.slack
+            assert result.bound == pytest.approx(optimum, rel=1e-6, abs=1e-9)
+            assert result.objective == pytest.approx(optimum, rel=made.slack + 1e-6, abs=1e-9)
+            assert_goals(made, plans, result)
+        assert check(made.instance, result) == []
+    assert "start not used" not in caplog.text
+
+
+def assert_goals(made: Case, plans, result) -> None:
+    """The secondary goals reach what the best plan reaches."""
+    best = plans.secondary(made.near or {}, balance=made.balance, slack=made.slack)
+    if made.near:
+        moved = sum(made.near.get(v) != d for v, d in result.assignment.items())
+        assert moved == best.pop(0)
+    if made.balance:
+        falling = sorted((d.load_ms for d in result.devices), reverse=True)
+        moving = sum(d.receive_ms + d.send_ms for d in result.devices)
+        used = sum(bool(d.nodes) for d in result.devices)
+        assert [*np.cumsum(falling), moving, used] == pytest.approx(best, rel=1e-6, abs=1e-6)
