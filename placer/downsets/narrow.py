@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from placer.downsets.incumbent import CERTAIN, Incumbent
+from placer.downsets.incumbent import CERTAIN, EXACT, Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.measures import direction_bounds, measures
 from placer.downsets.merges import close_types, merge_below
@@ -74,7 +74,7 @@ class Narrowing:
     _missed: float = 0.0
     """Largest target at which searches with few states found nothing."""
     _loose: float = np.inf
-    """Smallest target that only a plan beyond the memory limits is known for."""
+    """Smallest target that only a plan beyond the memory limits, or above the target, is known for."""
 
     def search(self, budget: int) -> bool:
         """Bisect with so many steps per test; whether the gap asked for is proven."""
@@ -97,7 +97,9 @@ class Narrowing:
             if high <= low * (1 + BEAM_PRECISION) or low >= self.lattice.enough:
                 return
             target = min(low * (1 + self._rise), (low + high) / 2)
-            if not self._beams(target):
+            before = self.best.objective_ms
+            # A plan may cost more than the target once what recomputes is known: then it is no progress.
+            if not self._beams(target) or self.best.objective_ms >= before:
                 self._missed = target
                 self._rise *= 2
 
@@ -132,7 +134,9 @@ class Narrowing:
             found = self._attempt(side, target, limits)
             if found.exhausted or found.pieces is not None:
                 self._leading = (self._leading + turn) % 2
-                if found.pieces is not None and not self._take(side, found, target, limits):
+                if found.pieces is not None and not (
+                    self._take(side, found, target, limits) and self.best.objective_ms <= target * (1 + EXACT)
+                ):
                     self._loose = target
                 return True
             if self.run.stopped() is not None:
