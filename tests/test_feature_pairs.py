@@ -31,7 +31,6 @@ REFUSED_PAIRS = {
 """Pairs that no method supports, and what the refusal says."""
 REFUSED_BY_METHODS = {
     ("dp", "servers"): "method dp does not know that transfers across servers cost more",
-    ("dpl", "servers"): "method dpl does not know that transfers across servers cost more",
     ("dp", "apart"): "method dp cannot keep nodes apart",
     ("dpl", "apart"): "method dpl cannot keep nodes apart",
     ("dp", "use devices"): "method dp cannot keep devices that must be used",
