@@ -8,7 +8,7 @@ from placer.downsets.twins import are_twins
 from placer.instance import Instance
 from placer.problem import contract
 from placer.solve import solve
-from tests.support.brute import throughput_optima
+from tests.support.brute_features import candidates
 
 
 def fan(seed: int = 0, **changes: object) -> Instance:
@@ -56,7 +56,7 @@ def test_what_tells_them_apart(changes):
 @pytest.mark.parametrize("seed", range(25))
 def test_bounds_hold_for_every_plan(seed):
     instance = fan(seed)
-    optimum = throughput_optima(instance)["ordered", "1f1b", "sequential"]
+    optimum = candidates(instance, ("ordered", "1f1b", "sequential")).optimum()
     result = solve(instance, method="dpl")
     if result.objective is None:
         assert np.isinf(optimum)
