@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from placer.instance import Instance
 from placer.options import Objective, Options, Recompute, Schedule
 
-__all__ = ["InFlight", "in_flight", "settled"]
+__all__ = ["InFlight", "in_flight", "left_in_flight", "settled"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ def in_flight(instance: Instance, options: Options) -> InFlight:
     most = options.microbatches or instance.training.microbatches
     pipelined = options.strictly_ordered and options.schedule is Schedule.ONE_F_ONE_B
     return InFlight(most, pipelined and most > 1)
+
+
+def left_in_flight(instance: Instance, options: Options) -> InFlight:
+    """Say how many microbatches a method has to count on an instance that is `settled`."""
+    return in_flight(instance, options) if instance.activation_bytes.any() else InFlight(1)
 
 
 def settled(instance: Instance, options: Options) -> Instance:

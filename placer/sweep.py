@@ -157,7 +157,7 @@ def sweep(
             break
         settings = [(axis, axis.values[i]) for axis, i in zip(chosen, place, strict=True)]
         solved.append(
-            _point(place, variant_or_reason(instance, settings), solved, common, on_progress, interrupt)
+            _point(place, _variant_or_reason(instance, settings), solved, common, on_progress, interrupt)
         )
         if on_point is not None:
             on_point(_row(chosen, solved[-1], solved))
@@ -174,7 +174,7 @@ def sweep(
     )
 
 
-def variant_or_reason(instance: Instance, settings: list[tuple[Axis, float]]) -> Instance | str:
+def _variant_or_reason(instance: Instance, settings: list[tuple[Axis, float]]) -> Instance | str:
     """Return the instance of a point, or in words why there is none."""
     try:
         return variant(instance, settings)

@@ -17,7 +17,7 @@ from formulations.throughput import ThroughputParams
 from placer.constraints import Constraints
 from placer.instance import FloatArray, Instance, IntArray
 from placer.kinds import kinds_of
-from placer.memory import InFlight, in_flight
+from placer.memory import left_in_flight
 from placer.methods.first_fit import first_fit
 from placer.options import Communication, Formulation, Options, Recompute
 from placer.plan import Plan
@@ -112,8 +112,7 @@ class _Search:
         self.problem: Problem = merge_directions(problem, options.schedule, options.communication)
         balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - BOUND_MARGIN)
         self.bound_ms = max(balance, self.run.bound_ms or 0.0)
-        flights = in_flight(self.instance, options)
-        self.flights = flights if self.instance.activation_bytes.any() else InFlight(1)
+        self.flights = left_in_flight(self.instance, options)
         self.formulation: ModuleType = _formulation(options)
         self.stats.update(nodes=0, rounds=0)
 

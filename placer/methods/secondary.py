@@ -18,7 +18,7 @@ from formulations.throughput import ThroughputParams
 from placer.evaluate import device_loads
 from placer.instance import FloatArray, Instance, IntArray
 from placer.kinds import kinds_of
-from placer.memory import InFlight, in_flight
+from placer.memory import left_in_flight
 from placer.options import Communication, Options, Recompute
 from placer.plan import Plan
 from placer.problem import Problem, contract
@@ -157,9 +157,7 @@ class _Chase:
             unit_ms=self.best_ms or 1.0,
             upper_bound_ms=self.limit_ms,
             windows=windows(problem, kinds_of(problem), self.limit_ms) if self.options.contiguous else None,
-            flights=in_flight(self.instance, self.options)
-            if self.instance.activation_bytes.any()
-            else InFlight(1),
+            flights=left_in_flight(self.instance, self.options),
             recompute=self.options.recompute,
             start=self.plan,
             goal=goal,
