@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from keyword import iskeyword
 
-from placer.cli.arguments import parser
+from placer.cli.arguments import parse
 from placer.errors import InputError, PlacerError, UsageError
 
 __all__ = ["main"]
@@ -39,12 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a poor locale must not end a solve
-    args = parser().parse_args(argv)
-    if args.debug:
-        _show_logs()
+    args = parse(argv)
     try:
         command = import_module(f"placer.cli.{_module(args.command)}")
-        code = int(command.run(args))
+        with _logs(shown=args.debug):
+            code = int(command.run(args))
         sys.stdout.flush()
     except (InputError, UsageError) as error:
         return _complain(str(error), BAD_INPUT)
@@ -69,14 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _show_logs() -> None:
-    """Show what the library logs; otherwise nobody sees it (see ``placer/__init__``)."""
-    logger = logging.getLogger("placer")
-    if not any(type(handler) is logging.StreamHandler for handler in logger.handlers):
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+@contextlib.contextmanager
+def _logs(*, shown: bool) -> Iterator[None]:
+    """Show what the library logs while a command runs; otherwise nobody sees it (see ``placer/__init__``)."""
+    logger, handler = logging.getLogger("placer"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    level = logger.level
+    if shown:
         logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _module(command: str) -> str:
