@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import argparse
 import os
 import sys
 import traceback
@@ -11,6 +11,7 @@ from importlib import import_module
 from keyword import iskeyword
 
 from placer.cli.arguments import parser
+from placer.cli.output import named, results_apart
 from placer.errors import InputError, PlacerError, UsageError
 
 __all__ = ["main"]
@@ -35,10 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a poor locale must not end a solve
-    args = parser().parse_args(argv)
+    with results_apart():
+        args = parser().parse_args(argv)
+        if "out" in args:
+            args.out = named(args.out)
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run a command and turn every failure into one line and an exit code."""
     try:
         command = import_module(f"placer.cli.{_module(args.command)}")
         code = int(command.run(args))
