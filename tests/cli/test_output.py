@@ -56,7 +56,7 @@ def run(capfd, monkeypatch, tmp_path):
         ("solve", TEXTBOOK, "--json", *FAST),
         ("solve", TEXTBOOK, "--json", "--method", "milp", "--quiet"),
         ("sweep", TEXTBOOK, "--vary", "devices=1..2", "--json", *FAST),
-        ("compare", TEXTBOOK, "--methods", "dp,milp", "--json", "--quiet"),
+        ("compare", TEXTBOOK, "--methods", "milp", "--json", "--quiet"),
         ("batch", TEXTBOOK, "--methods", "dp", "--out", "batch", "--json", "--quiet"),
         ("check", TEXTBOOK, "result.json", "--json"),
         ("simulate", TEXTBOOK, "result.json", "--json"),
@@ -78,7 +78,6 @@ def test_a_document_stands_alone(run, argv):
     [
         (("solve", TEXTBOOK, *FAST), "┏"),
         (("sweep", TEXTBOOK, "--vary", "devices=1..2", *FAST), "┏"),
-        (("compare", TEXTBOOK, "--methods", "dp", "--quiet"), "┏"),
         (("batch", TEXTBOOK, "--methods", "dp", "--out", "batch", "--quiet"), "dp"),
         (("simulate", TEXTBOOK, "result.json"), "┏"),
         (("devices",), "┏"),
