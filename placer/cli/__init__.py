@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from keyword import iskeyword
 
@@ -40,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser().parse_args(argv)
         if "out" in args:
             args.out = named(args.out)
-        return _run(args)
+        with _logs_shown() if args.debug else nullcontext():
+            return _run(args)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -70,6 +73,21 @@ def _run(args: argparse.Namespace) -> int:
             INTERNAL,
         )
     return code
+
+
+@contextmanager
+def _logs_shown() -> Iterator[None]:
+    """Show what the library logs; otherwise nobody sees it (see ``placer/__init__``)."""
+    logger, handler = logging.getLogger("placer"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _module(command: str) -> str:

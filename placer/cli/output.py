@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from placer.cli.option_arguments import file_name
 from placer.stdout import OUT, native_output_to_stderr
 
 __all__ = ["named", "results_apart", "unless_standard_output"]
@@ -61,7 +62,7 @@ def _duplicate(stream: TextIO) -> TextIO | None:
 
 def unless_standard_output(file: str) -> str | None:
     """Leave the name of a file out when it is that of standard output."""
-    return None if file in NAMES else file
+    return None if file in NAMES else file_name(file)
 
 
 def named(file: str | None) -> str | None:
