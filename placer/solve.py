@@ -138,13 +138,12 @@ def make_options(options: Options | None = None, **changes: Any) -> Options:
 
 def _check_applicable(instance: Instance, options: Options) -> None:
     """Check that the options have a meaning for this instance, and that nothing of it would be ignored."""
-    latency = options.objective is Objective.LATENCY
     if options.recompute is not Recompute.NONE and not instance.is_training:
         raise UsageError("recompute applies to training graphs, and this one has no backward nodes")
     if options.method == "auto" and options.formulation is Formulation.PAPER:
         raise UsageError("auto uses the default formulation; the paper's program is there for --method milp")
     if instance.servers:
-        if latency:
+        if options.objective is Objective.LATENCY:
             raise UsageError("servers have a meaning for throughput only, and this cluster has them")
         if options.papers_program:
             raise UsageError(
@@ -157,16 +156,11 @@ def _check_applicable(instance: Instance, options: Options) -> None:
                 f"method {options.method} does not know that transfers across servers cost more; choose from "
                 f"{able}"
             )
-    if instance.order:
-        if latency or not options.contiguous:
-            raise UsageError(
-                "only contiguous throughput plans keep an order of the devices, and this cluster has one"
-            )
-        if options.papers_program:
-            raise UsageError(
-                "the paper's program knows no order of the devices, and the cluster has one; use the default "
-                "formulation"
-            )
+    if instance.order and options.per_device_contiguity:
+        raise UsageError(
+            "the paper's program knows no order of the devices, and the cluster has one; use the default "
+            "formulation"
+        )
 
 
 def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
