@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -61,20 +61,21 @@ class Tally:
         print(f"\n{self.cases} cases, {self.failures} with failures {dict(self.kinds)}")
 
 
-def work(first: int, count: int, step: int = 1) -> list[Verdict]:
-    """Judge a range of seeds; those that hold are kept without their words."""
-    return [judge(generate(seed)) for seed in range(first, first + count * step, step)]
+def work(first: int, count: int, having: Set[str]) -> list[Verdict]:
+    """Judge a range of seeds, as far as their cases have the features wanted."""
+    cases = map(generate, range(first, first + count))
+    return [judge(case) for case in cases if having <= case.features]
 
 
-def verdicts(first: int, count: int, jobs: int) -> Iterator[Verdict]:
+def verdicts(first: int, count: int, jobs: int, having: Set[str]) -> Iterator[Verdict]:
     """Judge seeds, in this process or in several."""
     ranges = [(k, min(CHUNK, first + count - k)) for k in range(first, first + count, CHUNK)]
     if jobs == 1:
         for begin, some in ranges:
-            yield from work(begin, some)
+            yield from work(begin, some, having)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(work, begin, some): begin for begin, some in ranges}
+        waiting = {pool.submit(work, begin, some, having): begin for begin, some in ranges}
         for done in as_completed(waiting):
             try:
                 yield from done.result()
@@ -91,6 +92,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--seconds", type=float, help="begin nothing more after so long")
+    parser.add_argument("--having", nargs="+", default=[], help="only cases with these features")
     parser.add_argument("--keep", type=Path, help="folder to write failing cases to, a file each")
     parser.add_argument("--words", action="store_true", help="print every refusal")
     parser.add_argument("--show", type=int, metavar="SEED", help="print a case and judge it")
@@ -104,7 +106,7 @@ def main() -> int:
     if arguments.shrink is not None:
         return show(smallest(generate(arguments.shrink)))
     tally, began, said = Tally(), time.monotonic(), time.monotonic()
-    for verdict in verdicts(arguments.first, arguments.count, arguments.jobs):
+    for verdict in verdicts(arguments.first, arguments.count, arguments.jobs, set(arguments.having)):
         tally.add(verdict)
         for problem in verdict.problems:
             print(f"seed {verdict.seed}: {problem}", flush=True)
