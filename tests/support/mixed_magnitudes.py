@@ -1,4 +1,4 @@
-"""Small random instances in which numbers of very different magnitude meet; a seed names an instance for ever.
+"""Small random instances in which very different magnitudes meet; a seed names an instance for ever.
 
 Times from 1e-9 to 1e9 ms and zeros in one graph, outputs of a byte beside terabytes, links and uplinks from
 nothing to days, memory of a byte beside 1e15 bytes with limits that bind, loads that differ in the seventh or
@@ -118,7 +118,7 @@ def _limited(rng: np.random.Generator, cls: DeviceClass, memory: np.ndarray) -> 
 
 
 def _ruled(instance: Instance, rng: np.random.Generator, time: Number, latency: bool) -> Instance:
-    """Add a group, pins, servers behind uplinks, nodes apart or an order of the devices, each in some instances."""
+    """Add a group, pins, servers, nodes apart or an order of the devices, each in some instances."""
     n, names = instance.n, [d.name for d in instance.devices]
     runs = np.isfinite(instance.class_time_ms)
     if n > 2 and rng.random() < 0.25:
@@ -134,11 +134,9 @@ def _ruled(instance: Instance, rng: np.random.Generator, time: Number, latency: 
         return instance
     if rng.random() < 0.25:
         places = rng.integers(0, 3, len(names))
-        servers = [
-            Server(f"s{k}", tuple(x for x, place in zip(names, places, strict=True) if place == k), _link(rng))
-            for k in range(2)
-        ]
-        instance = instance.replace(servers=tuple(s for s in servers if s.devices))
+        groups = [tuple(x for x, p in zip(names, places, strict=True) if p == k) for k in range(2)]
+        servers = [Server(f"s{k}", group, _link(rng)) for k, group in enumerate(groups) if group]
+        instance = instance.replace(servers=tuple(servers))
     if rng.random() < 0.15:
         instance = instance.replace(constraints=Constraints(apart=((0, n - 1),)))
     if rng.random() < 0.15:
