@@ -67,7 +67,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         stages = stages_of(instance, plan, options)
     bound = outcome.bound_ms if outcome.bound_ms is None else max(0.0, float(outcome.bound_ms))
     if objective is not None and bound is not None:
-        if bound > objective * (1 + BOUND_TOLERANCE) + 1e-12:
+        if bound > objective * (1 + BOUND_TOLERANCE):
             raise VerificationError(
                 f"method {options.method} claims the bound {bound}, above its plan's objective {objective}"
             )
