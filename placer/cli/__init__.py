@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import argparse
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from keyword import iskeyword
 
 from placer.cli.arguments import parse
+from placer.cli.output import named, results_apart
 from placer.errors import InputError, PlacerError, UsageError
 
 __all__ = ["main"]
@@ -37,14 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a poor locale must not end a solve
-    args = parse(argv)
+    with results_apart():
+        args = parse(argv)
+        if "out" in args:
+            args.out = named(args.out)
+        with _logs_shown() if args.debug else nullcontext():
+            return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run a command and turn every failure into one line and an exit code."""
     try:
         command = import_module(f"placer.cli.{_module(args.command)}")
-        with _logs(shown=args.debug):
-            code = int(command.run(args))
+        code = int(command.run(args))
         sys.stdout.flush()
     except (InputError, UsageError) as error:
         return _complain(str(error), BAD_INPUT)
@@ -69,15 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-@contextlib.contextmanager
-def _logs(*, shown: bool) -> Iterator[None]:
-    """Show what the library logs while a command runs; otherwise nobody sees it (see ``placer/__init__``)."""
+@contextmanager
+def _logs_shown() -> Iterator[None]:
+    """Show what the library logs; otherwise nobody sees it (see ``placer/__init__``)."""
     logger, handler = logging.getLogger("placer"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger.addHandler(handler)
     level = logger.level
-    if shown:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
