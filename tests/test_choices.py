@@ -101,7 +101,7 @@ def test_both_notations_for_devices():
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("2xa1000", "a100:2"),
+        ("2xa1000", "2xa100"),
         ("A100:2", "a100:2"),
         ("4xa100-nvlnk", "4xa100-nvlink"),
         ("t4:1,a1000:3", "a100:3"),
