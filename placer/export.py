@@ -6,14 +6,14 @@ from pathlib import Path
 
 from placer import overrides
 from placer.check import check, plan_of
+from placer.choices import none_of
 from placer.errors import InputError, UsageError
 from placer.exports import FORMATS, ExportInfo, load_export
 from placer.exports.placement import Placement
 from placer.formats.files import load, load_result
 from placer.formats.replace import replaced_file, replaced_folder
+from placer.formats.text import check_writable
 from placer.instance import Instance
-from placer.options import Objective
-from placer.plan import with_host_pools
 from placer.result import Result
 
 __all__ = ["export"]
@@ -55,13 +55,16 @@ def export(
         When the format is unknown, needs something that is missing, or cannot express the plan.
     """
     if to not in FORMATS:
-        raise UsageError(f"there is no format {to!r}; choose from {', '.join(FORMATS)}")
+        raise UsageError(none_of("format", to, FORMATS))
     source = "result" if isinstance(result, Result) else str(result)
     document = result if isinstance(result, Result) else load_result(result)
-    graph = instance if isinstance(instance, Instance) else load(_instance_file(document, source, instance))
+    file = None if isinstance(instance, Instance) else _instance_file(document, source, instance)
+    graph = instance if isinstance(instance, Instance) else load(str(file))
     placement = _verified(graph, document, source, None if model is None else str(model))
     info = FORMATS[to]
     _check_fits(info, placement)
+    if not info.is_folder:  # a folder must be empty, so that it holds no input
+        check_writable(out, None if isinstance(result, Result) else result, file, model)
     with (replaced_folder if info.is_folder else replaced_file)(out) as path:
         return load_export(to)(placement, path)
 
@@ -88,9 +91,7 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
     found = check(instance, document)
     if found:
         raise InputError(f"not exported, the result does not hold: {found[0]}", source=source)
-    instance = overrides.apply(instance, document.options)
-    if document.options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
+    instance = overrides.planned(instance, document.options)
     return Placement(instance, plan_of(instance, document), document, model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from placer.errors import UsageError
@@ -20,8 +21,9 @@ __all__ = ["run"]
 def run(args: argparse.Namespace) -> int:
     """Make an instance of a model."""
     if args.out:
-        check_writable(args.out)
-    instance = _imported(args)
+        check_writable(args.out, *_inputs(args))
+    with redirect_stdout(sys.stderr):  # a model is code, and may print
+        instance = _imported(args)
     if not args.quiet and instance.source is not None:
         for note in instance.source.notes:
             print(f"placer: {note}", file=sys.stderr)
@@ -31,6 +33,14 @@ def run(args: argparse.Namespace) -> int:
     save(instance, args.out)
     print(_summary(instance, Path(args.out).name))
     return 0
+
+
+def _inputs(args: argparse.Namespace) -> list[str]:
+    """List the files that an import reads, without what is written beside their names."""
+    factory, _, _ = args.source.rpartition(":")
+    cluster, _, _ = args.devices.rpartition(":")
+    profiles = [name for given in args.profile for name in (given, given.partition("=")[2])]
+    return [args.source, factory, args.devices, cluster, *profiles]
 
 
 def _imported(args: argparse.Namespace) -> Instance:

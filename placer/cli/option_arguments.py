@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from placer.methods import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
-__all__ = ["OptionGroup", "add_method", "add_options", "options_from"]
+__all__ = ["OptionGroup", "add_method", "add_options", "file_name", "options_from"]
 
 
 class OptionGroup(Protocol):
@@ -16,6 +16,13 @@ class OptionGroup(Protocol):
 
     def add_argument_group(self, title: str | None = None, description: str | None = None) -> Any:
         """Start a group of options."""
+
+
+def file_name(text: str) -> str:
+    """Read the name of a file or folder to write; a type for argparse."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def add_method(command: argparse.ArgumentParser) -> None:
@@ -35,7 +42,6 @@ def add_options(command: OptionGroup) -> None:
     plan = command.add_argument_group("the plan")
     plan.add_argument(
         "--objective",
-        type=Objective,
         choices=list(Objective),
         default=_default("objective"),
         metavar="{throughput,latency}",
@@ -49,7 +55,6 @@ def add_options(command: OptionGroup) -> None:
     )
     plan.add_argument(
         "--schedule",
-        type=Schedule,
         choices=list(Schedule),
         default=_default("schedule"),
         metavar="{1f1b,gpipe}",
@@ -64,7 +69,6 @@ def add_options(command: OptionGroup) -> None:
     )
     plan.add_argument(
         "--recompute",
-        type=Recompute,
         choices=list(Recompute),
         default=_default("recompute"),
         metavar="{none,auto,all}",
@@ -88,7 +92,6 @@ def add_options(command: OptionGroup) -> None:
     )
     plan.add_argument(
         "--communication",
-        type=Communication,
         choices=list(Communication),
         default=_default("communication"),
         metavar="{sequential,overlap,duplex}",
@@ -112,7 +115,6 @@ def add_options(command: OptionGroup) -> None:
     search = command.add_argument_group("the search")
     search.add_argument(
         "--formulation",
-        type=Formulation,
         choices=list(Formulation),
         default=_default("formulation"),
         metavar="{ordered,paper}",

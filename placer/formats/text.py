@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from placer.choices import offer
 from placer.errors import InputError
-from placer.formats.replace import write_text
+from placer.formats.replace import is_special, write_text
 
 __all__ = ["check_writable", "decode", "parse_json", "read_text", "validate", "write_text"]
 
 M = TypeVar("M", bound=BaseModel)
+
+BATCH_FILES = ("manifest.json", "summary.csv", "jobs.csv")
+"""What a batch keeps in its folder itself; everything else of it is in folders below."""
 
 MESSAGES = {
     "missing": "this field is required",
@@ -42,6 +48,8 @@ def read_text(path: str | Path) -> str:
     InputError
         When it cannot be read, or is not UTF-8.
     """
+    if not str(path):
+        raise InputError("the name of the file to read is empty")
     try:
         return decode(Path(path).read_bytes(), str(path))
     except OSError as error:
@@ -92,31 +100,68 @@ def validate(model: type[M], document: Any) -> M:
         return model.model_validate(document)
     except ValidationError as error:
         defects = error.errors(include_url=False, include_context=False)
-        first = defects[0]
+        # A field that is spelt wrongly is missing as well: what was written is what to look at.
+        first = next((d for d in defects if d["type"] == "extra_forbidden"), defects[0])
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
         more = f" (and {len(defects) - 1} more defects)" if len(defects) > 1 else ""
         got = first["input"]
         shown = f", got {got!r}" if isinstance(got, str | int | float | bool) or got is None else ""
         rule = MESSAGES.get(first["type"], first["msg"].replace("Input should be", "must be"))
         if first["type"] == "extra_forbidden":
-            shown = ""
+            *path, field = first["loc"]
+            shown, rule = "", _unknown_field(_model_at(model, path), str(field))
         raise InputError(f"{rule}{shown}{more}", place=place) from None
 
 
-def check_writable(path: str | Path) -> None:
-    """Find out now, not after a long solve, whether a file can be written.
+def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the model of the object at a place in a document; None where it is not plain."""
+    at: Any = model
+    for part in path:
+        if isinstance(part, str) and _is_model(at) and part in at.model_fields:
+            at = at.model_fields[part].annotation
+        else:  # an item of a list, a value of a dictionary, a choice of a union
+            at = get_args(at)[-1] if get_args(at) else None
+        while not _is_model(at) and get_origin(at) in (Annotated, Union, UnionType):
+            at = next((kind for kind in get_args(at) if kind is not type(None)), None)
+    return at if _is_model(at) else None
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _unknown_field(model: type[BaseModel] | None, field: str) -> str:
+    known = () if model is None else model.model_fields
+    return f"unknown field{offer(field, known)}"
+
+
+def check_writable(path: str | Path, *inputs: str | Path | None) -> None:
+    """Find out now, not after a long solve, whether a file can be written, and that it is no input.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    inputs
+        Files and folders of batches that the command reads; None and what does not exist count for nothing.
 
     Raises
     ------
     InputError
-        When it cannot.
+        When it cannot, or when it is one of the inputs, under whatever name.
     """
+    if not str(path):
+        raise InputError("the name of the file to write is empty")
+    for source in inputs:
+        if source is not None and _is_part_of(path, source):
+            what = "that is" if os.path.isfile(source) else "that belongs to"
+            raise InputError(f"not overwritten: {what} the input {str(source)!r}", source=str(path))
     target = os.path.realpath(path)
     try:
         if os.path.isdir(target):
             raise InputError("cannot be written: it is a directory", source=str(path))
-        if os.path.exists(target) and not os.path.isfile(target):
-            if not os.access(target, os.W_OK):
+        if is_special(path):
+            if not os.access(path, os.W_OK):
                 raise InputError("cannot be written: permission denied", source=str(path))
             return
         with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), prefix=".placer-"):
@@ -124,6 +169,17 @@ def check_writable(path: str | Path) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot be written: {reason}", source=str(path)) from None
+
+
+def _is_part_of(path: str | Path, source: str | Path) -> bool:
+    """Whether an existing file is an input, under whatever name, or something of a batch that is one."""
+    try:
+        if not os.path.isdir(source):
+            return os.path.samefile(path, source)
+        inside = Path(os.path.realpath(path)).relative_to(os.path.realpath(source))
+    except (OSError, ValueError):  # one of them does not exist, or the file is elsewhere
+        return False
+    return os.path.exists(path) and (len(inside.parts) > 1 or inside.name in BATCH_FILES)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

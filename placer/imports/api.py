@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from placer.choices import none_of
 from placer.cluster import DeviceClass
 from placer.errors import InputError, UsageError
 from placer.imports.assemble import assemble
@@ -158,9 +159,9 @@ def to_instance(
         When options do not fit, or the result breaks a rule of instances.
     """
     if tied not in ("colocate", "copy"):
-        raise UsageError(f"tied weights: choose colocate or copy, got {tied!r}")
+        raise UsageError(none_of("treatment of tied weights", tied, ("colocate", "copy")))
     if by not in list(Granularity):
-        raise UsageError(f"there is no granularity {by!r}; choose from {', '.join(Granularity)}")
+        raise UsageError(none_of("granularity", by, Granularity))
     if not training and (optimizer is not None or microbatches != 1):
         raise UsageError("optimizer and microbatches apply to training only")
     found = find_cluster(cluster) if isinstance(cluster, str) else cluster
