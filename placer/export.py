@@ -12,8 +12,6 @@ from placer.exports.placement import Placement
 from placer.formats.files import load, load_result
 from placer.formats.replace import replaced_file, replaced_folder
 from placer.instance import Instance
-from placer.options import Objective
-from placer.plan import with_host_pools
 from placer.result import Result
 
 __all__ = ["export"]
@@ -89,8 +87,6 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
     if found:
         raise InputError(f"not exported, the result does not hold: {found[0]}", source=source)
     instance = overrides.apply(instance, document.options)
-    if document.options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
     return Placement(instance, plan_of(instance, document), document, model)
 
 

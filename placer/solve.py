@@ -14,7 +14,7 @@ from placer.instance import Instance
 from placer.memory import settled
 from placer.methods import METHODS, load_method, variants
 from placer.options import Communication, Objective, Options, Recompute
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.report import to_result
 from placer.result import Result
 from placer.rules import check_runnable
@@ -75,8 +75,6 @@ def solve(
     for refusal in (overrides.refused(instance, options), replication.refused(instance, options)):
         if refusal is not None:
             raise UsageError(refusal)
-    if options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
     check_runnable(instance)
     _check_applicable(instance, options)
     if start is not None and (broken := violations(instance, start, options)):

@@ -7,7 +7,7 @@ from placer.errors import InputError, UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance, IntArray
 from placer.options import Communication, Objective, Options, Schedule
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.result import Result
 from placer.simulation.costs import Placement, place
 from placer.simulation.engine import Stuck, Timeline, execute
@@ -93,8 +93,6 @@ def _unpacked(instance: Instance, result: Result) -> tuple[Instance, Plan]:
     """Plan of a result, and the instance as the plan sees it."""
     if result.instance.sha256 != fingerprint(instance):
         raise InputError(f"is about another instance ({result.instance.name!r})", place="result")
-    if result.options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
     try:
         return instance, plan_of(instance, result)
     except ValueError as error:
