@@ -93,9 +93,9 @@ def _too_much(instance: Instance, units: list[Unit]) -> str | None:
         count = sum(len(nodes) for nodes, _ in bound_to)
         hosts = any(instance.devices[d].is_host for d in np.flatnonzero(usable))
         return (
-            f"the {count} nodes that cannot run where memory has no limit need {need:.0f} bytes together; the "
-            f"{int(usable.sum())} {'devices' if hosts else 'accelerators'} that they may use have {room:.0f} "
-            f"in total"
+            f"the {count} nodes that cannot run where memory has no limit need {need:.0f} bytes together; "
+            f"the {int(usable.sum())} {'devices' if hosts else 'accelerators'} that they may use have "
+            f"{room:.0f} in total"
         )
     return None
 
