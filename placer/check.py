@@ -159,7 +159,7 @@ def _table(
     return found
 
 
-def _same(a: object, b: object, absolute: float = 1e-12) -> bool:
+def _same(a: object, b: object, absolute: float = 0.0) -> bool:
     if isinstance(a, int | float) and isinstance(b, int | float):
         return math.isclose(a, b, rel_tol=EQUAL, abs_tol=absolute)
     return a == b

@@ -1,7 +1,8 @@
 """Overrides by hand: what the options ask for on top of the instance's own rules.
 
-`apply` writes them into the instance, so that every method and the verification see one set of rules;
-`choices` turns a limit on the number of devices into instances that any method can solve.
+`apply` writes them into the instance that plans are made for and judged by, wherever there are options, so
+that every method and the verification see one set of rules; `choices` turns a limit on the number of devices
+into instances that any method can solve.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def refused(instance: Instance, options: Options) -> str | None:
         return f"{what} are supported for throughput only"
     if options.method not in ("auto", "milp"):
         return f"method {options.method} cannot keep {what}; milp and auto can"
-    if options.method == "milp" and options.formulation == "paper":
+    if options.papers_program:
         return f"the paper's program knows no {what}; use --formulation ordered"
     return None
 

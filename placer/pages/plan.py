@@ -10,6 +10,7 @@ import numpy as np
 
 from placer.check import plan_of
 from placer.instance import Instance
+from placer.overrides import apply
 from placer.pages.convergence import convergence
 from placer.pages.document import render
 from placer.pages.loads import by_direction, load_chart
@@ -47,6 +48,8 @@ def plan_page(result: Result, instance: Instance | None = None) -> str:
     sound = judged.trust is not Trust.BROKEN
     shown = sound and result.assignment is not None
     known = instance if judged.trust is Trust.VERIFIED else None
+    if known is not None:
+        known = apply(known, result.options)
     direction = by_direction(result, known) if shown else None
     run = timeline(instance, result) if shown and instance is not None else None
     return render(
