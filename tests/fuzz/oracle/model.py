@@ -21,6 +21,7 @@ class Model:
 
     def __init__(self, document: dict[str, Any], options: dict[str, Any]) -> None:
         self.options = options
+        self.latency = options.get("objective") == "latency"
         self.nodes = document["nodes"]
         self.ids = [v["id"] for v in self.nodes]
         self.n = len(self.ids)
