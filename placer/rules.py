@@ -92,7 +92,9 @@ def _check_cluster(instance: Instance) -> None:
 def _check_reserve(cls: DeviceClass, place: str) -> None:
     reserve = cls.memory_reserve_bytes
     if not 0 <= cls.memory_reserve_share < 1:
-        raise InputError(f"memory reserve must be a share in 0..1, got {cls.memory_reserve_share}", place=place)
+        raise InputError(
+            f"memory reserve must be a share in 0..1, got {cls.memory_reserve_share}", place=place
+        )
     if isinstance(reserve, tuple) and len(reserve) != cls.count:
         raise InputError(
             f"memory reserve: {len(reserve)} sizes for {cls.count} devices; give one, or one for each",
@@ -302,7 +304,7 @@ def _check_constraints(instance: Instance) -> None:
 
 
 def check_runnable(instance: Instance) -> None:
-    """Check that each node has a *present* device type to run on (hosts of count 0 serve latency only).
+    """Check that each node has a *present* device type to run on (a host class may have none).
 
     Raises
     ------

@@ -24,7 +24,7 @@ __all__ = ["Catalogue", "Cluster", "ClusterEntry", "DeviceEntry", "LinkEntry", "
 
 GIB = 2.0**30
 RESERVE = 0.1
-"""Share of an accelerator's memory for what no plan counts: context, workspace of libraries, fragmentation."""
+"""Share of an accelerator's memory for what no plan counts: context, library workspace, fragmentation."""
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
@@ -69,7 +69,9 @@ class ClassEntry(_Strict):
     kind: Literal["accelerator", "host"] | None = None
     link: Name | None = None
     memory_gib: Positive | None = None
-    reserve: Annotated[float, Field(ge=0, lt=1, description="Share of the memory that is kept free.")] = RESERVE
+    reserve: Annotated[float, Field(ge=0, lt=1, description="Share of the memory that is kept free.")] = (
+        RESERVE
+    )
 
 
 class ClusterEntry(_Strict):
@@ -147,8 +149,8 @@ def find_cluster(asked: str | Cluster | Sequence[str]) -> Cluster:
     ----------
     asked
         A cluster of the catalogue (``4xa100-nvlink``), counts of devices (``a100:4,t4:2``, also ``4xa100``),
-        or a TOML file with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several).  Or a list
-        of devices, which may be named several times; or a cluster itself.
+        or a TOML file with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several).  Or a
+        list of devices, which may be named several times; or a cluster itself.
 
     Raises
     ------

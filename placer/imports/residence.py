@@ -1,12 +1,16 @@
-"""Where tensors lie that several nodes read: with each reader, once on every device, or all readers together.
+"""Where tensors lie that several nodes read: with each reader, once on every device, or all readers
+together.
 
-- What the model writes itself, such as a cache kept in a buffer, stays on one device with all that read it.
-- A tied weight, such as an embedding that is also the head: each reader keeps a copy, or the readers stay together.
-  If there are more readers than devices (layers that share their weights), every device keeps one copy.
-- A constant that is read in several blocks, such as a causal mask: every device keeps one copy.  Within a block,
-  each reader counts it.
+- What the model writes itself, such as a cache kept in a buffer, stays on one device with all that read
+  it.
+- A tied weight, such as an embedding that is also the head: each reader keeps a copy, or the readers stay
+  together. If there are more readers than devices (layers that share their weights), every device keeps
+  one copy.
+- A constant that is read in several blocks, such as a causal mask: every device keeps one copy. Within a
+  block, each reader counts it.
 
-A copy on every device is part of what is reserved there, so that it counts once however many readers there are.
+A copy on every device is part of what is reserved there, so that it counts once however many readers
+there are.
 """
 
 from __future__ import annotations

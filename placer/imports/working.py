@@ -1,14 +1,15 @@
 """Working memory: what a device needs for activations beside what its nodes keep.
 
-A device that runs some of the operators, in their order, never holds more at an operator t than the values that are
-live at t when the whole model runs in that order, L(t): what it produced or received and still needs is among them.
-(Training: the gradients that are live when t runs backward belong to the same values; what is kept until then is
-counted apart, as activations.)  So a part p needs P(p) = max L(t) over its operators, and a device that holds the
-parts S needs max P(p) over S.  Plans know sums only.  A reserve R on every device covers all parts with P(p) <= R;
-the few others form groups, connected by the values they pass.  Such a group C stays on one device and brings
-max P(p) - R over C along, once.  Hence for every S that keeps groups whole, max P over S is at most R plus what S
-brings along: safe for every plan.  R is the smallest that costs little otherwise: with everything on one device, the
-sum exceeds the truth by at most `SURPLUS`, and groups tie together little besides their dearest part.
+A device that runs some of the operators, in their order, never holds more at an operator t than the
+values that are live at t when the whole model runs in that order, L(t): what it produced or received and
+still needs is among them. (Training: the gradients that are live when t runs backward belong to the same
+values; what is kept until then is counted apart, as activations.) So a part p needs P(p) = max L(t) over
+its operators, and a device that holds the parts S needs max P(p) over S. Plans know sums only. A reserve
+R on every device covers all parts with P(p) <= R; the few others form groups, connected by the values
+they pass. Such a group C stays on one device and brings max P(p) - R over C along, once. Hence for every
+S that keeps groups whole, max P over S is at most R plus what S brings along: safe for every plan. R is
+the smallest that costs little otherwise: with everything on one device, the sum exceeds the truth by at
+most `SURPLUS`, and groups tie together little besides their dearest part.
 """
 
 from __future__ import annotations
