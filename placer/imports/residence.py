@@ -1,5 +1,4 @@
-"""Where tensors lie that several nodes read: with each reader, once on every device, or all readers
-together.
+"""Where tensors lie that several nodes read: with each reader, on every device, or all readers together.
 
 - What the model writes itself, such as a cache kept in a buffer, stays on one device with all that read
   it.
