@@ -12,6 +12,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import islice, product
 
+from placer.choices import offer
 from placer.constraints import Constraints
 from placer.errors import UsageError
 from placer.instance import Instance
@@ -74,7 +75,8 @@ def nodes_named(instance: Instance, pattern: str, what: str) -> list[int]:
         if any(fnmatchcase(name, pattern) for name in names)
     ]
     if not found:
-        raise UsageError(f"option {what}: no node is called {pattern!r}, and none matches it")
+        rest = offer(pattern, dict.fromkeys((*instance.ids, *instance.names)))
+        raise UsageError(f"option {what}: no node is called {pattern!r}, and none matches it{rest}")
     return found
 
 
@@ -93,8 +95,8 @@ def _devices(
     for name in names:
         cls = next((c for c in instance.classes if c.name == name), None)
         if cls is None and name not in instance.device_index:
-            known = ", ".join(instance.device_index)
-            raise UsageError(f"option {what}: {name!r} is no device and no class (there are {known})")
+            known = [*(some.name for some in instance.classes), *instance.device_index]
+            raise UsageError(f"option {what}: {name!r} is no device and no class{offer(name, known)}")
         out += [cls.member(i) for i in range(cls.count)] if cls is not None and members else [name]
     return tuple(dict.fromkeys(out))
 
