@@ -91,7 +91,7 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
     found = check(instance, document)
     if found:
         raise InputError(f"not exported, the result does not hold: {found[0]}", source=source)
-    instance = overrides.planned(instance, document.options)
+    instance = overrides.apply(instance, document.options)
     return Placement(instance, plan_of(instance, document), document, model)
 
 

@@ -299,7 +299,7 @@ def _check_constraints(instance: Instance) -> None:
 
 
 def check_runnable(instance: Instance) -> None:
-    """Check that each node has a *present* device type to run on (hosts of count 0 serve latency only).
+    """Check that each node has a *present* device type to run on (a host class may have none).
 
     Raises
     ------

@@ -73,7 +73,7 @@ def solve(
     """
     options = make_options(options, **changes)
     original = instance
-    instance = overrides.planned(instance, options)
+    instance = overrides.apply(instance, options)
     for refusal in (overrides.refused(instance, options), replication.refused(instance, options)):
         if refusal is not None:
             raise UsageError(refusal)

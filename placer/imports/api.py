@@ -62,7 +62,11 @@ def import_onnx(
 
 
 def import_torch(
-    factory: str | Callable[[], Any], *, cluster: str | Cluster, precision: str | None = None, **options: Any
+    factory: str | Callable[[], Any] | tuple[Any, ...],
+    *,
+    cluster: str | Cluster,
+    precision: str | None = None,
+    **options: Any,
 ) -> Instance:
     """Make an instance of a PyTorch model.
 
@@ -71,6 +75,7 @@ def import_torch(
     factory
         ``MODULE:FACTORY`` or a function; it is called with the meta device as default and returns the model
         and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.  It is your code, and runs.
+        Or such a tuple itself.
     cluster, precision, **options
         As for `import_onnx`.
 
@@ -120,6 +125,7 @@ def to_instance(
     microbatches: int = 1,
     profiles: Sequence[str] = (),
     tied: str = "colocate",
+    allow_uncosted: Sequence[str] = (),
     name: str | None = None,
 ) -> Instance:
     """Make an instance of a model that was read.
@@ -142,6 +148,8 @@ def to_instance(
         Measured times, as ``FILE`` or ``TYPE=FILE``.
     tied
         ``colocate`` keeps the readers of a shared weight together, ``copy`` lets each keep a copy.
+    allow_uncosted
+        Operator types without a FLOP rule that may count as bytes alone, though they may be matrix products.
     name
         Name of the instance.
 
@@ -160,7 +168,7 @@ def to_instance(
     backward = backward_pass(model)
     if training and all(factor is None for factor in backward.factor):
         raise InputError(f"{model.source.name}: there is nothing to train in it")
-    cost = costs(model, backward, found, read_profiles(profiles, found))
+    cost = costs(model, backward, found, read_profiles(profiles, found), allow_uncosted)
     work = largest_operator_bytes(model) if training else peak_live_bytes(model)
     placed = found.model_copy(update={"classes": tuple(_reserving(cls, work) for cls in found.classes)})
     instance = assemble(
