@@ -1,8 +1,8 @@
 """What binds a plan, and what would help: said only after a plan was found that shows it.
 
-The plans come from `placer.sketches`, at once and always the same, and are verified like any other.  A rule binds
-when a plan without it is better than *anything* possible with it, by `WORTH_SAYING` at least: so it takes a proven
-bound to say so.
+The plans come from `placer.sketches`, at once and always the same, and are verified like any other.  A rule
+binds when a plan without it is better than *anything* possible with it, by `WORTH_SAYING` at least: that takes
+a proven bound.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def hints(instance: Instance, options: Options, plan: Plan, bound_ms: float | No
     -------
     list of str
     """
-    if bound_ms is None or instance.n > LARGEST:
+    if bound_ms is None or instance.n > LARGEST or violations(instance, plan, options):
         return []
     least = bound_ms * (1 - WORTH_SAYING)
     if options.objective is Objective.LATENCY:
@@ -73,12 +73,8 @@ Held = tuple[float, Plan]
 
 def _best(instance: Instance, options: Options, plans: Iterable[Plan]) -> Held | None:
     """Return the best of the plans that hold."""
-    held = [
-        (objective_ms(instance, p, options), k, p)
-        for k, p in enumerate(plans)
-        if not violations(instance, p, options)
-    ]
-    return None if not held else (min(held, key=lambda h: h[:2])[0], min(held, key=lambda h: h[:2])[2])
+    held = [(objective_ms(instance, p, options), p) for p in plans if not violations(instance, p, options)]
+    return min(held, key=lambda h: h[0], default=None)
 
 
 # -- latency --------------------------------------------------------------------------------------
@@ -112,7 +108,7 @@ def _ways(instance: Instance, options: Options) -> Iterator[tuple[float, str]]:
     if not options.strictly_ordered or options.replicas > 1:
         return
     apart = sketches.untied(instance)
-    base = list(sketches.chopped(instance if apart is None else apart))
+    base = list(sketches.chopped(settled(instance if apart is None else apart, options)))
     if apart is not None:
         copied = _best(apart, options, base)
         if copied is not None:
@@ -120,28 +116,24 @@ def _ways(instance: Instance, options: Options) -> Iterator[tuple[float, str]]:
             yield copied[0], f"{how} there is a plan of {milliseconds(copied[0])}"
     free = options.model_copy(update={"contiguous": False})
     if options.recompute is Recompute.NONE:
-        loose = settled(instance, free)
-        anywhere = [*(sketches.retied(loose, p, free) for p in base), *sketches.packed(loose)]
-        held = _best(loose, free, anywhere)
+        anywhere = [sketches.retied(instance, p, free) for p in base]
+        held = _best(instance, free, [*anywhere, *sketches.packed(settled(instance, free))])
         if held is not None:
             yield held[0], f"--no-contiguous allows a plan of {milliseconds(held[0])}"
     if options.recompute is Recompute.NONE and instance.is_training and apart is None:
         again = options.model_copy(update={"recompute": Recompute.AUTO})
-        held = _best(
-            instance, again, (replace(p, recompute=tuple(sorted(set(p.device.tolist())))) for p in base)
-        )
+        held = _best(instance, again, map(_recomputing, base))
         if held is not None:
             yield held[0], f"--recompute auto allows a plan of {milliseconds(held[0])}"
 
 
+def _recomputing(plan: Plan) -> Plan:
+    return replace(plan, recompute=tuple(sorted(set(plan.device.tolist()))))
+
+
 def _throughput(instance: Instance, options: Options, plan: Plan, bound_ms: float, least: float) -> list[str]:
-    accelerators = [d.index for d in instance.devices if not d.is_host]
     fastest = instance.class_time_ms.min(axis=1)
-    if (
-        not accelerators
-        or float(fastest.sum()) / len(instance.devices) > least
-        or float(fastest.max()) > least
-    ):
+    if max(float(fastest.sum()) / len(instance.devices), float(fastest.max())) > least:
         return []  # whatever the rules, no plan is so much faster
     better = [(ms, text) for ms, text in _ways(instance, options) if ms <= least]
     if not better:
@@ -159,15 +151,12 @@ def _throughput(instance: Instance, options: Options, plan: Plan, bound_ms: floa
 
 def _groups_said(instance: Instance) -> str:
     """Name the groups that tie weights together; empty where there are none."""
-    tied = [
-        nodes
-        for nodes in instance.groups.values()
-        if (~instance.backward[nodes]).sum() > 1
-        and (instance.weight_bytes + instance.memory_bytes)[nodes].any()
-    ]
-    if not tied or sketches.untied(instance) is None:
+    if sketches.untied(instance) is None:
         return ""
-    names = _listed([instance.names[v] for v in max(tied, key=len) if not instance.backward[v]])
+    forward = [[int(v) for v in nodes if not instance.backward[v]] for nodes in instance.groups.values()]
+    largest = max(forward, key=len)
+    busy = [v for v in largest if instance.time_ms[v].any()] or largest
+    names = _listed([instance.names[v] for v in busy])
     if instance.source is not None:
         return f"tied weights ({names} stay together)"
     return f"colocation ({names} stay together)"
@@ -185,15 +174,11 @@ def _idle(instance: Instance, options: Options, plan: Plan) -> list[str]:
     """Say of accelerators that hold nothing, in a plan that is proven to be best, what they could do."""
     idle = _idle_devices(instance, plan)
     rules = instance.constraints
-    if (
-        not idle
-        or rules.use_devices
-        or rules.max_devices is not None
-        or not instance.allowed.any(axis=0).all()
-    ):
+    limited = rules.use_devices or rules.max_devices is not None
+    if not idle or limited or not instance.allowed.any(axis=0).all():
         return []
-    several = len(idle) > 1
-    said = f"{_listed(idle)} {'hold' if several else 'holds'} no nodes: a plan that uses {'them' if several else 'it'}"
+    holds, them = ("hold", "them") if len(idle) > 1 else ("holds", "it")
+    said = f"{_listed(idle)} {holds} no nodes: a plan that uses {them}"
     if options.objective is Objective.THROUGHPUT:
         spread = _all_used(instance, options, plan)
         if spread:

@@ -177,12 +177,8 @@ def spread(instance: Instance, plan: Plan, options: Options) -> Plan | None:
         return None
     device, limit = plan.device.copy(), objective_ms(instance, plan, options) * (1 + EQUAL)
     for empty in [d.index for d in instance.devices if not d.is_host and not (device == d.index).any()]:
-        cuts = (
-            c
-            for c in _cuts(instance, items, device, empty)
-            if objective_ms(instance, Plan(c), options) <= limit
-        )
-        found = next(cuts, None)
+        cuts = _cuts(instance, items, device, empty)
+        found = next((c for c in cuts if objective_ms(instance, Plan(c), options) <= limit), None)
         if found is None:
             return None
         device = found
@@ -193,7 +189,8 @@ def _cuts(instance: Instance, items: list[IntArray], device: IntArray, empty: in
     """Yield assignments in which an empty device takes the later part of a stage, the larger stages first."""
     held = [[item for item in items if device[item[0]] == d] for d in sorted(set(device.tolist()))]
     for stage in sorted(held, key=lambda some: -len(some)):
-        for k in sorted(range(1, len(stage)), key=lambda k, half=len(stage) / 2: abs(k - half)):
+        middle = np.argsort(np.abs(np.arange(1, len(stage)) - len(stage) / 2), kind="stable") + 1
+        for k in middle.tolist():
             moved = np.concatenate(stage[k:])
             if instance.allowed[moved, empty].all():
                 cut = device.copy()
