@@ -23,6 +23,11 @@ classes = [
 { device = "board", count = 2, reserve = 0.25 },
 { device = "t4", name = "gpu", link = "pcie4-x16" },
 ]
+[clusters.box]
+classes = [
+{ device = "t4" },
+{ device = "epyc-7763", memory_gib = 32, reserve = 0.25 },
+]
 """
 
 
@@ -64,6 +69,13 @@ def test_shorthand():
     assert cluster.classes[0].memory_limit_bytes == 40 * 2**30
     assert cluster.classes[1].link.bandwidth_bytes_per_s == 15.75e9
     assert cluster.classes[2].memory_limit_bytes == math.inf
+
+
+def test_a_host_keeps_the_memory_that_a_file_gives_it(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE)
+    host = find_cluster(f"{path}:box").classes[1]
+    assert (host.is_host, host.memory_limit_bytes, host.room_bytes(0)) == (True, 32 * 2**30, 24 * 2**30)
 
 
 def test_files_of_users(tmp_path):
