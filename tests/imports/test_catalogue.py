@@ -23,11 +23,6 @@ classes = [
 { device = "board", count = 2, reserve = 0.25 },
 { device = "t4", name = "gpu", link = "pcie4-x16" },
 ]
-[clusters.box]
-classes = [
-{ device = "t4" },
-{ device = "epyc-7763", memory_gib = 32, reserve = 0.25 },
-]
 """
 
 
@@ -73,8 +68,9 @@ def test_shorthand():
 
 def test_a_host_keeps_the_memory_that_a_file_gives_it(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text(MINE)
-    host = find_cluster(f"{path}:box").classes[1]
+    host = '{ device = "epyc-7763", memory_gib = 32, reserve = 0.25 }'
+    path.write_text(f'[clusters.box]\nclasses = [{{ device = "t4" }}, {host}]')
+    host = find_cluster(str(path)).classes[1]
     assert (host.is_host, host.memory_limit_bytes, host.room_bytes(0)) == (True, 32 * 2**30, 24 * 2**30)
 
 
