@@ -4,12 +4,12 @@ Source: Tarnawski et al., NeurIPS 2020, latency minimisation with q ≥ 1 contig
 
 Sets
     v ∈ V nodes, (u, w) ∈ E edges, d accelerators with memory M_d, times p_vd and transfers c_vd; pieces
-    j = (d, t), t = 1..q, run in this order on d; h host classes with times p_vh and any number of nodes at
-    once; s_v memory.  U is an upper bound on the makespan (of the best known plan, else of every plan) and
+    j = (d, t), t = 1..q, run in this order on d; h hosts with memory M_h, times p_vh and any number of nodes
+    at once; s_v memory.  U is an upper bound on the makespan (of the best known plan, else of every plan) and
     the only big-M; times are divided by U, memory by M_d / 1000.
 
 Variables
-    x_vj ∈ {0,1}   v lies in piece j;   y_vh ∈ {0,1}   v runs on host class h
+    x_vj ∈ {0,1}   v lies in piece j;   y_vh ∈ {0,1}   v runs on host h
     z_vj ∈ [0,1]   v lies in piece j or before a part of it
     i_uj, o_uj     u is received, sent by piece j, in [0,1]
     S_j, F_j       start and finish of piece j;   a_v   when v is available;   C   makespan
@@ -19,7 +19,7 @@ Objective
     minimise C
 
 Constraints
-    Σ_j x_vj + Σ_h y_vh = 1;   Σ_{v, t} s_v x_v(d,t) ≤ M_d
+    Σ_j x_vj + Σ_h y_vh = 1;   Σ_{v, t} s_v x_v(d,t) ≤ M_d;   Σ_v s_v y_vh ≤ M_h
     colocated u, v:  Σ_t x_u(d,t) = Σ_t x_v(d,t) for all d,   y_uh = y_vh
     contiguity:      x_vj ≤ z_vj,   z_wj ≤ z_uj and z_wj ≤ x_wj − x_uj + 1 for (u, w) ∈ E
     i_uj ≥ x_wj − x_uj,   o_uj ≥ x_uj − x_wj                      for (u, w) ∈ E
@@ -28,11 +28,15 @@ Constraints
     a_v ≥ Σ_h p_vh y_vh,   a_w ≥ a_u + Σ_h p_wh y_wh             for (u, w) ∈ E
     a_v ≥ F_j − U (1 − x_vj);   C ≥ a_v,   C ≥ F_j
 
+What exceeds U is left out: x_vj = 0 for p_vd > U, i_uj = o_uj = 0 for c_ud > U. What is negligible beside U
+is 0; F_j is then at least the right side instead of equal to it (see ``Scaled``).
+
 Pieces that wait for each other.  Each piece being contiguous does not exclude that two pieces wait for
 each other.  If the steps on such a cycle take positive time in total, the inequalities on S, F and a
 exclude it.  A cycle of total time zero satisfies them, yet it would never start; it needs a piece without
 time, so a node without time on an accelerator.
-Only then ranks are added; they grow along everything that waits:
+Only then ranks are added, or when the caller asks for them because a cycle of next to no time fell within the
+solver's tolerance; they grow along everything that waits:
     π_w ≥ π_u + Σ_h y_wh,   Π_j ≥ π_u + 1 − (N + 1)(1 − i_uj),   |π_v − Π_j| ≤ (N + 1)(1 − x_vj),
     Π_(d,t) ≥ Π_(d,t−1) + 1
 A plan has such ranks exactly if its steps can be ordered, and N is large enough for any order.
@@ -45,7 +49,7 @@ from typing import Any
 
 import numpy as np
 
-from formulations.latency_problem import MEMORY_UNITS, UPPER_SLACK, LatencyProblem
+from formulations.latency_problem import MEMORY_UNITS, LatencyProblem, Scaled
 from formulations.rows import Expression, Model, total
 from placer.evaluate import LatencySchedule
 from placer.instance import IntArray
@@ -150,7 +154,7 @@ class PaperModel:
                 rank += 1
 
 
-def build(problem: LatencyProblem, upper_ms: float) -> PaperModel:
+def build(problem: LatencyProblem, upper_ms: float, *, ranked: bool = False) -> PaperModel:
     """Build the program.
 
     Parameters
@@ -159,12 +163,14 @@ def build(problem: LatencyProblem, upper_ms: float) -> PaperModel:
         The problem.
     upper_ms
         An upper bound on the optimum; plans above it are cut off.
+    ranked
+        Whether to add ranks in any case.
 
     Returns
     -------
     PaperModel
     """
-    builder = _Builder(problem, upper_ms)
+    builder = _Builder(problem, upper_ms, ranked)
     builder.assignment()
     builder.memory()
     builder.colocation()
@@ -181,9 +187,10 @@ def build(problem: LatencyProblem, upper_ms: float) -> PaperModel:
 class _Builder:
     """One method per family of constraints."""
 
-    def __init__(self, problem: LatencyProblem, upper_ms: float) -> None:
+    def __init__(self, problem: LatencyProblem, upper_ms: float, ranked: bool) -> None:
         self.problem, self.instance = problem, problem.instance
-        self.unit = upper_ms * (1 + UPPER_SLACK) if upper_ms > 0 else 1.0
+        self.scaled = scaled = Scaled.of(problem, upper_ms)
+        self.unit = scaled.unit_ms
         self.model = Model("latency_paper")
         self.slots = [(d, t) for members in problem.kinds for d in members for t in range(problem.pieces)]
         self.kind = [
@@ -196,23 +203,19 @@ class _Builder:
             (v, j): model.binary(f"x_{v}_{j}")
             for v in nodes
             for j in slots
-            if np.isfinite(problem.time_ms[v, self.kind[j]])
+            if scaled.may_run[v, self.kind[j]]
         }
-        self.y = {
-            (v, h): model.binary(f"y_{v}_{h}")
-            for v in nodes
-            for h in hosts
-            if np.isfinite(problem.host_ms[v, h])
-        }
+        self.y = {(v, h): model.binary(f"y_{v}_{h}") for v in nodes for h in hosts if scaled.may_host[v, h]}
         producers = [u for u in nodes if len(self.instance.successors[u])]
         self.z = {(v, j): model.real(f"z_{v}_{j}", 0, 1) for v in nodes for j in slots}
-        self.receives = {(u, j): model.real(f"i_{u}_{j}", 0, 1) for u in producers for j in slots}
-        self.sends = {(u, j): model.real(f"o_{u}_{j}", 0, 1) for u in producers for j in slots}
+        most = {(u, j): float(scaled.may_move[u, self.kind[j]]) for u in producers for j in slots}
+        self.receives = {(u, j): model.real(f"i_{u}_{j}", 0, most[u, j]) for u, j in most}
+        self.sends = {(u, j): model.real(f"o_{u}_{j}", 0, most[u, j]) for u, j in most}
         self.S = [model.real(f"S_{j}", 0, 1) for j in slots]
         self.F = [model.real(f"F_{j}", 0, 1) for j in slots]
         self.a = [model.real(f"a_{v}", 0, 1) for v in nodes]
         self.C = model.real("C", 0, 1)
-        self.ranked = bool((problem.time_ms == 0).any())
+        self.ranked = ranked or bool((scaled.time == 0)[scaled.may_run].any())
 
     def inside(self, v: int, j: int) -> Any:
         """Return x_vj, 0 where it cannot be."""
@@ -223,7 +226,7 @@ class _Builder:
         out = Expression()
         for h in range(len(self.problem.hosts)):
             if (v, h) in self.y:
-                out.add(self.y[v, h], float(self.problem.host_ms[v, h]) / self.unit if timed else 1.0)
+                out.add(self.y[v, h], float(self.scaled.host[v, h]) if timed else 1.0)
         return out
 
     def assignment(self) -> None:
@@ -234,7 +237,7 @@ class _Builder:
             )
 
     def memory(self) -> None:
-        """Memory of each accelerator over its pieces."""
+        """Memory of each accelerator over its pieces, and of each host."""
         size = self.instance.resident_bytes
         for d in dict.fromkeys(d for d, _ in self.slots):
             limit = self.instance.devices[d].memory_limit_bytes
@@ -245,6 +248,12 @@ class _Builder:
                         if size[v] > 0:
                             held.add(self.inside(v, j), size[v] * (MEMORY_UNITS / limit) if limit else 1.0)
             self.model.at_most(held, MEMORY_UNITS + 1e-6 if limit else 0.0)
+        for h, limit in enumerate(self.problem.host_limit_bytes.tolist()):
+            held = Expression()
+            for v in range(self.problem.n):
+                if (v, h) in self.y and 0 < limit < np.inf:
+                    held.add(self.y[v, h], size[v] * (MEMORY_UNITS / limit))
+            self.model.at_most(held, MEMORY_UNITS + 1e-6)
 
     def colocation(self) -> None:
         """Colocated nodes lie on one device."""
@@ -286,13 +295,16 @@ class _Builder:
             row = Expression().add(self.F[j]).add(self.S[j], -1.0)
             for u in range(problem.n):
                 if (u, j) in self.receives:
-                    cost = float(problem.transfer_ms[u, k]) / self.unit
+                    cost = float(self.scaled.move[u, k])
                     row.add(self.receives[u, j], -cost).add(self.sends[u, j], -cost)
                     wait = Expression().add(self.a[u]).add(self.S[j], -1.0).add(self.receives[u, j])
                     model.at_most(wait, 1.0)
                 if (u, j) in self.x:
-                    row.add(self.x[u, j], -float(problem.time_ms[u, k]) / self.unit)
-            model.equal(row, 0.0)
+                    row.add(self.x[u, j], -float(self.scaled.time[u, k]))
+            if self.scaled.exact:
+                model.equal(row, 0.0)
+            else:
+                model.at_most(Expression().add(row, -1.0))
             if t:
                 model.at_most(Expression().add(self.F[j - 1]).add(self.S[j], -1.0))
             model.at_most(Expression().add(self.F[j]).add(self.C, -1.0))

@@ -1,4 +1,4 @@
-"""The latency problem as its programs see it: kinds of accelerators, host classes, costs and windows.
+"""The latency problem as its programs see it: kinds of accelerators, hosts, costs and windows.
 
 Devices of one class that the same nodes may use are interchangeable; such a set is a *kind*.  Programs
 speak of kinds, so that no symmetry between members is left, and the members are told apart only when a
@@ -16,10 +16,11 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
+from placer.evaluate import MEMORY_TOLERANCE
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.plan import Plan
 
-__all__ = ["MEMORY_UNITS", "UPPER_SLACK", "LatencyProblem", "Step"]
+__all__ = ["MEMORY_UNITS", "NEGLIGIBLE", "UPPER_SLACK", "LatencyProblem", "Scaled", "Step"]
 
 MEMORY_UNITS = 1000.0
 """Programs count memory limits as so many, so that a tolerance of 1e-6 means 1e-9 of a limit."""
@@ -27,6 +28,54 @@ MEMORY_UNITS = 1000.0
 UPPER_SLACK = 1e-6
 """Relative slack that programs add to an upper bound on the makespan, so that plans that attain it stay
 feasible."""
+
+NEGLIGIBLE = 1e-8
+"""Share of the upper bound below which a time counts as 0: less than the solver's tolerance."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """Times as shares of the upper bound, whatever their magnitude, for programs.
+
+    What exceeds the bound is 0 and kept out: no node, and no transfer, may take longer than the whole. What
+    is negligible is 0 too: a relaxation, so that bounds stay bounds.
+
+    Parameters
+    ----------
+    unit_ms
+        What 1 stands for.
+    time, move, host
+        ``(n, X)``, ``(n, X)``, ``(n, H)``.
+    may_run, may_move, may_host
+        Whether a node may run on a kind, be received and sent by one, and run on a host; shapes as above.
+    exact
+        Whether nothing counts as 0 that is more.
+    """
+
+    unit_ms: float
+    time: FloatArray
+    move: FloatArray
+    host: FloatArray
+    may_run: BoolArray
+    may_move: BoolArray
+    may_host: BoolArray
+    exact: bool
+
+    @classmethod
+    def of(cls, problem: LatencyProblem, upper_ms: float) -> Self:
+        """Scale the times of a problem for plans with a makespan of at most ``upper_ms``."""
+        unit = upper_ms * (1 + UPPER_SLACK) if upper_ms > 0 else 1.0
+        most = upper_ms * (1 + 1e-9)
+
+        def kept(times: FloatArray) -> tuple[FloatArray, BoolArray, bool]:
+            may = np.asarray(np.isfinite(times) & (times <= most))
+            counts = may & (times >= NEGLIGIBLE * unit)
+            return np.where(counts, times, 0.0) / unit, may, not (may & ~counts & (times > 0)).any()
+
+        time, may_run, a = kept(problem.time_ms)
+        move, may_move, b = kept(problem.transfer_ms)
+        host, may_host, c = kept(problem.host_ms)
+        return cls(unit, time, move, host, may_run, may_move, may_host, a and b and c)
 
 
 @dataclass(frozen=True)
@@ -40,7 +89,7 @@ class Step:
     nodes
         Its nodes; a single one on a host.
     host
-        Index of the host class among the host classes, -1 on an accelerator.
+        Index of the host among the hosts, -1 on an accelerator.
     device
         Device index.
     """
@@ -53,18 +102,18 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class LatencyProblem:
-    """Costs of the latency problem by kind (X kinds) and host class (H host classes).
+    """Costs of the latency problem by kind (X kinds) and host (H hosts).
 
     Parameters
     ----------
     instance
-        The instance, its host classes pooled.
+        The instance.
     pieces
         Pieces per accelerator q.
     kinds
         Devices of each kind, length X.
     hosts
-        Device of each host class (pools have one member), length H.
+        Devices that are hosts and that some node may go to, length H.
     time_ms
         Processing times by kind, ``(n, X)``; inf where a node may not go.
     transfer_ms
@@ -72,7 +121,9 @@ class LatencyProblem:
     limit_bytes
         Memory limit of a member of each kind, ``(X,)``.
     host_ms
-        Processing times by host class, ``(n, H)``; inf where a node may not go.
+        Processing times by host, ``(n, H)``; inf where a node may not go, or does not fit with its group.
+    host_limit_bytes
+        Memory limit of each host, ``(H,)``.
     group
         Label of each node's colocation group, a label of its own where it has none, ``(n,)``.
     """
@@ -85,11 +136,12 @@ class LatencyProblem:
     transfer_ms: FloatArray
     limit_bytes: FloatArray
     host_ms: FloatArray
+    host_limit_bytes: FloatArray
     group: IntArray
 
     @classmethod
     def of(cls, instance: Instance, pieces: int) -> Self:
-        """Look at an instance whose host classes are pools (``placer.plan.with_host_pools``)."""
+        """Look at an instance."""
         labels: dict[object, int] = {}
         group = np.array(
             [
@@ -100,13 +152,17 @@ class LatencyProblem:
         )
         allowed = np.ones((len(labels), len(instance.devices)), dtype=np.bool_)
         np.logical_and.at(allowed, group, instance.allowed)
-        allowed = allowed[group]
-        members: dict[tuple[object, ...], list[int]] = {}
+        held = np.bincount(group, weights=instance.resident_bytes)
         hosts = []
         for device in instance.devices:
             if device.is_host:
-                hosts.append(device.index)
-            elif allowed[:, device.index].any():
+                allowed[:, device.index] &= held <= device.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
+                if allowed[:, device.index].any():
+                    hosts.append(device.index)
+        allowed = allowed[group]
+        members: dict[tuple[object, ...], list[int]] = {}
+        for device in instance.devices:
+            if not device.is_host and allowed[:, device.index].any():
                 key = (device.likeness, allowed[:, device.index].tobytes())
                 members.setdefault(key, []).append(device.index)
         kinds = tuple(tuple(devices) for devices in members.values())
@@ -122,6 +178,7 @@ class LatencyProblem:
             transfer_ms=instance.class_transfer_ms[:, instance.device_class[first]],
             limit_bytes=np.array([instance.devices[d].memory_limit_bytes for d in first]),
             host_ms=times[:, hosts],
+            host_limit_bytes=np.array([instance.devices[d].memory_limit_bytes for d in hosts]),
             group=group,
         )
 
@@ -217,7 +274,7 @@ class LatencyProblem:
         return float(work.sum() + transfers.sum())
 
     def hosts_within(self, upper_ms: float) -> BoolArray:
-        """Tell whether a node may run on each host class in a plan that ends by a given time, ``(n, H)``."""
+        """Tell whether a node may run on each host in a plan that ends by a given time, ``(n, H)``."""
         least = np.where(np.isfinite(self.least_ms), self.least_ms, 0.0)
         total = (self.head_ms - least)[:, None] + self.host_ms + self.tail_ms[:, None]
         return np.asarray(np.isfinite(self.host_ms) & (total <= upper_ms * (1 + 1e-9)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from placer import overrides
 from placer.check import check, plan_of
+from placer.choices import none_of
 from placer.errors import InputError, UsageError
 from placer.exports import FORMATS, ExportInfo, load_export
 from placer.exports.placement import Placement
@@ -13,8 +14,6 @@ from placer.formats.files import load, load_result
 from placer.formats.replace import replaced_file, replaced_folder
 from placer.formats.text import check_writable
 from placer.instance import Instance
-from placer.options import Objective
-from placer.plan import with_host_pools
 from placer.result import Result
 
 __all__ = ["export"]
@@ -56,7 +55,7 @@ def export(
         When the format is unknown, needs something that is missing, or cannot express the plan.
     """
     if to not in FORMATS:
-        raise UsageError(f"there is no format {to!r}; choose from {', '.join(FORMATS)}")
+        raise UsageError(none_of("format", to, FORMATS))
     source = "result" if isinstance(result, Result) else str(result)
     document = result if isinstance(result, Result) else load_result(result)
     file = None if isinstance(instance, Instance) else _instance_file(document, source, instance)
@@ -93,8 +92,6 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
     if found:
         raise InputError(f"not exported, the result does not hold: {found[0]}", source=source)
     instance = overrides.apply(instance, document.options)
-    if document.options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
     return Placement(instance, plan_of(instance, document), document, model)
 
 

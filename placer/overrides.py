@@ -1,7 +1,8 @@
 """Overrides by hand: what the options ask for on top of the instance's own rules.
 
-`apply` writes them into the instance, so that every method and the verification see one set of rules;
-`choices` turns a limit on the number of devices into instances that any method can solve.
+`apply` writes them into the instance that plans are made for and judged by, wherever there are options, so
+that every method and the verification see one set of rules; `choices` turns a limit on the number of devices
+into instances that any method can solve.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import islice, product
 
+from placer.choices import offer
 from placer.constraints import Constraints
 from placer.errors import UsageError
 from placer.instance import Instance
@@ -73,7 +75,8 @@ def nodes_named(instance: Instance, pattern: str, what: str) -> list[int]:
         if any(fnmatchcase(name, pattern) for name in names)
     ]
     if not found:
-        raise UsageError(f"option {what}: no node is called {pattern!r}, and none matches it")
+        rest = offer(pattern, dict.fromkeys((*instance.ids, *instance.names)))
+        raise UsageError(f"option {what}: no node is called {pattern!r}, and none matches it{rest}")
     return found
 
 
@@ -92,8 +95,8 @@ def _devices(
     for name in names:
         cls = next((c for c in instance.classes if c.name == name), None)
         if cls is None and name not in instance.device_index:
-            known = ", ".join(instance.device_index)
-            raise UsageError(f"option {what}: {name!r} is no device and no class (there are {known})")
+            known = [*(some.name for some in instance.classes), *instance.device_index]
+            raise UsageError(f"option {what}: {name!r} is no device and no class{offer(name, known)}")
         out += [cls.member(i) for i in range(cls.count)] if cls is not None and members else [name]
     return tuple(dict.fromkeys(out))
 
@@ -122,7 +125,7 @@ def refused(instance: Instance, options: Options) -> str | None:
         return f"{what} are supported for throughput only"
     if options.method not in ("auto", "milp"):
         return f"method {options.method} cannot keep {what}; milp and auto can"
-    if options.method == "milp" and options.formulation == "paper":
+    if options.papers_program:
         return f"the paper's program knows no {what}; use --formulation ordered"
     return None
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 from pydantic import ValidationError
 
 from placer import infeasible, overrides, replication
+from placer.choices import none_of, offer
 from placer.errors import UsageError
 from placer.instance import Instance
 from placer.memory import settled
 from placer.methods import METHODS, load_method, variants
-from placer.options import Communication, Objective, Options, Recompute
-from placer.plan import Plan, with_host_pools
+from placer.options import Communication, Formulation, Objective, Options, Recompute
+from placer.plan import Plan
 from placer.report import to_result
 from placer.result import Result
 from placer.rules import check_runnable
@@ -75,10 +77,8 @@ def solve(
     for refusal in (overrides.refused(instance, options), replication.refused(instance, options)):
         if refusal is not None:
             raise UsageError(refusal)
-    if options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
     check_runnable(instance)
-    _check_applicable(instance, options)
+    _check_applicable(original, options)
     if start is not None and (broken := violations(instance, start, options)):
         raise UsageError(f"the plan to start from does not hold here: {broken[0]}")
     memory = settled(instance, options)
@@ -111,11 +111,9 @@ def make_options(options: Options | None = None, **changes: Any) -> Options:
         base = options.model_dump() if options is not None else {}
         made = Options(**{**base, **changes})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"option {name}: {first['msg']}, got {first['input']!r}") from None
+        raise UsageError(_wrong_option(error)) from None
     if made.method not in METHODS:
-        raise UsageError(f"there is no method {made.method!r}; choose from {', '.join(METHODS)}")
+        raise UsageError(none_of("method", made.method, METHODS))
     if made.objective not in METHODS[made.method].objectives:
         raise UsageError(f"method {made.method} does not plan for {made.objective}")
     if made.recompute is not Recompute.NONE:
@@ -138,18 +136,39 @@ def make_options(options: Options | None = None, **changes: Any) -> Options:
     return made
 
 
+def _wrong_option(error: ValidationError) -> str:
+    """Say what is wrong with the first option that is."""
+    first = error.errors(include_url=False)[0]
+    option = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return none_of("option", option, Options.model_fields)
+    kind = Options.model_fields[option].annotation
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return f"option {option}: invalid value {first['input']!r}{offer(first['input'], kind)}"
+    name = ".".join(str(part) for part in first["loc"])
+    what = first["msg"].replace("Input should be", "must be")
+    return f"option {name}: {what}, got {first['input']!r}"
+
+
 def _check_applicable(instance: Instance, options: Options) -> None:
-    """Check that the options have a meaning for this instance."""
+    """Check that the options have a meaning for this instance, and that nothing of it would be ignored."""
     if options.recompute is not Recompute.NONE and not instance.is_training:
         raise UsageError("recompute applies to training graphs, and this one has no backward nodes")
+    if options.method == "auto" and options.formulation is Formulation.PAPER:
+        raise UsageError("auto uses the default formulation; the paper's program is there for --method milp")
     if instance.servers:
         if options.objective is Objective.LATENCY:
             raise UsageError("servers have a meaning for throughput only, and this cluster has them")
-        if not METHODS[options.method].servers or options.per_device_contiguity:
+        if options.papers_program:
+            raise UsageError(
+                "the paper's program does not know that transfers across servers cost more; use the default "
+                "formulation"
+            )
+        if not METHODS[options.method].servers:
             able = ", ".join(name for name, info in METHODS.items() if info.servers)
             raise UsageError(
                 f"method {options.method} does not know that transfers across servers cost more; choose from "
-                f"{able} (with the default formulation)"
+                f"{able}"
             )
     if instance.order and options.per_device_contiguity:
         raise UsageError(

@@ -65,10 +65,13 @@ def facts(instance: Instance) -> dict[str, Any]:
         "memory_bytes": float(instance.resident_bytes.sum()),
         "activation_bytes_per_microbatch": float(instance.activation_bytes.sum()) or None,
         "microbatches": instance.training.microbatches if instance.is_training else None,
-        "order_of_devices": ", ".join(instance.order) or None,
+        "order_of_devices": ", ".join(" or ".join(names) for names in instance.places) or None,
         "accelerator_memory_bytes": _finite(
             sum(d.memory_limit_bytes for d in instance.devices if not d.is_host)
         ),
+        "host_memory_bytes": _finite(sum(d.memory_limit_bytes for d in instance.devices if d.is_host))
+        if any(d.is_host for d in instance.devices)
+        else None,
         "infeasible_because": simple_cause(settled(instance, Options())),
         "classes": [_class_facts(instance, c) for c in range(len(instance.classes))],
     }

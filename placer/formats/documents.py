@@ -54,6 +54,14 @@ Sizes = Annotated[
     ),
 ]
 Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[
+    list[Name],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -103,7 +111,7 @@ class NativeNode(_Strict):
     time_ms: dict[Name, Time] = Field(
         description="Processing time by device type, ms; it cannot run on a type that is left out."
     )
-    memory_bytes: Size = Field(default=0.0, description="What it keeps resident on an accelerator.")
+    memory_bytes: Size = Field(default=0.0, description="What it keeps resident on its device.")
     weight_bytes: Size = Field(
         default=0.0, description="Trainable weights: resident, times what the optimizer keeps per weight."
     )
@@ -147,7 +155,8 @@ class NativeClass(_Strict):
     name: Name = Field(description="Unique name; the devices are called <name>0, <name>1, ...")
     type: Name = Field(description="Which entry of a node's time_ms applies.")
     kind: Literal["accelerator", "host"] = Field(
-        default="accelerator", description="Hosts have no memory limit and pay no transfers."
+        default="accelerator",
+        description="Hosts pay no transfers, and for latency run any number of nodes at once.",
     )
     count: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(description="How many there are.")
     memory_limit_bytes: Size | None = Field(
@@ -178,10 +187,10 @@ class NativeCluster(_Strict):
     servers: list[NativeServer] = Field(
         default=[], description="Groups of devices; a device that is in none is apart from all others."
     )
-    order: list[Name] = Field(
+    order: list[Names] = Field(
         default=[],
-        description="Classes or devices in the order in which a contiguous pipeline must use them; what is "
-        "not named may come anywhere.",
+        description="Classes or devices in the order in which a contiguous pipeline must use them; those in "
+        "a list share a place, and what is not named may come anywhere.",
     )
 
 
