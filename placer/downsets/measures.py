@@ -221,7 +221,14 @@ def _priced(
     runs = np.isfinite(time).any(axis=0)
     time = np.where(runs, time, 0.0)
     count = g.devices[inside].astype(float)
-    key = (kind, count.tobytes(), time.shape, int(runs.sum()), np.isinf(time).sum(axis=1).tobytes(), _size(time))
+    key = (
+        kind,
+        count.tobytes(),
+        time.shape,
+        int(runs.sum()),
+        np.isinf(time).sum(axis=1).tobytes(),
+        _size(time),
+    )
     mu = None if known is None else known.get(key)
     if mu is None:
         mu = prices(time, count)

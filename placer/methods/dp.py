@@ -26,7 +26,7 @@ from placer.downsets.search import Attempt, Limits, attempt
 from placer.downsets.transfers import TransferBound, applicable
 from placer.instance import Instance, IntArray
 from placer.kernels.arrays import Measures
-from placer.methods.dpl import improve, unplaceable
+from placer.methods.dpl import first_plan, improve, unplaceable
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
 
@@ -66,6 +66,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     best.raise_bound(max(bound * CERTAIN, run.bound_ms or 0.0), "work")
     if run.start is not None:
         best.offer_plan(run.start, "start")
+    first_plan(lattice, best, run, options)
     prover = Prover(lattice, best, options, run)
     if lattice.size > LARGE and prover.narrow():
         return prover.outcome(run.stopped())
