@@ -1,7 +1,7 @@
 """What binds a plan, and what would help: said only after a plan was found that shows it.
 
 The plans come from `placer.sketches`, at once and always the same, and are verified like any other.  A rule
-binds when a plan without it is better than *anything* possible with it, by `WORTH_SAYING` at least: that takes
+binds when a plan without it is better than *anything* possible with it, by `WORTH_SAYING` at least: it takes
 a proven bound.
 """
 
