@@ -84,7 +84,7 @@ def _add_import(made: argparse.ArgumentParser) -> None:
         "--reserve",
         type=float,
         metavar="SHARE",
-        help="share of each accelerator's memory to keep free for what no plan counts (default: that of the "
+        help="share of each device's memory to keep free for what no plan counts (default: that of the "
         "cluster, 0.1)",
     )
     made.add_argument(

@@ -149,11 +149,14 @@ def _point(
 
 
 def _marks(modules: Sequence[str | None], cut: int) -> Iterator[tuple[str, str]]:
-    """Modules that begin or end at a position of the trace, and are called once."""
-    for module in ancestors(modules[cut] or "") if cut < len(modules) else ():
+    """Modules that begin or end at a position of the trace, and are called once; innermost first.
+
+    Outer ones may be lists, which are never called themselves.
+    """
+    for module in reversed(ancestors(modules[cut] or "")) if cut < len(modules) else ():
         if _run(modules, module)[0] == cut:
             yield module, BEGINNING
-    for module in ancestors(modules[cut - 1] or "") if cut else ():
+    for module in reversed(ancestors(modules[cut - 1] or "")) if cut else ():
         if _run(modules, module)[1] == cut:
             yield module, END
 

@@ -24,7 +24,7 @@ __all__ = ["Catalogue", "Cluster", "ClusterEntry", "DeviceEntry", "LinkEntry", "
 
 GIB = 2.0**30
 RESERVE = 0.1
-"""Share of an accelerator's memory for what no plan counts: context, library workspace, fragmentation."""
+"""Share of a device's memory for what no plan counts: context, library workspace, fragmentation."""
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
@@ -223,10 +223,10 @@ def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
         used.add(label)
         memory = item.memory_gib or device.memory_gib
         limit: dict[str, Any] = {}
+        if memory is not None:
+            limit["memory_limit_bytes"] = memory * GIB
+            limit["memory_reserve_share"] = item.reserve
         if kind is DeviceKind.ACCELERATOR:
-            if memory is not None:
-                limit["memory_limit_bytes"] = memory * GIB
-                limit["memory_reserve_share"] = item.reserve
             limit["link"] = _link(name, item.link or device.link, known)
         classes.append(DeviceClass(label, item.device, item.count, kind, **limit))
         types[item.device] = device

@@ -36,7 +36,7 @@ def residence_notes(model: Model, where: Residence, *, training: bool) -> list[s
 
 def working_note(parts: Sequence[Part], work: Working) -> str:
     """Say what is reserved for activations, and what some nodes need beyond."""
-    text = f"working memory: {size(work.reserve_bytes)} reserved on every accelerator"
+    text = f"working memory: {size(work.reserve_bytes)} reserved on every device"
     if work.excess_bytes:
         most = max(work.excess_bytes, key=lambda p: work.excess_bytes[p])
         more = f"; {len(work.excess_bytes)} nodes" if len(work.excess_bytes) > 1 else f"; {parts[most].id}"

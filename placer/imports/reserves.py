@@ -1,4 +1,4 @@
-"""What is reserved on every accelerator: a share for what nobody counts, working memory, shared tensors."""
+"""What is reserved on every device that has a limit: a share for what nobody counts, working memory, shared tensors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def reserved(
     )
     need = work.reserve_bytes + shared
     notes, classes = [], []
-    limited = [cls for cls in cluster.classes if not cls.is_host and cls.memory_limit_bytes < float("inf")]
+    limited = [cls for cls in cluster.classes if cls.memory_limit_bytes < float("inf")]
     for cls in cluster.classes:
         if cls not in limited:
             classes.append(cls)
@@ -71,9 +71,9 @@ def reserved(
     if limited and len(notes) == len(limited):
         raise InputError(f"{notes[0]} for working memory and tensors that every device keeps")
     if shared:
-        notes.append(f"{size(shared)} reserved on every accelerator for tensors that several blocks read")
+        notes.append(f"{size(shared)} reserved on every device for tensors that several blocks read")
     if limited:
         free = sorted({cls.memory_reserve_share for cls in classes if cls.memory_limit_bytes < float("inf")})
         listed = " to ".join(f"{100 * s:g} %" for s in dict.fromkeys((free[0], free[-1])))
-        notes.append(f"{listed} of each accelerator's memory kept free for what no plan counts (--reserve)")
+        notes.append(f"{listed} of each device's memory kept free for what no plan counts (--reserve)")
     return cluster.model_copy(update={"classes": tuple(classes)}), notes

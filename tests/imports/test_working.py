@@ -178,7 +178,7 @@ def test_reserves_are_shares_of_what_there_is():
     named, counted = (to_instance(chained([1.0] * 3), c) for c in ("4xa100-nvlink", "a100:4"))
     assert named.classes[0].reserve_bytes(0) == counted.classes[0].reserve_bytes(0)
     assert named.classes[0].memory_reserve_share == 0.1
-    assert any("10 % of each accelerator's memory" in note for note in named.source.notes)
+    assert any("10 % of each device's memory" in note for note in named.source.notes)
     none = to_instance(chained([1.0] * 3), "a100:4", reserve=0)
     assert none.classes[0].memory_reserve_share == 0
 
