@@ -149,16 +149,19 @@ def _point(
 
 
 def _marks(modules: Sequence[str | None], cut: int) -> Iterator[tuple[str, str]]:
-    """Modules that begin or end at a position of the trace, and are called once; innermost first.
-
-    Outer ones may be lists, which are never called themselves.
-    """
-    for module in reversed(ancestors(modules[cut] or "")) if cut < len(modules) else ():
-        if _run(modules, module)[0] == cut:
+    """Modules that begin or end at a position of the trace, and are called once."""
+    for module in ancestors(modules[cut] or "") if cut < len(modules) else ():
+        if _run(modules, module)[0] == cut and not _is_list(modules, module):
             yield module, BEGINNING
-    for module in reversed(ancestors(modules[cut - 1] or "")) if cut else ():
-        if _run(modules, module)[1] == cut:
+    for module in ancestors(modules[cut - 1] or "") if cut else ():
+        if _run(modules, module)[1] == cut and not _is_list(modules, module):
             yield module, END
+
+
+def _is_list(modules: Sequence[str | None], module: str) -> bool:
+    """Whether all that is in a module has numbers: a list of modules is never called itself."""
+    inside = [m for m in modules if m is not None and is_within(m, module)]
+    return all(m[len(module) + 1 :].partition(".")[0].isdecimal() for m in inside)
 
 
 def _run(modules: Sequence[str | None], module: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What is reserved on every device that has a limit: a share for what nobody counts, working memory, shared tensors."""
+"""What every device with a limit reserves: a share for what nobody counts, working memory, shared tensors."""
 
 from __future__ import annotations
 
