@@ -13,7 +13,7 @@ from placer.cluster import Device, DeviceClass, Kind, Link
 from placer.compare import Comparison, compare
 from placer.errors import InputError, PlacerError, UsageError, VerificationError
 from placer.export import export
-from placer.formats.files import load
+from placer.formats.files import load, save
 from placer.imports.api import import_onnx, import_pipedream, import_torch
 from placer.instance import Instance
 from placer.options import Communication, Formulation, Objective, Options, Schedule
@@ -58,8 +58,14 @@ __all__ = [
     "import_pipedream",
     "import_torch",
     "load",
+    "save",
     "simulate",
     "solve",
     "solve_batch",
     "sweep",
 ]
+
+
+def __dir__() -> list[str]:
+    """Show what is for users."""
+    return [*__all__, "__version__"]

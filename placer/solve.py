@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import Unpack
 
 from pydantic import ValidationError
 
@@ -16,6 +16,7 @@ from placer.errors import UsageError
 from placer.instance import Instance
 from placer.memory import settled
 from placer.methods import METHODS, load_method, variants
+from placer.option_types import OptionChanges
 from placer.options import Communication, Formulation, Objective, Options, Recompute
 from placer.plan import Plan
 from placer.report import to_result
@@ -39,7 +40,7 @@ def solve(
     start: Plan | None = None,
     on_progress: Callable[[Point, str], None] | None = None,
     interrupt: threading.Event | None = None,
-    **changes: Any,
+    **changes: Unpack[OptionChanges],
 ) -> Result:
     """Find a placement and prove how good it is.
 
@@ -112,7 +113,7 @@ def _advised(instance: Instance, options: Options, outcome: Outcome) -> Outcome:
     return replace(outcome, message="; ".join(filter(None, said)), hints=tuple(found))
 
 
-def make_options(options: Options | None = None, **changes: Any) -> Options:
+def make_options(options: Options | None = None, **changes: Unpack[OptionChanges]) -> Options:
     """Validate options and what they mean together.
 
     Raises
