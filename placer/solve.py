@@ -10,11 +10,14 @@ from pydantic import ValidationError
 
 from placer import infeasible, overrides, replication
 from placer.errors import UsageError
+from placer.guard import Kept, searched
 from placer.instance import Instance
 from placer.memory import settled
 from placer.methods import METHODS, load_method, variants
+from placer.methods.drafts import drafts
 from placer.options import Communication, Objective, Options, Recompute
 from placer.plan import Plan, with_host_pools
+from placer.processes import Allowance
 from placer.report import to_result
 from placer.result import Result
 from placer.rules import check_runnable
@@ -36,6 +39,8 @@ def solve(
     start: Plan | None = None,
     on_progress: Callable[[Point, str], None] | None = None,
     interrupt: threading.Event | None = None,
+    guard: bool = False,
+    began: float | None = None,
     **changes: Any,
 ) -> Result:
     """Find a placement and prove how good it is.
@@ -52,6 +57,13 @@ def solve(
         Called with the best objective and bound so far, and the name of the phase.
     interrupt
         Set it from another thread or a signal handler to stop and keep the best plan.
+    guard
+        Search in a fork of this process, which is ended when it does not keep its limits or does not stop; the
+        best plan that it told of is kept.  Without it, and where no fork is possible (not on Linux, beside
+        threads, or after HiGHS ran here), limits hold as often as the search looks at them: solvers and
+        compilers take their time now and then.
+    began
+        When the time limit began to run (`time.perf_counter`); now when None.
     **changes
         Single options by name, as on the command line (``objective="latency"``, ``gap=0.01``).
 
@@ -83,20 +95,40 @@ def solve(
         raise UsageError(f"the plan to start from does not hold here: {broken[0]}")
     memory = settled(instance, options)
     limit = options.time_limit or METHODS[options.method].default_time_limit
-    run = Run(time_limit=limit, start=start, on_progress=on_progress, interrupt=interrupt)
-    cause = infeasible.simple_cause(memory)
+    kept: Kept
+    run = Run(
+        time_limit=limit,
+        start=start,
+        on_progress=on_progress,
+        on_plan=lambda plan: kept.take(plan),
+        interrupt=interrupt,
+        began=began,
+        memory=Allowance(options.memory_limit_mb),
+    )
+    kept = Kept(instance, options, run)
+    outcome = searched(lambda run: _search(memory, options, run), run, kept, guard=guard)
+    return to_result(instance, original, options, outcome, run)
+
+
+def _search(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Find out whether there may be a plan, look for the best one, and explain it if there is none."""
+    cause = infeasible.simple_cause(instance)
     if cause is not None:
-        outcome = Outcome(Stop.INFEASIBLE, message=cause)
-    else:
-        method = load_method(options.method, options.objective)
-        outcome = variants.solve(method, memory, options, run)
-        if outcome.stop is Stop.INFEASIBLE and not outcome.message:
-            outcome = _explained(memory, options, run)
-    if options.balance or options.near:
+        return Outcome(Stop.INFEASIBLE, message=cause)
+    if METHODS[options.method].anytime:
+        for plan in drafts(instance, options):
+            run.keep(plan)
+            run.check()
+    method = load_method(options.method, options.objective)
+    outcome = variants.solve(method, instance, options, run)
+    if outcome.stop is Stop.INFEASIBLE and not outcome.message:
+        outcome = _explained(instance, options, run)
+    if (options.balance or options.near) and outcome.plan is not None:
         from placer.methods import secondary  # brings the formulations, which import this package
 
-        outcome = secondary.improve(memory, options, run, outcome)
-    return to_result(instance, original, options, outcome, run)
+        run.keep(outcome.plan)
+        outcome = secondary.improve(instance, options, run, outcome)
+    return outcome
 
 
 def make_options(options: Options | None = None, **changes: Any) -> Options:

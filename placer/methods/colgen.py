@@ -80,6 +80,7 @@ class _Solver:
         self.polish = Polish(self.loads, self.options)
         self.generation: Generation | None = None
         self.annealings = 0
+        self.told_ms = np.inf
 
     def solve(self) -> Outcome:
         """Alternate between bounds and plans."""
@@ -203,6 +204,9 @@ class _Solver:
 
     def _report(self) -> None:
         best = self.polish.best_ms if self.polish.best is not None else None
+        if self.polish.best is not None and self.polish.best_ms < self.told_ms:
+            self.told_ms = self.polish.best_ms
+            self.run.keep(Plan(self.problem.lift(self.polish.best)))
         bound = self.generation.lower_ms if self.generation is not None else None
         self.run.report(best, bound, "column generation")
 

@@ -150,6 +150,7 @@ class _Search:
             logger.info("plan dropped: %s", broken[0])
             return
         self.plan, self.objective_ms = plan, objective
+        self.run.keep(plan)
         self.run.report(objective, self.bound_ms, "milp")
 
     def take_bound(self, bound: float | None, params: ThroughputParams) -> None:

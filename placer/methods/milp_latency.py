@@ -109,6 +109,7 @@ class _Search:
         objective = latency_schedule(instance, plan).makespan_ms
         if objective < self.objective:
             self.plan, self.objective = plan, objective
+            self.run.keep(self.reduction.expand(plan))
             self.run.report(objective, self.bound or None, phase)
 
     def raise_bound(self, bound: float, phase: str) -> None:
