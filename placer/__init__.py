@@ -5,6 +5,8 @@
 Solvers and compiled kernels are imported only by the methods that use them.
 """
 
+import logging
+
 from placer.batch import solve_batch
 from placer.check import check
 from placer.cluster import Device, DeviceClass, Kind, Link
@@ -21,6 +23,9 @@ from placer.run import Stop
 from placer.simulation import Simulation, simulate
 from placer.solve import solve
 from placer.sweep import Sweep, sweep
+
+# Without a handler Python prints warnings to standard error: what a solver says is for those who ask for it.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"
 

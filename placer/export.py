@@ -11,6 +11,7 @@ from placer.exports import FORMATS, ExportInfo, load_export
 from placer.exports.placement import Placement
 from placer.formats.files import load, load_result
 from placer.formats.replace import replaced_file, replaced_folder
+from placer.formats.text import check_writable
 from placer.instance import Instance
 from placer.options import Objective
 from placer.plan import with_host_pools
@@ -58,10 +59,13 @@ def export(
         raise UsageError(f"there is no format {to!r}; choose from {', '.join(FORMATS)}")
     source = "result" if isinstance(result, Result) else str(result)
     document = result if isinstance(result, Result) else load_result(result)
-    graph = instance if isinstance(instance, Instance) else load(_instance_file(document, source, instance))
+    file = None if isinstance(instance, Instance) else _instance_file(document, source, instance)
+    graph = instance if isinstance(instance, Instance) else load(str(file))
     placement = _verified(graph, document, source, None if model is None else str(model))
     info = FORMATS[to]
     _check_fits(info, placement)
+    if not info.is_folder:  # a folder must be empty, so that it holds no input
+        check_writable(out, None if isinstance(result, Result) else result, file, model)
     with (replaced_folder if info.is_folder else replaced_file)(out) as path:
         return load_export(to)(placement, path)
 

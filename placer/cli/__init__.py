@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import traceback
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a poor locale must not end a solve
     args = parser().parse_args(argv)
+    if args.debug:
+        _show_logs()
     try:
         command = import_module(f"placer.cli.{_module(args.command)}")
         code = int(command.run(args))
@@ -64,6 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             INTERNAL,
         )
     return code
+
+
+def _show_logs() -> None:
+    """Show what the library logs; otherwise nobody sees it (see ``placer/__init__``)."""
+    logger = logging.getLogger("placer")
+    if not any(type(handler) is logging.StreamHandler for handler in logger.handlers):
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _module(command: str) -> str:

@@ -9,7 +9,7 @@ from placer import __version__
 from placer.cli.batch_arguments import BATCH_HELP, add_batch
 from placer.cli.export_arguments import add_export_command
 from placer.cli.import_arguments import add_import_commands
-from placer.cli.option_arguments import add_method, add_options
+from placer.cli.option_arguments import add_method, add_options, file_name
 from placer.cli.report_arguments import add_report
 from placer.methods import METHODS
 from placer.simulation.trace import DEFAULT_SAMPLES
@@ -111,7 +111,11 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"placer {__version__}")
-    top.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
+    top.add_argument(
+        "--debug",
+        action="store_true",
+        help="show what the solvers log, and the traceback of an internal error",
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, summary: str, **more: Any) -> argparse.ArgumentParser:
@@ -198,7 +202,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add_method(sweep)
     add_options(sweep)
-    sweep.add_argument("--results", metavar="DIR", help="write instance and result of every point there")
+    sweep.add_argument(
+        "--results", type=file_name, metavar="DIR", help="write instance and result of every point there"
+    )
     _add_output(sweep, "TABLE.json|TABLE.csv")
     add_report(command)
 
@@ -230,7 +236,10 @@ def _add_simulate(command: argparse.ArgumentParser) -> None:
         help="training: microbatches of the optimizer step to run (default: the plan's or the instance's)",
     )
     command.add_argument(
-        "--trace", metavar="FILE.json", help="write a timeline for Perfetto or chrome://tracing"
+        "--trace",
+        type=file_name,
+        metavar="FILE.json",
+        help="write a timeline for Perfetto or chrome://tracing",
     )
     command.add_argument(
         "--trace-samples",
@@ -244,6 +253,6 @@ def _add_simulate(command: argparse.ArgumentParser) -> None:
 
 def _add_output(command: argparse.ArgumentParser, what: str) -> None:
     output = command.add_argument_group("output")
-    output.add_argument("--out", metavar=what, help="write the result to this file")
+    output.add_argument("--out", type=file_name, metavar=what, help="write the result to this file")
     output.add_argument("--json", action="store_true", help="print the result document alone")
     output.add_argument("--quiet", action="store_true", help="no progress on standard error")

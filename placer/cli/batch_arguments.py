@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from placer.cli.option_arguments import add_options
+from placer.cli.option_arguments import add_options, file_name
 from placer.options import Options
 
 __all__ = ["BATCH_HELP", "add_batch", "grid_from"]
@@ -66,7 +66,7 @@ def add_batch(batch: argparse.ArgumentParser) -> None:
     batch.add_argument(
         "instances", metavar="PATH", nargs="+", help="instance file, folder, glob, .zip or .tar.gz archive"
     )
-    batch.add_argument("--out", metavar="DIR", required=True, help="folder of the batch")
+    batch.add_argument("--out", type=file_name, metavar="DIR", required=True, help="folder of the batch")
     batch.add_argument(
         "--methods", type=_several(str), action="extend", metavar="A,B,...", help="(default: auto)"
     )

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     instance = load(args.instance)
     methods = None if args.methods is None else [m.strip() for m in args.methods.split(",") if m.strip()]
     if args.out:
-        check_writable(args.out)
+        check_writable(args.out, args.instance, args.split)
 
     def tell(row: Row) -> None:
         if not args.quiet:
@@ -57,7 +57,7 @@ def _batches(args: argparse.Namespace) -> int:
     if not args.noise >= 0:
         raise UsageError(f"--noise must be at least 0, got {args.noise}")
     if args.out:
-        check_writable(args.out)
+        check_writable(args.out, args.instance, args.other)
     difference = compare_batches(args.instance, args.other, noise=args.noise)
     if args.out:
         write_text(args.out, difference.to_csv() if args.out.endswith(".csv") else difference.to_json())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from placer.cli.option_arguments import file_name
 from placer.exports import FORMATS
 
 __all__ = ["add_export_command"]
@@ -29,7 +30,11 @@ def add_export_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     export.add_argument("result", metavar="RESULT", help="result document of placer solve")
     export.add_argument("--to", choices=FORMATS, required=True, metavar="FORMAT", help=formats)
     export.add_argument(
-        "--out", required=True, metavar="FILE|FOLDER", help="file to write; onnx-parts: a new or empty folder"
+        "--out",
+        type=file_name,
+        required=True,
+        metavar="FILE|FOLDER",
+        help="file to write; onnx-parts: a new or empty folder",
     )
     export.add_argument(
         "--instance", metavar="INSTANCE", help="instance file (default: where it was solved from)"

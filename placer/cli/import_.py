@@ -20,7 +20,7 @@ __all__ = ["run"]
 def run(args: argparse.Namespace) -> int:
     """Make an instance of a model."""
     if args.out:
-        check_writable(args.out)
+        check_writable(args.out, *_inputs(args))
     instance = _imported(args)
     if not args.quiet and instance.source is not None:
         for note in instance.source.notes:
@@ -31,6 +31,14 @@ def run(args: argparse.Namespace) -> int:
     save(instance, args.out)
     print(_summary(instance, Path(args.out).name))
     return 0
+
+
+def _inputs(args: argparse.Namespace) -> list[str]:
+    """List the files that an import reads, without what is written beside their names."""
+    factory, _, _ = args.source.rpartition(":")
+    cluster, _, _ = args.devices.rpartition(":")
+    profiles = [name for given in args.profile for name in (given, given.partition("=")[2])]
+    return [args.source, factory, args.devices, cluster, *profiles]
 
 
 def _imported(args: argparse.Namespace) -> Instance:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from placer.methods import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
-__all__ = ["OptionGroup", "add_method", "add_options", "options_from"]
+__all__ = ["OptionGroup", "add_method", "add_options", "file_name", "options_from"]
 
 
 class OptionGroup(Protocol):
@@ -16,6 +16,13 @@ class OptionGroup(Protocol):
 
     def add_argument_group(self, title: str | None = None, description: str | None = None) -> Any:
         """Start a group of options."""
+
+
+def file_name(text: str) -> str:
+    """Read the name of a file or folder to write; a type for argparse."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def add_method(command: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ __all__ = ["run"]
 def run(args: argparse.Namespace) -> int:
     """Measure the operators of a model on this machine."""
     if args.out:
-        check_writable(args.out)
+        check_writable(args.out, args.source, args.input)
     measured = profile_onnx(
         args.source,
         dims=parse_dims(args.dim),

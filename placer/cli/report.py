@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 def run(args: argparse.Namespace) -> int:
     """Write the page of a plan or a batch; exit code 1 when what it is about does not hold."""
-    check_writable(args.out)
+    check_writable(args.out, args.source, args.instance)
     if Path(args.source).is_dir():
         if args.instance is not None:
             raise UsageError("a batch keeps its instances: leave out --instance")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from placer.cli.option_arguments import file_name
+
 __all__ = ["add_report"]
 
 EXAMPLES = """\
@@ -31,4 +33,4 @@ def add_report(command: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="INSTANCE",
         help="the instance of the result: verifies the plan, and adds the graph and the timeline",
     )
-    report.add_argument("--out", metavar="FILE.html", required=True, help="the page")
+    report.add_argument("--out", type=file_name, metavar="FILE.html", required=True, help="the page")

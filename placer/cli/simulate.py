@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         plan = load_result(args.result)
     if args.trace:
-        check_writable(args.trace)
+        check_writable(args.trace, args.instance, args.result)
     simulation = simulate(instance, plan, samples=args.samples, microbatches=args.microbatches)
     if args.trace:
         write_text(args.trace, trace_json(simulation, args.trace_samples))

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     options = make_options(**given)
     start = None if args.start is None else _start(instance, args.start, options.objective)
     if args.out:
-        check_writable(args.out)
+        check_writable(args.out, args.instance, args.start, args.keep, args.near, args.split)
     with stop_on_signals() as interrupt, Display(quiet=args.quiet) as display:
         result = solve(instance, options, start=start, on_progress=display, interrupt=interrupt)
     if args.out:

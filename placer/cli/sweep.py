@@ -21,6 +21,7 @@ from placer.sweep import Sweep, SweepPoint, sweep
 __all__ = ["exit_code", "run"]
 
 PLANNED, INFEASIBLE, NOTHING, INTERRUPTED = 0, 3, 4, 130
+INSTANCES, RESULTS = "point-{:03d}.instance.json", "point-{:03d}.result.json"
 BAR = 18
 """Width of the bar of the slowest point."""
 
@@ -31,9 +32,12 @@ def run(args: argparse.Namespace) -> int:
     axes = [parse_axis(text) for text in args.vary]
     options = make_options(**options_from(args))
     if args.out:
-        check_writable(args.out)
+        check_writable(args.out, args.instance, args.split)
     if args.results:
-        Path(args.results).mkdir(parents=True, exist_ok=True)
+        folder = Path(args.results)
+        folder.mkdir(parents=True, exist_ok=True)
+        for earlier in folder.glob("point-*.json"):  # what may be replaced
+            check_writable(earlier, args.instance, args.split)
 
     def tell(point: SweepPoint) -> None:
         if not args.quiet:
@@ -67,8 +71,8 @@ def _save(table: Sweep, folder: Path) -> None:
     """Write the instance and the result of each point, so that ``placer check`` can verify them."""
     for k, kept in enumerate(table.results):
         if kept is not None:
-            save(kept[0], folder / f"point-{k:03d}.instance.json")
-            save_result(kept[1], folder / f"point-{k:03d}.result.json")
+            save(kept[0], folder / INSTANCES.format(k))
+            save_result(kept[1], folder / RESULTS.format(k))
 
 
 def _print(table: Sweep) -> None:

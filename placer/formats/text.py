@@ -17,6 +17,9 @@ __all__ = ["check_writable", "decode", "parse_json", "read_text", "validate", "w
 
 M = TypeVar("M", bound=BaseModel)
 
+BATCH_FILES = ("manifest.json", "summary.csv", "jobs.csv")
+"""What a batch keeps in its folder itself; everything else of it is in folders below."""
+
 MESSAGES = {
     "missing": "this field is required",
     "extra_forbidden": "unknown field",
@@ -42,6 +45,8 @@ def read_text(path: str | Path) -> str:
     InputError
         When it cannot be read, or is not UTF-8.
     """
+    if not str(path):
+        raise InputError("the name of the file to read is empty")
     try:
         return decode(Path(path).read_bytes(), str(path))
     except OSError as error:
@@ -103,14 +108,27 @@ def validate(model: type[M], document: Any) -> M:
         raise InputError(f"{rule}{shown}{more}", place=place) from None
 
 
-def check_writable(path: str | Path) -> None:
-    """Find out now, not after a long solve, whether a file can be written.
+def check_writable(path: str | Path, *inputs: str | Path | None) -> None:
+    """Find out now, not after a long solve, whether a file can be written, and that it is no input.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    inputs
+        Files and folders of batches that the command reads; None and what does not exist count for nothing.
 
     Raises
     ------
     InputError
-        When it cannot.
+        When it cannot, or when it is one of the inputs, under whatever name.
     """
+    if not str(path):
+        raise InputError("the name of the file to write is empty")
+    for source in inputs:
+        if source is not None and _is_part_of(path, source):
+            what = "that is" if os.path.isfile(source) else "that belongs to"
+            raise InputError(f"not overwritten: {what} the input {str(source)!r}", source=str(path))
     target = os.path.realpath(path)
     try:
         if os.path.isdir(target):
@@ -124,6 +142,17 @@ def check_writable(path: str | Path) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot be written: {reason}", source=str(path)) from None
+
+
+def _is_part_of(path: str | Path, source: str | Path) -> bool:
+    """Whether an existing file is an input, under whatever name, or something of a batch that is one."""
+    try:
+        if not os.path.isdir(source):
+            return os.path.samefile(path, source)
+        inside = Path(os.path.realpath(path)).relative_to(os.path.realpath(source))
+    except (OSError, ValueError):  # one of them does not exist, or the file is elsewhere
+        return False
+    return os.path.exists(path) and (len(inside.parts) > 1 or inside.name in BATCH_FILES)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

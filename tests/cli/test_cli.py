@@ -345,3 +345,17 @@ def test_out_replaces_a_link_by_content_and_writes_to_devices(capsys, instance, 
     assert json.loads(target.read_text())["status"] == "optimal"
     assert target.stat().st_mode & 0o777 == 0o640
     assert call(capsys, "solve", instance, "--method", "proves", "--out", "/dev/null")[0] == 0
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_solvers_log_is_shown_on_demand_only(debug):
+    """A warning of the library reaches standard error with --debug, and otherwise nobody."""
+    code = (
+        "import logging, sys; from placer.cli import main; main(sys.argv[1:]);"
+        "logging.getLogger('placer.solvers').warning('chatter')"
+    )
+    arguments = ["devices", *(["--debug"] if debug else [])]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stderr == ("placer.solvers: chatter\n" if debug else "")
