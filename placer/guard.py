@@ -267,5 +267,3 @@ class _Teller:
         if news != self._last or now >= self._next:
             self._last, self._next = news, now + TALK_S
             _tell(self._out, _Progress(point, phase))
-
-

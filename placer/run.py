@@ -209,9 +209,7 @@ class Run:
         if self._on_progress is not None:
             self._on_progress(point, phase)
 
-    def divert(
-        self, on_progress: Callable[[Point, str], None], on_plan: Callable[[Plan], None]
-    ) -> None:
+    def divert(self, on_progress: Callable[[Point, str], None], on_plan: Callable[[Plan], None]) -> None:
         """Tell others from now on, because this process is another one."""
         self._on_progress, self._on_plan = on_progress, on_plan
 
