@@ -68,7 +68,7 @@ class Allowance:
         return self._exceeded
 
     def taken_mb(self, pid: int | None = None) -> float:
-        """What a process, this one or its fork, took so far in MiB."""
+        """Return what a process, this one or its fork, took so far in MiB."""
         return resident_mb(pid) - self._free
 
 

@@ -58,8 +58,8 @@ def solve(
     interrupt
         Set it from another thread or a signal handler to stop and keep the best plan.
     guard
-        Search in a fork of this process, which is ended when it does not keep its limits or does not stop; the
-        best plan that it told of is kept.  Without it, and where no fork is possible (not on Linux, beside
+        Search in a fork of this process, which is ended when it does not keep its limits or does not stop;
+        the best plan that it told of is kept.  Without it, and where no fork is possible (not on Linux, beside
         threads, or after HiGHS ran here), limits hold as often as the search looks at them: solvers and
         compilers take their time now and then.
     began
@@ -112,13 +112,13 @@ def solve(
 
 def _search(instance: Instance, options: Options, run: Run) -> Outcome:
     """Find out whether there may be a plan, look for the best one, and explain it if there is none."""
+    if METHODS[options.method].anytime and run.start is None:
+        for plan in drafts(instance, options):
+            run.keep(plan)
     cause = infeasible.simple_cause(instance)
     if cause is not None:
         return Outcome(Stop.INFEASIBLE, message=cause)
-    if METHODS[options.method].anytime:
-        for plan in drafts(instance, options):
-            run.keep(plan)
-            run.check()
+    run.check()
     method = load_method(options.method, options.objective)
     outcome = variants.solve(method, instance, options, run)
     if outcome.stop is Stop.INFEASIBLE and not outcome.message:
