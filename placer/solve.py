@@ -59,7 +59,7 @@ def solve(
         Set it from another thread or a signal handler to stop and keep the best plan.
     guard
         Search in a fork of this process, which is ended when it does not keep its limits or does not stop;
-        the best plan that it told of is kept.  Without it, and where no fork is possible (not on Linux, beside
+        the best plan that it told of is kept.  Without it, and where no fork is possible (off Linux, beside
         threads, or after HiGHS ran here), limits hold as often as the search looks at them: solvers and
         compilers take their time now and then.
     began
