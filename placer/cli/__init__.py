@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import io
+import argparse
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from keyword import iskeyword
 
 from placer.cli.arguments import parser
+from placer.cli.output import named, results_apart
 from placer.errors import InputError, PlacerError, UsageError
 
 __all__ = ["main"]
@@ -36,12 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a poor locale must not end a solve
-    args = parser().parse_args(argv)
-    if args.debug:
-        _show_logs()
+    with results_apart():
+        args = parser().parse_args(argv)
+        if "out" in args:
+            args.out = named(args.out)
+        with _logs_shown() if args.debug else nullcontext():
+            return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run a command and turn every failure into one line and an exit code."""
     try:
         command = import_module(f"placer.cli.{_module(args.command)}")
         code = int(command.run(args))
@@ -69,14 +75,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _show_logs() -> None:
+@contextmanager
+def _logs_shown() -> Iterator[None]:
     """Show what the library logs; otherwise nobody sees it (see ``placer/__init__``)."""
-    logger = logging.getLogger("placer")
-    if not any(type(handler) is logging.StreamHandler for handler in logger.handlers):
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-        logger.addHandler(handler)
+    logger, handler = logging.getLogger("placer"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger.addHandler(handler)
+    level = logger.level
     logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _module(command: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import redirect_stdout
 
 from placer.export import export
 
@@ -12,7 +13,8 @@ __all__ = ["run"]
 
 def run(args: argparse.Namespace) -> int:
     """Write the plan in another tool's format; remarks go to standard error."""
-    remarks = export(args.result, args.to, args.out, instance=args.instance, model=args.model)
+    with redirect_stdout(sys.stderr):  # a model is code, and may print
+        remarks = export(args.result, args.to, args.out, instance=args.instance, model=args.model)
     for remark in remarks:
         print(f"placer: {args.to}: {remark}", file=sys.stderr)
     return 0

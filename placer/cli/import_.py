@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from placer.errors import UsageError
@@ -21,7 +22,8 @@ def run(args: argparse.Namespace) -> int:
     """Make an instance of a model."""
     if args.out:
         check_writable(args.out, *_inputs(args))
-    instance = _imported(args)
+    with redirect_stdout(sys.stderr):  # a model is code, and may print
+        instance = _imported(args)
     if not args.quiet and instance.source is not None:
         for note in instance.source.notes:
             print(f"placer: {note}", file=sys.stderr)

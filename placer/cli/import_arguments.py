@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from placer.cli.option_arguments import file_name
+from placer.cli.output import unless_standard_output
 from placer.imports.granularity import Granularity
 from placer.imports.precision import PRECISIONS
 from placer.training import STATE_FACTOR, Optimizer
@@ -50,7 +50,10 @@ def _add_import(made: argparse.ArgumentParser) -> None:
         help="a cluster of the catalogue (placer devices), DEVICE:COUNT,..., or FILE.toml[:NAME]",
     )
     made.add_argument(
-        "--out", type=file_name, metavar="INSTANCE.json", help="write the instance to this file"
+        "--out",
+        type=unless_standard_output,
+        metavar="INSTANCE.json",
+        help="write the instance to this file (default, or -: to standard output)",
     )
     made.add_argument("--name", help="name of the instance (default: that of the model)")
     made.add_argument(
@@ -98,7 +101,12 @@ def _add_import(made: argparse.ArgumentParser) -> None:
 def _add_profile(made: argparse.ArgumentParser) -> None:
     made.add_argument("kind", choices=("onnx",), help="what kind of model")
     made.add_argument("source", metavar="MODEL", help="the model, or light:NAME")
-    made.add_argument("--out", type=file_name, metavar="TIMES.csv", help="write the times to this file")
+    made.add_argument(
+        "--out",
+        type=unless_standard_output,
+        metavar="TIMES.csv",
+        help="write the times to this file (default, or -: to standard output)",
+    )
     _add_dim(made)
     made.add_argument("--type", default="cpu-core", help="device type to write down (default: cpu-core)")
     made.add_argument("--input", metavar="FILE.npz", help="arrays by input name (default: random ones)")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from placer.errors import InputError
 
-__all__ = ["replaced_file", "replaced_folder", "write_text"]
+__all__ = ["is_special", "replaced_file", "replaced_folder", "write_text"]
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -39,7 +39,7 @@ def replaced_file(path: str | Path) -> Iterator[Path]:
         target = os.path.realpath(path)
         if os.path.isdir(target):
             raise InputError("cannot be written: it is a directory", source=str(path))
-        special = os.path.exists(target) and not os.path.isfile(target)  # a device or a pipe stays one
+        special = is_special(path)
         handle, temporary = tempfile.mkstemp(
             dir=None if special else os.path.dirname(target), prefix=".placer-", suffix=".tmp"
         )
@@ -48,7 +48,7 @@ def replaced_file(path: str | Path) -> Iterator[Path]:
         yield Path(temporary)
         with _said_of(path):
             if special:
-                Path(target).write_bytes(Path(temporary).read_bytes())
+                Path(path).write_bytes(Path(temporary).read_bytes())
                 return
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
@@ -57,6 +57,11 @@ def replaced_file(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+
+
+def is_special(path: str | Path) -> bool:
+    """Whether a path is that of a device or a pipe, which stays one (a pipe has no real path)."""
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 @contextlib.contextmanager

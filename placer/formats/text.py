@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from placer.errors import InputError
-from placer.formats.replace import write_text
+from placer.formats.replace import is_special, write_text
 
 __all__ = ["check_writable", "decode", "parse_json", "read_text", "validate", "write_text"]
 
@@ -133,8 +133,8 @@ def check_writable(path: str | Path, *inputs: str | Path | None) -> None:
     try:
         if os.path.isdir(target):
             raise InputError("cannot be written: it is a directory", source=str(path))
-        if os.path.exists(target) and not os.path.isfile(target):
-            if not os.access(target, os.W_OK):
+        if is_special(path):
+            if not os.access(path, os.W_OK):
                 raise InputError("cannot be written: permission denied", source=str(path))
             return
         with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), prefix=".placer-"):

@@ -1,0 +1,81 @@
+"""Standard output belongs to results: what libraries write natively to it goes to standard error.
+
+Native code writes to file descriptor 1 past ``sys.stdout``, and a banner among the lines of a document makes
+it none.  So for a while descriptor 1 is pointed at standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+
+__all__ = ["OUT", "native_output_to_stderr"]
+
+OUT, ERR = 1, 2
+
+
+class _Detour:
+    """Descriptor 1 of this process, away as long as anybody needs it away."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._kept: int | None = None
+
+    def enter(self) -> None:
+        """Point it at standard error, unless it is there already."""
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return
+            _flush_native()
+            with contextlib.suppress(OSError):  # it may be closed
+                self._kept = os.dup(OUT)
+            try:
+                os.dup2(ERR, OUT)
+            except OSError:  # standard error is closed
+                null = os.open(os.devnull, os.O_WRONLY)
+                if null != OUT:
+                    os.dup2(null, OUT)
+                    os.close(null)
+
+    def leave(self) -> None:
+        """Point it back when nobody needs it away any more."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            _flush_native()
+            if self._kept is None:
+                os.close(OUT)
+                return
+            os.dup2(self._kept, OUT)
+            os.close(self._kept)
+            self._kept = None
+
+
+_detour = _Detour()  # one for the process, as the descriptor is
+
+
+@contextlib.contextmanager
+def native_output_to_stderr() -> Iterator[None]:
+    """Point file descriptor 1 at standard error meanwhile.
+
+    Calls may be nested and overlap in several threads; the last one to leave points the descriptor back.  It
+    is the whole process' descriptor: what other threads write to it meanwhile goes to standard error too, so
+    a library keeps this short.  A ``sys.stdout`` on another descriptor is not concerned.
+    """
+    _detour.enter()
+    try:
+        yield
+    finally:
+        _detour.leave()
+
+
+def _flush_native() -> None:
+    """Have the C library write what it holds back, to where its writer meant it to go."""
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # no C library is found by that name
+        ctypes.CDLL(None).fflush(None)
