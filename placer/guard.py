@@ -213,10 +213,12 @@ class _Watch:
         _, status = os.waitpid(self._pid, 0)
         code = os.waitstatus_to_exitcode(status)
         self._pid = 0
-        if code == -signal.SIGKILL:  # the kernel's, when memory runs out: we did not send it
-            return self._kept.outcome(Stop.MEMORY_LIMIT, self._phase)
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise PlacerError(f"the search crashed ({how}) during {self._phase or 'its start'}")
+        if code == -signal.SIGKILL:  # somebody's, or the kernel's when memory runs out: it was not ours
+            held = self._kept.outcome(Stop.INTERRUPTED, self._phase)
+            if held.plan is not None:
+                return replace(held, message=f"the search was ended from outside by {how}")
+        raise PlacerError(f"the search was ended by {how} during {self._phase or 'its start'}")
 
     def _end(self) -> None:
         """Leave no process behind."""

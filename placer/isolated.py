@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from placer.errors import PlacerError, VerificationError
+from placer.errors import InputError, PlacerError, UsageError
 from placer.instance import Instance
 from placer.options import Options
 from placer.processes import peak_memory_mb
@@ -122,8 +122,7 @@ def report_on(
     try:
         result = solve(instance, options, interrupt=interrupt, guard=guard)
     except PlacerError as error:
-        refused = not isinstance(error, VerificationError)
-        return Report(None, str(error), peak_memory_mb(), refused)
+        return Report(None, str(error), peak_memory_mb(), refused=isinstance(error, InputError | UsageError))
     except MemoryError:
         return Report(None, "out of memory", peak_memory_mb())
     except Exception as error:
