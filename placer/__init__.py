@@ -5,13 +5,16 @@
 All is imported when it is used first, solvers and compiled kernels only by the methods that need them.
 """
 
-import logging
+from __future__ import annotations
+
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in typing, whose import would come before anybody can catch a signal
 if TYPE_CHECKING:
+    from typing import Any
+
     from placer.batch import solve_batch
     from placer.check import check
     from placer.cluster import Device, DeviceClass, Kind, Link
@@ -28,9 +31,6 @@ if TYPE_CHECKING:
     from placer.simulation import Simulation, simulate
     from placer.solve import solve
     from placer.sweep import Sweep, sweep
-
-# Without a handler Python prints warnings to standard error: what a solver says is for those who ask for it.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"
 

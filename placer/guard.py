@@ -29,7 +29,7 @@ from placer.instance import Instance
 from placer.options import Options
 from placer.plan import Plan
 from placer.processes import die_with
-from placer.report import objective_ms
+from placer.report import BOUND_TOLERANCE, objective_ms
 from placer.run import Outcome, Point, Run, Stop, Stopped
 from placer.verify import violations
 
@@ -66,6 +66,10 @@ class Kept:
         best = self.best()
         history = self.run.history
         bound = history[-1].bound_ms if history else self.run.bound_ms
+        if best is not None and bound is not None:
+            # Methods drop a bound that a plan refutes; what was told before stays in the history.
+            refuted = bound > objective_ms(self.instance, best, self.options) * (1 + BOUND_TOLERANCE)
+            bound = None if refuted else bound
         where = f"stopped during {phase}" if phase else ""
         return Outcome(stop, best, bound, where if best is not None else "stopped before a plan was found")
 
