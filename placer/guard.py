@@ -86,11 +86,15 @@ class Kept:
         return None
 
     def completed(self, outcome: Outcome) -> Outcome:
-        """Add a plan to an outcome that a limit left without any."""
-        if outcome.plan is not None or outcome.stop not in LIMITS:
+        """Give an outcome that a limit cut short the best plan of all; secondary goals stay as they are."""
+        held, options = outcome.plan, self.options
+        if outcome.stop not in LIMITS or (held is not None and (options.balance or options.near)):
             return outcome
         best = self.best()
-        return outcome if best is None else replace(outcome, plan=best, message="")
+        if best is None or held is None:
+            return outcome if best is None else replace(outcome, plan=best, message="")
+        values = [objective_ms(self.instance, plan, options) for plan in (best, held)]
+        return replace(outcome, plan=best) if values[0] < values[1] else outcome
 
 
 def can_guard() -> bool:

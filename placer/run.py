@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from placer.instance import IntArray
 from placer.plan import Plan
 from placer.processes import Allowance
 
 __all__ = ["Outcome", "Point", "Run", "Stop", "Stopped"]
+
+
+WATCH_S = 0.05
+"""Seconds between two looks at the clock on behalf of a kernel."""
 
 
 class Stop(StrEnum):
@@ -182,6 +188,29 @@ class Run:
         stop = self.stopped()
         if stop is not None:
             raise Stopped(stop)
+
+    @contextmanager
+    def raising(self, flag: IntArray) -> Iterator[None]:
+        """Set the first element of an array when the run is over: for kernels, which cannot ask.
+
+        They run without the interpreter lock, beside the thread that asks for them.
+        """
+        flag[0] = 0
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(WATCH_S):
+                if self.stopped() is not None:
+                    flag[0] = 1
+                    return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     def keep(self, plan: Plan) -> None:
         """Hand on a plan that is worth keeping, should the method never get to hand it back."""

@@ -9,7 +9,6 @@ from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import measures, root_bound
 from placer.downsets.orders import cheap_boundary, depth_first, random_order, tucked
-from placer.downsets.search import Limits, attempt
 from placer.instance import Instance, IntArray
 from placer.methods.nested import solve_nested
 from placer.options import Options
@@ -18,9 +17,7 @@ from placer.run import Outcome, Run, Stop
 __all__ = ["improve", "solve", "unplaceable"]
 
 RANDOM_ORDERS = 4
-GRACE_S = 2.0
-"""Seconds that a first plan gets whatever the time limit."""
-GRACE_PRECISION = 0.02
+FIRST_PRECISION = 0.02
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -75,12 +72,9 @@ def improve(
 
 
 def _first_plan(lattice: Lattice, best: Incumbent, run: Run) -> None:
-    """Find some plan even if compiling the kernels (once per installation) used up the time limit."""
-    if run.time_limit is None:
-        return
-    attempt(lattice.chained(np.arange(lattice.size)), measures(lattice.graph), -1.0, Run(), Limits(steps=1))
-    grace = Run(time_limit=max(GRACE_S, run.remaining or 0.0), interrupt=run.interrupt)
-    best_on_order(lattice, tucked(lattice, np.arange(lattice.size)), best, grace, precision=GRACE_PRECISION)
+    """Find a plan soon, and roughly, where time is short."""
+    if run.time_limit is not None:
+        best_on_order(lattice, tucked(lattice, np.arange(lattice.size)), best, run, precision=FIRST_PRECISION)
 
 
 def _order(lattice: Lattice, i: int, rng: np.random.Generator) -> IntArray:
