@@ -10,14 +10,14 @@ from placer.downsets.linear import best_on_order
 from placer.downsets.measures import measures, root_bound
 from placer.downsets.orders import cheap_boundary, depth_first, random_order, tucked
 from placer.instance import Instance, IntArray
+from placer.methods import first_fit
 from placer.methods.nested import solve_nested
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
 
-__all__ = ["improve", "solve", "unplaceable"]
+__all__ = ["first_plan", "improve", "solve", "unplaceable"]
 
 RANDOM_ORDERS = 4
-FIRST_PRECISION = 0.02
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -55,8 +55,7 @@ def improve(
     precision: float = EXACT,
 ) -> int:
     """Try up to ``orders`` orders; returns how many."""
-    if best.device is None:
-        _first_plan(lattice, best, run)
+    first_plan(lattice, best, run, options)
     rng = np.random.default_rng(options.seed)
     tried: set[bytes] = set()
     for i in range(orders):
@@ -71,10 +70,12 @@ def improve(
     return len(tried)
 
 
-def _first_plan(lattice: Lattice, best: Incumbent, run: Run) -> None:
-    """Find a plan soon, and roughly, where time is short."""
-    if run.time_limit is not None:
-        best_on_order(lattice, tucked(lattice, np.arange(lattice.size)), best, run, precision=FIRST_PRECISION)
+def first_plan(lattice: Lattice, best: Incumbent, run: Run, options: Options) -> None:
+    """Take a plan that needs no compiled kernel, lest the clock strikes while they are compiled."""
+    if run.time_limit is not None and best.device is None:
+        plan = first_fit.solve(lattice.problem.instance, options, run).plan
+        if plan is not None:
+            best.offer_plan(plan, "first fit")
 
 
 def _order(lattice: Lattice, i: int, rng: np.random.Generator) -> IntArray:
