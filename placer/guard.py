@@ -37,7 +37,7 @@ __all__ = ["Kept", "can_guard", "searched"]
 
 BEAT_S = 0.05
 """Seconds between two looks at the clock, the memory and the stop button."""
-GRACE_S, GRACE_SHARE = 0.3, 0.05
+GRACE_S, GRACE_SHARE = 0.3, 0.02
 """What the fork gets after its time limit to hand over its outcome: seconds, and a share of the limit."""
 PATIENCE_S = 0.7
 """Seconds that it gets after it was interrupted."""

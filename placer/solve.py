@@ -30,6 +30,9 @@ __all__ = ["make_options", "solve"]
 
 EXPLAIN_WORK_S = 5.0
 """Work for each relaxation when an infeasible instance is explained, in nominal seconds."""
+RESULT_S, RESULT_SHARE = 1.5e-5, 0.05
+"""What is left of a time limit for verifying a plan and writing the result: seconds per node, and at most a
+share of the limit."""
 EXPLAIN_SIZE = 300_000
 """Nodes x devices beyond which no relaxation is tried."""
 
@@ -95,6 +98,8 @@ def solve(
         raise UsageError(f"the plan to start from does not hold here: {broken[0]}")
     memory = settled(instance, options)
     limit = options.time_limit or METHODS[options.method].default_time_limit
+    if limit is not None:  # the result takes its time as well
+        limit -= min(RESULT_SHARE * limit, RESULT_S * instance.n)
     kept: Kept
     run = Run(
         time_limit=limit,
