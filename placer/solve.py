@@ -117,13 +117,15 @@ def solve(
 
 def _search(instance: Instance, options: Options, run: Run) -> Outcome:
     """Find out whether there may be a plan, look for the best one, and explain it if there is none."""
-    if METHODS[options.method].anytime and run.start is None:
+    anytime = METHODS[options.method].anytime
+    if anytime and run.start is None:
         for plan in drafts(instance, options):
             run.keep(plan)
     cause = infeasible.simple_cause(instance)
     if cause is not None:
         return Outcome(Stop.INFEASIBLE, message=cause)
-    run.check()
+    if anytime:
+        run.check()
     method = load_method(options.method, options.objective)
     outcome = variants.solve(method, instance, options, run)
     if outcome.stop is Stop.INFEASIBLE and not outcome.message:
