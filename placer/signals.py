@@ -22,6 +22,7 @@ __all__ = ["INTERRUPTED", "raise_on_signals", "stop_on_signals", "supervised"]
 
 INTERRUPTED = 130
 """Exit code of what was interrupted."""
+SAID = b"placer: interrupted\n"
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_S = 1.5
 """Seconds that a signal may wait for the interpreter."""
@@ -94,7 +95,7 @@ def _supervise(pid: int, seen: int, waited: set[signal.Signals]) -> int:
                     continue
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            os.write(2, b"placer: interrupted\n")
+            os.write(2, SAID)
             return INTERRUPTED
 
 
@@ -106,14 +107,20 @@ def _acknowledge() -> None:
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into a KeyboardInterrupt; a later one ends the process."""
+    """Turn the first Ctrl-C or SIGTERM into a KeyboardInterrupt; a later one ends the process.
+
+    So does the first one while a module is imported: libraries would take it for a broken installation.
+    """
     first: list[float] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         _acknowledge()
-        if not first:
+        if not first and not _importing(frame):
             first.append(time.monotonic())
             raise KeyboardInterrupt
+        if not first:
+            os.write(2, SAID)
+            os._exit(INTERRUPTED)
         if time.monotonic() > first[0] + AGAIN_S:
             os._exit(INTERRUPTED)
 
@@ -137,6 +144,15 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
     with _handling(handle):
         yield event
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
