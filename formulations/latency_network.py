@@ -150,7 +150,7 @@ class Network:
         cost = self.token_cost_ms
         forward, backward = self.distances(cost)
         through = forward[self.source] + cost + backward[self.target]
-        kept = np.flatnonzero(through <= upper_ms * (1 + KEEP_TOLERANCE) + 1e-12)
+        kept = np.flatnonzero(through <= upper_ms * (1 + KEEP_TOLERANCE))
         alive = np.zeros(len(self.inside), dtype=np.bool_)
         alive[self.source[kept]] = alive[self.target[kept]] = True
         number = np.cumsum(alive) - 1
@@ -282,7 +282,7 @@ def long_paths(problem: LatencyProblem) -> list[BoolArray]:
     work = np.where(np.isfinite(problem.least_ms), problem.least_ms, 0.0)
     moved = problem.transfer_ms.max(axis=1, initial=0.0)
     memory = problem.instance.memory_bytes / max(problem.instance.memory_bytes.sum(), 1.0) * work.sum()
-    tiny = 1e-6 * max(work.sum(), 1e-6)
+    tiny = 1e-6 * (work.sum() or 1.0)
     out: dict[bytes, BoolArray] = {}
     for weight in (work, work + moved, work + memory, moved + memory, work + moved / 2 + memory):
         path = _longest_path(problem, weight + tiny)
@@ -368,7 +368,7 @@ def _has_room(network: Network, v: int) -> BoolArray:
     through = forward[network.source] + cost + backward[network.target]
     # A wider step costs at least as much as the narrow one and its new node.
     through = through + np.where(new & (cost > 0), np.append(problem.time_ms[v], 0.0)[kind], 0.0)
-    return np.asarray(room & (through <= network.upper_ms * (1 + KEEP_TOLERANCE) + 1e-12))
+    return np.asarray(room & (through <= network.upper_ms * (1 + KEEP_TOLERANCE)))
 
 
 def _with_outsider(network: Network, v: int) -> tuple[FloatArray, BoolArray]:

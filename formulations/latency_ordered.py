@@ -49,6 +49,9 @@ Network
     Σ_{a on κ: v ∈ cl_a} f_a ≤ Σ_j x_vjκ for v ∉ Q
     It makes the relaxation see that memory forces cuts, and what these cost: without it x_vjκ = 1/K is free.
 
+What exceeds U is left out: x_vjκ = 0 for p_vκ > U, r_ujκ = o_ujκ = 0 for c_uκ > U. What is negligible beside
+U is 0; F_j is then at least the right side instead of equal to it (see ``Scaled``).
+
 Windows: a node whose cheapest host class leads to head + p + tail > U is on no host; with the memory of
 such nodes before (or after) v a lower bound on the pieces before (after) it follows, and fixes L and U.
 """
@@ -60,7 +63,7 @@ import numpy as np
 from formulations.arrays import ProgramBuilder
 from formulations.latency_model import OrderedModel
 from formulations.latency_network import Network
-from formulations.latency_problem import MEMORY_UNITS, UPPER_SLACK, LatencyProblem
+from formulations.latency_problem import MEMORY_UNITS, NEGLIGIBLE, LatencyProblem, Scaled
 from placer.instance import BoolArray, FloatArray, IntArray
 
 __all__ = ["build"]
@@ -101,24 +104,21 @@ class _Builder:
 
     def __init__(self, problem: LatencyProblem, network: Network, upper_ms: float) -> None:
         self.problem, self.network = problem, network
-        self.unit = upper_ms * (1 + UPPER_SLACK) if upper_ms > 0 else 1.0
-        self.upper_ms = upper_ms
+        self.scaled = scaled = Scaled.of(problem, upper_ms)
+        self.unit, self.upper_ms = scaled.unit_ms, upper_ms
         self.p = ProgramBuilder()
         n, K, X, H = problem.n, problem.slots, len(problem.kinds), len(problem.hosts)
         self.n, self.K, self.X, self.H = n, K, X, H
         self.devices_kind = np.repeat(np.arange(X), [len(k) for k in problem.kinds]).astype(np.int64)
         D = len(self.devices_kind)
-        time, host = problem.time_ms, problem.host_ms
-        self.time = np.where(np.isfinite(time), time, 0.0) / self.unit
-        self.host = np.where(np.isfinite(host), host, 0.0) / self.unit
-        self.move = problem.transfer_ms / self.unit
+        self.time, self.host, self.move = scaled.time, scaled.host, scaled.move
         self.on_host = problem.hosts_within(upper_ms)
         p, groups = self.p, int(problem.group.max()) + 1
         self.L = p.add_columns((n, K), integer=True)
         self.U = p.add_columns((n, K + 1), integer=True)
         share = problem.group if problem.pieces == 1 else np.arange(n)
-        possible = np.zeros((int(share.max()) + 1, X))
-        possible[share] = np.isfinite(time)
+        possible = np.ones((int(share.max()) + 1, X))
+        np.minimum.at(possible, share, scaled.may_run.astype(np.float64))
         self.x = p.add_columns((len(possible), K, X), 0.0, possible[:, None, :], integer=True)[share]
         host_possible = np.ones((groups, H))
         np.minimum.at(host_possible, problem.group, self.on_host.astype(np.float64))
@@ -127,8 +127,9 @@ class _Builder:
         self.b = p.add_columns((K, X), integer=not several)
         self.beta = p.add_columns((K, D) if several else (0, 0), integer=True)
         self.m = p.add_columns((K, D) if several else (0, 0), 0.0, MEMORY_UNITS)
-        self.r = p.add_columns((n, K, X))
-        self.o = p.add_columns((n, K, X))
+        moves = scaled.may_move.astype(np.float64)[:, None, :]
+        self.r = p.add_columns((n, K, X), 0.0, moves)
+        self.o = p.add_columns((n, K, X), 0.0, moves)
         self.S, self.F = p.add_columns((K,)), p.add_columns((K,))
         head = np.minimum(problem.head_ms / self.unit, 1.0)
         self.a, self.T = p.add_columns((n,), head), p.add_columns((n,), head)
@@ -263,8 +264,9 @@ class _Builder:
         by_piece = (1, 0, 2)
         x, r, o = (columns.transpose(by_piece).reshape(K, -1) for columns in (self.x, self.r, self.o))
         move = self.move.reshape(1, -1)
+        most = 0.0 if self.scaled.exact else np.inf
         p.add_rows(
-            0, 0, (self.F, 1.0), (self.S, -1.0), (x, -self.time.reshape(1, -1)), (r, -move), (o, -move)
+            0, most, (self.F, 1.0), (self.S, -1.0), (x, -self.time.reshape(1, -1)), (r, -move), (o, -move)
         )
         if K > 1:
             p.add_rows(0, np.inf, (self.S[1:], 1.0), (self.S[:-1], -1.0))
@@ -336,9 +338,9 @@ class _Builder:
         balance = np.where(size == 0, 1.0, 0.0) - np.where(size == network.core.sum(), 1.0, 0.0)
         one = np.ones(network.arcs)
         p.add_ragged(balance, balance, len(size), (network.source, f, one), (network.target, f, -one))
-        p.add_rows(
-            0, np.inf, (np.array([self.C]), 1.0), (f[None, :], -network.token_cost_ms[None, :] / self.unit)
-        )
+        cost = network.token_cost_ms[None, :] / self.unit
+        cost = np.where(cost < NEGLIGIBLE, 0.0, cost)  # of a step that is bounded by the chains as well
+        p.add_rows(0, np.inf, (np.array([self.C]), 1.0), (f[None, :], -cost))
         pieces = f[network.kind >= 0]
         if len(pieces):
             p.add_rows(-np.inf, float(self.K), (pieces[None, :], 1.0))

@@ -28,11 +28,15 @@ Constraints
     a_v ≥ Σ_h p_vh y_vh,   a_w ≥ a_u + Σ_h p_wh y_wh             for (u, w) ∈ E
     a_v ≥ F_j − U (1 − x_vj);   C ≥ a_v,   C ≥ F_j
 
+What exceeds U is left out: x_vj = 0 for p_vd > U, i_uj = o_uj = 0 for c_ud > U. What is negligible beside U
+is 0; F_j is then at least the right side instead of equal to it (see ``Scaled``).
+
 Pieces that wait for each other.  Each piece being contiguous does not exclude that two pieces wait for
 each other.  If the steps on such a cycle take positive time in total, the inequalities on S, F and a
 exclude it.  A cycle of total time zero satisfies them, yet it would never start; it needs a piece without
 time, so a node without time on an accelerator.
-Only then ranks are added; they grow along everything that waits:
+Only then ranks are added, or when the caller asks for them because a cycle of next to no time fell within the
+solver's tolerance; they grow along everything that waits:
     π_w ≥ π_u + Σ_h y_wh,   Π_j ≥ π_u + 1 − (N + 1)(1 − i_uj),   |π_v − Π_j| ≤ (N + 1)(1 − x_vj),
     Π_(d,t) ≥ Π_(d,t−1) + 1
 A plan has such ranks exactly if its steps can be ordered, and N is large enough for any order.
@@ -45,7 +49,7 @@ from typing import Any
 
 import numpy as np
 
-from formulations.latency_problem import MEMORY_UNITS, UPPER_SLACK, LatencyProblem
+from formulations.latency_problem import MEMORY_UNITS, LatencyProblem, Scaled
 from formulations.rows import Expression, Model, total
 from placer.evaluate import LatencySchedule
 from placer.instance import IntArray
@@ -150,7 +154,7 @@ class PaperModel:
                 rank += 1
 
 
-def build(problem: LatencyProblem, upper_ms: float) -> PaperModel:
+def build(problem: LatencyProblem, upper_ms: float, *, ranked: bool = False) -> PaperModel:
     """Build the program.
 
     Parameters
@@ -159,12 +163,14 @@ def build(problem: LatencyProblem, upper_ms: float) -> PaperModel:
         The problem.
     upper_ms
         An upper bound on the optimum; plans above it are cut off.
+    ranked
+        Whether to add ranks in any case.
 
     Returns
     -------
     PaperModel
     """
-    builder = _Builder(problem, upper_ms)
+    builder = _Builder(problem, upper_ms, ranked)
     builder.assignment()
     builder.memory()
     builder.colocation()
@@ -181,9 +187,10 @@ def build(problem: LatencyProblem, upper_ms: float) -> PaperModel:
 class _Builder:
     """One method per family of constraints."""
 
-    def __init__(self, problem: LatencyProblem, upper_ms: float) -> None:
+    def __init__(self, problem: LatencyProblem, upper_ms: float, ranked: bool) -> None:
         self.problem, self.instance = problem, problem.instance
-        self.unit = upper_ms * (1 + UPPER_SLACK) if upper_ms > 0 else 1.0
+        self.scaled = scaled = Scaled.of(problem, upper_ms)
+        self.unit = scaled.unit_ms
         self.model = Model("latency_paper")
         self.slots = [(d, t) for members in problem.kinds for d in members for t in range(problem.pieces)]
         self.kind = [
@@ -196,23 +203,19 @@ class _Builder:
             (v, j): model.binary(f"x_{v}_{j}")
             for v in nodes
             for j in slots
-            if np.isfinite(problem.time_ms[v, self.kind[j]])
+            if scaled.may_run[v, self.kind[j]]
         }
-        self.y = {
-            (v, h): model.binary(f"y_{v}_{h}")
-            for v in nodes
-            for h in hosts
-            if np.isfinite(problem.host_ms[v, h])
-        }
+        self.y = {(v, h): model.binary(f"y_{v}_{h}") for v in nodes for h in hosts if scaled.may_host[v, h]}
         producers = [u for u in nodes if len(self.instance.successors[u])]
         self.z = {(v, j): model.real(f"z_{v}_{j}", 0, 1) for v in nodes for j in slots}
-        self.receives = {(u, j): model.real(f"i_{u}_{j}", 0, 1) for u in producers for j in slots}
-        self.sends = {(u, j): model.real(f"o_{u}_{j}", 0, 1) for u in producers for j in slots}
+        most = {(u, j): float(scaled.may_move[u, self.kind[j]]) for u in producers for j in slots}
+        self.receives = {(u, j): model.real(f"i_{u}_{j}", 0, most[u, j]) for u, j in most}
+        self.sends = {(u, j): model.real(f"o_{u}_{j}", 0, most[u, j]) for u, j in most}
         self.S = [model.real(f"S_{j}", 0, 1) for j in slots]
         self.F = [model.real(f"F_{j}", 0, 1) for j in slots]
         self.a = [model.real(f"a_{v}", 0, 1) for v in nodes]
         self.C = model.real("C", 0, 1)
-        self.ranked = bool((problem.time_ms == 0).any())
+        self.ranked = ranked or bool((scaled.time == 0)[scaled.may_run].any())
 
     def inside(self, v: int, j: int) -> Any:
         """Return x_vj, 0 where it cannot be."""
@@ -223,7 +226,7 @@ class _Builder:
         out = Expression()
         for h in range(len(self.problem.hosts)):
             if (v, h) in self.y:
-                out.add(self.y[v, h], float(self.problem.host_ms[v, h]) / self.unit if timed else 1.0)
+                out.add(self.y[v, h], float(self.scaled.host[v, h]) if timed else 1.0)
         return out
 
     def assignment(self) -> None:
@@ -286,13 +289,16 @@ class _Builder:
             row = Expression().add(self.F[j]).add(self.S[j], -1.0)
             for u in range(problem.n):
                 if (u, j) in self.receives:
-                    cost = float(problem.transfer_ms[u, k]) / self.unit
+                    cost = float(self.scaled.move[u, k])
                     row.add(self.receives[u, j], -cost).add(self.sends[u, j], -cost)
                     wait = Expression().add(self.a[u]).add(self.S[j], -1.0).add(self.receives[u, j])
                     model.at_most(wait, 1.0)
                 if (u, j) in self.x:
-                    row.add(self.x[u, j], -float(problem.time_ms[u, k]) / self.unit)
-            model.equal(row, 0.0)
+                    row.add(self.x[u, j], -float(self.scaled.time[u, k]))
+            if self.scaled.exact:
+                model.equal(row, 0.0)
+            else:
+                model.at_most(Expression().add(row, -1.0))
             if t:
                 model.at_most(Expression().add(self.F[j - 1]).add(self.S[j], -1.0))
             model.at_most(Expression().add(self.F[j]).add(self.C, -1.0))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.plan import Plan
 
-__all__ = ["MEMORY_UNITS", "UPPER_SLACK", "LatencyProblem", "Step"]
+__all__ = ["MEMORY_UNITS", "NEGLIGIBLE", "UPPER_SLACK", "LatencyProblem", "Scaled", "Step"]
 
 MEMORY_UNITS = 1000.0
 """Programs count memory limits as so many, so that a tolerance of 1e-6 means 1e-9 of a limit."""
@@ -27,6 +27,54 @@ MEMORY_UNITS = 1000.0
 UPPER_SLACK = 1e-6
 """Relative slack that programs add to an upper bound on the makespan, so that plans that attain it stay
 feasible."""
+
+NEGLIGIBLE = 1e-8
+"""Share of the upper bound below which a time counts as 0: less than the solver's tolerance."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """Times as shares of the upper bound, whatever their magnitude, for programs.
+
+    What exceeds the bound is 0 and kept out: no node, and no transfer, may take longer than the whole. What
+    is negligible is 0 too: a relaxation, so that bounds stay bounds.
+
+    Parameters
+    ----------
+    unit_ms
+        What 1 stands for.
+    time, move, host
+        ``(n, X)``, ``(n, X)``, ``(n, H)``.
+    may_run, may_move, may_host
+        Whether a node may run on a kind, be received and sent by one, and run on a host; shapes as above.
+    exact
+        Whether nothing counts as 0 that is more.
+    """
+
+    unit_ms: float
+    time: FloatArray
+    move: FloatArray
+    host: FloatArray
+    may_run: BoolArray
+    may_move: BoolArray
+    may_host: BoolArray
+    exact: bool
+
+    @classmethod
+    def of(cls, problem: LatencyProblem, upper_ms: float) -> Self:
+        """Scale the times of a problem for plans with a makespan of at most ``upper_ms``."""
+        unit = upper_ms * (1 + UPPER_SLACK) if upper_ms > 0 else 1.0
+        most = upper_ms * (1 + 1e-9)
+
+        def kept(times: FloatArray) -> tuple[FloatArray, BoolArray, bool]:
+            may = np.asarray(np.isfinite(times) & (times <= most))
+            counts = may & (times >= NEGLIGIBLE * unit)
+            return np.where(counts, times, 0.0) / unit, may, not (may & ~counts & (times > 0)).any()
+
+        time, may_run, a = kept(problem.time_ms)
+        move, may_move, b = kept(problem.transfer_ms)
+        host, may_host, c = kept(problem.host_ms)
+        return cls(unit, time, move, host, may_run, may_move, may_host, a and b and c)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,11 @@ Recomputation of one device (ρ ∈ {0, 1}: its activations are dropped and comp
 
 All times are divided by ``unit_ms / TIME_UNIT``, so that the objective is near `TIME_UNIT`.
 
+Where an upper bound U on the objective is known, no coefficient leaves a solver's range, whatever the times:
+an item that alone exceeds U on a device may not go there, a net whose w_e (or v_e, between servers) exceeds U
+may not be split there (x_a = x_b in place of s_e), and what is below `NEGLIGIBLE` of the unit counts as 0: a
+relaxation, so that bounds stay bounds.
+
 Source: Tarnawski et al., NeurIPS 2020, Section 4 and appendix (CommIn, CommOut, MaxLoad); nets replace the
 pair of CommIn and CommOut variables, because a device never pays both for one producer.
 """
@@ -45,14 +50,14 @@ import numpy as np
 
 from formulations.rows import Expression, Inside, Model, difference, total
 from formulations.secondary import Cap, Goal, Secondary
-from placer.instance import BoolArray, IntArray
+from placer.instance import BoolArray, FloatArray, IntArray
 from placer.kinds import Kinds
 from placer.memory import InFlight
 from placer.options import Communication, Recompute, Schedule
 from placer.plan import Plan
 from placer.problem import Problem
 
-__all__ = ["MEMORY_UNIT", "TIME_UNIT", "Loads", "ThroughputParams", "fits"]
+__all__ = ["MEMORY_UNIT", "TIME_UNIT", "Loads", "ThroughputParams", "fits", "memory_share"]
 
 MEMORY_UNIT = 1000.0
 """Memory rows read Σ ≤ 1000, so that an absolute tolerance of 1e-6 is 1e-9 of the limit."""
@@ -60,6 +65,12 @@ MEMORY_UNIT = 1000.0
 TIME_UNIT = 100.0
 """Objectives are near 100, so that the solver's absolute tolerance of 1e-6 is 1e-8 of them."""
 
+
+NEGLIGIBLE = 1e-8
+"""Share of the unit below which a time counts as 0: `TIME_UNIT` times that is the solver's tolerance."""
+
+UPPER_SLACK = 1e-7
+"""Relative slack above an upper bound: ten of the solver's tolerances, so that the plan that has it stays."""
 
 ONE = InFlight(1)
 """One microbatch in flight everywhere: what a node keeps does not depend on the plan."""
@@ -112,6 +123,21 @@ class ThroughputParams:
         """What times in ms are multiplied with."""
         return TIME_UNIT / self.unit_ms
 
+    def hopeless(self, time_ms: FloatArray) -> BoolArray:
+        """Whether a time exceeds the upper bound, so that nothing may take it."""
+        if self.upper_bound_ms is None:
+            return np.zeros(np.shape(time_ms), dtype=np.bool_)
+        return np.asarray(time_ms > self.upper_bound_ms * (1 + 1e-9))
+
+    def negligible(self, time_ms: FloatArray) -> BoolArray:
+        """Whether a time is so short that it counts as 0."""
+        return np.asarray(time_ms < NEGLIGIBLE * self.unit_ms)
+
+    def scaled(self, time_ms: FloatArray) -> FloatArray:
+        """Return times in the unit of the program; what is hopeless or cannot run is kept out, and 0."""
+        kept = np.isfinite(time_ms) & ~self.hopeless(time_ms) & ~self.negligible(time_ms)
+        return np.where(kept, time_ms, 0.0) / self.unit_ms * TIME_UNIT
+
 
 def fits(problem: Problem, kinds: Kinds, params: ThroughputParams) -> BoolArray:
     """Whether an item may go to a kind, fits there, and is not above the upper bound alone, ``(N, K)``."""
@@ -119,6 +145,24 @@ def fits(problem: Problem, kinds: Kinds, params: ThroughputParams) -> BoolArray:
     if params.upper_bound_ms is not None:
         may &= kinds.time_ms.sum(axis=0) <= params.upper_bound_ms * (1 + 1e-9)
     return np.asarray(may)
+
+
+def _net_costs_ms(problem: Problem, kinds: Kinds) -> tuple[FloatArray, FloatArray]:
+    """Return w_e, and v_e − w_e, by kind: each ``(E, K)``."""
+    cost = problem.net_cost_ms[:, kinds.class_index]
+    extra = np.zeros_like(cost)
+    if problem.net_across_ms is not None:
+        first = [devices[0] for devices in kinds.devices]
+        extra = np.maximum(0.0, problem.net_across_ms[:, first] - cost)
+        extra[:, kinds.is_host] = 0.0
+    return cost, extra
+
+
+def memory_share(need_bytes: float, limit_bytes: float) -> float:
+    """Memory in units of the program; anything is too much where the limit is 0."""
+    if limit_bytes > 0:
+        return MEMORY_UNIT * (need_bytes / limit_bytes)
+    return 2 * MEMORY_UNIT * (need_bytes > 0)
 
 
 class Loads:
@@ -139,19 +183,17 @@ class Loads:
         two = bool(problem.time_ms[1].any() or problem.net_backward.any())
         two = two or params.recompute is not Recompute.NONE
         self.directions = (0, 1) if two else (0,)
-        self.time = np.where(np.isfinite(kinds.time_ms), kinds.time_ms, 0.0) * params.scale
-        forward = problem.forward_ms[:, kinds.class_index] * params.scale
-        self.again = np.where(np.isfinite(forward), forward, 0.0)
-        self.cost = problem.net_cost_ms[:, kinds.class_index] * params.scale
-        self.extra = np.zeros_like(self.cost)
-        if problem.net_across_ms is not None:
-            first = [devices[0] for devices in kinds.devices]
-            self.extra = np.maximum(0.0, problem.net_across_ms[:, first] * params.scale - self.cost)
-            self.extra[:, kinds.is_host] = 0.0
+        self.time = params.scaled(kinds.time_ms)
+        self.again = params.scaled(problem.forward_ms[:, kinds.class_index])
+        cost, extra = _net_costs_ms(problem, kinds)
+        self.never, self.cost = params.hopeless(cost), params.scaled(cost)
+        self.never_across, self.extra = params.hopeless(cost + extra), params.scaled(extra)
         self.server = problem.instance.server_of[[devices[0] for devices in kinds.devices]]
         self.in_server: dict[int, list[Expression]] = {}
-        high = None if params.upper_bound_ms is None else params.upper_bound_ms * (1 + 1e-9) * params.scale
-        low = params.lower_bound_ms * (1 - 1e-9) * params.scale
+        high = None
+        if params.upper_bound_ms is not None:
+            high = params.upper_bound_ms * (1 + UPPER_SLACK) / params.unit_ms * TIME_UNIT
+        low = params.lower_bound_ms * (1 - 1e-9) / params.unit_ms * TIME_UNIT
         parts = self.directions if params.schedule is Schedule.GPIPE else (0,)
         alone = len(parts) == 1
         self.top = [model.real(f"T_{r}", low if alone else 0.0, high) for r in parts]
@@ -169,7 +211,7 @@ class Loads:
 
     def place(self, insides: Iterable[Inside]) -> None:
         """Tell what all devices hold, before the first one is added: which items are in which server."""
-        if not self.extra.any():
+        if not (self.extra.any() or self.never_across.any()):
             return
         for inside in insides:
             for kind, items in inside.items():
@@ -219,40 +261,40 @@ class Loads:
         self, inside: Inside, in_flight: int = 1, again: Inside | None = None, label: str = "", rho: Any = 0
     ) -> None:
         """Limit the memory of one device with so many microbatches in flight; see `add_recompute`."""
-        row = Expression()
+        row, never = Expression(), MEMORY_UNIT * (1 + 1e-9)
         further = (in_flight - 1) * self.problem.activation_bytes
-        limit = Expression()
         for kind, items in inside.items():
-            bytes_limit = float(self.kinds.limit_bytes[kind])
-            if not np.isfinite(bytes_limit):
+            limit = float(self.kinds.limit_bytes[kind])
+            if not np.isfinite(limit):
                 continue
-            unit = MEMORY_UNIT / bytes_limit if bytes_limit > 0 else 0.0
             recomputed = again.get(kind) if again else None
             for c, x in enumerate(items):
-                row.add(x, unit * float(self.problem.memory_bytes[c] + further[c]))
-                if bytes_limit == 0 and self.problem.memory_bytes[c] > 0:
-                    limit.add(x)
-                if recomputed is not None:
-                    row.add(recomputed[c], -unit * float(further[c]))
+                held, more = float(self.problem.memory_bytes[c]), float(further[c])
+                if memory_share(held + more, limit) <= never:
+                    row.add(x, memory_share(held + more, limit))
+                    if recomputed is not None:
+                        row.add(recomputed[c], -memory_share(more, limit))
+                elif recomputed is not None and memory_share(held, limit) <= never:
+                    self.model.at_most(difference(x, recomputed[c]))
+                    row.add(x, memory_share(held, limit))
+                else:
+                    self.model.at_most(Expression().add(x))
             if recomputed is not None:
-                received = self._received(f"{label}_{kind}", items, rho)
-                row.add(received, unit * in_flight)
-                if bytes_limit == 0:
-                    limit.add(received)
+                row.add(self._received(f"{label}_{kind}", items, rho, in_flight / limit if limit else np.inf))
         self.model.at_most(row, MEMORY_UNIT)
-        self.model.at_most(limit)
 
-    def _received(self, label: str, items: Sequence[Any], rho: Any) -> Expression:
-        """Bytes of the forward outputs that a recomputing device receives: Σ_u o_u in_u."""
+    def _received(self, label: str, items: Sequence[Any], rho: Any, unit: float) -> Expression:
+        """Memory of the forward outputs that a recomputing device receives: Σ_u o_u in_u, with its unit."""
         out = Expression()
         for i, (size, producer, readers) in enumerate(self.problem.stashes):
             gaps = [difference(items[b], items[producer]).add(rho) for b in readers if b != producer]
             gaps = [g for g in gaps if not (g.is_constant and g.constant <= 1)]
-            if gaps:
+            received: Any = 0.0
+            if gaps and size * unit <= 1 + 1e-9:
                 received = self.model.real(f"stash_{i}_{label}", 0.0, 1.0)
-                out.add(received, size)
-                for gap in gaps:
-                    self.model.at_most(gap.add(received, -1.0), 1.0)
+                out.add(received, MEMORY_UNIT * size * unit)
+            for gap in gaps:
+                self.model.at_most(gap.add(received, -1.0), 1.0)
         return out
 
     def _direction(
@@ -304,7 +346,7 @@ class Loads:
         name = "s" if both else "out" if send else "in"
         for e in np.flatnonzero(self.problem.net_backward == bool(r)).tolist():
             for kinds in self._equal_costs(e, inside):
-                weight = float(self.cost[e, kinds[0]])
+                never, weight = bool(self.never[e, kinds[0]]), float(self.cost[e, kinds[0]])
                 net = self.problem.net(e).tolist()
                 on = [total(inside[kind][c] for kind in kinds) for c in net]
                 gaps = []
@@ -314,6 +356,9 @@ class Loads:
                     if both or receive:
                         gaps.append(difference(other, on[0]))
                 gaps = [g for g in gaps if not (g.is_constant and g.constant <= 0)]
+                if never:
+                    for gap in gaps:
+                        self.model.at_most(gap)
                 if weight == 0.0 or not gaps:
                     continue
                 s = self.model.real(f"{name}_{e}_{kinds[0]}_{label}", 0.0, 1.0)
@@ -325,14 +370,19 @@ class Loads:
     def _across(self, label: str, r: int, inside: Inside, *, send: bool, receive: bool) -> Expression:
         """Return what crossing servers costs one device beyond its own link: Σ_e (v_e − w_e) z_e."""
         cost = Expression()
-        for e in np.flatnonzero((self.problem.net_backward == bool(r)) & self.extra.any(axis=1)).tolist():
+        some = (self.extra > 0).any(axis=1) | self.never_across.any(axis=1)
+        for e in np.flatnonzero((self.problem.net_backward == bool(r)) & some).tolist():
             producer, *readers = self.problem.net(e).tolist()
             for kind, items in inside.items():
-                weight = float(self.extra[e, kind])
+                never, weight = bool(self.never_across[e, kind]), float(self.extra[e, kind])
                 near = self.in_server[int(self.server[kind])]
                 gaps = [difference(items[producer], near[b]) for b in readers] if send else []
                 gaps += [difference(items[b], near[producer]) for b in readers] if receive else []
                 gaps = [g for g in gaps if not (g.is_constant and g.constant <= 0)]
+                if never:
+                    for gap in gaps:
+                        self.model.at_most(gap)
+                    continue
                 if weight == 0.0 or not gaps:
                     continue
                 way = f"{'out' if send else ''}{'in' if receive else ''}"
@@ -344,7 +394,7 @@ class Loads:
 
     def _equal_costs(self, e: int, inside: Inside) -> list[list[int]]:
         """Group the kinds a device may be by what net e costs on them."""
-        groups: dict[float, list[int]] = {}
+        groups: dict[tuple[bool, float], list[int]] = {}
         for kind in inside:
-            groups.setdefault(float(self.cost[e, kind]), []).append(kind)
+            groups.setdefault((bool(self.never[e, kind]), float(self.cost[e, kind])), []).append(kind)
         return list(groups.values())

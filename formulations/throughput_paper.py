@@ -26,7 +26,8 @@ Objective
     gpipe  min Σ_r MaxLoad^r,  MaxLoad^r ≥ Load^r_i
 
 Source: Tarnawski et al., NeurIPS 2020, Section 4 and the appendix on the throughput program.  Times are
-scaled as in `formulations.throughput`.
+scaled as in `formulations.throughput`, and what exceeds an upper bound is left out as there: x_{vi} = 0,
+CommIn_{ui} = CommOut_{ui} = 0.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ import numpy as np
 import pulp
 
 from formulations.rows import Expression, Model, difference, total
-from formulations.throughput import MEMORY_UNIT, ThroughputParams
-from placer.instance import Instance, IntArray
+from formulations.throughput import MEMORY_UNIT, ThroughputParams, memory_share
+from placer.instance import BoolArray, Instance, IntArray
 from placer.options import Communication, Schedule
 from placer.problem import Problem
 
@@ -54,7 +55,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     problem
         Only its instance is used.
     params
-        Schedule, communication model, unit, contiguity; no upper bound.
+        Schedule, communication model, unit, upper bound, contiguity.
 
     Returns
     -------
@@ -62,8 +63,9 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     """
     instance = problem.instance
     model = Model("throughput_paper")
+    may = _fits(instance, params)
     x = [
-        [model.binary(_name(v, d.index)) if instance.allowed[v, d.index] else 0 for d in instance.devices]
+        [model.binary(_name(v, d.index)) if may[v, d.index] else 0 for d in instance.devices]
         for v in range(instance.n)
     ]
     for row in x:
@@ -91,13 +93,21 @@ def decode(values: Mapping[str, float], problem: Problem, params: ThroughputPara
 def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) -> dict[str, float]:
     """Return values of x for an assignment of items."""
     instance = problem.instance
-    device = problem.lift(item_device)
+    device, may = problem.lift(item_device), _fits(instance, params)
     return {
         _name(v, d.index): float(device[v] == d.index)
         for v in range(instance.n)
         for d in instance.devices
-        if instance.allowed[v, d.index]
+        if may[v, d.index]
     }
+
+
+def _fits(instance: Instance, params: ThroughputParams) -> BoolArray:
+    """Whether a node may go to a device, and by itself fits there and is not above the upper bound."""
+    limits = np.array([np.inf if d.is_host else d.memory_limit_bytes for d in instance.devices])
+    fits = instance.resident_bytes[:, None] <= limits * (1 + 1e-9)
+    hopeless = params.hopeless(instance.class_time_ms)[:, instance.device_class]
+    return np.asarray(instance.allowed & fits & ~hopeless)
 
 
 def _name(v: int, i: int) -> str:
@@ -111,11 +121,7 @@ def _memory(model: Model, instance: Instance, x: list[list[Any]]) -> None:
             continue
         used = Expression()
         for v, row in enumerate(x):
-            need = float(instance.resident_bytes[v])
-            # With a limit of zero, any need is too much.
-            used.add(
-                row[device.index], MEMORY_UNIT * need / limit if limit > 0 else 2 * MEMORY_UNIT * (need > 0)
-            )
+            used.add(row[device.index], memory_share(float(instance.resident_bytes[v]), limit))
         model.at_most(used, MEMORY_UNIT)
 
 
@@ -151,11 +157,15 @@ def _load(
     """Load of device i in one direction: an expression, or a variable above its parts."""
     device = instance.devices[i]
     compute, receive, send = Expression(), Expression(), Expression()
+    times = params.scaled(instance.class_time_ms[:, device.class_index])
+    transfers = instance.class_transfer_ms[:, device.class_index]
+    costs, never = params.scaled(transfers), params.hopeless(transfers)
     for v in np.flatnonzero(instance.backward == backward).tolist():
-        time = float(instance.class_time_ms[v, device.class_index])
-        if np.isfinite(time):
-            compute.add(x[v], time * params.scale)
-        cost = float(instance.class_transfer_ms[v, device.class_index]) * params.scale
+        compute.add(x[v], float(times[v]))
+        cost = float(costs[v])
+        if never[v]:
+            for w in instance.successors[v].tolist():
+                model.equal(difference(x[w], x[v]), 0.0)
         if cost > 0 and len(instance.successors[v]):
             comm_in = model.real(f"CommIn_{v:05d}_{i:03d}", 0.0, 1.0)
             comm_out = model.real(f"CommOut_{v:05d}_{i:03d}", 0.0, 1.0)

@@ -228,6 +228,6 @@ def _disagreements(rows: list[Row], options: Options) -> list[str]:
             plan = f"{row.method} has a verified plan of {row.objective!r} ms"
             if claim.status is RowStatus.INFEASIBLE:
                 found.append(f"{claim.method} claims that there is no plan, but {plan}")
-            elif claim.bound is not None and claim.bound > row.objective * (1 + AGREE) + 1e-12:
+            elif claim.bound is not None and claim.bound > row.objective * (1 + AGREE):
                 found.append(f"{claim.method} claims that no plan is below {claim.bound!r} ms, but {plan}")
     return found

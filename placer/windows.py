@@ -93,11 +93,12 @@ def accelerators_needed(
     if upper_bound_ms is not None:
         bound = upper_bound_ms * (1 + SLACK)
         fastest = _least_time(kinds, kinds.accelerators)
-        slow = ~np.isfinite(fastest)
-        work = float(fastest[items & ~slow].sum())
-        relief = host_relief_ms(kinds, items & ~slow, bound)
+        # What exceeds the bound there is for hosts; it would drown the rest in rounding.
+        quick = items & (fastest <= bound)
+        work = float(fastest[quick].sum()) * (1 - SLACK)
+        relief = host_relief_ms(kinds, quick, bound) * (1 + SLACK)
         if bound > 0:
-            count = max(count, int(np.ceil((work - relief) / bound - SLACK)))
+            count = max(count, int(np.ceil((work - relief) / bound)))
     if (items & ~on_host).any():
         count = max(count, 1)
     return count

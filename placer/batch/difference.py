@@ -187,7 +187,7 @@ def _ranked(a: State, b: State) -> Turn:
 
 
 def _equal(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=EQUAL, abs_tol=1e-12)
+    return math.isclose(a, b, rel_tol=EQUAL)
 
 
 def describe(difference: Difference) -> Sequence[str]:

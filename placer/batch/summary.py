@@ -162,7 +162,7 @@ def _contradictions(records: Sequence[Record]) -> list[str]:
             found.append(
                 f"{shown(record.instance)}: {record.method} claims that there is no plan, but {held}"
             )
-        elif record.bound is not None and record.bound > plan.objective * (1 + AGREE) + 1e-12:
+        elif record.bound is not None and record.bound > plan.objective * (1 + AGREE):
             claim = f"claims that no plan is below {record.bound!r} ms"
             found.append(f"{shown(record.instance)}: {record.method} {claim}, but {held}")
     return found

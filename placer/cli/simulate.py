@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(simulation, predicted, stdout())
     simulated = simulation.objective_ms
-    if predicted is not None and not math.isclose(simulated, predicted, rel_tol=EQUAL, abs_tol=1e-12):
+    if predicted is not None and not math.isclose(simulated, predicted, rel_tol=EQUAL):
         print(
             f"placer: {args.result}: the objective is {predicted!r} ms, but the simulation takes "
             f"{simulated!r} ms",

@@ -75,7 +75,8 @@ class BoxBound:
         self.loads, self.pricers, self.weight, self.upper_ms = loads, pricers, weight, upper_ms
         self.counts: IntArray = np.array([kind.count for kind in loads.types], dtype=np.int64)
         low = [self._least_ms(way) for way in (0, 1)]
-        self.unit = np.array([max(upper_ms - low[1], 1e-9), max(upper_ms - low[0], 1e-9)]) / count
+        least = 1e-9 * upper_ms or 1.0
+        self.unit = np.array([max(upper_ms - low[1], least), max(upper_ms - low[0], least)]) / count
         steps = np.arange(count + 1)
         self.corner_ms: FloatArray = steps[:, None] * self.unit[0] + steps[None, :] * self.unit[1]
         self.left: BoolArray = self.corner_ms < upper_ms

@@ -1,7 +1,7 @@
 """Several methods in a row, cheap ones first; each starts from the best plan and bound so far.
 
 No plan and no bound is lost: the result carries the best of each, and its message says what every phase
-brought.
+brought.  A plan that holds refutes whatever contradicts it: a bound above it, and a claim that there is none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from math import inf
 
 from placer.constraints import Constraints
-from placer.errors import VerificationError
 from placer.instance import Instance
 from placer.methods import METHODS, load_method
 from placer.options import Formulation, Objective, Options, Recompute
@@ -66,10 +65,22 @@ class _Held:
 
     plan: Plan | None = None
     objective: float = inf
-    bound: float | None = None
+    bounds: dict[str, float] = field(default_factory=dict)
+    """By phase; those above the plan are wrong."""
     story: list[str] = field(default_factory=list)
     stats: dict[str, float | int | str] = field(default_factory=dict)
     last_stop: Stop = Stop.FINISHED
+
+    @property
+    def bound_from(self) -> str | None:
+        """The phase that the best bound comes from, of those that no plan refutes."""
+        held = [name for name, bound in self.bounds.items() if bound <= self.objective * (1 + EQUAL)]
+        return max(held, key=lambda name: self.bounds[name], default=None)
+
+    @property
+    def bound(self) -> float | None:
+        """The best bound."""
+        return None if self.bound_from is None else self.bounds[self.bound_from]
 
     @property
     def gap(self) -> float:
@@ -80,7 +91,7 @@ class _Held:
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Run the phases until the gap asked for is proven or none is left."""
-    held = _Held(bound=run.bound_ms)
+    held = _Held(bounds={} if run.bound_ms is None else {"given": run.bound_ms})
     if run.start is not None:
         held.plan, held.objective = run.start, objective_ms(instance, run.start, options)
     for phase in phases(instance, options):
@@ -89,9 +100,9 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         outcome = _run_phase(phase, instance, options, run, held)
         if outcome.stop is Stop.INFEASIBLE and not phase.narrower:
             if held.plan is not None:
-                raise VerificationError(
-                    f"method {phase.method} claims that there is no plan, and there is one"
-                )
+                log.info("method %s claims that there is no plan, and there is one", phase.method)
+                held.last_stop = Stop.FINISHED
+                continue
             return Outcome(Stop.INFEASIBLE, message=outcome.message, stats=held.stats)
     stop = Stop.FINISHED if held.gap <= max(options.gap, EQUAL) else run.stopped() or held.last_stop
     return Outcome(stop, held.plan, held.bound, "; ".join(held.story), held.stats)
@@ -194,9 +205,9 @@ def _keep(
                 held.stats["plan_from"] = phase.method
     if outcome.bound_ms is not None and not phase.narrower:
         told.append(f"bound {outcome.bound_ms:.6g} ms")
-        if held.bound is None or outcome.bound_ms > held.bound:
-            held.bound = outcome.bound_ms
-            held.stats["bound_from"] = phase.method
+        held.bounds[phase.method] = max(outcome.bound_ms, held.bounds.get(phase.method, 0.0))
+    if held.bound_from is not None:
+        held.stats["bound_from"] = held.bound_from
     if outcome.plan is None:
         told.append(f"no plan ({outcome.message or outcome.stop})")
     held.story.append(f"{phase.method}: {', '.join(told)}")

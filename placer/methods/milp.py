@@ -1,7 +1,11 @@
 """Throughput by mixed-integer programming: reduce, start, build, solve, decode, expand, evaluate.
 
-The program is built for plans that are better than the best one known, which fixes most of the ordered
-program's variables.  When the solver finds a much better plan, the program is built again for that one.
+Whether there is a plan does not depend on times: where none is known, a program without any finds one, and
+what it claims as infeasible is solved a second time in another way.  Then the program is built for plans that
+are better than the best one known, which fixes most of the ordered program's variables, and keeps its numbers
+within the solver's reach.  When the solver finds a much better plan, the program is built again for that one.
+
+A bound of the solver above a plan that holds is wrong, and no bound of that round is kept.
 """
 
 from __future__ import annotations
@@ -10,21 +14,21 @@ import logging
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 
-import numpy as np
-
 from formulations import throughput_free, throughput_ordered, throughput_paper
-from formulations.throughput import ThroughputParams
+from formulations.throughput import TIME_UNIT, ThroughputParams
 from placer.constraints import Constraints
 from placer.instance import FloatArray, Instance, IntArray
 from placer.kinds import kinds_of
 from placer.memory import left_in_flight
 from placer.methods.first_fit import first_fit
+from placer.methods.timeless import timeless
 from placer.options import Communication, Formulation, Options, Recompute
 from placer.plan import Plan
 from placer.problem import Problem, contract
 from placer.recompute import with_recompute
 from placer.reduce import merge_directions, reduced
 from placer.report import objective_ms
+from placer.result import EQUAL
 from placer.run import Outcome, Run, Stop
 from placer.solvers import highs
 from placer.solvers.program import read_pulp
@@ -38,8 +42,10 @@ logger = logging.getLogger(__name__)
 
 REBUILD = 0.97
 """The program is built again once a plan with at most this share of the known objective is found."""
+COARSE = 0.2
+"""The same for a program that was solved to its end, where the bound's margin hides that."""
 BOUND_MARGIN = 1e-7
-"""Relative safety margin on the solver's bound, above its tolerances at an objective near `TIME_UNIT`."""
+"""Safety margin on the solver's bound as a share of the unit, above its tolerances at `TIME_UNIT`."""
 
 START_SHARE, START_WORK_S = 0.1, 30.0
 """Work for the contiguous plan that starts a non-contiguous one: a share of what the limits allow, or
@@ -57,6 +63,8 @@ STOPS = {
     Status.INTERRUPTED: Stop.INTERRUPTED,
     Status.LIMIT: Stop.FINISHED,
 }
+CONTRADICTION = "the solver contradicts itself on this program, so its bound is left out"
+UNDECIDED = "the solver could not tell whether there is a plan"
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -82,11 +90,16 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         stop = Stop.FINISHED if search.is_closed else run.stopped()
         if stop is not None:
             return search.stopped(stop)
+        if search.plan is None:
+            solution = search.find()
+            if search.plan is None:
+                return search.outcome(solution)
         before = search.objective_ms
         solution = search.round()
-        if solution.status is not Status.TARGET:
+        if solution.status is Status.TARGET:
+            search.rebuilds = search.objective_ms != before
+        elif not search.coarse(before):
             return search.outcome(solution)
-        search.rebuilds = search.objective_ms != before
 
 
 @dataclass
@@ -104,17 +117,23 @@ class _Search:
 
     def __post_init__(self) -> None:
         options = self.options
-        problem = contract(
-            self.instance,
-            contiguous=options.strictly_ordered,
-            keep_producers=options.communication is Communication.DUPLEX,
-        )
-        self.problem: Problem = merge_directions(problem, options.schedule, options.communication)
+        self.problem: Problem = self.contracted(self.instance)
         balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - BOUND_MARGIN)
+        self.balance_ms = balance
         self.bound_ms = max(balance, self.run.bound_ms or 0.0)
         self.flights = left_in_flight(self.instance, options)
         self.formulation: ModuleType = _formulation(options)
         self.stats.update(nodes=0, rounds=0)
+
+    def contracted(self, instance: Instance) -> Problem:
+        """Contract an instance for the kind of plan asked for."""
+        options = self.options
+        problem = contract(
+            instance,
+            contiguous=options.strictly_ordered,
+            keep_producers=options.communication is Communication.DUPLEX,
+        )
+        return merge_directions(problem, options.schedule, options.communication)
 
     @property
     def is_closed(self) -> bool:
@@ -150,20 +169,38 @@ class _Search:
             logger.info("plan dropped: %s", broken[0])
             return
         self.plan, self.objective_ms = plan, objective
+        if self.bound_ms > objective * (1 + EQUAL):
+            logger.info("the bound %g is refuted by a plan of %g", self.bound_ms, objective)
+            self.bound_ms = min(self.balance_ms, objective)
         self.run.report(objective, self.bound_ms, "milp")
 
     def take_bound(self, bound: float | None, params: ThroughputParams) -> None:
-        """Keep a bound of the program, less its margin and never above the best objective."""
+        """Keep a bound of the program, less its margin, if no plan refutes it."""
         if bound is None or bound <= 0:
             return
-        known = [x for x in (bound * (1 - BOUND_MARGIN) / params.scale, self.objective_ms) if x is not None]
-        self.bound_ms = max(min(known), self.bound_ms)
+        bound_ms = (bound / TIME_UNIT - BOUND_MARGIN) * params.unit_ms
+        if self.objective_ms is None or bound_ms > self.objective_ms * (1 + EQUAL):
+            return
+        self.bound_ms = max(min(bound_ms, self.objective_ms), self.bound_ms)
         self.run.report(self.objective_ms, self.bound_ms, "milp")
+
+    def coarse(self, before_ms: float | None) -> bool:
+        """Whether the plan became so much better that the last program was too coarse to prove the gap."""
+        assert before_ms is not None
+        assert self.objective_ms is not None
+        return self.objective_ms < COARSE * before_ms and not self.is_closed
+
+    def find(self) -> Solution:
+        """Find any plan by a program without times."""
+        return self._solve(self.contracted(timeless(self.instance)), None)
 
     def round(self) -> Solution:
         """Build the program for plans no worse than the best one, and solve it."""
-        problem, items = self.reduced()
-        params = self.params(problem)
+        return self._solve(*self.reduced())
+
+    def _solve(self, problem: Problem, items: IntArray | None) -> Solution:
+        """Build and solve the program of a problem, from the best plan, and keep what it brings."""
+        params, sure_ms = self.params(problem), self.bound_ms
         program = read_pulp(self.formulation.build(problem, params))
         self.stats.update(items=problem.size, nets=problem.nets)
         self.stats.update(columns=program.columns, rows=program.rows, integers=int(program.integer.sum()))
@@ -181,7 +218,7 @@ class _Search:
         solution = highs.solve(
             program,
             self.run,
-            self.settings(params),
+            self.settings(),
             start=None if items is None else program.point(self.formulation.encode(items, problem, params)),
             on_incumbent=on_incumbent,
             on_progress=lambda _, bound, nodes: self.take_bound(bound, params),
@@ -189,6 +226,8 @@ class _Search:
         if solution.values is not None:
             on_incumbent(solution.values)
         self.take_bound(solution.bound, params)
+        if solution.status in (Status.FAILED, Status.INFEASIBLE):
+            self.bound_ms = min(sure_ms, self.bound_ms)
         self.stats["nodes"] = int(self.stats["nodes"]) + solution.nodes
         self.stats["rounds"] = int(self.stats["rounds"]) + 1
         return solution
@@ -217,9 +256,9 @@ class _Search:
         return ThroughputParams(
             schedule=options.schedule,
             communication=options.communication,
-            unit_ms=self.objective_ms or _balance_ms(problem) or 1.0,
-            upper_bound_ms=None if options.formulation is Formulation.PAPER else self.objective_ms,
-            lower_bound_ms=0.0 if options.formulation is Formulation.PAPER else self.bound_ms,
+            unit_ms=self.objective_ms or 1.0,
+            upper_bound_ms=self.objective_ms,
+            lower_bound_ms=0.0 if self.plan is None else self.bound_ms,
             each_contiguous=options.per_device_contiguity,
             windows=windows(problem, kinds_of(problem), self.objective_ms)
             if options.strictly_ordered
@@ -229,16 +268,17 @@ class _Search:
             start=self.plan,
         )
 
-    def settings(self, params: ThroughputParams) -> Settings:
+    def settings(self) -> Settings:
         """Return how to solve: the gap asked for less what the bound's margin takes."""
         options = self.options
-        target = None if self.objective_ms is None else self.objective_ms * params.scale * REBUILD
+        rebuilds = options.strictly_ordered and self.rebuilds and self.objective_ms is not None
         return Settings(
-            gap=max(0.0, options.gap - 2 * BOUND_MARGIN),
+            gap=max(0.0, options.gap - 2 * BOUND_MARGIN / COARSE),
             threads=options.threads,
             seed=options.seed,
-            target=target if options.strictly_ordered and self.rebuilds else None,
+            target=REBUILD * TIME_UNIT if rebuilds else None,
             memory_limit_mb=options.memory_limit_mb,
+            confirm=True,
         )
 
     def stopped(self, stop: Stop) -> Outcome:
@@ -249,13 +289,13 @@ class _Search:
     def outcome(self, solution: Solution) -> Outcome:
         """Say what is held at the end."""
         stop = STOPS.get(solution.status)
-        if stop is None:
-            raise RuntimeError(f"HiGHS: {solution.status}")
-        if stop is Stop.INFEASIBLE and self.objective_ms is not None:
-            # Nothing is better than the plan that bounds the program.
-            stop, self.bound_ms = Stop.FINISHED, self.objective_ms * (1 - BOUND_MARGIN)
-        if stop is Stop.INFEASIBLE:
+        if stop is Stop.INFEASIBLE and self.plan is None:
             return Outcome(stop, stats=self.stats)
+        if stop is None or stop is Stop.INFEASIBLE:
+            message = UNDECIDED if self.plan is None else CONTRADICTION
+            return Outcome(Stop.FINISHED, self.plan, self.bound_ms, message, self.stats)
+        if stop is Stop.FINISHED and self.plan is None:
+            return Outcome(stop, None, self.bound_ms, UNDECIDED, self.stats)
         return self.stopped(stop)
 
 
@@ -264,10 +304,3 @@ def _formulation(options: Options) -> ModuleType:
     if options.formulation is Formulation.PAPER:
         return throughput_paper
     return throughput_ordered if options.contiguous else throughput_free
-
-
-def _balance_ms(problem: Problem) -> float:
-    """Return the load of a device if fastest times were spread evenly: the size of the objective."""
-    times = problem.time_ms.sum(axis=0)
-    fastest = times.min(axis=1)
-    return float(fastest[np.isfinite(fastest)].sum()) / max(1, len(problem.instance.devices))

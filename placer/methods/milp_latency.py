@@ -14,8 +14,10 @@ from placer.evaluate import latency_schedule
 from placer.instance import FloatArray, Instance
 from placer.latency_reduction import Reduction, reduce
 from placer.methods.latency_fill import fill, from_network
+from placer.methods.timeless import timeless
 from placer.options import Formulation, Options
 from placer.plan import Plan
+from placer.result import EQUAL
 from placer.run import Outcome, Run, Stop
 from placer.solvers import highs
 from placer.solvers.program import Program, read_pulp
@@ -40,6 +42,12 @@ NETWORK_MARGIN = 1e-9
 """Relative rounding of a sum of times, taken off the network's bound."""
 PROGRAM_MARGIN = 1e-6
 """What the solver's tolerances may add to its bound, as a share of the upper bound."""
+COARSE = 0.5
+"""A program whose solution has at most this share of the upper bound is built again for that solution, where
+its margin hides the gap."""
+
+CONTRADICTION = "the solver contradicts itself on this program, so its bound is left out"
+UNDECIDED = "the solver could not tell whether there is a plan"
 
 STOPS = {
     Status.OPTIMAL: Stop.FINISHED,
@@ -68,25 +76,24 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     -------
     Outcome
     """
-    search = _Search(instance, options, run)
+    paper = options.formulation is Formulation.PAPER
+    search = _Search(options, run, Reduction.identity(instance) if paper else reduce(instance))
     if not np.isfinite(search.problem.least_ms).all():
         return search.outcome(Stop.INFEASIBLE)
-    if options.formulation is Formulation.PAPER:
-        return search.paper()
-    return search.ordered()
+    return search.paper() if paper else search.ordered()
 
 
 class _Search:
     """The best plan and bound so far, and the steps that improve them, on the reduced instance."""
 
-    def __init__(self, instance: Instance, options: Options, run: Run) -> None:
-        self.original, self.options, self.run = instance, options, run
-        paper = options.formulation is Formulation.PAPER
-        self.reduction = Reduction.identity(instance) if paper else reduce(instance)
+    def __init__(self, options: Options, run: Run, reduction: Reduction) -> None:
+        self.options, self.run, self.reduction = options, run, reduction
         self.problem = LatencyProblem.of(self.reduction.instance, options.pieces)
         self.plan: Plan | None = None
         self.objective = np.inf
         self.bound = run.bound_ms or 0.0
+        self.ranked = self.waiting = False
+        """Whether the paper's program has ranks in any case, and whether a plan did not hold without them."""
         self.stats: dict[str, float | int | str] = {
             "nodes_reduced": self.problem.n,
             "pieces": self.problem.slots,
@@ -105,14 +112,20 @@ class _Search:
         broken = violations(instance, plan, self.options)
         if broken:
             logger.info("%s: plan not used: %s", phase, broken[0])
+            self.waiting = True
             return
         objective = latency_schedule(instance, plan).makespan_ms
         if objective < self.objective:
             self.plan, self.objective = plan, objective
+            if self.bound > objective * (1 + EQUAL):
+                logger.info("%s: the bound %g is refuted by a plan of %g", phase, self.bound, objective)
+                self.bound = 0.0
             self.run.report(objective, self.bound or None, phase)
 
     def raise_bound(self, bound: float, phase: str) -> None:
-        """Take a proven bound if it is better; it never exceeds the best plan."""
+        """Take a bound if it is better and no plan refutes it; it never exceeds the best plan."""
+        if phase == "program" and bound > self.objective * (1 + EQUAL):
+            return
         bound = min(bound, self.objective)
         if bound > self.bound:
             self.bound = bound
@@ -129,25 +142,61 @@ class _Search:
 
     def ordered(self) -> Outcome:
         """Grow the network, then solve the ordered program where it leaves a gap."""
+        if self.plan is None and (failed := self.find()) is not None:
+            return failed
         network = self.grow()
-        if not np.isfinite(network.bound_ms) and self.plan is None:
-            return self.outcome(Stop.INFEASIBLE)
-        if self.closed():
-            return self.outcome(Stop.FINISHED)
-        stop = self.run.stopped()
-        if stop is not None:
-            return self.outcome(stop)
-        model = latency_ordered.build(self.problem, network, self.upper_ms)
+        return self.improve(lambda: self.ordered_program(network))
+
+    def paper(self) -> Outcome:
+        """Solve the paper's program."""
+        if self.plan is None and (failed := self.find()) is not None:
+            return failed
+        return self.improve(self.paper_program)
+
+    def improve(self, solve_one: Callable[[], Solution]) -> Outcome:
+        """Improve the plan by a program; build that again where a much better plan shows it too coarse."""
+        while True:
+            stop = Stop.FINISHED if self.closed() else self.run.stopped()
+            if stop is not None:
+                return self.outcome(stop)
+            before, self.waiting = self.objective, False
+            solution = solve_one()
+            self.waiting = self.waiting and not self.ranked and self.options.formulation is Formulation.PAPER
+            coarse = self.objective <= COARSE * before or self.waiting
+            if not coarse or self.closed() or solution.status is not Status.OPTIMAL:
+                return self._closing(solution)
+            self.ranked = self.ranked or self.waiting
+
+    def find(self) -> Outcome | None:
+        """Find any plan by the same programs without times; what to report if there is none."""
+        free = timeless(self.reduction.instance)
+        options = self.options.model_copy(update={"gap": 0.0})
+        search = _Search(options, self.run.part(quiet=True), Reduction.identity(free))
+        if self.options.formulation is Formulation.PAPER:
+            solution = search.paper_program()
+        else:
+            network = search.grow()
+            if not np.isfinite(network.bound_ms):
+                return self.outcome(Stop.INFEASIBLE)
+            solution = search.ordered_program(network)
+        self.stats |= search.stats
+        if search.plan is not None:
+            self.offer(search.plan, "without times")
+            return None
+        return self._closing(solution)
+
+    def ordered_program(self, network: Network) -> Solution:
+        """Solve the ordered program for plans that are no worse than the best one."""
+        model = latency_ordered.build(self.problem, network.pruned(self.upper_ms), self.upper_ms)
         start = None
         if self.plan is not None:
             schedule = latency_schedule(self.reduction.instance, self.plan)
             start = latency_start.encode(model, self.plan, schedule)
         return self.program(model.program, model.upper_ms, start, model.decode)
 
-    def paper(self) -> Outcome:
-        """Solve the paper's program."""
-        upper = self.upper_ms
-        model = latency_paper.build(self.problem, upper)
+    def paper_program(self) -> Solution:
+        """Solve the paper's program for plans that are no worse than the best one."""
+        model = latency_paper.build(self.problem, self.upper_ms, ranked=self.ranked)
         program = read_pulp(model.program)
         start = None
         if self.plan is not None:
@@ -195,7 +244,7 @@ class _Search:
         self.stats["network_arcs"] = network.arcs
         self.stats["network_core"] = int(network.core.sum())
         self.stats["network_bound_ms"] = self.bound
-        return network.pruned(self.upper_ms)
+        return network
 
     def program(
         self,
@@ -203,9 +252,9 @@ class _Search:
         unit_ms: float,
         start: FloatArray | None,
         decode: Callable[[FloatArray], Plan],
-    ) -> Outcome:
+    ) -> Solution:
         """Hand a program to the solver and take what it finds."""
-        margin = PROGRAM_MARGIN * unit_ms
+        margin, sure = PROGRAM_MARGIN * unit_ms, self.bound
         solution = highs.solve(
             program,
             self.run,
@@ -214,6 +263,7 @@ class _Search:
                 threads=self.options.threads,
                 seed=self.options.seed,
                 memory_limit_mb=self.options.memory_limit_mb,
+                confirm=True,
                 # The presolve of HiGHS 1.15 loses the optimum of some of these programs.
                 extra=(("presolve", "off"),),
             ),
@@ -225,22 +275,25 @@ class _Search:
             self.offer(decode(solution.values), "program")
         if solution.bound is not None:
             self.raise_bound(solution.bound * unit_ms - margin, "program")
+        if solution.status in (Status.FAILED, Status.INFEASIBLE):
+            self.bound = min(self.bound, sure)
         self.stats |= {
             "columns": program.columns,
             "rows": program.rows,
             "nodes": solution.nodes,
             "start_used": str(solution.start_used),
         }
-        return self._closing(solution)
+        return solution
 
     def _closing(self, solution: Solution) -> Outcome:
+        """Say what is held after the last program."""
         stop = STOPS.get(solution.status)
-        if stop is Stop.INFEASIBLE and self.plan is not None:
-            # No plan beats the upper bound by more than rounding: the best plan is optimal.
-            self.raise_bound(self.objective * (1 - PROGRAM_MARGIN), "program")
-            stop = Stop.FINISHED
-        if stop is None:
-            return self.outcome(Stop.NOT_APPLICABLE, f"the solver stopped: {solution.status.value}")
+        if stop is Stop.INFEASIBLE and self.plan is None:
+            return self.outcome(stop)
+        if stop is None or stop is Stop.INFEASIBLE:
+            return self.outcome(Stop.FINISHED, UNDECIDED if self.plan is None else CONTRADICTION)
+        if stop is Stop.FINISHED and self.plan is None:
+            return self.outcome(stop, UNDECIDED)
         return self.outcome(stop)
 
     def outcome(self, stop: Stop, message: str = "") -> Outcome:

@@ -120,7 +120,7 @@ def balanced(problem: Problem, order: IntArray, rank: IntArray) -> IntArray:
     share = shares(problem)[order]
     sequence = np.argsort(item_place(problem, rank), kind="stable")
     work = work_ms(problem)[sequence]
-    work += 1e-9 * max(1.0, work.sum()) / problem.size  # so that items without work spread as well
+    work += 1e-9 * (work.sum() or 1.0) / problem.size  # so that items without work spread as well
     middle = (np.cumsum(work) - work / 2) / work.sum()
     target = np.zeros(problem.size, dtype=np.int64)
     cuts = np.cumsum(share)[:-1]
@@ -133,8 +133,9 @@ def shares(problem: Problem) -> FloatArray:
     times = problem.time_ms.sum(axis=0)
     runs = np.isfinite(times)
     total = np.where(runs, times, 0.0).sum(axis=0)
-    # By the mean time of what a class can run; a class that runs nothing gets nothing.
-    speed = np.where(runs.any(axis=0), runs.sum(axis=0) / np.maximum(total, 1e-12), 0.0)
+    # By the mean time of what a class can run; one that runs nothing gets nothing, one without times much.
+    least = 1e-12 * total.max(initial=0.0) or 1.0
+    speed = np.where(runs.any(axis=0), runs.sum(axis=0) / np.maximum(total, least), 0.0)
     by_device = speed[problem.instance.device_class]
     if not by_device.any():  # forward cycles may leave items that no class runs
         return np.full(len(by_device), 1.0 / len(by_device))

@@ -98,6 +98,8 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
                 continue
         told.append(message)
     if stop is Stop.INFEASIBLE:
+        if plan is not None:  # the start refutes that there is none
+            return Outcome(Stop.FINISHED, plan, message=next((text for text in told if text), ""))
         return Outcome(stop)  # causes in single choices name devices and rules that the user never wrote
     message = next((text for text in told if text), "")
     if plan is not None and bound >= best * (1 - max(options.gap, EQUAL)):

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 POINT_TOLERANCE = 1e-5
 """What a point of the solver may break a row or bound by: its tolerance, with room for rescaling."""
 
+BOUND_TOLERANCE = 1e-6
+"""What tolerances may put between the bound and the point of an optimum, for objectives of 1 and more."""
+
 
 class Held:
     """The best point and the best bound so far, whatever stops the solver.
@@ -36,6 +39,8 @@ class Held:
         self.values: FloatArray | None = None
         self.objective: float | None = None
         self.bound: float | None = None
+        self.claimed = -np.inf
+        """The best bound as the solver claims it, also above the best point."""
         self.nodes = 0
 
     def point(self) -> FloatArray:
@@ -72,11 +77,23 @@ class Held:
         self.nodes = max(self.nodes, nodes)
         if not np.isfinite(bound):
             return False
+        self.claimed = max(self.claimed, bound)
         bound = min(x for x in (bound, self.objective, self.cutoff) if x is not None)
         if self.bound is not None and bound <= self.bound:
             return False
         self.bound = bound
         return True
+
+    def forget_bound(self) -> None:
+        """Drop the bound, whatever was claimed."""
+        self.bound, self.claimed = None, -np.inf
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the solver claimed a bound above a point that it was looking for."""
+        if self.objective is None or (self.cutoff is not None and self.objective >= self.cutoff):
+            return False
+        return self.claimed > self.objective + BOUND_TOLERANCE * max(1.0, abs(self.objective))
 
     def misses(self, cutoff: float) -> bool:
         """Whether there is no point at or below a cutoff."""
@@ -86,4 +103,5 @@ class Held:
         """Whether the bound is within a relative gap of the best point, up to rounding."""
         if self.objective is None or self.bound is None:
             return False
-        return self.objective - self.bound <= gap * abs(self.objective) + 1e-6 * max(1.0, abs(self.objective))
+        rounding = BOUND_TOLERANCE * max(1.0, abs(self.objective))
+        return self.objective - self.bound <= gap * abs(self.objective) + rounding

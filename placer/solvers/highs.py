@@ -38,6 +38,9 @@ ITERATION_S, CHECK_S = 5e-9, 1.5e-6
 """Work of a simplex iteration of a linear program, and of a check of limits in the search of an integer
 program (some 100 iterations), for each column, row and entry, in nominal seconds."""
 
+LARGEST = 1e12
+"""Larger coefficients and bounds (but infinite ones) are not passed on: HiGHS rejects them, or errs."""
+
 STATUS: dict[str, Status] = {
     "kOptimal": Status.OPTIMAL,
     "kModelEmpty": Status.OPTIMAL,
@@ -89,6 +92,9 @@ def solve(
     """
     settings = settings or Settings()
     began = time.perf_counter()
+    if program.largest > LARGEST:
+        logger.warning("the program has coefficients up to %g and is not passed on", program.largest)
+        return Solution(status=Status.FAILED)
     highs = _load(program)
     _configure(highs, settings, run)
     held = Held(program, settings)
@@ -107,15 +113,13 @@ def solve(
             on_progress(held.objective, held.bound, held.nodes)
 
     status = _attempt(highs, run, settings, held, on_event)
-    if status is Status.FAILED and run.stopped() is None:
-        # HiGHS 1.15 at times loses the solution when it undoes its presolve.
-        logger.warning("solving again without presolve")
-        highs.clearSolver()
-        highs.setOptionValue("presolve", "off")
-        if run.remaining is not None:
-            highs.setOptionValue("time_limit", highs.getRunTime() + run.remaining)
-        held.bound = None
+    doubtful = status is Status.FAILED or (status is Status.INFEASIBLE and settings.confirm)
+    if doubtful and run.stopped() is None:
+        _go_another_way(highs, settings, run)
+        held.forget_bound()
         status = _attempt(highs, run, settings, held, on_event)
+    if status is Status.FAILED:
+        held.forget_bound()
     return Solution(
         status=status,
         values=held.values,
@@ -125,6 +129,17 @@ def solve(
         seconds=time.perf_counter() - began,
         start_used=start_used,
     )
+
+
+def _go_another_way(highs: highspy.Highs, settings: Settings, run: Run) -> None:
+    """Solve again from the beginning, with presolve where it was off and without where it was on."""
+    logger.info("solving again in another way")
+    presolved = highs.getOptionValue("presolve")[1] != "off"
+    highs.clearSolver()
+    highs.setOptionValue("presolve", "off" if presolved else "choose")
+    highs.setOptionValue("random_seed", settings.seed + 1)
+    if run.remaining is not None:
+        highs.setOptionValue("time_limit", highs.getRunTime() + run.remaining)
 
 
 def _attempt(
@@ -151,7 +166,10 @@ def _attempt(
         held.take_bound(settings.cutoff, nodes)
         return Status.NOTHING_BETTER
     if status is Status.OPTIMAL and not held.proves(settings.gap):
-        logger.warning("HiGHS claims optimality at %s without a point that has it", held.bound)
+        logger.info("HiGHS claims optimality at %s without a point that has it", held.bound)
+        return Status.FAILED
+    if held.contradicted or (status is Status.INFEASIBLE and held.values is not None):
+        logger.info("HiGHS claims a bound of %s (%s) above a point", held.claimed, status)
         return Status.FAILED
     return status
 

@@ -57,6 +57,12 @@ class Program:
         """Number of rows m."""
         return len(self.row_lower)
 
+    @property
+    def largest(self) -> float:
+        """Largest absolute value among coefficients, costs and finite bounds."""
+        parts = (self.cost, self.lower, self.upper, self.row_value, self.row_lower, self.row_upper)
+        return max(float(np.abs(part[np.isfinite(part)]).max(initial=0.0)) for part in parts)
+
     def objective(self, values: FloatArray) -> float:
         """Objective of a point, ``(n,)``."""
         return float(self.cost @ values) + self.offset

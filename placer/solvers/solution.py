@@ -28,7 +28,7 @@ class Status(StrEnum):
     LIMIT = "limit"
     """A limit on nodes, iterations or points."""
     FAILED = "failed"
-    """Numerical or internal failure; the model status is in the log."""
+    """Numerical or internal failure, or claims that contradict each other; the log says more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,8 @@ class Settings:
         Absolute tolerance of rows, bounds and integrality.
     node_limit
         Stop after so many branch-and-bound nodes.
+    confirm
+        Whether a claim that the program is infeasible is checked by solving it again in another way.
     extra
         Further HiGHS options by name, in pairs.
     """
@@ -63,6 +65,7 @@ class Settings:
     memory_limit_mb: float | None = None
     feasibility: float = 1e-6
     node_limit: int | None = None
+    confirm: bool = False
     extra: tuple[tuple[str, float | int | str | bool], ...] = ()
 
 
