@@ -68,7 +68,9 @@ def main(trial: str, pinned: str) -> None:
         print("these fail with the pinned versions too:", *anyway, sep="\n  ")
     tests = [test for test in tests if test not in anyway]
     ours, theirs, until = versions(pinned), versions(trial), time.monotonic() + SECONDS
-    other = sorted((n for n in ours if theirs.get(n, ours[n]) != ours[n]), key=lambda n: (n not in named(), n))
+    other = sorted(
+        (n for n in ours if theirs.get(n, ours[n]) != ours[n]), key=lambda n: (n not in named(), n)
+    )
     guilty = False
     for name in other if tests else ():
         if time.monotonic() > until:
