@@ -47,10 +47,8 @@ def alone(python: str, name: str, version: str, tests: list[str]) -> list[str]:
     """Run tests with one package of another version than the pinned one, and list those that fail."""
     with tempfile.TemporaryDirectory(prefix="overlay-") as folder:
         subprocess.run([ROOT / ".ci" / "overlay", folder, python], check=True)
-        installed = subprocess.run(
-            [python, "-m", "pip", "--python", f"{folder}/bin/python", "install", "--quiet", f"{name}=={version}"],
-            capture_output=True, text=True,
-        )  # fmt: skip
+        pip = [python, "-m", "pip", "--python", f"{folder}/bin/python"]
+        installed = subprocess.run([*pip, "install", f"{name}=={version}"], capture_output=True)
         if installed.returncode:
             print(f"  {name} {version} cannot be installed beside the pinned versions")
             return []

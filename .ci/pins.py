@@ -1,6 +1,6 @@
-"""Print a constraints file for pip from the environments that are named: what they hold, with markers.
+"""Print a constraints file for pip from what two environments hold, with markers.
 
-usage: pins.py OLD-PYTHON NEW-PYTHON, the interpreters of an environment of Python 3.11 and one of 3.12 or newer
+usage: pins.py OLD-PYTHON NEW-PYTHON, their interpreters: one of Python 3.11 and one of 3.12 or newer
 """
 
 import re
@@ -12,7 +12,7 @@ LEFT_OUT = {"dnn-placer", "pip", "wheel"}
 FOR_ALL = {"setuptools"}
 """Builds the package wherever; an environment need not hold it."""
 HEAD = """\
-# The versions that are tested together; `make demo` and `make test` install these. `make pins` renews the file.
+# The versions that are tested together; `make demo` and `make test` install them, `make pins` renews them.
 """
 
 
