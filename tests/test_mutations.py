@@ -14,7 +14,7 @@ from tests.formats.test_bad_input import NATIVE, PAPER, changed
 from tests.support.level import count
 from tests.support.mutations import mutants
 
-COUNT = max(60, count(140))
+COUNT = count(140, least=60)
 LIMIT_S = 20.0
 LIMIT_MB = 1024
 DATA = Path(__file__).resolve().parents[1] / "data"

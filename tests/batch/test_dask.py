@@ -15,7 +15,7 @@ from tests.support.level import count
 distributed = pytest.importorskip("distributed", reason="the optional extra dask is not installed")
 
 KILLS = count(1)
-INSTANCES = min(25, max(4, count(4)))
+INSTANCES = min(25, count(4, least=4))
 OPTIONS = {"methods": METHODS, "schedule": ["1f1b", "gpipe"]}
 
 

@@ -11,7 +11,7 @@ from tests.support.batches import METHODS, command, descendants, gone, kill, out
 from tests.support.level import count
 
 KILLS = count(3)
-INSTANCES = min(25, max(4, count(4)))
+INSTANCES = min(25, count(4, least=4))
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 

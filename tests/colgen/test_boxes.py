@@ -16,7 +16,7 @@ from tests.support.brute import throughput_optima
 from tests.support.level import count
 from tests.support.random_instances import random_instance
 
-COUNT = count(12)
+COUNT = count(12, least=12)
 
 
 def boxes_of(instance, upper: float, count: int) -> BoxBound:

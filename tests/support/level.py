@@ -14,16 +14,16 @@ __all__ = ["FIRST_SEED", "LEVEL", "QUICK", "count", "seeds"]
 QUICK, FULL, STRESS = "quick", "full", "stress"
 FACTORS = {QUICK: 1 / 8, FULL: 1.0, STRESS: 20.0}
 LEAST = 2
-"""Random instances that the quick level tries, where the full one does not try fewer."""
+"""Random instances that every level tries, unless a test needs more."""
 
 LEVEL = os.environ.get("PLACER_TEST_LEVEL", QUICK)
 FIRST_SEED = int(os.environ.get("PLACER_TEST_SEED", "0"))
 FACTOR = FACTORS[LEVEL] if LEVEL in FACTORS else float(int(LEVEL))
 
 
-def count(full: int) -> int:
+def count(full: int, least: int = LEAST) -> int:
     """Say how many random instances this run tries of what tries ``full`` at the full level."""
-    return max(min(LEAST, full), math.ceil(full * FACTOR))
+    return max(min(least, full), math.ceil(full * FACTOR))
 
 
 def seeds(full: int, start: int = 0) -> range:
