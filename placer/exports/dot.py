@@ -23,7 +23,10 @@ def write(placement: Placement, path: Path) -> list[str]:
         if not members:
             continue
         lines.append(f"  subgraph cluster_{d.index} {{")
-        lines.append(f"    label={_quoted(f'{placement.label(d.index)}: {report.load_ms:.6g} ms')};")
+        label = f"{placement.label(d.index)}: {report.load_ms:.6g} ms"
+        if d.index in placement.plan.recompute:
+            label += ", recomputes activations"
+        lines.append(f"    label={_quoted(label)};")
         lines.append(f'    node [fillcolor="{COLOURS[d.index % len(COLOURS)]}"];')
         for v in members:
             style = ', style="filled,dashed"' if instance.backward[v] else ""
