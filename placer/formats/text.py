@@ -5,21 +5,37 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from placer.choices import offer
 from placer.errors import InputError
 from placer.formats.replace import is_special, write_text
 
-__all__ = ["check_writable", "decode", "parse_json", "read_text", "validate", "write_text"]
+__all__ = [
+    "UNPACKED_BYTES",
+    "check_writable",
+    "decode",
+    "parse_json",
+    "read_text",
+    "unpacked",
+    "validate",
+    "write_text",
+]
 
 M = TypeVar("M", bound=BaseModel)
 
 BATCH_FILES = ("manifest.json", "summary.csv", "jobs.csv")
 """What a batch keeps in its folder itself; everything else of it is in folders below."""
 
+UNPACKED_BYTES = 2**30
+"""A compressed file may unpack to so much."""
+GZIP = b"\x1f\x8b"
 MESSAGES = {
     "missing": "this field is required",
     "extra_forbidden": "unknown field",
@@ -38,7 +54,7 @@ MESSAGES = {
 
 
 def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file, with or without a byte order mark.
+    """Read a UTF-8 file, with or without a byte order mark, plain or compressed by gzip.
 
     Raises
     ------
@@ -48,11 +64,33 @@ def read_text(path: str | Path) -> str:
     if not str(path):
         raise InputError("the name of the file to read is empty")
     try:
-        return decode(Path(path).read_bytes(), str(path))
+        return decode(unpacked(Path(path).read_bytes(), str(path)), str(path))
     except OSError as error:
         raise InputError(error.strerror or "cannot be read", source=str(path)) from None
     except ValueError as error:  # a NUL character in the path
         raise InputError(f"not a path: {error}", source=str(path)) from None
+
+
+def unpacked(data: bytes, source: str, limit: int = UNPACKED_BYTES) -> bytes:
+    """Unpack data that gzip compressed, and return others as they are.
+
+    Raises
+    ------
+    InputError
+        When they are damaged, or would become too large.
+    """
+    if not data.startswith(GZIP):
+        return data
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        out = unpacker.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise InputError(f"damaged gzip file: {error}", source=source) from None
+    if len(out) > limit:
+        raise InputError(f"unpacks to more than {limit // 2**20} MiB", source=source)
+    if not unpacker.eof:
+        raise InputError("damaged gzip file: it ends too early", source=source)
+    return out
 
 
 def decode(data: bytes, source: str) -> str:
@@ -97,15 +135,39 @@ def validate(model: type[M], document: Any) -> M:
         return model.model_validate(document)
     except ValidationError as error:
         defects = error.errors(include_url=False, include_context=False)
-        first = defects[0]
+        # A field that is spelt wrongly is missing as well: what was written is what to look at.
+        first = next((d for d in defects if d["type"] == "extra_forbidden"), defects[0])
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
         more = f" (and {len(defects) - 1} more defects)" if len(defects) > 1 else ""
         got = first["input"]
         shown = f", got {got!r}" if isinstance(got, str | int | float | bool) or got is None else ""
         rule = MESSAGES.get(first["type"], first["msg"].replace("Input should be", "must be"))
         if first["type"] == "extra_forbidden":
-            shown = ""
+            *path, field = first["loc"]
+            shown, rule = "", _unknown_field(_model_at(model, path), str(field))
         raise InputError(f"{rule}{shown}{more}", place=place) from None
+
+
+def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the model of the object at a place in a document; None where it is not plain."""
+    at: Any = model
+    for part in path:
+        if isinstance(part, str) and _is_model(at) and part in at.model_fields:
+            at = at.model_fields[part].annotation
+        else:  # an item of a list, a value of a dictionary, a choice of a union
+            at = get_args(at)[-1] if get_args(at) else None
+        while not _is_model(at) and get_origin(at) in (Annotated, Union, UnionType):
+            at = next((kind for kind in get_args(at) if kind is not type(None)), None)
+    return at if _is_model(at) else None
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _unknown_field(model: type[BaseModel] | None, field: str) -> str:
+    known = () if model is None else model.model_fields
+    return f"unknown field{offer(field, known)}"
 
 
 def check_writable(path: str | Path, *inputs: str | Path | None) -> None:

@@ -57,7 +57,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     Parameters
     ----------
     instance
-        The instance, with one pool per host class (`placer.plan.with_host_pools`).
+        The instance.
     options
         ``pieces`` per accelerator, ``gap``, ``memory_limit_mb``.
     run
@@ -272,9 +272,10 @@ class _Work:
         if not complete:
             return None
         if valid:
-            self.stats |= {"atoms": model.size, "downsets": len(h0), "backward_bound_ms": float(h0[0])}
+            self.stats |= {"atoms": model.size, "downsets": len(h0)}
             if h0[0] == inf:
                 raise Infeasible(NO_PLAN)
+            self.stats["backward_bound_ms"] = float(h0[0])
             self.raise_bound(float(h0[0]))
         return _Tables(model, lattice, h, h0, valid)
 
