@@ -16,10 +16,10 @@ def all_but(able: str, cell: Cell) -> dict[str, Cell]:
     return {c: cell for c in THROUGHPUT if c not in able.split()}
 
 
-NO_UPLINKS = all_but("auto milp dpl expert single", refused("transfers across servers cost more"))
+NO_UPLINKS = all_but("auto milp dpl first-fit expert single", refused("transfers across servers cost more"))
 NOT_APART = all_but("auto milp", refused("nodes apart"))
 NOT_USED = all_but("auto milp", refused("devices that must be used"))
-NO_RECOMPUTE = all_but("auto milp dp dpl", refused("recompute"))
+NO_RECOMPUTE = all_but("auto milp dp dpl first-fit", refused("recompute"))
 NO_GOALS = {"paper": refused("secondary goals need --formulation ordered")}
 SHARED = refused("share a stage")
 NAMES_PLACES = "names things, in rules and results"

@@ -21,7 +21,7 @@ from placer.errors import InputError, PlacerError, UsageError
 from placer.export import export
 from placer.exports import FORMATS
 from placer.options import Objective, Options
-from placer.overrides import planned
+from placer.overrides import apply
 from placer.pages.plan import plan_page
 from placer.pages.verdict import Trust, verdict
 from placer.plan import Plan
@@ -188,7 +188,7 @@ def test_what_ignores_a_row_is_found_out(name: str, tmp_path: Path) -> None:
 def test_the_verifier_knows_the_rule(name: str) -> None:
     pair = _problems(name)
     true, forged = _forged(pair)
-    instance = planned(pair.given.instance, true.options)
+    instance = apply(pair.given.instance, true.options)
     assert violations(instance, plan_of(instance, true), true.options) == []
     try:
         plan = plan_of(instance, forged)
@@ -203,14 +203,14 @@ def test_evaluation_and_simulation_know_the_cost(name: str) -> None:
     pair = witness(name, "milp")
     true, _ = _forged(pair)
     right, _ = _truth(name, "milp")
-    instance = planned(pair.given.instance, true.options)
+    instance = apply(pair.given.instance, true.options)
     plan = plan_of(instance, true)
     assert objective_ms(instance, plan, true.options) == pytest.approx(right.optimum)
     assert simulate(pair.given.instance, true).objective_ms == pytest.approx(right.optimum)
     found = []
     for problem in (pair.given, pair.ignoring):
         options = make_options(method="milp", **problem.options)
-        at, same = planned(problem.instance, options), _as_allowed(plan, options)
+        at, same = apply(problem.instance, options), _as_allowed(plan, options)
         found.append(objective_ms(at, same, options))
         assert simulate(at, same, options).objective_ms == pytest.approx(found[-1])
     if name not in ("class.type",):
