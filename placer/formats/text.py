@@ -54,7 +54,7 @@ MESSAGES = {
 
 
 def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file, with or without a byte order mark.
+    """Read a UTF-8 file, with or without a byte order mark, plain or compressed by gzip.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def read_text(path: str | Path) -> str:
     if not str(path):
         raise InputError("the name of the file to read is empty")
     try:
-        return decode(Path(path).read_bytes(), str(path))
+        return decode(unpacked(Path(path).read_bytes(), str(path)), str(path))
     except OSError as error:
         raise InputError(error.strerror or "cannot be read", source=str(path)) from None
     except ValueError as error:  # a NUL character in the path
