@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 from pydantic import ValidationError
 
-from placer import infeasible, overrides, replication
+from placer import advice, infeasible, overrides, replication
 from placer.choices import none_of, offer
 from placer.errors import UsageError
 from placer.guard import Kept, searched
@@ -111,7 +112,11 @@ def solve(
         memory=Allowance(options.memory_limit_mb),
     )
     kept = Kept(instance, options, run)
-    outcome = searched(lambda run: _search(memory, options, run), run, kept, guard=guard)
+
+    def search(run: Run) -> Outcome:
+        return _advised(instance, options, _search(memory, options, run))
+
+    outcome = searched(search, run, kept, guard=guard)
     return to_result(instance, original, options, outcome, run)
 
 
@@ -136,6 +141,18 @@ def _search(instance: Instance, options: Options, run: Run) -> Outcome:
         run.keep(outcome.plan)
         outcome = secondary.improve(instance, options, run, outcome)
     return outcome
+
+
+def _advised(instance: Instance, options: Options, outcome: Outcome) -> Outcome:
+    """Say what binds and what would help, unless a limit struck."""
+    if outcome.stop not in (Stop.FINISHED, Stop.WORK_LIMIT, Stop.INFEASIBLE):
+        return outcome
+    if outcome.plan is not None:
+        found = advice.hints(instance, options, outcome.plan, outcome.bound_ms)
+    else:
+        found = advice.remedies(instance, options) if outcome.stop is Stop.INFEASIBLE else []
+    said = [*found, outcome.message] if outcome.plan is not None else [outcome.message, *found]
+    return replace(outcome, message="; ".join(filter(None, said)), hints=tuple(found))
 
 
 def make_options(options: Options | None = None, **changes: Any) -> Options:
@@ -209,7 +226,7 @@ def _check_applicable(instance: Instance, options: Options) -> None:
                 f"method {options.method} does not know that transfers across servers cost more; choose from "
                 f"{able}"
             )
-    if instance.order and options.per_device_contiguity:
+    if instance.order and options.per_device_contiguity and options.objective is Objective.THROUGHPUT:
         raise UsageError(
             "the paper's program knows no order of the devices, and the cluster has one; use the default "
             "formulation"
