@@ -199,7 +199,7 @@ def test_the_reduction_keeps_the_optimum_and_its_plans(seed):
 
 
 def earlier(result: Result, *, pooled: bool) -> Result:
-    """The document of an earlier release: hosts hold nothing; ``pooled``: only the first of a class is there."""
+    """The document of an earlier release: hosts hold nothing; ``pooled``: one host stands for its class."""
     nothing = {"memory_bytes": 0.0, "resident_bytes": 0.0, "activation_bytes": 0.0}
     rows = [d.model_copy(update=nothing) if d.name[0] == "h" else d for d in result.devices]
     return result.model_copy(update={"devices": rows[:2] if pooled else rows}).sealed()
