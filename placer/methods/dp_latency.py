@@ -272,9 +272,10 @@ class _Work:
         if not complete:
             return None
         if valid:
-            self.stats |= {"atoms": model.size, "downsets": len(h0), "backward_bound_ms": float(h0[0])}
+            self.stats |= {"atoms": model.size, "downsets": len(h0)}
             if h0[0] == inf:
                 raise Infeasible(NO_PLAN)
+            self.stats["backward_bound_ms"] = float(h0[0])
             self.raise_bound(float(h0[0]))
         return _Tables(model, lattice, h, h0, valid)
 

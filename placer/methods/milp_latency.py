@@ -259,7 +259,7 @@ class _Search:
             program,
             self.run,
             Settings(
-                gap=self.options.gap,
+                gap=max(0.0, self.options.gap - 2 * PROGRAM_MARGIN / COARSE),
                 threads=self.options.threads,
                 seed=self.options.seed,
                 memory_limit_mb=self.options.memory_limit_mb,
