@@ -11,7 +11,7 @@ from placer.errors import UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance
 from placer.options import Objective
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.report import device_reports, objective_ms, piece_reports
 from placer.result import EQUAL, DeviceReport, Piece, Result, gap_of, status_of
 from placer.verify import violations
@@ -53,14 +53,12 @@ def check(instance: Instance, result: Result) -> list[str]:
         return found
     options = result.options
     try:
-        instance = overrides.apply(instance, options)
+        instance = overrides.planned(instance, options)
     except UsageError as error:
         return [*found, str(error)]
     pipeline = options.objective is Objective.THROUGHPUT and options.strictly_ordered
     if pipeline != (result.stages is not None):
         found.append("contiguous throughput plans list their stages, others do not")
-    if options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
     try:
         plan = plan_of(instance, result)
     except ValueError as error:

@@ -13,8 +13,6 @@ from placer.formats.files import load, load_result
 from placer.formats.replace import replaced_file, replaced_folder
 from placer.formats.text import check_writable
 from placer.instance import Instance
-from placer.options import Objective
-from placer.plan import with_host_pools
 from placer.result import Result
 
 __all__ = ["export"]
@@ -92,9 +90,7 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
     found = check(instance, document)
     if found:
         raise InputError(f"not exported, the result does not hold: {found[0]}", source=source)
-    instance = overrides.apply(instance, document.options)
-    if document.options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
+    instance = overrides.planned(instance, document.options)
     return Placement(instance, plan_of(instance, document), document, model)
 
 

@@ -54,7 +54,7 @@ def fingerprint(instance: Instance) -> str:
     if instance.servers:
         text["servers"] = [(s.name, sorted(s.devices), repr(s.uplink)) for s in instance.servers]
     if instance.order:
-        text["order"] = instance.order
+        text["order"] = [names[0] if len(names) == 1 else sorted(names) for names in instance.places]
     memory: tuple[FloatArray, ...] = (instance.memory_bytes,)
     if instance.weight_bytes.any() or instance.activation_bytes.any() or instance.training != Training():
         text["training"] = [instance.training.optimizer.value, instance.training.microbatches]

@@ -76,7 +76,8 @@ class Instance:
         Rules on the plan as a whole.
     order
         Names of classes or devices in the order in which a contiguous pipeline must use them; devices that
-        are not named may come anywhere, and members of a named class in any order among themselves.
+        are not named may come anywhere, members of a named class in any order among themselves, and so may
+        several names that share a place (a tuple).
     servers
         Groups of devices behind an uplink; without any, all links are the devices' own.
 
@@ -107,7 +108,7 @@ class Instance:
     origin: tuple[Origin | None, ...]
     source: Source | None
     constraints: Constraints
-    order: tuple[str, ...] = ()
+    order: tuple[str | tuple[str, ...], ...] = ()
     servers: tuple[Server, ...] = ()
 
     def __post_init__(self) -> None:
@@ -142,7 +143,7 @@ class Instance:
         origin: Sequence[Origin | None] | None = None,
         source: Source | None = None,
         constraints: Constraints | None = None,
-        order: Sequence[str] = (),
+        order: Sequence[str | Sequence[str]] = (),
         servers: Sequence[Server] = (),
     ) -> Self:
         """Build an instance from plain sequences; what is left out is zero, absent or free."""
@@ -176,7 +177,7 @@ class Instance:
             origin=(None,) * n if origin is None else tuple(origin),
             source=source,
             constraints=Constraints() if constraints is None else constraints,
-            order=tuple(order),
+            order=tuple(entry if isinstance(entry, str) else tuple(entry) for entry in order),
             servers=tuple(servers),
         )
 
@@ -211,7 +212,7 @@ class Instance:
     def devices(self) -> tuple[Device, ...]:
         """All devices, class by class, length D."""
         members = [(c, i) for c, cls in enumerate(self.classes) for i in range(cls.count)]
-        rank = {name: place for place, name in enumerate(self.order)}
+        rank = {name: place for place, names in enumerate(self.places) for name in names}
         server = {name: i for i, some in enumerate(self.servers) for name in some.devices}
         return tuple(
             Device(
@@ -247,6 +248,11 @@ class Instance:
     def held_bytes(self) -> FloatArray:
         """What each node keeps with one microbatch in flight, ``(n,)``."""
         return self.resident_bytes + self.activation_bytes
+
+    @property
+    def places(self) -> tuple[tuple[str, ...], ...]:
+        """Names of classes or devices at each place of the wanted order."""
+        return tuple((entry,) if isinstance(entry, str) else entry for entry in self.order)
 
     @cached_property
     def rank_edges(self) -> IntArray:

@@ -101,6 +101,11 @@ class Options(BaseModel):
         return self.contiguous and not self.per_device_contiguity
 
     @property
+    def papers_program(self) -> bool:
+        """Whether the paper's program is asked for, which knows less than the others."""
+        return self.method == "milp" and self.formulation is Formulation.PAPER
+
+    @property
     def per_device_contiguity(self) -> bool:
         """Whether contiguity is the paper's weaker one: each set by itself."""
-        return self.contiguous and self.method == "milp" and self.formulation is Formulation.PAPER
+        return self.contiguous and self.papers_program

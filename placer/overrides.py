@@ -1,7 +1,8 @@
 """Overrides by hand: what the options ask for on top of the instance's own rules.
 
 `apply` writes them into the instance, so that every method and the verification see one set of rules;
-`choices` turns a limit on the number of devices into instances that any method can solve.
+`planned` is what plans are made for and judged by, wherever there are options; `choices` turns a limit on the
+number of devices into instances that any method can solve.
 """
 
 from __future__ import annotations
@@ -15,11 +16,24 @@ from placer.constraints import Constraints
 from placer.errors import UsageError
 from placer.instance import Instance
 from placer.options import Objective, Options
+from placer.plan import with_host_pools
 
-__all__ = ["MAX_CHOICES", "apply", "choices", "refused"]
+__all__ = ["MAX_CHOICES", "apply", "choices", "planned", "refused"]
 
 MAX_CHOICES = 256
 """Largest number of ways to choose devices that are tried one by one."""
+
+
+def planned(instance: Instance, options: Options) -> Instance:
+    """Return the instance as plans under the options see it: with the overrides, and as the objective has it.
+
+    Raises
+    ------
+    UsageError
+        When an override matches no node or no device.
+    """
+    instance = apply(instance, options)
+    return with_host_pools(instance) if options.objective is Objective.LATENCY else instance
 
 
 def apply(instance: Instance, options: Options) -> Instance:
@@ -122,7 +136,7 @@ def refused(instance: Instance, options: Options) -> str | None:
         return f"{what} are supported for throughput only"
     if options.method not in ("auto", "milp"):
         return f"method {options.method} cannot keep {what}; milp and auto can"
-    if options.method == "milp" and options.formulation == "paper":
+    if options.papers_program:
         return f"the paper's program knows no {what}; use --formulation ordered"
     return None
 

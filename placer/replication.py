@@ -84,7 +84,11 @@ def choices(instance: Instance, most: int) -> list[Grouped]:
         When there are more than `MAX_CHOICES`.
     """
     kinds = _kinds(instance)
-    ways = [list(_partitions(len(kind), 1 if instance.devices[kind[0]].is_host else most)) for kind in kinds]
+    widths = [1 if instance.devices[kind[0]].is_host else most for kind in kinds]
+    ways = [
+        list(islice(_partitions(len(kind), width), MAX_CHOICES + 1))
+        for kind, width in zip(kinds, widths, strict=True)
+    ]
     chosen = list(islice(product(*ways), MAX_CHOICES + 1))
     if len(chosen) > MAX_CHOICES:
         raise UsageError(
@@ -120,7 +124,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
     columns: list[FloatArray] = []
     members: list[tuple[int, ...]] = []
     allowed: list[BoolArray] = []
-    ranks: dict[str, int] = {}
+    ranked: dict[int, list[str]] = {}
     inside: dict[int, list[str]] = {}
     for k, (kind, parts_of) in enumerate(zip(kinds, sizes, strict=True)):
         device = instance.devices[kind[0]]
@@ -145,7 +149,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
             allowed.append(instance.allowed[:, device.index])
             members += [tuple(next(left) for _ in range(width)) for _ in range(count)]
             if device.rank is not None:
-                ranks[name] = device.rank
+                ranked.setdefault(device.rank, []).append(name)
             if device.server is not None:
                 inside.setdefault(device.server, []).append(name)
     names = [cls.name for cls in classes]
@@ -159,7 +163,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
         classes=tuple(classes),
         pin=((),) * instance.n,
         forbid=((),) * instance.n,
-        order=tuple(sorted(ranks, key=lambda name: ranks[name])),
+        order=tuple(tuple(ranked[place]) for place in sorted(ranked)),
         servers=tuple(replace(instance.servers[s], devices=tuple(some)) for s, some in inside.items()),
         constraints=rules,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -83,7 +84,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         options=options,
         runtime_s=run.seconds,
         instance=InstanceReference(name=original.name, sha256=fingerprint(original)),
-        versions=_versions(),
+        versions=dict(_versions()),
         assignment=None
         if plan is None
         else {v: instance.devices[d].name for v, d in zip(instance.ids, plan.device.tolist(), strict=True)},
@@ -155,6 +156,7 @@ def piece_reports(instance: Instance, plan: Plan) -> list[Piece]:
     return out
 
 
+@cache
 def _versions() -> dict[str, str]:
     out = {"python": platform.python_version()}
     for package in ("dnn-placer", "highspy", "pulp", "numba", "numpy"):

@@ -218,9 +218,10 @@ def _check_names_used(instance: Instance) -> None:
                         f"{what} names {name!r}, which is no class and no device",
                         place=f"node {instance.ids[v]!r}",
                     )
-    named = Counter(instance.order)
+    ordered = [name for names in instance.places for name in names]
+    named = Counter(ordered)
     named.update(cls.name for cls in instance.classes for i in range(cls.count) if cls.member(i) in named)
-    for name in instance.order:
+    for name in ordered:
         if name not in known:
             raise InputError(f"order names {name!r}, which is no class and no device", place="cluster")
         if named[name] > 1:

@@ -13,8 +13,8 @@ from placer.errors import UsageError
 from placer.instance import Instance
 from placer.memory import settled
 from placer.methods import METHODS, load_method, variants
-from placer.options import Communication, Objective, Options, Recompute
-from placer.plan import Plan, with_host_pools
+from placer.options import Communication, Formulation, Objective, Options, Recompute
+from placer.plan import Plan
 from placer.report import to_result
 from placer.result import Result
 from placer.rules import check_runnable
@@ -71,14 +71,12 @@ def solve(
     """
     options = make_options(options, **changes)
     original = instance
-    instance = overrides.apply(instance, options)
+    instance = overrides.planned(instance, options)
     for refusal in (overrides.refused(instance, options), replication.refused(instance, options)):
         if refusal is not None:
             raise UsageError(refusal)
-    if options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
     check_runnable(instance)
-    _check_applicable(instance, options)
+    _check_applicable(original, options)
     if start is not None and (broken := violations(instance, start, options)):
         raise UsageError(f"the plan to start from does not hold here: {broken[0]}")
     memory = settled(instance, options)
@@ -139,17 +137,24 @@ def make_options(options: Options | None = None, **changes: Any) -> Options:
 
 
 def _check_applicable(instance: Instance, options: Options) -> None:
-    """Check that the options have a meaning for this instance."""
+    """Check that the options have a meaning for this instance, and that nothing of it would be ignored."""
     if options.recompute is not Recompute.NONE and not instance.is_training:
         raise UsageError("recompute applies to training graphs, and this one has no backward nodes")
+    if options.method == "auto" and options.formulation is Formulation.PAPER:
+        raise UsageError("auto uses the default formulation; the paper's program is there for --method milp")
     if instance.servers:
         if options.objective is Objective.LATENCY:
             raise UsageError("servers have a meaning for throughput only, and this cluster has them")
-        if not METHODS[options.method].servers or options.per_device_contiguity:
+        if options.papers_program:
+            raise UsageError(
+                "the paper's program does not know that transfers across servers cost more; use the default "
+                "formulation"
+            )
+        if not METHODS[options.method].servers:
             able = ", ".join(name for name, info in METHODS.items() if info.servers)
             raise UsageError(
                 f"method {options.method} does not know that transfers across servers cost more; choose from "
-                f"{able} (with the default formulation)"
+                f"{able}"
             )
     if instance.order and options.per_device_contiguity:
         raise UsageError(

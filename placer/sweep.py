@@ -22,9 +22,9 @@ from placer.check import plan_of
 from placer.errors import InputError, UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance
-from placer.options import Objective, Options
-from placer.overrides import apply
-from placer.plan import Plan, with_host_pools
+from placer.options import Options
+from placer.overrides import planned
+from placer.plan import Plan
 from placer.report import objective_ms
 from placer.result import InstanceReference, Result, Status, gap_of, status_of
 from placer.run import Point
@@ -203,9 +203,7 @@ def _point(
 
 def _best_start(instance: Instance, solved: list[_Solved], options: Options) -> Plan | None:
     """Return the best earlier plan that holds for an instance."""
-    instance = apply(instance, options)
-    if options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
+    instance = planned(instance, options)
     best: tuple[float, Plan] | None = None
     for point in solved:
         if point.result is None or point.result.assignment is None:

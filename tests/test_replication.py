@@ -12,11 +12,17 @@ import pytest
 from placer.check import check, plan_of
 from placer.cluster import DeviceClass, Kind, Link
 from placer.errors import UsageError
+from placer.evaluate import stage_order
 from placer.instance import Instance
+from placer.memory import InFlight
 from placer.options import Options
+from placer.overrides import planned
+from placer.pages.loads import by_direction
+from placer.pages.timeline import timeline
 from placer.plan import Plan
 from placer.replication import choices
 from placer.result import Status
+from placer.simulation import simulate
 from placer.solve import solve
 from placer.training import Training
 from placer.verify import violations
@@ -98,6 +104,27 @@ def test_figures_of_a_replicated_stage():
     assert solve(instance, replicas=1).objective == 9.0
 
 
+def test_microbatches_of_the_options_count_everywhere():
+    """Gradients are summed once per optimizer step, here of sixteen microbatches instead of four."""
+    instance = pair(training=Training(microbatches=4))
+    options = Options(replicas=4, gap=0.0, microbatches=16)
+    result = solve(instance, options)
+    assert result.objective == pytest.approx(9 / 3 + 4 / 3 / 16)
+    assert check(instance, result) == []
+    assert simulate(instance, result).steady_ms == pytest.approx(result.objective)
+    assert simulate(instance, result).samples == 16
+    assert simulate(instance, result, microbatches=5).steady_ms == pytest.approx(result.objective)
+    plan = plan_of(instance, result)
+    assert simulate(instance, plan, options).steady_ms == pytest.approx(result.objective)
+    drawn = timeline(instance, result)
+    assert "An optimizer step of 16 microbatches" in drawn.caption
+    assert drawn.caption.endswith("which is the objective.")
+    known = planned(instance, options)
+    assert known.training.microbatches == 16
+    overlap = solve(instance, options, communication="overlap")
+    assert overlap.objective == pytest.approx(max(by_direction(overlap, known).backward_ms) + 1.0)
+
+
 def test_slow_links_make_replicas_useless():
     instance = pair(training=Training(microbatches=1))
     slow = instance.replace(
@@ -129,6 +156,57 @@ def test_what_verification_finds():
         assert words in violations(instance, Plan(device, replicas=replicas), options)[0]
     forbidden = instance.replace(forbid=(("gpu2",), (), (), ()))
     assert "not identical" in violations(forbidden, Plan(device, replicas=((0, 2),)), options)[0]
+
+
+def chain(times: list[float], devices: int, **changes) -> Instance:
+    """A chain on one class of accelerators whose order names the class."""
+    n = len(times)
+    return Instance.build(
+        ids=[f"n{v}" for v in range(n)],
+        types=["a"],
+        time_ms=[[t] for t in times],
+        edges=[(v, v + 1) for v in range(n - 1)],
+        classes=[DeviceClass("gpu", "a", devices, link=Link(bandwidth_bytes_per_s=4e9))],
+        order=["gpu"],
+    ).replace(**changes)
+
+
+@pytest.mark.parametrize("method", ["auto", "milp", "dp", "dpl"])
+def test_order_of_a_class_restricts_nothing_among_its_members(method):
+    """The stage on two devices may come before or after the one on a single device."""
+    for times in ([6.0, 12.0], [12.0, 6.0]):
+        instance = chain(times, 3)
+        result = solve(instance, replicas=2, method=method, gap=0.0)
+        assert result.objective == pytest.approx(6.0)
+        assert check(instance, result) == []
+        plan = plan_of(instance, result)
+        assert stage_order(instance, plan, InFlight(1)) == plan.stages
+
+
+@pytest.mark.parametrize("method", ["auto", "milp", "dp"])
+@pytest.mark.parametrize("closed", ["gpu0", "gpu1"])
+def test_more_replicas_allowed_never_hurt(method, closed):
+    """A node that may not go to one member makes two kinds of a class; they still come in any order."""
+    instance = chain([6.0, 9.0], 2, forbid=((), (closed,)), transfer_ms=np.array([1.0, 0.0]))
+    alone = solve(instance, replicas=1, method=method, gap=0.0)
+    result = solve(instance, replicas=2, method=method, gap=0.0)
+    assert alone.objective == result.objective == pytest.approx(10.0)
+    assert result.bound == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("method", ["milp", "dp"])
+def test_names_at_one_place_of_the_order(method):
+    """gpu2 comes first and keeps the small node; the others follow in any order."""
+    instance = chain([3.0, 12.0, 6.0], 3, order=("gpu2", ("gpu0", "gpu1")))
+    result = solve(instance, replicas=2, method=method, gap=0.0)
+    assert result.objective == pytest.approx(brute(instance, 2)) == pytest.approx(9.0)
+    strict = instance.replace(order=("gpu2", "gpu0", "gpu1"))
+    assert solve(strict, replicas=2, method=method, gap=0.0).objective == pytest.approx(brute(strict, 2))
+    assert brute(strict, 2) == pytest.approx(12.0)
+
+
+def brute(instance: Instance, replicas: int) -> float:
+    return candidates(instance, ("ordered", "1f1b", "sequential"), replicas=replicas).optimum()
 
 
 def test_groups_cover_all_ways():

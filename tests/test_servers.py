@@ -142,6 +142,8 @@ def test_bad_servers(servers, message):
     [
         ({"method": "dp"}, "method dp does not know"),
         ({"method": "milp", "formulation": "paper"}, "default formulation"),
+        ({"method": "milp", "formulation": "paper", "contiguous": False}, "default formulation"),
+        ({"formulation": "paper"}, "auto uses the default formulation"),
         ({"objective": "latency"}, "throughput only"),
     ],
 )

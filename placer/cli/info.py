@@ -65,7 +65,7 @@ def facts(instance: Instance) -> dict[str, Any]:
         "memory_bytes": float(instance.resident_bytes.sum()),
         "activation_bytes_per_microbatch": float(instance.activation_bytes.sum()) or None,
         "microbatches": instance.training.microbatches if instance.is_training else None,
-        "order_of_devices": ", ".join(instance.order) or None,
+        "order_of_devices": ", ".join(" or ".join(names) for names in instance.places) or None,
         "accelerator_memory_bytes": _finite(
             sum(d.memory_limit_bytes for d in instance.devices if not d.is_host)
         ),

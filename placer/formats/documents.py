@@ -54,6 +54,14 @@ Sizes = Annotated[
     ),
 ]
 Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[
+    list[Name],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -178,10 +186,10 @@ class NativeCluster(_Strict):
     servers: list[NativeServer] = Field(
         default=[], description="Groups of devices; a device that is in none is apart from all others."
     )
-    order: list[Name] = Field(
+    order: list[Names] = Field(
         default=[],
-        description="Classes or devices in the order in which a contiguous pipeline must use them; what is "
-        "not named may come anywhere.",
+        description="Classes or devices in the order in which a contiguous pipeline must use them; those in "
+        "a list share a place, and what is not named may come anywhere.",
     )
 
 

@@ -117,7 +117,7 @@ def to_instance(document: NativeInstance) -> Instance:
         origin=[None if v.origin is None else _origin(v.origin) for v in nodes],
         source=None if document.source is None else _source(document.source),
         constraints=_constraints(document.constraints, index),
-        order=document.cluster.order,
+        order=[_one_or_all(names) for names in document.cluster.order],
         servers=[
             Server(server.name, tuple(server.devices), Link(**server.uplink.model_dump()))
             for server in document.cluster.servers
@@ -238,7 +238,9 @@ def from_instance(instance: Instance) -> NativeInstance:
 
 
 def cluster_document(
-    classes: Sequence[DeviceClass], order: Sequence[str] = (), servers: Sequence[Server] = ()
+    classes: Sequence[DeviceClass],
+    order: Sequence[str | Sequence[str]] = (),
+    servers: Sequence[Server] = (),
 ) -> NativeCluster:
     """Translate device classes to a document."""
     return NativeCluster(
@@ -258,7 +260,7 @@ def cluster_document(
             )
             for cls in classes
         ],
-        order=list(order),
+        order=[[entry] if isinstance(entry, str) else list(entry) for entry in order],
         servers=[
             NativeServer(
                 name=server.name, devices=list(server.devices), uplink=NativeLink(**asdict(server.uplink))
@@ -284,7 +286,9 @@ def to_json(instance: Instance) -> str:
     head = "".join(
         f' "{key}": {json.dumps(value, ensure_ascii=False)},\n' for key, value in extra.items() if value
     )
-    order = f'"order": {json.dumps(document.cluster.order)}, ' if document.cluster.order else ""
+    order = ""
+    if document.cluster.order:
+        order = f'"order": {json.dumps([_one_or_all(names) for names in document.cluster.order])}, '
     if document.cluster.servers:
         servers = [s.model_dump(exclude_defaults=True) for s in document.cluster.servers]
         order += f'"servers": {rows(servers)},\n  '
@@ -297,6 +301,11 @@ def to_json(instance: Instance) -> str:
         f' "nodes": {nodes},\n "edges": {rows(document.edges)},\n'
         f' "cluster": {{{order}"classes": {classes}}}\n}}\n'
     )
+
+
+def _one_or_all(names: list[str]) -> str | list[str]:
+    """Return a single name by itself, several as they are."""
+    return names[0] if len(names) == 1 else names
 
 
 def _plain(value: Any) -> Any:

@@ -33,6 +33,6 @@ def instance_html(instance: Instance) -> str:
         ("nodes", f"{instance.n:,}"),
         ("edges", f"{len(instance.edges):,}"),
         ("colocation groups", f"{len(instance.groups):,}"),
-        ("memory of all nodes", size(float(instance.memory_bytes.sum()))),
+        ("memory of all nodes", size(float(instance.resident_bytes.sum()))),
     ]
     return macro("notebook.html", "instance", instance.name, rows, instance.classes)

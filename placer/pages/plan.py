@@ -10,7 +10,7 @@ import numpy as np
 
 from placer.check import plan_of
 from placer.instance import Instance
-from placer.options import Objective
+from placer.overrides import planned
 from placer.pages.convergence import convergence
 from placer.pages.document import render
 from placer.pages.loads import by_direction, load_chart
@@ -18,7 +18,6 @@ from placer.pages.outline import outline
 from placer.pages.sentence import limit
 from placer.pages.timeline import Slice, timeline
 from placer.pages.verdict import Trust, verdict
-from placer.plan import with_host_pools
 from placer.result import Result
 from placer.structure import topological_position
 
@@ -49,8 +48,8 @@ def plan_page(result: Result, instance: Instance | None = None) -> str:
     sound = judged.trust is not Trust.BROKEN
     shown = sound and result.assignment is not None
     known = instance if judged.trust is Trust.VERIFIED else None
-    if known is not None and result.options.objective is Objective.LATENCY:
-        known = with_host_pools(known)
+    if known is not None:
+        known = planned(known, result.options)
     direction = by_direction(result, known) if shown else None
     run = timeline(instance, result) if shown and instance is not None else None
     return render(

@@ -77,7 +77,7 @@ def _run(instance: Instance, result: Result) -> Simulation:
     count = 2 * sum(bool(d.nodes) for d in result.devices) + STEADY
     if not instance.is_training:
         return simulate(instance, result, samples=count)
-    wanted = max(result.options.microbatches or 0, instance.training.microbatches)
+    wanted = result.options.microbatches or instance.training.microbatches
     return simulate(instance, result, microbatches=wanted if wanted > 1 else count)
 
 

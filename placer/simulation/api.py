@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from placer import overrides
 from placer.check import plan_of
 from placer.errors import InputError, UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance, IntArray
 from placer.options import Communication, Objective, Options, Schedule
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.result import Result
 from placer.simulation.costs import Placement, place
 from placer.simulation.engine import Stuck, Timeline, execute
@@ -42,7 +43,7 @@ def simulate(
     plan
         A plan, or a result that holds one.  A plan with pieces is run for a single sample.
     options
-        Schedule and communication model; those of the result, or the defaults.
+        Those of the result, or the defaults; their overrides hold here as well.
     samples
         Inference: length of the timeline; by default long enough to reach the steady state.
     microbatches
@@ -58,12 +59,15 @@ def simulate(
     InputError
         When the plan does not fit the instance, or its pieces wait for each other.
     UsageError
-        When ``samples`` or ``microbatches`` do not fit the plan.
+        When ``samples`` or ``microbatches`` do not fit the plan, or an override of the options the instance.
     """
     if isinstance(plan, Result):
-        options = plan.options if options is None else options
-        instance, plan = _unpacked(instance, plan)
-    options = Options() if options is None else options
+        given = plan.options if options is None else options
+        options = given.model_copy(update={"objective": plan.options.objective})
+        instance, plan = _unpacked(instance, plan, options)
+    else:
+        options = Options() if options is None else options
+        instance = overrides.planned(instance, options)
     count = _count(instance, plan, samples, microbatches)
     if plan.piece is not None:
         return _single_sample(instance, plan, plan.piece)
@@ -73,7 +77,7 @@ def simulate(
     program = make_program(tasks, options.communication, options.schedule, plan.stages)
     steady_ms, periodic, timeline = settled(program)
     if count is None and instance.is_training:
-        count = options.microbatches or instance.training.microbatches
+        count = instance.training.microbatches
     if count is not None:
         timeline = execute(program, count)
     return _measured(
@@ -89,12 +93,11 @@ def simulate(
     )
 
 
-def _unpacked(instance: Instance, result: Result) -> tuple[Instance, Plan]:
+def _unpacked(instance: Instance, result: Result, options: Options) -> tuple[Instance, Plan]:
     """Plan of a result, and the instance as the plan sees it."""
     if result.instance.sha256 != fingerprint(instance):
         raise InputError(f"is about another instance ({result.instance.name!r})", place="result")
-    if result.options.objective is Objective.LATENCY:
-        instance = with_host_pools(instance)
+    instance = overrides.planned(instance, options)
     try:
         return instance, plan_of(instance, result)
     except ValueError as error:

@@ -56,7 +56,11 @@ def machines(instance: Instance) -> list[Machine]:
             names = {cls.name, f"{cls.name}{i}"}
             reserve = cls.memory_reserve_bytes
             taken = reserve[i] if isinstance(reserve, tuple) else reserve
-            places = [k for k, name in enumerate(instance.order) if name in names]
+            places = [
+                k
+                for k, entry in enumerate(instance.order)
+                if names & ({entry} if isinstance(entry, str) else set(entry))
+            ]
             servers = [s for s in instance.servers if names & set(s.devices)]
             time = tuple(
                 float(instance.time_ms[v, instance.types.index(cls.type)])

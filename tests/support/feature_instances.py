@@ -149,12 +149,16 @@ def _memory(instance: Instance, rng: np.random.Generator, *, reserves: bool) -> 
     return instance.replace(classes=tuple(classes))
 
 
-def _order(instance: Instance, rng: np.random.Generator) -> tuple[str, ...]:
+def _order(instance: Instance, rng: np.random.Generator) -> tuple[str | tuple[str, ...], ...]:
+    """Order classes as a whole or single devices, most of the time all, some at a place of several."""
     names: list[str] = []
     for c in instance.classes:
-        whole = c.count > 0 and rng.random() < 0.4
+        whole = c.count > 0 and rng.random() < 0.5
         names += [c.name] if whole else [c.member(i) for i in range(c.count) if rng.random() < 0.9]
-    return tuple(str(name) for name in rng.permutation(names))
+    names = [str(name) for name in rng.permutation(names)]
+    if len(names) > 2 and rng.random() < 0.3:
+        return (tuple(names[:2]), *names[2:])
+    return tuple(names)
 
 
 def _servers(names: list[str], rng: np.random.Generator) -> list[Server]:
