@@ -6,7 +6,7 @@ pieces can never wait for each other in such an order, not even when their times
 
 Sets
     v ∈ V nodes with groups g(v), (u, w) ∈ E edges, E' its transitive reduction; j = 1..K pieces, κ kinds of
-    accelerators with members d ∈ κ, memory M_κ, times p_vκ and transfers c_vκ; h host classes with times
+    accelerators with members d ∈ κ, memory M_κ, times p_vκ and transfers c_vκ; h hosts with memory M_h, times
     p_vh; s_v memory; q pieces per accelerator; U an upper bound on the makespan; a ∈ A arcs of the network
     (``formulations.latency_network``) with core Q, steps S_a, closures cl_a and token costs t_a.
     Times are divided by U, memory by M_κ / 1000, so that numbers are near 1.
@@ -14,7 +14,7 @@ Sets
 Variables
     L_vj ∈ {0,1}   v lies at A_j or before;  U_vj ∈ {0,1}  v lies at H_j or before (U_v0: in H_0; U_vK = 1)
     x_vjκ ∈ {0,1}  v is in piece j and the piece on kind κ (for q = 1 shared by colocated nodes)
-    y_vh ∈ {0,1}   v runs on host class h (shared by colocated nodes)
+    y_vh ∈ {0,1}   v runs on host h (shared by colocated nodes)
     b_jκ           piece j runs on kind κ;  β_jd ∈ {0,1}  on device d (q > 1; else b binary);  z_gd group g
     on d (q > 1)
     r_ujκ, o_ujκ   piece j receives u, sends u;  S_j, F_j start and finish of piece j
@@ -27,6 +27,7 @@ Assignment
     Σ_κ x_vjκ = L_vj − U_v,j−1,   Σ_h y_vh = U_v0 + Σ_j (U_vj − L_vj),
     U_v,j−1 ≤ L_vj ≤ U_vj,   L_uj ≥ L_wj and U_uj ≥ U_wj for (u, w) ∈ E'            (contiguity, acyclicity)
     x_vjκ ≤ b_jκ,   Σ_κ b_jκ ≤ 1, non-increasing in j (empty pieces last),   Σ_v s_v x_vjκ ≤ M_κ b_jκ
+    Σ_v s_v y_vh ≤ M_h                                                              (hosts with a limit)
     q = 1:  Σ_j b_jκ ≤ |κ|
     q > 1:  b_jκ = Σ_{d∈κ} β_jd,  Σ_j β_jd ≤ q,  m_jd ≥ Σ_v s_v x_vjκ(d) − M (1 − β_jd),  Σ_j m_jd ≤ M,
             β_jd ≤ Σ_{i<j} β_i,d−1 for neighbours d−1, d of one kind
@@ -52,7 +53,7 @@ Network
 What exceeds U is left out: x_vjκ = 0 for p_vκ > U, r_ujκ = o_ujκ = 0 for c_uκ > U. What is negligible beside
 U is 0; F_j is then at least the right side instead of equal to it (see ``Scaled``).
 
-Windows: a node whose cheapest host class leads to head + p + tail > U is on no host; with the memory of
+Windows: a node whose cheapest host leads to head + p + tail > U is on no host; with the memory of
 such nodes before (or after) v a lower bound on the pieces before (after) it follows, and fixes L and U.
 """
 
@@ -187,6 +188,7 @@ class _Builder:
 
     def memory(self) -> None:
         """Memory of each piece; nodes that fit nowhere are kept away."""
+        self._host_memory()
         need = self.need
         if not self.K or not need.any():
             return
@@ -201,6 +203,15 @@ class _Builder:
                 self.p.add_rows(
                     -np.inf, 1e-6, (columns, need[fits, k][None, :]), (self.b[:, k], -MEMORY_UNITS)
                 )
+
+    def _host_memory(self) -> None:
+        """Memory of the hosts that have a limit."""
+        limit, size = self.problem.host_limit_bytes, self.problem.instance.memory_bytes
+        for h in np.flatnonzero(np.isfinite(limit) & (limit > 0)):
+            held = np.flatnonzero((size > 0) & self.on_host[:, h])
+            if len(held):
+                need = size[held] * (MEMORY_UNITS / limit[h])
+                self.p.add_rows(-np.inf, MEMORY_UNITS + 1e-6, (self.y[held, h][None, :], need[None, :]))
 
     def devices(self) -> None:
         """Pieces on devices for q > 1: count, memory, order of members, colocation."""

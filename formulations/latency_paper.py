@@ -4,12 +4,12 @@ Source: Tarnawski et al., NeurIPS 2020, latency minimisation with q ≥ 1 contig
 
 Sets
     v ∈ V nodes, (u, w) ∈ E edges, d accelerators with memory M_d, times p_vd and transfers c_vd; pieces
-    j = (d, t), t = 1..q, run in this order on d; h host classes with times p_vh and any number of nodes at
-    once; s_v memory.  U is an upper bound on the makespan (of the best known plan, else of every plan) and
+    j = (d, t), t = 1..q, run in this order on d; h hosts with memory M_h, times p_vh and any number of nodes
+    at once; s_v memory.  U is an upper bound on the makespan (of the best known plan, else of every plan) and
     the only big-M; times are divided by U, memory by M_d / 1000.
 
 Variables
-    x_vj ∈ {0,1}   v lies in piece j;   y_vh ∈ {0,1}   v runs on host class h
+    x_vj ∈ {0,1}   v lies in piece j;   y_vh ∈ {0,1}   v runs on host h
     z_vj ∈ [0,1]   v lies in piece j or before a part of it
     i_uj, o_uj     u is received, sent by piece j, in [0,1]
     S_j, F_j       start and finish of piece j;   a_v   when v is available;   C   makespan
@@ -19,7 +19,7 @@ Objective
     minimise C
 
 Constraints
-    Σ_j x_vj + Σ_h y_vh = 1;   Σ_{v, t} s_v x_v(d,t) ≤ M_d
+    Σ_j x_vj + Σ_h y_vh = 1;   Σ_{v, t} s_v x_v(d,t) ≤ M_d;   Σ_v s_v y_vh ≤ M_h
     colocated u, v:  Σ_t x_u(d,t) = Σ_t x_v(d,t) for all d,   y_uh = y_vh
     contiguity:      x_vj ≤ z_vj,   z_wj ≤ z_uj and z_wj ≤ x_wj − x_uj + 1 for (u, w) ∈ E
     i_uj ≥ x_wj − x_uj,   o_uj ≥ x_uj − x_wj                      for (u, w) ∈ E
@@ -237,7 +237,7 @@ class _Builder:
             )
 
     def memory(self) -> None:
-        """Memory of each accelerator over its pieces."""
+        """Memory of each accelerator over its pieces, and of each host."""
         size = self.instance.resident_bytes
         for d in dict.fromkeys(d for d, _ in self.slots):
             limit = self.instance.devices[d].memory_limit_bytes
@@ -248,6 +248,12 @@ class _Builder:
                         if size[v] > 0:
                             held.add(self.inside(v, j), size[v] * (MEMORY_UNITS / limit) if limit else 1.0)
             self.model.at_most(held, MEMORY_UNITS + 1e-6 if limit else 0.0)
+        for h, limit in enumerate(self.problem.host_limit_bytes.tolist()):
+            held = Expression()
+            for v in range(self.problem.n):
+                if (v, h) in self.y and 0 < limit < np.inf:
+                    held.add(self.y[v, h], size[v] * (MEMORY_UNITS / limit))
+            self.model.at_most(held, MEMORY_UNITS + 1e-6)
 
     def colocation(self) -> None:
         """Colocated nodes lie on one device."""

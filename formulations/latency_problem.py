@@ -1,4 +1,4 @@
-"""The latency problem as its programs see it: kinds of accelerators, host classes, costs and windows.
+"""The latency problem as its programs see it: kinds of accelerators, hosts, costs and windows.
 
 Devices of one class that the same nodes may use are interchangeable; such a set is a *kind*.  Programs
 speak of kinds, so that no symmetry between members is left, and the members are told apart only when a
@@ -16,6 +16,7 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
+from placer.evaluate import MEMORY_TOLERANCE
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.plan import Plan
 
@@ -89,7 +90,7 @@ class Step:
     nodes
         Its nodes; a single one on a host.
     host
-        Index of the host class among the host classes, -1 on an accelerator.
+        Index of the host among the hosts, -1 on an accelerator.
     device
         Device index.
     """
@@ -102,18 +103,18 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class LatencyProblem:
-    """Costs of the latency problem by kind (X kinds) and host class (H host classes).
+    """Costs of the latency problem by kind (X kinds) and host (H hosts).
 
     Parameters
     ----------
     instance
-        The instance, its host classes pooled.
+        The instance.
     pieces
         Pieces per accelerator q.
     kinds
         Devices of each kind, length X.
     hosts
-        Device of each host class (pools have one member), length H.
+        Devices that are hosts and that some node may go to, length H.
     time_ms
         Processing times by kind, ``(n, X)``; inf where a node may not go.
     transfer_ms
@@ -121,7 +122,9 @@ class LatencyProblem:
     limit_bytes
         Memory limit of a member of each kind, ``(X,)``.
     host_ms
-        Processing times by host class, ``(n, H)``; inf where a node may not go.
+        Processing times by host, ``(n, H)``; inf where a node may not go, or does not fit with its group.
+    host_limit_bytes
+        Memory limit of each host, ``(H,)``.
     group
         Label of each node's colocation group, a label of its own where it has none, ``(n,)``.
     """
@@ -134,11 +137,12 @@ class LatencyProblem:
     transfer_ms: FloatArray
     limit_bytes: FloatArray
     host_ms: FloatArray
+    host_limit_bytes: FloatArray
     group: IntArray
 
     @classmethod
     def of(cls, instance: Instance, pieces: int) -> Self:
-        """Look at an instance whose host classes are pools (``placer.plan.with_host_pools``)."""
+        """Look at an instance."""
         labels: dict[object, int] = {}
         group = np.array(
             [
@@ -149,13 +153,17 @@ class LatencyProblem:
         )
         allowed = np.ones((len(labels), len(instance.devices)), dtype=np.bool_)
         np.logical_and.at(allowed, group, instance.allowed)
-        allowed = allowed[group]
-        members: dict[tuple[object, ...], list[int]] = {}
+        held = np.bincount(group, weights=instance.resident_bytes)
         hosts = []
         for device in instance.devices:
             if device.is_host:
-                hosts.append(device.index)
-            elif allowed[:, device.index].any():
+                allowed[:, device.index] &= held <= device.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
+                if allowed[:, device.index].any():
+                    hosts.append(device.index)
+        allowed = allowed[group]
+        members: dict[tuple[object, ...], list[int]] = {}
+        for device in instance.devices:
+            if not device.is_host and allowed[:, device.index].any():
                 key = (device.likeness, allowed[:, device.index].tobytes())
                 members.setdefault(key, []).append(device.index)
         kinds = tuple(tuple(devices) for devices in members.values())
@@ -171,6 +179,7 @@ class LatencyProblem:
             transfer_ms=instance.class_transfer_ms[:, instance.device_class[first]],
             limit_bytes=np.array([instance.devices[d].memory_limit_bytes for d in first]),
             host_ms=times[:, hosts],
+            host_limit_bytes=np.array([instance.devices[d].memory_limit_bytes for d in hosts]),
             group=group,
         )
 
@@ -266,7 +275,7 @@ class LatencyProblem:
         return float(work.sum() + transfers.sum())
 
     def hosts_within(self, upper_ms: float) -> BoolArray:
-        """Tell whether a node may run on each host class in a plan that ends by a given time, ``(n, H)``."""
+        """Tell whether a node may run on each host in a plan that ends by a given time, ``(n, H)``."""
         least = np.where(np.isfinite(self.least_ms), self.least_ms, 0.0)
         total = (self.head_ms - least)[:, None] + self.host_ms + self.tail_ms[:, None]
         return np.asarray(np.isfinite(self.host_ms) & (total <= upper_ms * (1 + 1e-9)))

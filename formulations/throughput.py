@@ -21,7 +21,7 @@ Objective
     1f1b   min T,  T ≥ Σ_r L^r for every device
     gpipe  min Σ_r T^r,  T^r ≥ L^r for every device
 Memory
-    Σ_c (m_c + (f − 1) a_c) x_c ≤ M for every accelerator, scaled so that the limit is `MEMORY_UNIT`;
+    Σ_c (m_c + (f − 1) a_c) x_c ≤ M for every device with a limit, scaled so that the limit is `MEMORY_UNIT`;
     m_c with one microbatch in flight, a_c for each further one of the f that are in flight.
 Recomputation of one device (ρ ∈ {0, 1}: its activations are dropped and computed again)
     r_c = ρ x_c               by  r_c ≤ x_c,  r_c ≤ ρ,  r_c ≥ x_c + ρ − 1

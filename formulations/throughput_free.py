@@ -73,8 +73,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
         for d in devices.tolist():
             loads.add_device(f"{d}", {kind: x[d]})
             rules.add_device(f"{d}", {kind: x[d]})
-            if not kinds.is_host[kind]:
-                loads.add_memory({kind: x[d]})
+            loads.add_memory({kind: x[d]})
     rules.finish()
     loads.finish()
     return model.problem

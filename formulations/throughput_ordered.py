@@ -128,7 +128,9 @@ def layout(problem: Problem, params: ThroughputParams) -> Layout:
         if gap:
             slot = Slot(f"A{gap:03d}", False, accelerators, gap, flights.at(k - gap + 1), choice, free)
             slots.append(slot)
-        slots += [Slot(f"H{gap:03d}_{i}", True, hosts, gap, 0, True, True) for i in range(hosts_used)]
+        slots += [
+            Slot(f"H{gap:03d}_{i}", True, hosts, gap, flights.most, True, True) for i in range(hosts_used)
+        ]
     return Layout(kinds, may, tuple(slots), mixed)
 
 
@@ -157,9 +159,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     rules = PlanRules(model, problem, places.kinds)
     for slot, on in zip(places.slots, inside, strict=True):
         rules.add_device(slot.name, on)
-        if slot.is_host:
-            loads.add_device(slot.name, on)
-        elif params.recompute is Recompute.NONE:
+        if slot.is_host or params.recompute is Recompute.NONE:
             loads.add_device(slot.name, on)
             loads.add_memory(on, slot.in_flight)
         else:

@@ -12,7 +12,7 @@ Variables
     Load, MaxLoad           as below.
 Constraints
     Σ_i x_{vi} = 1;  x_{vi} = 0 where v may not go to i;  x_{ui} = x_{vi} for colocated u, v
-    Σ_v m_v x_{vi} ≤ M_i                            accelerators; scaled, see `MEMORY_UNIT`
+    Σ_v m_v x_{vi} ≤ M_i                            where there is a limit; scaled, see `MEMORY_UNIT`
     CommIn_{ui} ≥ x_{vi} − x_{ui}                   (u, v) ∈ E, accelerators i
     CommOut_{ui} ≥ x_{ui} − x_{vi}                  (u, v) ∈ E, accelerators i
     z_{vi} ≥ x_{vi}                                 contiguous plans only, forward nodes and edges:
@@ -117,7 +117,7 @@ def _name(v: int, i: int) -> str:
 def _memory(model: Model, instance: Instance, x: list[list[Any]]) -> None:
     for device in instance.devices:
         limit = device.memory_limit_bytes
-        if device.is_host or not np.isfinite(limit):
+        if not np.isfinite(limit):
             continue
         used = Expression()
         for v, row in enumerate(x):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from placer.choices import none_of
 from placer.cluster import DeviceClass
 from placer.errors import UsageError
 from placer.instance import Instance
@@ -62,7 +63,9 @@ def parse_axis(text: str) -> Axis:
     """
     head, equals, tail = text.partition("=")
     name, _, cls = head.strip().partition(":")
-    if not equals or name not in ("devices", "memory", "bandwidth"):
+    if equals and name not in get_args(Resource):
+        raise UsageError(f"option vary: {none_of('resource', name, get_args(Resource))}")
+    if not equals:
         raise UsageError(
             f"option vary: expected devices=..., memory=... or bandwidth=..., got {text!r} "
             "(for one class of devices: devices:NAME=...)"
@@ -133,8 +136,8 @@ def _chosen(classes: list[DeviceClass], axis: Axis) -> list[int]:
     if axis.class_name is not None:
         found = [c for c, cls in enumerate(classes) if cls.name == axis.class_name]
         if not found:
-            names = ", ".join(cls.name for cls in classes)
-            raise UsageError(f"option vary: there is no class {axis.class_name!r} (there are {names})")
+            known = [cls.name for cls in classes]
+            raise UsageError(f"option vary: {none_of('class', axis.class_name, known)}")
         return found
     accelerators = [c for c, cls in enumerate(classes) if not cls.is_host]
     if axis.resource == "devices" and len(accelerators) != 1:

@@ -53,7 +53,7 @@ def check(instance: Instance, result: Result) -> list[str]:
         return found
     options = result.options
     try:
-        instance = overrides.planned(instance, options)
+        instance = overrides.apply(instance, options)
     except UsageError as error:
         return [*found, str(error)]
     pipeline = options.objective is Objective.THROUGHPUT and options.strictly_ordered
@@ -119,10 +119,28 @@ def _figures(instance: Instance, plan: Plan, result: Result) -> list[str]:
     status = status_of(objective, gap_of(objective, result.bound), result.stop, result.options.gap)
     if status is not result.status:
         found.append(f"the status is {status}, not {result.status}")
-    found += _table(device_reports(instance, plan, result.options), result.devices, "device")
+    found += _table(_device_rows(instance, plan, result), result.devices, "device")
     if plan.piece is not None:
         found += _table(piece_reports(instance, plan), result.pieces or [], "piece")
     return found
+
+
+def _device_rows(instance: Instance, plan: Plan, result: Result) -> list[DeviceReport]:
+    """Rows of the devices as they should be, in the form of the release that wrote the document.
+
+    Earlier ones wrote down no memory for hosts, and in latency plans one host of each class only.
+    """
+    rows = device_reports(instance, plan, result.options)
+    given = {row.name: row for row in result.devices}
+    nothing = {"memory_bytes": 0.0, "resident_bytes": 0.0, "activation_bytes": 0.0}
+    out = []
+    for device, row in zip(instance.devices, rows, strict=True):
+        old = given.get(row.name)
+        if device.is_host and old is None and plan.piece is not None and not row.nodes:
+            continue
+        unknown = device.is_host and old is not None and old.memory_bytes == 0
+        out.append(row.model_copy(update=nothing) if unknown else row)
+    return out
 
 
 def _table(

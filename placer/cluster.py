@@ -10,7 +10,7 @@ __all__ = ["Device", "DeviceClass", "Kind", "Link", "Server"]
 
 
 class Kind(StrEnum):
-    """What a device is: accelerators have memory limits and pay transfers, hosts do neither."""
+    """What a device is: accelerators pay transfers; hosts do not, and never recompute."""
 
     ACCELERATOR = "accelerator"
     HOST = "host"
@@ -113,4 +113,4 @@ class Device:
     @property
     def likeness(self) -> tuple[int, float, int | None, int | None]:
         """Equal for devices that are interchangeable as far as the cluster is concerned (pins aside)."""
-        return self.class_index, inf if self.is_host else self.memory_limit_bytes, self.rank, self.server
+        return self.class_index, self.memory_limit_bytes, self.rank, self.server

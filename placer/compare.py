@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from placer.choices import none_of
 from placer.errors import UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance
@@ -140,7 +141,7 @@ def compare(
         chosen = [m for m in chosen if m != "auto" and common.objective in METHODS[m].objectives]
     for name in chosen:
         if name not in METHODS:
-            raise UsageError(f"there is no method {name!r}; choose from {', '.join(METHODS)}")
+            raise UsageError(none_of("method", name, METHODS))
     interrupt = interrupt or threading.Event()
     rows: list[Row] = []
     results: dict[str, Result] = {}

@@ -151,7 +151,7 @@ def _sync_ms(instance: Instance, nodes: IntArray, device: int, replicas: int) ->
 
 @dataclass(frozen=True, eq=False)
 class DeviceMemory:
-    """What accelerators hold at their peak; hosts count as holding nothing.
+    """What devices hold at their peak.
 
     Parameters
     ----------
@@ -203,8 +203,7 @@ def device_memory(
     for group in plan.replicas:
         for part in (resident, activation, count):
             part[list(group)] = part[group[0]]
-    is_host = np.array([d.is_host for d in instance.devices])
-    return DeviceMemory(np.where(is_host, 0.0, resident), np.where(is_host, 0.0, activation), count)
+    return DeviceMemory(resident, activation, count)
 
 
 def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray]:
@@ -256,7 +255,6 @@ def _most_in_flight(instance: Instance, plan: Plan, flights: InFlight) -> list[f
     """How many microbatches each device can keep, at most what is ever asked for, ``(D,)``."""
     held, received = _sums(instance, plan)
     free = np.array([d.memory_limit_bytes for d in instance.devices]) * (1 + MEMORY_TOLERANCE)
-    free[[d.is_host for d in instance.devices]] = np.inf
     np.subtract.at(free, plan.device, instance.resident_bytes)
     again = list(plan.recompute)
     free[again] -= held[again]

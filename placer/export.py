@@ -6,6 +6,7 @@ from pathlib import Path
 
 from placer import overrides
 from placer.check import check, plan_of
+from placer.choices import none_of
 from placer.errors import InputError, UsageError
 from placer.exports import FORMATS, ExportInfo, load_export
 from placer.exports.placement import Placement
@@ -54,7 +55,7 @@ def export(
         When the format is unknown, needs something that is missing, or cannot express the plan.
     """
     if to not in FORMATS:
-        raise UsageError(f"there is no format {to!r}; choose from {', '.join(FORMATS)}")
+        raise UsageError(none_of("format", to, FORMATS))
     source = "result" if isinstance(result, Result) else str(result)
     document = result if isinstance(result, Result) else load_result(result)
     file = None if isinstance(instance, Instance) else _instance_file(document, source, instance)
@@ -90,7 +91,7 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
     found = check(instance, document)
     if found:
         raise InputError(f"not exported, the result does not hold: {found[0]}", source=source)
-    instance = overrides.planned(instance, document.options)
+    instance = overrides.apply(instance, document.options)
     return Placement(instance, plan_of(instance, document), document, model)
 
 

@@ -64,27 +64,25 @@ def _contradicting_pins(instance: Instance, units: list[Unit]) -> str | None:
 
 def _too_large(instance: Instance, units: list[Unit]) -> str | None:
     limits = np.array([d.memory_limit_bytes for d in instance.devices])
-    hosts = np.array([d.is_host for d in instance.devices])
     for name, nodes in units:
         allowed = instance.allowed[nodes].all(axis=0)
         need = float(instance.held_bytes[nodes].sum())
-        room = np.where(hosts, np.inf, limits)[allowed].max()
+        room = limits[allowed].max()
         if need > room * (1 + MEMORY_TOLERANCE):
             device = instance.devices[int(np.flatnonzero(allowed)[np.argmax(limits[allowed])])]
             return (
-                f"{name} needs {need:.0f} bytes and may not go to a host; the largest device it may use, "
-                f"{device.name}, has {room:.0f}"
+                f"{name} needs {need:.0f} bytes; the largest device it may use, {device.name}, has {room:.0f}"
             )
     return None
 
 
 def _too_much(instance: Instance, units: list[Unit]) -> str | None:
-    hosts = np.array([d.is_host for d in instance.devices])
     limits = np.array([d.memory_limit_bytes for d in instance.devices])
+    endless = np.isinf(limits)
     bound_to: list[tuple[IntArray, BoolArray]] = []
     for _, nodes in units:
         allowed: BoolArray = np.all(instance.allowed[nodes], axis=0)
-        if not (allowed & hosts).any():
+        if not (allowed & endless).any():
             bound_to.append((nodes, allowed))
     if not bound_to:
         return None
@@ -93,9 +91,11 @@ def _too_much(instance: Instance, units: list[Unit]) -> str | None:
     room = float(limits[usable].sum())
     if need > room * (1 + MEMORY_TOLERANCE):
         count = sum(len(nodes) for nodes, _ in bound_to)
+        hosts = any(instance.devices[d].is_host for d in np.flatnonzero(usable))
         return (
-            f"the {count} nodes that cannot run on a host need {need:.0f} bytes together; "
-            f"the {int(usable.sum())} accelerators that they may use have {room:.0f} in total"
+            f"the {count} nodes that cannot run where memory has no limit need {need:.0f} bytes together; "
+            f"the {int(usable.sum())} {'devices' if hosts else 'accelerators'} that they may use have "
+            f"{room:.0f} in total"
         )
     return None
 

@@ -43,7 +43,7 @@ class Instance:
     time_ms
         Processing times, ``(n, T)``; ``inf`` where a node cannot run on a type.
     memory_bytes
-        What each node keeps resident on an accelerator, ``(n,)``.
+        What each node keeps resident on its device, ``(n,)``.
     transfer_ms
         Direct transfer time of each node's output between an accelerator and host memory, in one
         direction, ``(n,)``; ``nan`` where it follows from ``output_bytes`` and the link.
@@ -241,7 +241,7 @@ class Instance:
 
     @cached_property
     def resident_bytes(self) -> FloatArray:
-        """What each node keeps on its accelerator whatever is in flight, ``(n,)``."""
+        """What each node keeps on its device whatever is in flight, ``(n,)``."""
         return self.memory_bytes + self.weight_bytes * STATE_FACTOR[self.training.optimizer]
 
     @cached_property

@@ -25,7 +25,7 @@ class Kinds:
     is_host
         ``(K,)``.
     limit_bytes
-        Memory limit, ``(K,)``; inf for hosts.
+        Memory limit, ``(K,)``; inf for none.
     rank
         Place in the wanted order of the devices, ``(K,)``; -1 for kinds that may come anywhere.
     allowed
@@ -73,12 +73,11 @@ def kinds_of(problem: Problem) -> Kinds:
     class_index = np.array([d.class_index for d in first], dtype=np.int64)
     is_host = np.array([d.is_host for d in first], dtype=np.bool_)
     allowed = problem.allowed[:, [d.index for d in first]]
-    limits = np.array([d.memory_limit_bytes for d in first])
     return Kinds(
         devices=devices,
         class_index=class_index,
         is_host=is_host,
-        limit_bytes=np.where(is_host, np.inf, limits),
+        limit_bytes=np.array([d.memory_limit_bytes for d in first]),
         rank=np.array([-1 if d.rank is None else d.rank for d in first], dtype=np.int64),
         allowed=allowed,
         time_ms=np.where(allowed, problem.time_ms[:, :, class_index], np.inf),

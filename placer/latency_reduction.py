@@ -73,7 +73,7 @@ def reduce(instance: Instance) -> Reduction:
     Parameters
     ----------
     instance
-        The instance, its host classes pooled.
+        The instance.
 
     Returns
     -------

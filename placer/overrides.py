@@ -1,8 +1,8 @@
 """Overrides by hand: what the options ask for on top of the instance's own rules.
 
-`apply` writes them into the instance, so that every method and the verification see one set of rules;
-`planned` is what plans are made for and judged by, wherever there are options; `choices` turns a limit on the
-number of devices into instances that any method can solve.
+`apply` writes them into the instance that plans are made for and judged by, wherever there are options, so
+that every method and the verification see one set of rules; `choices` turns a limit on the number of devices
+into instances that any method can solve.
 """
 
 from __future__ import annotations
@@ -12,28 +12,16 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import islice, product
 
+from placer.choices import offer
 from placer.constraints import Constraints
 from placer.errors import UsageError
 from placer.instance import Instance
 from placer.options import Objective, Options
-from placer.plan import with_host_pools
 
-__all__ = ["MAX_CHOICES", "apply", "choices", "planned", "refused"]
+__all__ = ["MAX_CHOICES", "apply", "choices", "refused"]
 
 MAX_CHOICES = 256
 """Largest number of ways to choose devices that are tried one by one."""
-
-
-def planned(instance: Instance, options: Options) -> Instance:
-    """Return the instance as plans under the options see it: with the overrides, and as the objective has it.
-
-    Raises
-    ------
-    UsageError
-        When an override matches no node or no device.
-    """
-    instance = apply(instance, options)
-    return with_host_pools(instance) if options.objective is Objective.LATENCY else instance
 
 
 def apply(instance: Instance, options: Options) -> Instance:
@@ -87,7 +75,8 @@ def nodes_named(instance: Instance, pattern: str, what: str) -> list[int]:
         if any(fnmatchcase(name, pattern) for name in names)
     ]
     if not found:
-        raise UsageError(f"option {what}: no node is called {pattern!r}, and none matches it")
+        rest = offer(pattern, dict.fromkeys((*instance.ids, *instance.names)))
+        raise UsageError(f"option {what}: no node is called {pattern!r}, and none matches it{rest}")
     return found
 
 
@@ -106,8 +95,8 @@ def _devices(
     for name in names:
         cls = next((c for c in instance.classes if c.name == name), None)
         if cls is None and name not in instance.device_index:
-            known = ", ".join(instance.device_index)
-            raise UsageError(f"option {what}: {name!r} is no device and no class (there are {known})")
+            known = [*(some.name for some in instance.classes), *instance.device_index]
+            raise UsageError(f"option {what}: {name!r} is no device and no class{offer(name, known)}")
         out += [cls.member(i) for i in range(cls.count)] if cls is not None and members else [name]
     return tuple(dict.fromkeys(out))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from placer.instance import Instance, IntArray
+from placer.instance import IntArray
 
-__all__ = ["Plan", "pieces_in_order", "with_host_pools"]
+__all__ = ["Plan", "pieces_in_order"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,24 +36,6 @@ class Plan:
     stages: tuple[int, ...] | None = None
     recompute: tuple[int, ...] = ()
     replicas: tuple[tuple[int, ...], ...] = ()
-
-
-def with_host_pools(instance: Instance) -> Instance:
-    """Return the instance as the latency problem sees it: one pool per host class.
-
-    Hosts run any number of nodes at once (problem statement, "Latency"), so the count of a host class
-    means nothing; pins and forbids of a single host become those of its class.
-    """
-    pooled = {cls.member(i): cls.name for cls in instance.classes if cls.is_host for i in range(cls.count)}
-    classes = tuple(replace(cls, count=1) if cls.is_host else cls for cls in instance.classes)
-    if classes == instance.classes:
-        return instance
-    return instance.replace(
-        classes=classes,
-        order=(),
-        pin=tuple(tuple(dict.fromkeys(pooled.get(name, name) for name in names)) for names in instance.pin),
-        forbid=tuple(tuple(name for name in names if name not in pooled) for names in instance.forbid),
-    )
 
 
 def pieces_in_order(plan: Plan) -> list[tuple[int, int, IntArray]]:

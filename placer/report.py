@@ -46,7 +46,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
     Parameters
     ----------
     instance
-        The instance that was solved (host pools for latency).
+        The instance with the overrides of the options (see `placer.overrides`).
     original
         The instance as given; its identity is recorded, and its memory reported.
     options, outcome, run

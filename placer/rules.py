@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from placer.choices import offer
 from placer.errors import InputError
 
 if TYPE_CHECKING:
@@ -209,13 +210,14 @@ def _check_acyclic(instance: Instance) -> None:
 
 
 def _check_names_used(instance: Instance) -> None:
-    known = {cls.name for cls in instance.classes} | set(instance.device_index)
+    names = [*(cls.name for cls in instance.classes), *instance.device_index]
+    known = set(names)
     for what, lists in (("pin", instance.pin), ("forbid", instance.forbid)):
-        for v, names in enumerate(lists):
-            for name in names:
+        for v, some in enumerate(lists):
+            for name in some:
                 if name not in known:
                     raise InputError(
-                        f"{what} names {name!r}, which is no class and no device",
+                        f"{what} names {name!r}, which is no class and no device{offer(name, names)}",
                         place=f"node {instance.ids[v]!r}",
                     )
     ordered = [name for names in instance.places for name in names]
@@ -223,7 +225,9 @@ def _check_names_used(instance: Instance) -> None:
     named.update(cls.name for cls in instance.classes for i in range(cls.count) if cls.member(i) in named)
     for name in ordered:
         if name not in known:
-            raise InputError(f"order names {name!r}, which is no class and no device", place="cluster")
+            raise InputError(
+                f"order names {name!r}, which is no class and no device{offer(name, names)}", place="cluster"
+            )
         if named[name] > 1:
             raise InputError(
                 f"order names {name!r} twice, or a class together with one of its devices", place="cluster"
@@ -252,7 +256,8 @@ def _check_supported(instance: Instance) -> None:
 
 def _check_servers(instance: Instance) -> None:
     """Servers have names of their own and share no device."""
-    known = {cls.name for cls in instance.classes} | set(instance.device_index)
+    names = [*(cls.name for cls in instance.classes), *instance.device_index]
+    known = set(names)
     named: list[str] = []
     for name, count in Counter(server.name for server in instance.servers).items():
         if count > 1 or not name or UNPRINTABLE.search(name):
@@ -261,7 +266,7 @@ def _check_servers(instance: Instance) -> None:
         place = f"server {server.name!r}"
         for name in server.devices:
             if name not in known:
-                raise InputError(f"{name!r} is no class and no device", place=place)
+                raise InputError(f"{name!r} is no class and no device{offer(name, names)}", place=place)
         for cls in instance.classes:
             members = [cls.member(i) for i in range(cls.count)]
             named += members if cls.name in server.devices else []
@@ -286,13 +291,15 @@ def _check_constraints(instance: Instance) -> None:
         raise InputError(f"must be at least 1, got {rules.max_devices}", place="constraints.max_devices")
     for name, count in Counter(rules.use_devices).items():
         if name not in instance.device_index:
-            raise InputError(f"{name!r} is no device", place="constraints.use_devices")
+            raise InputError(
+                f"{name!r} is no device{offer(name, instance.device_index)}", place="constraints.use_devices"
+            )
         if count > 1:
             raise InputError(f"{name!r} is listed twice", place="constraints.use_devices")
 
 
 def check_runnable(instance: Instance) -> None:
-    """Check that each node has a *present* device type to run on (hosts of count 0 serve latency only).
+    """Check that each node has a *present* device type to run on (a host class may have none).
 
     Raises
     ------

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 from pydantic import ValidationError
 
 from placer import infeasible, overrides, replication
+from placer.choices import none_of, offer
 from placer.errors import UsageError
 from placer.instance import Instance
 from placer.memory import settled
@@ -71,7 +73,7 @@ def solve(
     """
     options = make_options(options, **changes)
     original = instance
-    instance = overrides.planned(instance, options)
+    instance = overrides.apply(instance, options)
     for refusal in (overrides.refused(instance, options), replication.refused(instance, options)):
         if refusal is not None:
             raise UsageError(refusal)
@@ -109,11 +111,9 @@ def make_options(options: Options | None = None, **changes: Any) -> Options:
         base = options.model_dump() if options is not None else {}
         made = Options(**{**base, **changes})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"option {name}: {first['msg']}, got {first['input']!r}") from None
+        raise UsageError(_wrong_option(error)) from None
     if made.method not in METHODS:
-        raise UsageError(f"there is no method {made.method!r}; choose from {', '.join(METHODS)}")
+        raise UsageError(none_of("method", made.method, METHODS))
     if made.objective not in METHODS[made.method].objectives:
         raise UsageError(f"method {made.method} does not plan for {made.objective}")
     if made.recompute is not Recompute.NONE:
@@ -134,6 +134,20 @@ def make_options(options: Options | None = None, **changes: Any) -> Options:
     if made.per_device_contiguity and (made.balance or made.near):
         raise UsageError("secondary goals need --formulation ordered")
     return made
+
+
+def _wrong_option(error: ValidationError) -> str:
+    """Say what is wrong with the first option that is."""
+    first = error.errors(include_url=False)[0]
+    option = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return none_of("option", option, Options.model_fields)
+    kind = Options.model_fields[option].annotation
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return f"option {option}: invalid value {first['input']!r}{offer(first['input'], kind)}"
+    name = ".".join(str(part) for part in first["loc"])
+    what = first["msg"].replace("Input should be", "must be")
+    return f"option {name}: {what}, got {first['input']!r}"
 
 
 def _check_applicable(instance: Instance, options: Options) -> None:

@@ -23,7 +23,7 @@ from placer.errors import InputError, UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance
 from placer.options import Options
-from placer.overrides import planned
+from placer.overrides import apply
 from placer.plan import Plan
 from placer.report import objective_ms
 from placer.result import InstanceReference, Result, Status, gap_of, status_of
@@ -203,7 +203,7 @@ def _point(
 
 def _best_start(instance: Instance, solved: list[_Solved], options: Options) -> Plan | None:
     """Return the best earlier plan that holds for an instance."""
-    instance = planned(instance, options)
+    instance = apply(instance, options)
     best: tuple[float, Plan] | None = None
     for point in solved:
         if point.result is None or point.result.assignment is None:

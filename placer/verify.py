@@ -20,7 +20,7 @@ def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
     Parameters
     ----------
     instance
-        The instance; for latency with one pool per host class (``with_host_pools``).
+        The instance.
     plan
         The plan.
     options
@@ -68,7 +68,7 @@ def _memory(instance: Instance, plan: Plan, options: Options, stages: tuple[int,
             else ""
         )
         for d in instance.devices
-        if not d.is_host and used[d.index] > d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
+        if used[d.index] > d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
     ]
 
 

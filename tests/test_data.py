@@ -18,7 +18,7 @@ from placer.formats import documents
 from placer.formats.files import load
 from placer.infeasible import simple_cause
 from placer.options import Communication, Options, Schedule
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute import latency_optimum, throughput_optima
@@ -170,7 +170,7 @@ def test_the_cut_moves_to_the_edge_as_the_uplink_slows_down(slower):
 
 @pytest.mark.parametrize("record", LATENCY, ids=title)
 def test_known_latency_by_brute_force(record):
-    instance = with_host_pools(load(DATA / "textbook.json"))
+    instance = load(DATA / "textbook.json")
     assert latency_optimum(instance, record["options"]["pieces"]) == record["optimum"]
 
 

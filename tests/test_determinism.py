@@ -13,7 +13,6 @@ import pytest
 import placer.run
 from placer.methods import auto, load_method
 from placer.options import Objective, Options
-from placer.plan import with_host_pools
 from placer.run import Outcome, Run, Stop
 from tests.support.graphs import parallel_branches
 
@@ -62,10 +61,7 @@ def twice(monkeypatch):
             method = case.partition(",")[0]
             chosen, _ = CASES.get(case, ({}, None))
             options = Options(**{"gap": 0.0, **chosen, **changes, "method": method})
-            instance = with_host_pools(HARD) if options.objective is Objective.LATENCY else HARD
-            outcomes.append(
-                load_method(method, options.objective)(instance, options, Run(work_limit=work_limit))
-            )
+            outcomes.append(load_method(method, options.objective)(HARD, options, Run(work_limit=work_limit)))
         return outcomes
 
     return run

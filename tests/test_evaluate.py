@@ -7,10 +7,10 @@ import pytest
 
 from placer.evaluate import device_loads, latency_schedule
 from placer.options import Communication, Formulation, Objective, Options, Schedule
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.verify import violations
 from tests.support.brute import KINDS, latency_optimum, throughput_optima
-from tests.support.random_instances import random_instance
+from tests.support.random_instances import random_instance, with_single_hosts
 
 VARIANTS = [
     {"training": training, "heterogeneous": heterogeneous, "overrides": overrides}
@@ -46,7 +46,7 @@ def test_best_verified_throughput_plan_is_the_brute_force_optimum(variant, seed)
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if not v["training"]])
 @pytest.mark.parametrize("seed", range(3))
 def test_best_verified_latency_plan_is_the_brute_force_optimum(variant, seed, pieces):
-    instance = with_host_pools(random_instance(seed, nodes=4, latency=True, **variant))
+    instance = with_single_hosts(random_instance(seed, nodes=4, latency=True, **variant))
     options = Options(objective=Objective.LATENCY, pieces=pieces)
     slots = [(d.index, q) for d in instance.devices for q in ([-1] if d.is_host else range(pieces))]
     best = np.inf

@@ -20,16 +20,13 @@ from tests.fuzz.oracle.plan import Placed
 from tests.fuzz.shrink import shrink
 
 COUNT = int(os.environ.get("PLACER_FUZZ", "3000"))
-OPEN = {"host limits", "single hosts", "mixed"}
-"""Features in which faults are known and not mended yet; left out of the quick part."""
 FIRST = int(os.environ.get("PLACER_FUZZ_SEED", "0"))
 
 
 @pytest.mark.parametrize("first", range(0, 150, 15))
 def test_quick(first: int) -> None:
     """Seeds spread over all pairs of features."""
-    seeds = range(first * 7, first * 7 + 15)
-    assert _problems(seed for seed in seeds if not generate(seed).features & OPEN) == []
+    assert _problems(range(first * 7, first * 7 + 15)) == []
 
 
 @pytest.mark.slow

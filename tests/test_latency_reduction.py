@@ -11,11 +11,11 @@ from placer.instance import Instance
 from placer.latency_reduction import reduce
 from placer.methods.milp_latency import solve
 from placer.options import Objective, Options
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.run import Run
 from placer.verify import violations
 from tests.support.brute import latency_optimum
-from tests.support.random_instances import random_instance
+from tests.support.random_instances import random_instance, with_single_hosts
 
 COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "12"))
 CLASSES = (DeviceClass("acc", "gpu", 2), DeviceClass("cpu", "cpu", 1, Kind.HOST))
@@ -23,7 +23,7 @@ CLASSES = (DeviceClass("acc", "gpu", 2), DeviceClass("cpu", "cpu", 1, Kind.HOST)
 
 def with_free_nodes(seed: int, pieces: int) -> Instance:
     """A random instance in which about half of the nodes cost nothing."""
-    instance = with_host_pools(
+    instance = with_single_hosts(
         random_instance(seed, nodes=5 if pieces == 1 else 4, heterogeneous=bool(seed & 1), latency=True)
     )
     free = np.random.default_rng(seed).random(instance.n) < 0.5

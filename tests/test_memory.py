@@ -14,13 +14,13 @@ from placer.formats.files import load
 from placer.instance import Instance
 from placer.memory import in_flight, settled
 from placer.options import Options
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.report import objective_ms, stages_of
 from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute import latency_optimum
 from tests.support.brute_memory import Brute, assignments
-from tests.support.random_instances import random_cluster_memory, random_instance
+from tests.support.random_instances import random_cluster_memory, random_instance, with_single_hosts
 from tests.support.replay import peaks
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -208,7 +208,7 @@ def test_a_reserve_is_taken_from_the_limit() -> None:
 def test_latency_with_reserves_on_unequal_devices(seed: int, method: str) -> None:
     """Reserves tell members of a class apart; activations and orders mean nothing for a single sample."""
     rng = np.random.default_rng(seed)
-    instance = with_host_pools(random_instance(seed, nodes=4, heterogeneous=True, latency=True))
+    instance = with_single_hosts(random_instance(seed, nodes=4, heterogeneous=True, latency=True))
     need = instance.memory_bytes.sum()
     instance = instance.replace(
         classes=tuple(

@@ -15,11 +15,10 @@ from placer.constraints import Constraints
 from placer.errors import InputError, UsageError
 from placer.instance import Instance
 from placer.options import Options
-from placer.plan import with_host_pools
 from placer.result import Status
 from placer.solve import solve
 from tests.support.brute import SCHEDULES, latency_optimum, throughput_optima
-from tests.support.random_instances import random_instance, with_constraints
+from tests.support.random_instances import random_instance, with_constraints, with_single_hosts
 
 COUNT = int(os.environ.get("PLACER_RANDOM_OVERRIDES", "60"))
 
@@ -70,7 +69,7 @@ def test_few_devices_with_any_method(seed, method):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_one_device_for_one_sample(seed):
-    instance = with_host_pools(random_instance(seed, nodes=4, latency=True, heterogeneous=bool(seed & 1)))
+    instance = with_single_hosts(random_instance(seed, nodes=4, latency=True, heterogeneous=bool(seed & 1)))
     alone = [instance.replace(pin=((d.name,),) * instance.n) for d in instance.devices]
     best = min(latency_optimum(restricted, 1) for restricted in alone)
     result = solve(instance, objective="latency", method="dp", gap=0.0, max_devices=1)

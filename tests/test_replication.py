@@ -16,7 +16,7 @@ from placer.evaluate import stage_order
 from placer.instance import Instance
 from placer.memory import InFlight
 from placer.options import Options
-from placer.overrides import planned
+from placer.overrides import apply
 from placer.pages.loads import by_direction
 from placer.pages.timeline import timeline
 from placer.plan import Plan
@@ -119,7 +119,7 @@ def test_microbatches_of_the_options_count_everywhere():
     drawn = timeline(instance, result)
     assert "An optimizer step of 16 microbatches" in drawn.caption
     assert drawn.caption.endswith("which is the objective.")
-    known = planned(instance, options)
+    known = apply(instance, options)
     assert known.training.microbatches == 16
     overlap = solve(instance, options, communication="overlap")
     assert overlap.objective == pytest.approx(max(by_direction(overlap, known).backward_ms) + 1.0)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from placer.choices import none_of
 from placer.errors import InputError, UsageError
 from placer.formats.text import read_text
 from placer.methods import METHODS
@@ -100,8 +101,7 @@ def _axes(grid: Grid) -> dict[str, list[Any]]:
     for name, value in grid.items():
         option = "method" if name == "methods" else name
         if option not in Options.model_fields:
-            known = ", ".join(Options.model_fields)
-            raise UsageError(f"there is no option {name!r}; choose from {known}")
+            raise UsageError(none_of("option", name, Options.model_fields))
         many = isinstance(value, list | tuple) and option not in COLLECTIONS
         values = list(value) if many else [value]
         if not values or option in axes:
@@ -109,5 +109,5 @@ def _axes(grid: Grid) -> dict[str, list[Any]]:
         axes[option] = values
     for method in axes.get("method", []):
         if method not in METHODS:
-            raise UsageError(f"there is no method {method!r}; choose from {', '.join(METHODS)}")
+            raise UsageError(none_of("method", method, METHODS))
     return axes

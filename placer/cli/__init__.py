@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from keyword import iskeyword
 
-from placer.cli.arguments import parser
+from placer.cli.arguments import parse
 from placer.cli.output import named, results_apart
 from placer.errors import InputError, PlacerError, UsageError
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     with results_apart():
-        args = parser().parse_args(argv)
+        args = parse(argv)
         if "out" in args:
             args.out = named(args.out)
         with _logs_shown() if args.debug else nullcontext():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from placer import __version__
+from placer.choices import close_to, none_of, offer
 from placer.cli.batch_arguments import BATCH_HELP, add_batch
 from placer.cli.export_arguments import add_export_command
 from placer.cli.import_arguments import add_import_commands
@@ -14,7 +16,7 @@ from placer.cli.report_arguments import add_report
 from placer.methods import METHODS
 from placer.simulation.trace import DEFAULT_SAMPLES
 
-__all__ = ["parser"]
+__all__ = ["parse", "parser"]
 
 DESCRIPTION = """\
 Place the operators of a neural network on several devices, with a proven bound.
@@ -101,9 +103,36 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices, listing them."""
+        if action.choices is not None and value not in action.choices:
+            if action.dest == "command":
+                self.error(none_of("command", value, action.choices))
+            raise argparse.ArgumentError(action, f"invalid value {value!r}{offer(value, action.choices)}")
+
+    def unknown(self, arguments: Sequence[str]) -> NoReturn:
+        """Refuse arguments that are none, with the option that is close to the first."""
+        known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        close = close_to(arguments[0].partition("=")[0], known) if arguments[0].startswith("-") else None
+        hint = "" if close is None else f" (did you mean {close}?)"
+        self.error(f"unrecognized arguments: {' '.join(arguments)}{hint}")
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse all arguments; the command itself complains about those that it does not know."""
+    top, commands = _parsers()
+    args, unknown = top.parse_known_args(argv)
+    if unknown:
+        commands.choices[args.command].unknown(unknown)
+    return args
+
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
+    return _parsers()[0]
+
+
+def _parsers() -> tuple[_Parser, argparse._SubParsersAction[_Parser]]:
     top = _Parser(
         prog="placer",
         description=DESCRIPTION,
@@ -216,7 +245,7 @@ def parser() -> argparse.ArgumentParser:
     add_batch(batch)
 
     command("schema", "print the JSON Schema of the instance format")
-    return top
+    return top, commands
 
 
 def _add_simulate(command: argparse.ArgumentParser) -> None:

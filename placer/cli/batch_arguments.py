@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from placer.choices import offer
 from placer.cli.option_arguments import add_options, file_name
 from placer.options import Options
 
@@ -152,8 +153,7 @@ def _several(kind: Callable[[str], Any], choices: Any = None) -> Callable[[str],
             except ValueError:
                 value = None
             if value is None or (choices is not None and value not in choices):
-                allowed = f"; choose from {', '.join(map(str, choices))}" if choices else ""
-                raise argparse.ArgumentTypeError(f"invalid value {part!r}{allowed}")
+                raise argparse.ArgumentTypeError(f"invalid value {part!r}{offer(part, choices or ())}")
             values.append(value)
         if not values:
             raise argparse.ArgumentTypeError("no value")

@@ -53,6 +53,7 @@ def _imported(args: argparse.Namespace) -> Instance:
         "microbatches": args.microbatches,
         "profiles": args.profile,
         "tied": args.tied,
+        "allow_uncosted": [op for ops in args.allow_uncosted for op in ops.split(",") if op],
         "name": args.name,
     }
     dims = parse_dims(args.dim)

@@ -80,6 +80,13 @@ def _add_import(made: argparse.ArgumentParser) -> None:
         default="colocate",
         help="operators that share a weight stay together, or keep a copy each (default: colocate)",
     )
+    made.add_argument(
+        "--allow-uncosted",
+        action="append",
+        default=[],
+        metavar="OP,...",
+        help="operators without a FLOP rule that may count as bytes alone, though they may be products",
+    )
     made.add_argument("--quiet", action="store_true", help="no notes on standard error")
     training = made.add_argument_group("training")
     training.add_argument(

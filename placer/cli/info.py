@@ -69,6 +69,9 @@ def facts(instance: Instance) -> dict[str, Any]:
         "accelerator_memory_bytes": _finite(
             sum(d.memory_limit_bytes for d in instance.devices if not d.is_host)
         ),
+        "host_memory_bytes": _finite(sum(d.memory_limit_bytes for d in instance.devices if d.is_host))
+        if any(d.is_host for d in instance.devices)
+        else None,
         "infeasible_because": simple_cause(settled(instance, Options())),
         "classes": [_class_facts(instance, c) for c in range(len(instance.classes))],
     }

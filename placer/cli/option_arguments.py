@@ -42,7 +42,6 @@ def add_options(command: OptionGroup) -> None:
     plan = command.add_argument_group("the plan")
     plan.add_argument(
         "--objective",
-        type=Objective,
         choices=list(Objective),
         default=_default("objective"),
         metavar="{throughput,latency}",
@@ -56,7 +55,6 @@ def add_options(command: OptionGroup) -> None:
     )
     plan.add_argument(
         "--schedule",
-        type=Schedule,
         choices=list(Schedule),
         default=_default("schedule"),
         metavar="{1f1b,gpipe}",
@@ -71,7 +69,6 @@ def add_options(command: OptionGroup) -> None:
     )
     plan.add_argument(
         "--recompute",
-        type=Recompute,
         choices=list(Recompute),
         default=_default("recompute"),
         metavar="{none,auto,all}",
@@ -95,7 +92,6 @@ def add_options(command: OptionGroup) -> None:
     )
     plan.add_argument(
         "--communication",
-        type=Communication,
         choices=list(Communication),
         default=_default("communication"),
         metavar="{sequential,overlap,duplex}",
@@ -119,7 +115,6 @@ def add_options(command: OptionGroup) -> None:
     search = command.add_argument_group("the search")
     search.add_argument(
         "--formulation",
-        type=Formulation,
         choices=list(Formulation),
         default=_default("formulation"),
         metavar="{ordered,paper}",

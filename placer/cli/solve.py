@@ -15,7 +15,7 @@ from placer.formats.files import load, load_result, save_result
 from placer.formats.text import check_writable
 from placer.instance import Instance
 from placer.options import Objective
-from placer.overrides import nodes_named, planned
+from placer.overrides import apply, nodes_named
 from placer.plan import Plan
 from placer.result import Result, Status
 from placer.run import Stop
@@ -98,4 +98,4 @@ def _start(instance: Instance, path: str, objective: Objective) -> Plan:
     found = check(instance, earlier)
     if found:
         raise InputError(f"cannot be started from: {found[0]}", source=path)
-    return plan_of(planned(instance, earlier.options), earlier)
+    return plan_of(apply(instance, earlier.options), earlier)

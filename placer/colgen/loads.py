@@ -69,7 +69,7 @@ class DeviceType:
     is_host
         Whether they are hosts.
     memory_limit_bytes
-        Per device; inf on hosts.
+        Per device; inf for none.
     """
 
     devices: IntArray
@@ -209,9 +209,7 @@ def _device_types(problem: Problem) -> tuple[DeviceType, ...]:
             cls=devices[members[0]].class_index,
             allowed=problem.allowed[:, members[0]],
             is_host=devices[members[0]].is_host,
-            memory_limit_bytes=np.inf
-            if devices[members[0]].is_host
-            else devices[members[0]].memory_limit_bytes,
+            memory_limit_bytes=devices[members[0]].memory_limit_bytes,
         )
         for members in groups.values()
     )

@@ -173,7 +173,7 @@ def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, opt
         flights=flights.most,
         by_stage=flights.by_stage and bool(problem.activation_bytes.any()),
         rank=np.array([-1 if rank is None else rank for rank in ranks], dtype=np.int64),
-        limit=np.where(hosts, np.inf, limit * (1 + MEMORY_TOLERANCE)),
+        limit=limit * (1 + MEMORY_TOLERANCE),
         devices=np.array([min(len(t.devices), n) for t in types], dtype=np.int64),
         paying=~hosts & (problem.net_cost_ms[:, classes] > 0).any(axis=0),
         succ_start=succ_start,
@@ -204,7 +204,7 @@ def _recomputing(g: Graph, problem: Problem, types: tuple[DeviceType, ...], opti
     """Add a type that recomputes beside each of accelerators, or make all accelerators recompute."""
     if options.recompute is Recompute.NONE:
         return g
-    hosts = np.isinf(g.limit) & np.array([problem.instance.devices[t.devices[0]].is_host for t in types])
+    hosts = np.array([problem.instance.devices[t.devices[0]].is_host for t in types])
     twins = np.flatnonzero(~hosts)
     forward = np.where(g.ok, problem.forward_ms[:, [t.class_index for t in types]].T, 0.0)
     longer = g.time.copy()

@@ -65,7 +65,7 @@ def server_kinds(problem: Problem) -> tuple[ServerKind, ...]:
     for d in instance.devices:
         key = (
             d.is_host,
-            inf if d.is_host else d.memory_limit_bytes,
+            d.memory_limit_bytes,
             problem.time_ms[:, :, d.class_index].tobytes(),
             problem.net_cost_ms[:, d.class_index].tobytes(),
             b"" if across is None or d.is_host else across[:, d.index].tobytes(),
@@ -305,7 +305,7 @@ def _chain(problem: Problem, kinds: tuple[ServerKind, ...], items: IntArray, opt
         activation=problem.activation_bytes[items],
         flights=flights.most,
         by_stage=flights.by_stage and bool(problem.activation_bytes.any()),
-        limit=np.where(hosts, inf, limit * (1 + MEMORY_TOLERANCE)),
+        limit=limit * (1 + MEMORY_TOLERANCE),
         own=np.ascontiguousarray(own),
         extra=np.ascontiguousarray(extra),
         net_start=problem.net_start,

@@ -29,7 +29,7 @@ class Placement:
     Parameters
     ----------
     instance
-        The instance; for latency with one pool per host class (``with_host_pools``).
+        The instance.
     plan, result
         The plan and the document that it was read from.
     model

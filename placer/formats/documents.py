@@ -111,7 +111,7 @@ class NativeNode(_Strict):
     time_ms: dict[Name, Time] = Field(
         description="Processing time by device type, ms; it cannot run on a type that is left out."
     )
-    memory_bytes: Size = Field(default=0.0, description="What it keeps resident on an accelerator.")
+    memory_bytes: Size = Field(default=0.0, description="What it keeps resident on its device.")
     weight_bytes: Size = Field(
         default=0.0, description="Trainable weights: resident, times what the optimizer keeps per weight."
     )
@@ -155,7 +155,8 @@ class NativeClass(_Strict):
     name: Name = Field(description="Unique name; the devices are called <name>0, <name>1, ...")
     type: Name = Field(description="Which entry of a node's time_ms applies.")
     kind: Literal["accelerator", "host"] = Field(
-        default="accelerator", description="Hosts have no memory limit and pay no transfers."
+        default="accelerator",
+        description="Hosts pay no transfers, and for latency run any number of nodes at once.",
     )
     count: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(description="How many there are.")
     memory_limit_bytes: Size | None = Field(

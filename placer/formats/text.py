@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from placer.choices import offer
 from placer.errors import InputError
 from placer.formats.replace import is_special, write_text
 
@@ -97,15 +100,39 @@ def validate(model: type[M], document: Any) -> M:
         return model.model_validate(document)
     except ValidationError as error:
         defects = error.errors(include_url=False, include_context=False)
-        first = defects[0]
+        # A field that is spelt wrongly is missing as well: what was written is what to look at.
+        first = next((d for d in defects if d["type"] == "extra_forbidden"), defects[0])
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
         more = f" (and {len(defects) - 1} more defects)" if len(defects) > 1 else ""
         got = first["input"]
         shown = f", got {got!r}" if isinstance(got, str | int | float | bool) or got is None else ""
         rule = MESSAGES.get(first["type"], first["msg"].replace("Input should be", "must be"))
         if first["type"] == "extra_forbidden":
-            shown = ""
+            *path, field = first["loc"]
+            shown, rule = "", _unknown_field(_model_at(model, path), str(field))
         raise InputError(f"{rule}{shown}{more}", place=place) from None
+
+
+def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the model of the object at a place in a document; None where it is not plain."""
+    at: Any = model
+    for part in path:
+        if isinstance(part, str) and _is_model(at) and part in at.model_fields:
+            at = at.model_fields[part].annotation
+        else:  # an item of a list, a value of a dictionary, a choice of a union
+            at = get_args(at)[-1] if get_args(at) else None
+        while not _is_model(at) and get_origin(at) in (Annotated, Union, UnionType):
+            at = next((kind for kind in get_args(at) if kind is not type(None)), None)
+    return at if _is_model(at) else None
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _unknown_field(model: type[BaseModel] | None, field: str) -> str:
+    known = () if model is None else model.model_fields
+    return f"unknown field{offer(field, known)}"
 
 
 def check_writable(path: str | Path, *inputs: str | Path | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from placer.choices import none_of
 from placer.cluster import DeviceClass
 from placer.errors import InputError, UsageError
 from placer.imports.assemble import assemble
@@ -61,7 +62,11 @@ def import_onnx(
 
 
 def import_torch(
-    factory: str | Callable[[], Any], *, cluster: str | Cluster, precision: str | None = None, **options: Any
+    factory: str | Callable[[], Any] | tuple[Any, ...],
+    *,
+    cluster: str | Cluster,
+    precision: str | None = None,
+    **options: Any,
 ) -> Instance:
     """Make an instance of a PyTorch model.
 
@@ -70,6 +75,7 @@ def import_torch(
     factory
         ``MODULE:FACTORY`` or a function; it is called with the meta device as default and returns the model
         and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.  It is your code, and runs.
+        Or such a tuple itself.
     cluster, precision, **options
         As for `import_onnx`.
 
@@ -119,6 +125,7 @@ def to_instance(
     microbatches: int = 1,
     profiles: Sequence[str] = (),
     tied: str = "colocate",
+    allow_uncosted: Sequence[str] = (),
     name: str | None = None,
 ) -> Instance:
     """Make an instance of a model that was read.
@@ -141,6 +148,8 @@ def to_instance(
         Measured times, as ``FILE`` or ``TYPE=FILE``.
     tied
         ``colocate`` keeps the readers of a shared weight together, ``copy`` lets each keep a copy.
+    allow_uncosted
+        Operator types without a FLOP rule that may count as bytes alone, though they may be matrix products.
     name
         Name of the instance.
 
@@ -150,16 +159,16 @@ def to_instance(
         When options do not fit, or the result breaks a rule of instances.
     """
     if tied not in ("colocate", "copy"):
-        raise UsageError(f"tied weights: choose colocate or copy, got {tied!r}")
+        raise UsageError(none_of("treatment of tied weights", tied, ("colocate", "copy")))
     if by not in list(Granularity):
-        raise UsageError(f"there is no granularity {by!r}; choose from {', '.join(Granularity)}")
+        raise UsageError(none_of("granularity", by, Granularity))
     if not training and (optimizer is not None or microbatches != 1):
         raise UsageError("optimizer and microbatches apply to training only")
     found = find_cluster(cluster) if isinstance(cluster, str) else cluster
     backward = backward_pass(model)
     if training and all(factor is None for factor in backward.factor):
         raise InputError(f"{model.source.name}: there is nothing to train in it")
-    cost = costs(model, backward, found, read_profiles(profiles, found))
+    cost = costs(model, backward, found, read_profiles(profiles, found), allow_uncosted)
     work = largest_operator_bytes(model) if training else peak_live_bytes(model)
     placed = found.model_copy(update={"classes": tuple(_reserving(cls, work) for cls in found.classes)})
     instance = assemble(

@@ -185,15 +185,14 @@ class _Assembly:
 
     def _origin(self, part: Part) -> Origin:
         operators = [self.model.operators[i] for i in part.operators]
-        flops = [o.flops for o in operators]
-        known = [f for f in flops if f is not None]
+        known = [o.flops for o in operators if o.flops is not None]
         names = (name for key in self._weights(part) for name in self.model.weights[key].names)
         return Origin(
             op=operators[0].op if len(operators) == 1 else None,
             module=part.module,
             operators=tuple(name for o in operators for name in o.members),
             parameters=tuple(dict.fromkeys(names)),
-            flops=float(sum(known)) if len(known) == len(flops) else None,
+            flops=float(sum(known)) if known else None,
         )
 
     def _outputs(self, p: int) -> list[tuple[float, frozenset[int]]]:
@@ -246,7 +245,7 @@ class _Assembly:
                 continue
             flops = [(self.model.operators[i].flops, backward.factor[i]) for i in rows]
             known = [f * (k or 0.0) for f, k in flops if f is not None]
-            origin = Origin(module=part.module, flops=float(sum(known)) if len(known) == len(flops) else None)
+            origin = Origin(module=part.module, flops=float(sum(known)) if known else None)
             self.reverse[p] = self._node(
                 f"{part.id}/backward",
                 f"{part.name} (backward)",

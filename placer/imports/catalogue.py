@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from placer.choices import close_to, none_of
 from placer.cluster import DeviceClass, Link
 from placer.cluster import Kind as DeviceKind
 from placer.errors import InputError, UsageError
@@ -141,8 +142,8 @@ def find_cluster(text: str) -> Cluster:
     Parameters
     ----------
     text
-        A cluster of the catalogue (``4xa100-nvlink``), counts of devices (``a100:4,t4:2``), or a TOML file
-        with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several).
+        A cluster of the catalogue (``4xa100-nvlink``), counts of devices (``a100:4,t4:2``, also ``4xa100``),
+        or a TOML file with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several).
 
     Raises
     ------
@@ -166,16 +167,27 @@ def find_cluster(text: str) -> Cluster:
             raise InputError(str(error), source=path) from None
     if text in known.clusters:
         return _build(text, known.clusters[text], known)
-    entries = []
-    for part in text.split(","):
-        device, _, count = part.strip().partition(":")
-        if device not in known.devices or (count and not count.isdecimal()):
-            raise UsageError(
-                f"--devices {text!r} is no cluster of the catalogue, no DEVICE:COUNT list and no .toml file; "
-                "`placer devices` lists what there is"
-            )
-        entries.append(ClassEntry(device=device, count=int(count or 1)))
+    entries = [_entry(part.strip(), text, known) for part in text.split(",")]
     return _build(text, ClusterEntry(classes=entries), known)
+
+
+COUNTED = re.compile(r"(?P<device>[^:]+):(?P<count>\d{1,6})|(?P<number>\d{1,6})x(?P<kind>.+)")
+"""Devices with their count, in either order: ``a100:4`` or ``4xa100``."""
+
+
+def _entry(part: str, text: str, known: Catalogue) -> ClassEntry:
+    """Read one of the devices that a text lists."""
+    match = COUNTED.fullmatch(part)
+    device = part if match is None else (match["device"] or match["kind"])
+    if device in known.devices:
+        return ClassEntry(device=device, count=1 if match is None else int(match["count"] or match["number"]))
+    meant = [part.replace(device, some) for some in (close_to(device, known.devices),) if some is not None]
+    close = close_to(part, [*meant, *(known.clusters if part == text else ())])
+    raise UsageError(
+        f"--devices {text!r} is no cluster of the catalogue, no DEVICE:COUNT list and no .toml file"
+        + ("" if close is None else f" (did you mean {close!r}?)")
+        + "; `placer devices` lists what there is"
+    )
 
 
 def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
@@ -183,7 +195,7 @@ def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
     for item in entry.classes:
         device = known.devices.get(item.device)
         if device is None:
-            raise UsageError(f"cluster {name!r}: there is no device {item.device!r}")
+            raise UsageError(f"cluster {name!r}: {none_of('device', item.device, known.devices)}")
         kind = DeviceKind(item.kind or device.kind)
         label = item.name or item.device
         if label[-1].isdigit():
@@ -205,7 +217,7 @@ def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
 
 def _link(cluster: str, name: str | None, known: Catalogue) -> Link:
     if name is None or name not in known.links:
-        what = "no link is given" if name is None else f"there is no link {name!r}"
+        what = "no link is given" if name is None else none_of("link", name, known.links)
         raise UsageError(f"cluster {cluster!r}: {what}")
     link = known.links[name]
     return Link(bandwidth_bytes_per_s=link.gb_per_s * 1e9, latency_ms=link.latency_ms)

@@ -13,7 +13,8 @@ from placer.imports.gradients import Backward
 from placer.imports.model import Kind, Model
 from placer.imports.profiles import Profile
 from placer.imports.roofline import effective_precision, time_ms
-from placer.instance import FloatArray
+from placer.imports.uncosted import check_costed
+from placer.instance import BoolArray, FloatArray
 
 __all__ = ["Costs", "costs"]
 
@@ -38,7 +39,13 @@ class Costs:
     notes: tuple[str, ...]
 
 
-def costs(model: Model, backward: Backward, cluster: Cluster, profiles: Sequence[Profile] = ()) -> Costs:
+def costs(
+    model: Model,
+    backward: Backward,
+    cluster: Cluster,
+    profiles: Sequence[Profile] = (),
+    allow_uncosted: Sequence[str] = (),
+) -> Costs:
     """Cost every operator.
 
     Parameters
@@ -50,11 +57,15 @@ def costs(model: Model, backward: Backward, cluster: Cluster, profiles: Sequence
     profiles
         Measured times, which win over modelled ones; a backward pass that was not measured is scaled from the
         measured forward pass.
+    allow_uncosted
+        Operator types that may do without operations, though they may be products.
 
     Raises
     ------
     UsageError
         When a device has no peak for the precision, or a profile fits nothing.
+    InputError
+        When operators without a rule may be a share of the model that matters, and were not measured.
     """
     types = tuple(cluster.types)
     ahead = np.zeros((len(model.operators), len(types)))
@@ -63,10 +74,13 @@ def costs(model: Model, backward: Backward, cluster: Cluster, profiles: Sequence
     factor = np.array([f or 0.0 for f in backward.factor])
     if any(o.forward_ms is not None for o in model.operators):
         _from_source(model, cluster, types, ahead, behind)
+        modelled = np.zeros(ahead.shape, dtype=bool)
     else:
         notes += _modelled(model, cluster, types, factor, ahead, behind)
+        modelled = np.ones(ahead.shape, dtype=bool)
     for profile in profiles:
-        notes.append(_measured(model, types, factor, profile, ahead, behind))
+        notes.append(_measured(model, types, factor, profile, ahead, behind, modelled))
+    check_costed(model, np.flatnonzero(modelled.any(axis=1)).tolist(), allow_uncosted)
     return Costs(types, ahead, behind, tuple(notes))
 
 
@@ -102,9 +116,10 @@ def _modelled(
             if o.kind is Kind.VIEW:
                 continue
             flops, moved = o.flops or 0.0, o.moved_bytes
-            ahead[i, t] = time_ms(entry, used, flops, moved)
+            more = (o.kernels - 1) * entry.launch_ms
+            ahead[i, t] = time_ms(entry, used, flops, moved) + more
             if factor[i]:
-                behind[i, t] = time_ms(entry, used, factor[i] * flops, factor[i] * moved)
+                behind[i, t] = time_ms(entry, used, factor[i] * flops, factor[i] * moved) + more
     without = Counter(o.op for o in model.operators if o.flops is None)
     if without:
         listed = ", ".join(f"{op} ({count})" for op, count in sorted(without.items()))
@@ -119,6 +134,7 @@ def _measured(
     profile: Profile,
     ahead: FloatArray,
     behind: FloatArray,
+    modelled: BoolArray,
 ) -> str:
     t = types.index(profile.type)
     hits = 0
@@ -131,6 +147,7 @@ def _measured(
         hits += 1
         used.add(name)
         ahead[i, t] = profile.ms[name]
+        modelled[i, t] = False
         own = profile.ms.get(f"{name}/backward")
         behind[i, t] = own if own is not None else factor[i] * profile.ms[name]
     profile.check_used(hits)

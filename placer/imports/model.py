@@ -104,6 +104,8 @@ class Operator:
         Its own name in the source, where that is not the id: profiles may use it.
     forward_ms, backward_ms
         Measured times, where the source has them.
+    kernels
+        How many kernels run one after the other: a loop counts each of its passes.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Operator:
     alias: str | None = None
     forward_ms: float | None = None
     backward_ms: float | None = None
+    kernels: int = 1
 
 
 @dataclass(frozen=True)

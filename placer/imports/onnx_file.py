@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from placer.choices import offer
 from placer.errors import InputError, UsageError
 
 __all__ = ["MAX_FILE_BYTES", "light_model", "load_onnx", "parse_dims"]
@@ -47,7 +48,7 @@ def light_model(source: str) -> Path:
     known = sorted(path.stem.removeprefix("light_") for path in folder.glob("light_*.onnx"))
     name = source.removeprefix(LIGHT)
     if name not in known:
-        raise UsageError(f"the onnx package has no model {name!r}; it has {', '.join(known) or 'none'}")
+        raise UsageError(f"the onnx package has no model {name!r}{offer(name, known)}")
     return folder / f"light_{name}.onnx"
 
 
@@ -210,8 +211,8 @@ def _set_dims(onnx: Any, model: Any, dims: Mapping[str, int]) -> None:
         symbols = sorted(
             {d.dim_param for i in graph.input for d in i.type.tensor_type.shape.dim if d.dim_param}
         )
-        have = f"it has {', '.join(symbols)}" if symbols else "it has none; use INPUT:AXIS=N for a fixed one"
-        raise UsageError(f"--dim: the model has no dimension {key!r}; {have}")
+        hint = "" if symbols else "; use INPUT:AXIS=N for a fixed one"
+        raise UsageError(f"--dim: the model has no dimension {key!r}{offer(key, symbols)}{hint}")
 
 
 def _refit_reshapes(onnx: Any, model: Any, old: int, new: int) -> None:

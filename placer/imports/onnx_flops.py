@@ -6,14 +6,14 @@ bound by memory traffic on every device, so that their count hardly matters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from placer.errors import InputError
 
-__all__ = ["LOOKUPS", "MOVES", "PRODUCTS", "SUMS", "VIEWS", "Call", "flops", "words"]
+__all__ = ["LOOKUPS", "MOVES", "PRODUCTS", "SUMS", "VIEWS", "Call", "contraction", "flops", "words"]
 
 Shape = tuple[int, ...]
 
@@ -85,27 +85,51 @@ def _matmul(call: Call) -> float:
 
 
 def _einsum(call: Call) -> float:
-    """Two operations per point of the index space and operand beyond the first."""
     text = call.attributes.get("equation", b"")
-    equation = (text.decode() if isinstance(text, bytes) else str(text)).replace(" ", "")
-    terms = equation.split("->")[0].split(",")
+    equation = text.decode() if isinstance(text, bytes) else str(text)
+    operands = equation.partition("->")[0].count(",") + 1
+    return contraction(equation, [call.shape(i) for i in range(operands)])
+
+
+def contraction(equation: str, shapes: Sequence[Shape]) -> float:
+    """Operations of an einsum whose operands are joined one after the other: two per point of what meets.
+
+    Parameters
+    ----------
+    equation
+        As of NumPy, with or without ``->``.
+    shapes
+        Shapes of the operands.
+
+    Raises
+    ------
+    InputError
+        When shapes do not fit.
+    """
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
     extent: dict[str, int] = {}
-    for i, term in enumerate(terms):
-        shape = call.shape(i)
+    held: list[set[str]] = []
+    for term, shape in zip(terms, shapes, strict=True):
         letters = term.replace("...", "")
         if term == letters and len(letters) != len(shape):
             raise InputError(f"Einsum {equation!r} does not fit a shape of {len(shape)} dimensions")
         ahead = term.index("...") if "..." in term else len(letters)
         free = len(shape) - len(letters)
-        sizes = [*shape[:ahead], *shape[ahead + free :]]
-        extent |= {
-            letter: max(size, extent.get(letter, 1)) for letter, size in zip(letters, sizes, strict=True)
-        }
-        extent |= {
-            f"...{k}": max(size, extent.get(f"...{k}", 1))
-            for k, size in enumerate(reversed(shape[ahead : ahead + free]))
-        }
-    return 2.0 * max(len(terms) - 1, 1) * prod(extent.values())
+        own = dict(zip(letters, [*shape[:ahead], *shape[ahead + free :]], strict=True))
+        own |= {f"...{k}": size for k, size in enumerate(reversed(shape[ahead : ahead + free]))}
+        held.append(set(own))
+        extent |= {letter: max(size, extent.get(letter, 1)) for letter, size in own.items()}
+    once = {c for c in left if left.count(c) == 1}
+    kept = set(right.replace("...", "")) if arrow else once
+    kept |= {letter for letter in extent if letter.startswith("...")}
+    if len(held) == 1:
+        return 2.0 * prod(extent.values())
+    total, first = 0.0, held[0]
+    for i, other in enumerate(held[1:], 1):
+        total += 2.0 * prod(extent[letter] for letter in first | other)
+        first = (first | other) & kept.union(*held[i + 1 :])
+    return total
 
 
 def _recurrent(gates: int) -> Callable[[Call], float]:

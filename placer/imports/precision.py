@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from placer.choices import none_of
 from placer.errors import UsageError
 
 __all__ = ["PRECISIONS", "WIDER", "check_precision", "float_bytes"]
@@ -28,7 +29,7 @@ def check_precision(precision: str | None) -> None:
         Naming those that are.
     """
     if precision is not None and precision not in PRECISIONS:
-        raise UsageError(f"there is no precision {precision!r}; choose from {', '.join(PRECISIONS)}")
+        raise UsageError(none_of("precision", precision, PRECISIONS))
 
 
 def float_bytes(precision: str | None, itemsize: float) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from placer.choices import offer
 from placer.errors import InputError, UsageError
 from placer.formats.text import parse_json, read_text
 from placer.imports.catalogue import Cluster
@@ -83,7 +84,7 @@ def read_profiles(settings: Sequence[str], cluster: Cluster) -> list[Profile]:
         for name, ms in tables.items():
             if name not in cluster.types:
                 raise UsageError(
-                    f"{path}: the cluster has no device type {name!r}; it has {', '.join(cluster.types)} "
+                    f"{path}: the cluster has no device type {name!r}{offer(name, cluster.types)} "
                     "(--profile TYPE=FILE applies the times to another)"
                 )
             out.append(Profile(path, name, ms))

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
-import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from math import prod
-from pathlib import Path
 from typing import Any
 
-from placer.errors import InputError, UsageError
+from placer.errors import InputError
 from placer.imports import torch_flops
 from placer.imports.model import Model, Operator, Value, Weight
 from placer.imports.precision import check_precision, float_bytes
+from placer.imports.torch_costs import Coster, is_part, name_of, tensors_in
+from placer.imports.torch_export import Exported, exported
 from placer.origin import Source
 
 __all__ = ["read_torch"]
 
 
-def read_torch(factory: str | Callable[[], Any], *, precision: str | None = None) -> Model:
+def read_torch(factory: str | Callable[[], Any] | tuple[Any, ...], *, precision: str | None = None) -> Model:
     """Read a PyTorch model.
 
     Parameters
     ----------
     factory
         ``MODULE:FACTORY``, ``FILE.py:FACTORY`` or a function; called with the meta device as default, returns
-        the module and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.
+        the module and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.  Or such a tuple.
     precision
         Number format of floating-point tensors; that of the model by default.
 
@@ -47,69 +44,25 @@ def read_torch(factory: str | Callable[[], Any], *, precision: str | None = None
         When torch is not installed, or the factory is not found.
     """
     check_precision(precision)
+    found = exported(factory)
     try:
-        import torch
-    except ImportError:
-        raise UsageError("PyTorch models need torch: pip install 'dnn-placer[torch]'") from None
-    name = factory if isinstance(factory, str) else f"{factory.__module__}:{factory.__qualname__}"
-    call = _find(factory) if isinstance(factory, str) else factory
-    try:
-        with torch.device("meta"):
-            made = call()
-    except Exception as error:  # whatever the user's code raises
-        raise InputError(f"the factory raised {type(error).__name__}: {error}", source=name) from None
-    if not isinstance(made, tuple) or len(made) not in (2, 3) or not isinstance(made[0], torch.nn.Module):
-        raise InputError("the factory must return (module, args) or (module, args, kwargs)", source=name)
-    module, args = made[0].eval(), made[1] if isinstance(made[1], tuple) else (made[1],)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with torch.device("meta"):  # for tensors that the model makes on its way
-                exported = torch.export.export(module, args, made[2] if len(made) == 3 else {}, strict=False)
-            exported = exported.run_decompositions({})
-    except Exception as error:  # torch.export has no exception type of its own
-        raise InputError(f"torch.export failed: {error}", source=name) from None
-    try:
-        return _Reader(module, exported, precision).model(name)
+        return _Reader(found, precision).model()
     except InputError as error:
-        raise error.within(name) from None
-
-
-def _find(text: str) -> Callable[[], Any]:
-    """Import the user's factory; this runs the user's own code, as asked for."""
-    place, colon, name = text.rpartition(":")
-    if not colon or not place or not name:
-        raise UsageError(f"expected MODULE:FACTORY, got {text!r}")
-    try:
-        if place.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"{place} cannot be imported")
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            if "" not in sys.path and str(Path.cwd()) not in sys.path:
-                sys.path.insert(0, str(Path.cwd()))
-            module = importlib.import_module(place)
-    except Exception as error:  # whatever the user's code raises
-        raise UsageError(f"{place} cannot be imported: {type(error).__name__}: {error}") from None
-    found = getattr(module, name, None)
-    if not callable(found):
-        raise UsageError(f"{place} has no function {name!r}")
-    return found  # type: ignore[no-any-return]
+        raise error.within(found.name) from None
 
 
 class _Reader:
     """Turns the nodes of an exported graph into operators."""
 
-    def __init__(self, module: Any, exported: Any, precision: str | None) -> None:
-        self.exported, self.precision = exported, precision
+    def __init__(self, found: Exported, precision: str | None) -> None:
+        self.found, self.exported, self.precision = found, found.program, precision
+        self.coster = Coster(self._size)
         self.weights: dict[str, Weight] = {}
         self.values: dict[str, Value] = {}
         self.roots: dict[str, tuple[str, ...]] = {}  # constant -> weights behind it
         self.dtypes: Counter[str] = Counter()
         self.modules: dict[str, str] = {}  # operator -> module
-        self._collect_weights(module)
+        self._collect_weights(found.module)
 
     # -- weights --------------------------------------------------------------------------------
 
@@ -154,8 +107,9 @@ class _Reader:
 
     # -- operators ------------------------------------------------------------------------------
 
-    def model(self, name: str) -> Model:
+    def model(self) -> Model:
         """Walk the graph once."""
+        name = self.found.name
         signature = self.exported.graph_signature
         targets = {spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None}
         operators: list[Operator] = []
@@ -165,11 +119,7 @@ class _Reader:
                 self._placeholder(node, targets.get(node.name))
             elif node.op == "output":
                 outputs = tuple(n.name for n in node.all_input_nodes if n.name in self.values)
-            elif node.op == "get_attr":
-                raise InputError(
-                    f"control flow ({node.target}) has no fixed cost; export the model without it"
-                )
-            elif not _is_part(node) and _tensors(node):
+            elif node.op == "call_function" and not is_part(node) and _tensors(node):
                 operator = self._operator(node)
                 if operator is not None:
                     operators.append(operator)
@@ -187,6 +137,7 @@ class _Reader:
             weights={key: w for key, w in self.weights.items() if key in used},
             outputs=outputs,
             precision=self.precision or (names.get(most[0][0], "fp32") if most else "fp32"),
+            notes=self.found.notes,
         )
 
     def _placeholder(self, node: Any, target: str | None) -> None:
@@ -203,29 +154,20 @@ class _Reader:
 
     def _operator(self, node: Any) -> Operator | None:
         """Turn a call into an operator; None when it depends on constants alone."""
-        if not hasattr(node.target, "_schema"):
-            raise InputError(f"{node.target} has no fixed cost; export the model without it")
-        parts = [user for user in node.users if _is_part(user)]
+        parts = [user for user in node.users if is_part(user)]
         several = isinstance(node.meta["val"], list | tuple)
         outputs = parts if several else [node]
         read = [n for n in node.all_input_nodes if n.name in self.roots or n.name in self.values]
         weights = tuple(dict.fromkeys(root for n in read for root in self.roots.get(n.name, ())))
+        cost = self.coster.node(node, self.exported.graph_module)
         if all(n.name in self.roots for n in read):
-            self._fold(node, outputs, weights)
+            self._fold(node, outputs, weights, view=cost.is_view)
             return None
         for out in outputs:
             if _tensors(out):
                 self._value(out.name, _tensors(out)[0])
-        name = node.target._schema.name.rpartition("::")[2]
-        view = _is_view(node.target)
+        name = name_of(node.target)
         module = _module(node)
-        written = [t for out in outputs for t in _tensors(out)]
-        shapes = [_shape(t) for n in read for t in _tensors(n)]
-        moved = sum(self._size(t) for t in written)
-        if name in ("embedding", "index", "index_select", "gather"):
-            moved *= 2  # of the table, only the rows asked for are read
-        else:
-            moved += sum(self._size(t) for n in read for t in _tensors(n))
         return Operator(
             id=node.name,
             name=f"{module or ''}/{node.name}".lstrip("/"),
@@ -234,34 +176,24 @@ class _Reader:
             inputs=tuple(dict.fromkeys(n.name for n in read if n.name not in self.roots)),
             outputs=tuple(out.name for out in outputs if out.name in self.values),
             weights=weights,
-            flops=0.0 if view else self._flops(node, name, shapes, [_shape(t) for t in written]),
-            moved_bytes=0.0 if view else moved,
+            flops=cost.flops,
+            moved_bytes=cost.moved_bytes,
             module=module,
-            kind=torch_flops.kind(name, view=view),
-            stash=torch_flops.stash(name, view=view),
+            kind=torch_flops.kind(name, view=cost.is_view, product=cost.product),
+            stash=torch_flops.stash(name, view=cost.is_view),
+            kernels=cost.kernels,
         )
 
-    def _fold(self, node: Any, outputs: list[Any], weights: tuple[str, ...]) -> None:
+    def _fold(self, node: Any, outputs: list[Any], weights: tuple[str, ...], *, view: bool) -> None:
+        """Fold a call that depends on no input: what reads it reads its weights, or it is a constant."""
+        own = tuple(w for w in weights if w in self.key_of)
         for out in (node, *outputs):
-            if weights and not all(w not in self.key_of for w in weights):
-                self.roots[out.name] = tuple(w for w in weights if w in self.key_of)
+            if own:
+                self.roots[out.name] = own
+            elif view and weights:
+                self.roots[out.name] = weights  # shows a constant that is there
             else:
                 self._constant(out.name, _tensors(out))
-
-    def _flops(
-        self, node: Any, name: str, inputs: list[tuple[int, ...]], outputs: list[tuple[int, ...]]
-    ) -> float | None:
-        import torch
-
-        kernel = node.args[1] if name in torch_flops.POOLS and len(node.args) > 1 else ()
-        return torch_flops.flops(
-            name,
-            inputs,
-            outputs,
-            pointwise=torch.Tag.pointwise in node.target.tags,
-            kernel=tuple(kernel) if isinstance(kernel, list | tuple) else (kernel,),
-            equation=node.args[0] if name == "einsum" else "",
-        )
 
     def _with_unread(self, operators: list[Operator]) -> list[Operator]:
         """Give weights that no operator reads to the operator that is nearest by module path."""
@@ -282,33 +214,9 @@ def _shared(a: list[str], b: list[str]) -> int:
     return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _is_part(node: Any) -> bool:
-    """Whether a node only picks one result of another."""
-    return getattr(node.target, "__name__", "") == "getitem" and not hasattr(node.target, "_schema")
-
-
 def _tensors(node: Any) -> list[Any]:
     """Tensors that a node stands for."""
-    value = node.meta.get("val")
-    found = value if isinstance(value, list | tuple) else [value]
-    return [t for t in found if hasattr(t, "element_size")]
-
-
-def _shape(tensor: Any) -> tuple[int, ...]:
-    return tuple(int(n) for n in tensor.shape)
-
-
-def _is_view(target: Any) -> bool:
-    """Whether the result shows the bytes of an argument."""
-    schema = target._schema
-    return any(
-        r.alias_info is not None and not r.alias_info.is_write for r in schema.returns
-    ) or schema.name in (
-        "aten::reshape",
-        "aten::contiguous",
-        "aten::flatten",
-        "aten::dropout",
-    )
+    return tensors_in(node.meta.get("val"))
 
 
 def _module(node: Any) -> str | None:

@@ -4,7 +4,7 @@ A label at downset I is a partial plan that has done exactly I.  It holds
 
     makespan    T, the time at which all of I is available
     finish      finish time of each live node of I
-    per slot    pieces left, memory free, time at which the slot is free
+    per slot    pieces left, memory free, time at which the slot is free; for limited hosts the memory alone
     where       slot or host pool of each open group of I
     bound       a lower bound on the makespan of every completion
 """

@@ -123,14 +123,36 @@ def _host_steps(
         for g in range(lattice.open_start[state], lattice.open_start[state + 1]):
             if lattice.open[g] == atoms.group[a]:
                 begun = g - lattice.open_start[state]
+        fresh = atoms.memory[a]  # what the step adds to the host: its own, or that of the group it opens
+        if atoms.group[a] >= 0 and begun < 0:
+            fresh += atoms.group_memory[atoms.group[a]]
         for o in range(atoms.pool_start[a], atoms.pool_start[a + 1]):
             device = -1 - atoms.pool[o]
             row = labels.head[state]
             while row >= 0:
-                if begun < 0 or labels.where[row, begun] == device:
-                    _run_on_host(step, labels, atoms, lattice, slots, h, h0, row, new, a, device)
+                here = labels.where[row, begun] == device if begun >= 0 else True
+                if here and _has_room(labels, atoms, slots, row, atoms.pool[o], fresh, begun >= 0):
+                    _run_on_host(step, labels, atoms, lattice, slots, h, h0, row, new, a, device, fresh)
                     insert(labels, lattice, slots, new, beam)
                 row = labels.follow[row]
+
+
+@jit_inline
+def _has_room(
+    labels: Labels, atoms: Atoms, slots: Slots, row: int, host: int, fresh: float, begun: bool
+) -> bool:
+    """Whether a host has room after label ``row``, and no unused one that is alike comes before it.
+
+    A host is unused when all its memory is free; exchanging the names of two such hosts maps completions
+    onto each other.  (Open groups that need no memory may lie on either: they stay there.)
+    """
+    s = slots.host[host]
+    if s < 0:
+        return True
+    twin = atoms.twin[host]
+    if twin >= 0 and not begun and labels.free[row, slots.host[twin]] == slots.memory[slots.host[twin]]:
+        return False
+    return fresh <= labels.free[row, s] + MEMORY_SLACK * atoms.host_limit[host]
 
 
 @jit_inline
@@ -146,8 +168,9 @@ def _run_on_host(
     new: int,
     a: int,
     device: int,
+    fresh: float,
 ) -> None:
-    """Make the candidate: atom ``a`` on a host pool after label ``row``, each member when it can start."""
+    """Make the candidate: atom ``a`` on a host after label ``row``, each member when it can start."""
     T = labels.makespan[row]
     for e in range(atoms.node_start[a], atoms.node_start[a + 1]):
         v = atoms.node[e]
@@ -164,6 +187,8 @@ def _run_on_host(
         labels.finish[CANDIDATE, step.made[i]] = time
         bound = max(bound, time + h[lattice.live_start[new] + step.made[i]])
     labels.makespan[CANDIDATE], labels.bound[CANDIDATE] = T, bound
+    if slots.host[-1 - device] >= 0:
+        labels.free[CANDIDATE, slots.host[-1 - device]] -= fresh
     if slots.serial:
         tidy(labels, lattice, slots, new)
 
@@ -250,6 +275,8 @@ def _place(
         opens = opens or step.group_old[g] < 0
     for s in range(len(slots.kind) if slots.serial else slots.pools):
         k, name = slots.kind[s], labels.name[row, s]
+        if k < 0:
+            continue  # the memory of a host
         room = labels.free[row, s] + MEMORY_SLACK * atoms.limit[k]
         if labels.left[row, s] == 0 or walk.fresh[d] > room or not fits(walk, atoms, d, k):
             continue

@@ -65,6 +65,8 @@ class Atoms(NamedTuple):
     pool_start: Ints  # (N + 1,) host pools worth trying
     pool: Ints
     host_time: Floats  # (m, H) inf = may not run there
+    host_limit: Floats  # (H,) what a host may hold
+    twin: Ints  # (H,) an earlier host that is alike in everything, or -1
 
 
 class Lattice(NamedTuple):
@@ -85,12 +87,14 @@ class Slots(NamedTuple):
     """Where pieces can go.
 
     Either accelerators one by one (``serial``), or *pools*: first one slot per kind with what all its
-    accelerators offer together, then *tethers*, slots in use while a group is open on an accelerator.
+    accelerators offer together, then *tethers*, slots in use while a group is open on an accelerator.  Last,
+    for each host with a memory limit, a slot that takes no pieces and keeps the memory that is left.
     """
 
-    kind: Ints  # (S,) ascending within each part
+    kind: Ints  # (S,) ascending within each part; -1 - host for the memory of a host
     pieces: Ints  # (S,) how many pieces it takes; 0 for a tether, which is not in use at first
     memory: Floats  # (S,) for all of them together
+    host: Ints  # (H,) slot of each host, -1 without a limit
     pools: int  # number of pools; 0 if serial
     each: int  # pieces that one accelerator takes
     serial: bool  # whether a piece waits for the previous one of its slot

@@ -57,7 +57,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     Parameters
     ----------
     instance
-        The instance, with one pool per host class (`placer.plan.with_host_pools`).
+        The instance.
     options
         ``pieces`` per accelerator, ``gap``, ``memory_limit_mb``.
     run

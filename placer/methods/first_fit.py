@@ -78,7 +78,7 @@ def _fill(
     threshold: float,
 ) -> IntArray | None:
     """Fill one device after another; each takes what fits its memory and its share of the threshold."""
-    limit = np.array([np.inf if d.is_host else d.memory_limit_bytes for d in problem.instance.devices])
+    limit = np.array([d.memory_limit_bytes for d in problem.instance.devices])
     out = np.empty(problem.size, dtype=np.int64)
     at, load, memory = 0, 0.0, 0.0
     for c in order:

@@ -132,8 +132,10 @@ class _Filling:
                 inside[i], self.piece[i] = True, piece
 
     def _join_host(self, i: int) -> bool:
-        """Put an item on the fastest host, if it may go to one."""
-        hosts = np.flatnonzero(self.open_to[i] & self.is_host)
+        """Put an item on the fastest host with room, or on the one that its group is on."""
+        if self.device[i] >= 0:
+            return bool(self.is_host[self.device[i]]) and self._join(i, int(self.device[i]))
+        hosts = np.flatnonzero(self.open_to[i] & self.is_host & (self.size[i] <= self.room))
         return len(hosts) > 0 and self._join(i, int(hosts[np.argmin(self.time[i, hosts])]))
 
     def _join(self, i: int, d: int) -> bool:

@@ -25,6 +25,8 @@ class Draft:
     transfer: FloatArray  # (n, K)
     memory: FloatArray  # (n,)
     limit: FloatArray  # (K,)
+    host_limit: FloatArray  # (H,) inf for none
+    twin: IntArray  # (H,) an earlier pool that is alike in everything, or -1
     parked: IntArray  # (n,)
     kinds: tuple[tuple[int, ...], ...]
     pools: tuple[int, ...]
@@ -101,6 +103,8 @@ def arrays(
         group_size,
         *csr(list(_pools(draft, inside, group))),
         np.ascontiguousarray(draft.host_time[nodes]),
+        draft.host_limit,
+        draft.twin,
     )
 
 
@@ -119,7 +123,10 @@ def _groups(draft: Draft, inside: list[list[int]]) -> tuple[IntArray, FloatArray
 
 
 def _pools(draft: Draft, inside: list[list[int]], group: IntArray) -> Iterator[list[int]]:
-    """Host pools of each atom, without those that another beats for every node that must share the pool."""
+    """Host pools of each atom, without those that another beats for every node that must share the pool.
+
+    Only one without a memory limit can: another node may need the memory of others.
+    """
     together: dict[int, list[int]] = {}
     for a, part in enumerate(inside):
         together.setdefault(int(group[a]) if group[a] >= 0 else -1 - a, []).extend(part)
@@ -132,7 +139,7 @@ def _pools(draft: Draft, inside: list[list[int]], group: IntArray) -> Iterator[l
             if not any(
                 (times[:, p] <= times[:, o]).all() and (p < o or (times[:, p] < times[:, o]).any())
                 for p in open_pools
-                if p != o
+                if p != o and draft.host_limit[p] == np.inf
             )
         ]
 

@@ -11,6 +11,7 @@ from formulations.latency_network import Network
 from formulations.latency_problem import LatencyProblem
 from placer.instance import IntArray
 from placer.plan import Plan
+from placer.verify import MEMORY_TOLERANCE
 
 __all__ = ["fill", "from_network"]
 
@@ -27,12 +28,9 @@ def fill(problem: LatencyProblem) -> Iterator[Plan]:
         if plan is not None:
             yield plan
     device = np.full(problem.n, -1, dtype=np.int64)
-    for item in items:
-        host = _host(problem, item)
-        if host is None:
-            return
-        device[item] = host
-    yield Plan(device, np.full(problem.n, -1, dtype=np.int64))
+    hosts = _Hosts(problem)
+    if all(hosts.take(item, device) for item in items):
+        yield Plan(device, np.full(problem.n, -1, dtype=np.int64))
 
 
 def _items(problem: LatencyProblem) -> list[IntArray]:
@@ -48,12 +46,27 @@ def _items(problem: LatencyProblem) -> list[IntArray]:
     ]
 
 
-def _host(problem: LatencyProblem, item: IntArray) -> int | None:
-    """Fastest host that the whole item may go to."""
-    total = problem.host_ms[item].sum(axis=0)
-    if not np.isfinite(total).any():
-        return None
-    return problem.hosts[int(np.argmin(total))]
+class _Hosts:
+    """The hosts, and the memory that they have left."""
+
+    def __init__(self, problem: LatencyProblem) -> None:
+        self.problem = problem
+        self.room = problem.host_limit_bytes * (1 + MEMORY_TOLERANCE)
+
+    def fastest(self, item: IntArray) -> int:
+        """Return the fastest host that the whole item may go to and that has room for it; -1 for none."""
+        total = self.problem.host_ms[item].sum(axis=0)
+        total = np.where(self.problem.instance.memory_bytes[item].sum() <= self.room, total, np.inf)
+        return int(np.argmin(total)) if np.isfinite(total).any() else -1
+
+    def take(self, item: IntArray, device: IntArray) -> bool:
+        """Put an item on the fastest host; whether there is one."""
+        host = self.fastest(item)
+        if host < 0:
+            return False
+        device[item] = self.problem.hosts[host]
+        self.room[host] -= self.problem.instance.memory_bytes[item].sum()
+        return True
 
 
 def _filled(problem: LatencyProblem, items: list[IntArray], *, patient: bool) -> Plan | None:
@@ -63,7 +76,7 @@ def _filled(problem: LatencyProblem, items: list[IntArray], *, patient: bool) ->
     open_devices = [(d, k) for k, members in enumerate(problem.kinds) for d in members]
     inside = np.zeros(problem.n, dtype=np.bool_)
     after = np.zeros(problem.n, dtype=np.bool_)  # outside the open piece and after a part of it
-    used = 0.0
+    used, hosts = 0.0, _Hosts(problem)
     for item in items:
         behind = problem.reach[:, item].any(axis=1)
         while True:
@@ -74,7 +87,7 @@ def _filled(problem: LatencyProblem, items: list[IntArray], *, patient: bool) ->
             need = used + problem.instance.memory_bytes[item].sum()
             fits = bool(np.isfinite(problem.time_ms[item, k]).all()) and need <= problem.limit_bytes[k]
             fits = fits and not (behind & after).any()
-            if fits or (patient and _host(problem, item) is not None):
+            if fits or (patient and hosts.fastest(item) >= 0):
                 break
             open_devices.pop(0)
             inside[:], after[:], used = False, False, 0.0
@@ -83,10 +96,8 @@ def _filled(problem: LatencyProblem, items: list[IntArray], *, patient: bool) ->
             inside[item] = True
             used = need
             continue
-        host = _host(problem, item)
-        if host is None:
+        if not hosts.take(item, device):
             return None
-        device[item] = host
         after[item] |= bool((behind & (inside | after)).any())
     return Plan(device, piece)
 
@@ -109,11 +120,9 @@ def from_network(network: Network) -> Plan | None:
         mine = [i for i, a in enumerate(path) if network.kind[a] == k]
         if not _pack(problem, k, [(i, nodes[i]) for i in mine], device, piece):
             return None
-    for v in np.flatnonzero(device < 0):
-        host = _host(problem, np.array([v]))
-        if host is None:
-            return None
-        device[v] = host
+    hosts = _Hosts(problem)
+    if not all(hosts.take(np.array([v]), device) for v in np.flatnonzero(device < 0)):
+        return None
     return Plan(device, piece)
 
 

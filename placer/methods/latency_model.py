@@ -1,7 +1,7 @@
 """The latency problem as the dynamic program sees it: nodes gathered into atoms, devices into kinds.
 
-An *atom* is a set of nodes that some optimal plan keeps in one unit: in one piece, or all on one host pool
-(there each member still runs as soon as it can).  Atoms come from
+An *atom* is a set of nodes that some optimal plan keeps in one unit: in one piece, or all on one host, the
+*pool* (there each member still runs as soon as it can).  Atoms come from
 
 1. *Colocation groups*, for one piece per accelerator, if every member with a predecessor outside reaches (or
    is) every member with a successor outside.  On an accelerator the group is in one piece anyway.  On a
@@ -12,7 +12,8 @@ An *atom* is a set of nodes that some optimal plan keeps in one unit: in one pie
 2. *Idle leaves*: nodes that take no time and no memory (or share it: same group) on any device that
    their only neighbour atom may use, and that are sinks read from, or sources read by, that atom alone.
    Moving such a leaf into its neighbour's unit drops transfers and adds neither time nor memory.
-3. *Free sources* are put on a host for good: nothing before them, no time there, no transfer paid by readers.
+3. *Free sources* are put on a host for good: nothing before them, no time there, no transfer paid by readers,
+   and no memory where the host has a limit.
 
 With ``relaxed``, leaves lose their memory (rule 2 then always applies): the optimum becomes a lower bound,
 and it is exact when the plan found keeps the true limits.
@@ -28,6 +29,7 @@ import numpy as np
 from placer.instance import BoolArray, FloatArray, Instance, IntArray
 from placer.kernels.latency_types import Atoms, Slots
 from placer.methods.latency_draft import Draft, arrays, csr, gather
+from placer.verify import MEMORY_TOLERANCE
 
 __all__ = [
     "Infeasible",
@@ -64,7 +66,7 @@ class LatencyModel:
     kinds
         Accelerators of each kind: same class, same permissions.
     pools
-        Device of each host pool.
+        Device of each host.
     leaves
         Nodes whose memory was left out.
     draft
@@ -88,15 +90,30 @@ class LatencyModel:
 
 def slots_by_device(model: LatencyModel, pieces: int) -> Slots:
     """Return one slot per accelerator, which runs its pieces one after another."""
-    kind = [k for k, members in enumerate(model.kinds) for _ in members[: model.size]]
+    kind = np.array(
+        [k for k, members in enumerate(model.kinds) for _ in members[: model.size]], dtype=np.int64
+    )
     return Slots(
-        kind=np.array(kind, dtype=np.int64),
-        pieces=np.full(len(kind), pieces, dtype=np.int64),
-        memory=model.atoms.limit[kind].astype(np.float64),
+        *_with_hosts(model, kind, np.full(len(kind), pieces), model.atoms.limit[kind]),
         pools=0,
         each=pieces,
         serial=True,
         whole_groups=False,
+    )
+
+
+def _with_hosts(
+    model: LatencyModel, kind: IntArray, pieces: IntArray, memory: FloatArray
+) -> tuple[IntArray, IntArray, FloatArray, IntArray]:
+    """Append a slot for the memory of each limited host; return kinds, pieces, memory, slot of each host."""
+    limited = np.flatnonzero(model.atoms.host_limit < np.inf)
+    slot = np.full(len(model.pools), -1, dtype=np.int64)
+    slot[limited] = len(kind) + np.arange(len(limited))
+    return (
+        np.concatenate([kind, -1 - limited]).astype(np.int64),
+        np.concatenate([pieces, np.ones(len(limited))]).astype(np.int64),
+        np.concatenate([memory, model.atoms.host_limit[limited]]).astype(np.float64),
+        slot,
     )
 
 
@@ -110,9 +127,12 @@ def slots_by_kind(model: LatencyModel, pieces: int, tethers: int) -> Slots:
     K, T = len(counts), 0 if pieces == 1 else tethers
     memory = np.full(K, np.inf) if pieces == 1 else model.atoms.limit * counts
     return Slots(
-        kind=np.concatenate([np.arange(K), np.repeat(np.arange(K), T)]).astype(np.int64),
-        pieces=np.concatenate([counts * pieces, np.zeros(K * T)]).astype(np.int64),
-        memory=np.concatenate([memory, np.full(K * T, -1.0)]),
+        *_with_hosts(
+            model,
+            np.concatenate([np.arange(K), np.repeat(np.arange(K), T)]),
+            np.concatenate([counts * pieces, np.zeros(K * T)]),
+            np.concatenate([memory, np.full(K * T, -1.0)]),
+        ),
         pools=K,
         each=pieces,
         serial=False,
@@ -126,7 +146,7 @@ def build_model(instance: Instance, pieces: int, *, relaxed: bool) -> LatencyMod
     Parameters
     ----------
     instance
-        The instance, with one pool per host class.
+        The instance.
     pieces
         Pieces per accelerator.
     relaxed
@@ -204,6 +224,7 @@ def _draft(instance: Instance) -> Draft:
     for v in np.flatnonzero(~allowed.any(axis=1)):
         together = "" if group[v] < 0 else " together with the nodes colocated with it"
         raise Infeasible(f"node {instance.ids[v]!r} may go to no device{together} (types, pins, forbids)")
+    _close_small_hosts(instance, group, allowed)
     by_kind: dict[tuple[object, ...], list[int]] = {}
     for d in instance.devices:
         if not d.is_host:
@@ -221,10 +242,33 @@ def _draft(instance: Instance) -> Draft:
         ].reshape(n, len(kinds)),
         memory=instance.resident_bytes.copy(),
         limit=np.array([instance.devices[members[0]].memory_limit_bytes for members in kinds]),
+        host_limit=np.array([instance.devices[d].memory_limit_bytes for d in pools], dtype=np.float64),
+        twin=_twins(instance, allowed, pools),
         parked=np.full(n, -1, dtype=np.int64),
         kinds=kinds,
         pools=pools,
     )
+
+
+def _close_small_hosts(instance: Instance, group: list[int], allowed: BoolArray) -> None:
+    """Keep nodes away from hosts that are too small for what must go there together."""
+    alone = np.array(group) < 0
+    together = np.bincount(np.maximum(group, 0), weights=np.where(alone, 0.0, instance.resident_bytes))
+    need = np.where(alone, instance.resident_bytes, together[np.maximum(group, 0)])
+    for d in instance.devices:
+        if d.is_host:
+            allowed[:, d.index] &= need <= d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
+
+
+def _twins(instance: Instance, allowed: BoolArray, pools: tuple[int, ...]) -> IntArray:
+    """For each host the one before it that is alike in everything, or -1."""
+    last: dict[tuple[object, ...], int] = {}
+    out = np.full(len(pools), -1, dtype=np.int64)
+    for o, d in enumerate(pools):
+        key = (instance.devices[d].likeness, allowed[:, d].tobytes())
+        out[o] = last.get(key, -1)
+        last[key] = o
+    return out
 
 
 def _times(instance: Instance, allowed: BoolArray, devices: list[int]) -> FloatArray:
@@ -264,7 +308,8 @@ def _park_free_sources(draft: Draft) -> bool:
         sent = after[a] and draft.transfer[nodes].any()
         if before[a] or sent or not _alone(draft, nodes):
             continue
-        idle = np.flatnonzero((draft.host_time[nodes] == 0).all(axis=0))
+        roomy = (draft.host_limit == np.inf) | (not draft.memory[nodes].any())
+        idle = np.flatnonzero((draft.host_time[nodes] == 0).all(axis=0) & roomy)
         if len(idle):
             draft.parked[nodes] = draft.pools[idle[0]]
             found = True

@@ -49,8 +49,9 @@ def _slot_devices(model: LatencyModel, slots: Slots) -> list[tuple[int, ...]]:
     if not slots.serial:
         return list(model.kinds)
     names: list[tuple[int, ...]] = []
-    for s, k in enumerate(slots.kind):
-        nth = s - int(np.searchsorted(slots.kind, k))
+    kinds = slots.kind[slots.kind >= 0]
+    for s, k in enumerate(kinds):
+        nth = s - int(np.searchsorted(kinds, k))
         names.append((model.kinds[k][nth],))
     return names
 
@@ -62,26 +63,26 @@ def _members(model: LatencyModel, words: IntArray) -> IntArray:
 
 
 def unload_leaves(model: LatencyModel, plan: Plan) -> Plan:
-    """Move leaves whose memory was left out to a host, where an accelerator holds too much.
+    """Move leaves whose memory was left out to a host that has room, where a device holds too much.
 
     First those that cost no time there: what they read is sent anyway, or costs nothing to send.
     """
     instance = model.instance
-    device, piece = plan.device.copy(), np.asarray(plan.piece).copy()
-    for d in instance.devices:
-        over = instance.resident_bytes[device == d.index].sum() - d.memory_limit_bytes * (
-            1 + MEMORY_TOLERANCE
-        )
-        if d.is_host or over <= 0:
-            continue
-        there = [int(v) for v in model.leaves if device[v] == d.index]
-        for v in sorted(
-            there, key=lambda v: (_extra_ms(instance, device, piece, v), -instance.resident_bytes[v])
-        ):
-            idle = [p for p in model.pools if instance.allowed[v, p] and _host_ms(instance, v, p) == 0]
-            if over > 0 and idle:
+    device, piece, size = plan.device.copy(), np.asarray(plan.piece).copy(), instance.resident_bytes
+    room = np.array([d.memory_limit_bytes for d in instance.devices]) * (1 + MEMORY_TOLERANCE)
+    np.subtract.at(room, device, size)
+    for d in np.flatnonzero(room < 0).tolist():
+        there = [int(v) for v in model.leaves if device[v] == d]
+        for v in sorted(there, key=lambda v: (_extra_ms(instance, device, piece, v), -size[v])):
+            idle = [
+                p
+                for p in model.pools
+                if instance.allowed[v, p] and _host_ms(instance, v, p) == 0 and size[v] <= room[p]
+            ]
+            if room[d] < 0 and idle:
                 device[v], piece[v] = idle[0], -1
-                over -= instance.resident_bytes[v]
+                room[d] += size[v]
+                room[idle[0]] -= size[v]
     return Plan(device, piece)
 
 

@@ -198,7 +198,7 @@ def make_static(problem: Problem, options: Options) -> kernel.Static:
         memory=problem.worst_bytes,
         allowed=problem.allowed,
         class_of=instance.device_class,
-        limit=np.array([np.inf if d.is_host else d.memory_limit_bytes for d in instance.devices]),
+        limit=np.array([d.memory_limit_bytes for d in instance.devices]),
         net_start=problem.net_start,
         net_items=problem.net_items,
         net_cost=problem.net_cost_ms,

@@ -66,7 +66,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     Parameters
     ----------
     instance
-        The instance, its host classes pooled.
+        The instance.
     options
         Pieces, formulation, gap, threads, seed and memory limit are used.
     run

@@ -23,7 +23,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         closed = np.flatnonzero(~instance.allowed[:, device.index])
         if len(closed):
             reasons[device.name] = f"node {instance.ids[closed[0]]!r} may not or cannot run on it"
-        elif not device.is_host and total > device.memory_limit_bytes * (1 + MEMORY_TOLERANCE):
+        elif total > device.memory_limit_bytes * (1 + MEMORY_TOLERANCE):
             reasons[device.name] = f"{total:.0f} bytes exceed its limit of {device.memory_limit_bytes:.0f}"
         else:
             piece = np.full(instance.n, -1 if device.is_host else 0)

@@ -8,11 +8,12 @@ their bounds is a bound.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from placer import infeasible, overrides, replication
 from placer.errors import VerificationError
+from placer.hosts import fewer_hosts
 from placer.instance import Instance
 from placer.methods import Method
 from placer.options import Formulation, Objective, Options
@@ -67,6 +68,8 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     instance, options, run
         See ``placer.methods``.
     """
+    if options.objective is Objective.LATENCY and options.split is None:  # a split names real hosts
+        method = _on_fewer_hosts(method)
     todo = variants(instance, options)
     if len(todo) == 1 and todo[0].instance is instance:
         return method(instance, options, run)
@@ -105,6 +108,19 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     if plan is not None and bound >= best * (1 - max(options.gap, EQUAL)):
         stop = Stop.FINISHED
     return Outcome(stop, plan, min(bound, best), message, {"choices_of_devices": len(todo)})
+
+
+def _on_fewer_hosts(method: Method) -> Method:
+    """Let a method see no superfluous hosts; its plans name those of the instance."""
+
+    def solve_smaller(instance: Instance, options: Options, run: Run) -> Outcome:
+        smaller = fewer_hosts(instance)
+        part = run.part()
+        part.start = None if run.start is None else smaller.shrink(run.start)
+        outcome = method(smaller.instance, options, part)
+        return outcome if outcome.plan is None else replace(outcome, plan=smaller.expand(outcome.plan))
+
+    return solve_smaller
 
 
 def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:

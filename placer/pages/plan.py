@@ -10,7 +10,7 @@ import numpy as np
 
 from placer.check import plan_of
 from placer.instance import Instance
-from placer.overrides import planned
+from placer.overrides import apply
 from placer.pages.convergence import convergence
 from placer.pages.document import render
 from placer.pages.loads import by_direction, load_chart
@@ -49,7 +49,7 @@ def plan_page(result: Result, instance: Instance | None = None) -> str:
     shown = sound and result.assignment is not None
     known = instance if judged.trust is Trust.VERIFIED else None
     if known is not None:
-        known = planned(known, result.options)
+        known = apply(known, result.options)
     direction = by_direction(result, known) if shown else None
     run = timeline(instance, result) if shown and instance is not None else None
     return render(

@@ -67,7 +67,7 @@ def simulate(
         instance, plan = _unpacked(instance, plan, options)
     else:
         options = Options() if options is None else options
-        instance = overrides.planned(instance, options)
+        instance = overrides.apply(instance, options)
     count = _count(instance, plan, samples, microbatches)
     if plan.piece is not None:
         return _single_sample(instance, plan, plan.piece)
@@ -97,7 +97,7 @@ def _unpacked(instance: Instance, result: Result, options: Options) -> tuple[Ins
     """Plan of a result, and the instance as the plan sees it."""
     if result.instance.sha256 != fingerprint(instance):
         raise InputError(f"is about another instance ({result.instance.name!r})", place="result")
-    instance = overrides.planned(instance, options)
+    instance = overrides.apply(instance, options)
     try:
         return instance, plan_of(instance, result)
     except ValueError as error:

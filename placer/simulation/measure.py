@@ -34,10 +34,8 @@ def device_uses(
         Devices that drop their activations and compute them again.
     """
     memory = [
-        ()
-        if is_host
-        else _memory(placement, timeline, d, activations=steady_ms is not None, recomputes=d in recompute)
-        for d, is_host in enumerate(placement.is_host)
+        _memory(placement, timeline, d, activations=steady_ms is not None, recomputes=d in recompute)
+        for d in range(len(placement.is_host))
     ]
     uses = [_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory)]
     for group in placement.replicas.values():
@@ -74,7 +72,7 @@ def _device_use(
         steady_utilisation=None if steady_ms is None else (load / steady_ms if steady_ms else 0.0),
         in_flight=_in_flight(timeline, [t for t in mine if program.tasks[t].computed]),
         memory=memory,
-        memory_limit_bytes=None if placement.is_host[d] or np.isinf(limit) else float(limit),
+        memory_limit_bytes=None if np.isinf(limit) else float(limit),
     )
 
 

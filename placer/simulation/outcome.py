@@ -38,7 +38,7 @@ class DeviceUse:
         those that hold activations.
     memory
         Steps ``(time_ms, bytes)`` of the memory in use: what is resident, and the activations of the
-        microbatches in flight; empty for hosts.
+        microbatches in flight.
     memory_limit_bytes
         What a plan may use; None without a limit.
     """

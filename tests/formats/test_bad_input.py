@@ -77,12 +77,12 @@ DOCUMENTS = {
     "native missing version": (changed(NATIVE, ("version", DELETE)), r"version: this field is required"),
     "native unknown field": (
         changed(NATIVE, ("nodes/0/memory", 3)),
-        r"nodes\[0\]\.memory: unknown field",
+        r"nodes\[0\]\.memory: unknown field \(did you mean 'memory_bytes'\?\); choose from id, .*",
     ),
-    "native unknown top field": (changed(NATIVE, ("devices", [])), r"devices: unknown field"),
+    "native unknown top field": (changed(NATIVE, ("devices", [])), r"devices: unknown field; choose from .*"),
     "native unknown link field": (
         changed(NATIVE, ("cluster/classes/0/link/bandwith", 1)),
-        r"cluster\.classes\[0\]\.link\.bandwith: unknown field",
+        r"cluster\.classes\[0\]\.link\.bandwith: unknown field; choose from .*",
     ),
     "native version 2": (
         changed(NATIVE, ("version", 2)),
@@ -91,7 +91,7 @@ DOCUMENTS = {
     "native version true": (changed(NATIVE, ("version", True)), r"version: format version True is not .*"),
     "native two defects": (
         changed(NATIVE, ("nodes/0/memory", 3), ("nodes/1/x", 3)),
-        r"nodes\[0\]\.memory: unknown field \(and 1 more defects\)",
+        r"nodes\[0\]\.memory: unknown field .* \(and 1 more defects\)",
     ),
     "native nodes no list": (changed(NATIVE, ("nodes", {})), r"nodes: expected a list"),
     "native node no object": (changed(NATIVE, ("nodes/0", 7)), r"nodes\[0\]: expected an object, got 7"),
@@ -132,7 +132,7 @@ DOCUMENTS = {
     ),
     "native order of unknown devices": (
         changed(NATIVE, ("cluster/order", ["acc0", "acc7"])),
-        r"cluster: order names 'acc7', which is no class and no device",
+        r"cluster: order names 'acc7', which is no class and no device .*",
     ),
     "native order with a class and its device": (
         changed(NATIVE, ("cluster/order", ["acc", "acc0"])),
@@ -227,7 +227,7 @@ DOCUMENTS = {
     ),
     "native unknown pin": (
         changed(NATIVE, ("nodes/0/pin", ["acc2"])),
-        r"node 'a': pin names 'acc2', which is no class and no device",
+        r"node 'a': pin names 'acc2', which is no class and no device .*",
     ),
     "native unknown forbid": (changed(NATIVE, ("nodes/0/forbid", ["x"])), r"node 'a': forbid names 'x', .*"),
     "native size without bandwidth": (
@@ -262,9 +262,9 @@ DOCUMENTS = {
     "paper missing devices": (changed(PAPER, ("maxFPGAs", DELETE)), r"maxFPGAs: this field is required"),
     "paper unknown field": (
         changed(PAPER, ("nodes/0/gpuLatency", 1)),
-        r"nodes\[0\]\.gpuLatency: unknown field",
+        r"nodes\[0\]\.gpuLatency: unknown field .*",
     ),
-    "paper unknown top field": (changed(PAPER, ("maxTPUs", 1)), r"maxTPUs: unknown field"),
+    "paper unknown top field": (changed(PAPER, ("maxTPUs", 1)), r"maxTPUs: unknown field .*"),
     "paper negative time": (
         changed(PAPER, ("nodes/0/cpuLatency", -2)),
         r"nodes\[0\]\.cpuLatency: must be greater than or equal to 0, got -2",

@@ -190,7 +190,7 @@ def test_networkx_errors_name_the_node():
     nx.set_node_attributes(graph, {v: {"gpu": 1.0} for v in graph}, "time_ms")
     assert from_networkx(graph, classes).edges.tolist() == [[0, 1]]
     graph.nodes["b"]["memory"] = 3
-    with pytest.raises(InputError, match=r"^node 'b'\.memory: unknown field$"):
+    with pytest.raises(InputError, match=r"^node 'b'\.memory: unknown field \(did you mean 'memory_bytes'"):
         from_networkx(graph, classes)
     with pytest.raises(InputError, match="directed"):
         from_networkx(nx.Graph(), classes)

@@ -71,7 +71,7 @@ def test_round_trip(tmp_path, instance):
             {"fpgas": [part(0), part(1), part(2)]},
             r"fpgas\[2\]: the instance has only 2 of these devices",
         ),
-        ({"fpgas": [part(0)], "tpus": []}, r"tpus: unknown field"),
+        ({"fpgas": [part(0)], "tpus": []}, r"tpus: unknown field .*"),
         ({"fpgas": [{"load": 1}]}, r"fpgas\[0\]\.nodes: this field is required"),
         ([], r"not a split of the paper's format: the top level must be an object, got a list"),
     ],

@@ -12,8 +12,6 @@ from placer.check import check, plan_of
 from placer.errors import InputError, UsageError
 from placer.export import export
 from placer.instance import Instance
-from placer.options import Objective
-from placer.plan import with_host_pools
 from placer.report import objective_ms
 from placer.result import Piece, Result
 from placer.simulation import simulate
@@ -69,8 +67,7 @@ def _verified(instance: Instance, result: Result) -> tuple[list[str], float]:
 
 def _inside(instance: Instance, result: Result) -> Instance:
     """The instance that a plan is verified against."""
-    instance = overrides.apply(instance, result.options)
-    return with_host_pools(instance) if result.options.objective is Objective.LATENCY else instance
+    return overrides.apply(instance, result.options)
 
 
 def simulated(instance: Instance, result: Result, rng: random.Random) -> Iterator[str]:

@@ -80,7 +80,7 @@ def make_link(features: set[str], numbers: Numbers, rng: random.Random, far: boo
     return link
 
 
-def _order(classes: list[dict[str, Any]], rng: random.Random) -> list[str]:
+def _order(classes: list[dict[str, Any]], rng: random.Random) -> list[str | list[str]]:
     names: list[str] = []
     for c in classes:
         if rng.random() < 0.5:
@@ -88,7 +88,9 @@ def _order(classes: list[dict[str, Any]], rng: random.Random) -> list[str]:
         else:
             names += [f"{c['name']}{i}" for i in range(c["count"]) if rng.random() < 0.85]
     rng.shuffle(names)
-    return names
+    if len(names) > 1 and rng.random() < 0.25:  # some share a place
+        return [names[:2], *names[2:]]
+    return list(names)
 
 
 def _servers(

@@ -13,13 +13,12 @@ from placer.methods import METHODS, load_method
 from placer.methods.max_load import cut_into_pieces
 from placer.methods.pipedream import chain_instance
 from placer.options import Objective, Options
-from placer.plan import with_host_pools
 from placer.report import objective_ms
 from placer.run import Run, Stop
 from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute import KINDS, latency_optimum, throughput_optima
-from tests.support.random_instances import random_instance
+from tests.support.random_instances import random_instance, with_single_hosts
 from tests.support.workloads import ROOT, known, needs_workloads, workload
 
 COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "12"))
@@ -108,7 +107,7 @@ def test_local_search_finds_most_optima():
 def test_latency_plans_hold_and_never_beat_the_optimum(method, pieces):
     found = 0
     for seed in range(COUNT):
-        instance = with_host_pools(mixed(seed, latency=True))
+        instance = with_single_hosts(mixed(seed, latency=True))
         options = Options(objective="latency", pieces=pieces, method=method)
         outcome = load_method(method, Objective.LATENCY)(instance, options, Run(time_limit=60))
         assert outcome.bound_ms is None

@@ -8,16 +8,17 @@ import pytest
 
 from placer.cluster import DeviceClass, Kind
 from placer.evaluate import latency_schedule
+from placer.hosts import fewer_hosts
 from placer.instance import Instance
 from placer.kernels import jit as jit_module
 from placer.methods import dp_latency
 from placer.methods.dp_latency import solve
 from placer.options import Objective, Options
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.run import Outcome, Run, Stop
 from placer.verify import violations
 from tests.support.brute import latency_optimum
-from tests.support.random_instances import random_instance
+from tests.support.random_instances import random_instance, with_single_hosts
 from tests.support.workloads import LATENCY, known, needs_workloads, workload
 
 COUNT = int(os.environ.get("PLACER_RANDOM_LATENCY", "120"))
@@ -60,7 +61,7 @@ def latency_instance(seed: int) -> Instance:
         instance = instance.replace(
             time_ms=np.where(rng.random(instance.time_ms.shape) < 0.5, 0.0, instance.time_ms)
         )
-    instance = with_host_pools(instance)
+    instance = with_single_hosts(instance)
     while (len(instance.devices) > 4 or (len(instance.devices) == 4 and instance.n > 4)) and any(
         cls.count > 1 for cls in instance.classes
     ):
@@ -109,7 +110,7 @@ def test_random_instances_agree_with_brute_force() -> None:
 @pytest.mark.parametrize("name", LATENCY)
 def test_known_optima(name: str, pieces: int) -> None:
     """With two pieces the optimum is the same on these workloads, as a separate proof shows each time."""
-    instance = with_host_pools(workload("latency", name))
+    instance = fewer_hosts(workload("latency", name)).instance
     optimum = known()["latency_q1"][name]["optimum"]
     outcome = solve(instance, options(pieces), Run())
     assert outcome.stop is Stop.FINISHED

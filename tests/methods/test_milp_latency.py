@@ -11,15 +11,16 @@ import pytest
 
 from placer.cluster import DeviceClass, Kind
 from placer.evaluate import latency_schedule
+from placer.hosts import fewer_hosts
 from placer.instance import Instance
 from placer.methods import milp_latency
 from placer.methods.milp_latency import solve
 from placer.options import Objective, Options
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.run import Run, Stop
 from placer.verify import violations
 from tests.support.brute import latency_optimum
-from tests.support.random_instances import random_instance
+from tests.support.random_instances import random_instance, with_single_hosts
 from tests.support.workloads import known, needs_workloads, workload
 
 COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "100"))
@@ -35,7 +36,7 @@ def options(pieces: int, formulation: str = "ordered", gap: float = 0.0) -> Opti
 
 def instance_of(seed: int, pieces: int) -> Instance:
     """One or two classes, pins or none, colocation, unsupported nodes, memory limits, zeros."""
-    return with_host_pools(
+    return with_single_hosts(
         random_instance(
             seed,
             nodes=5 if pieces == 1 else 4,
@@ -81,7 +82,7 @@ def test_program_without_a_full_network(monkeypatch, arcs, pieces):
 @pytest.mark.parametrize(("seed", "pieces"), [(s, q) for s in REFUTED for q in (1, 2)])
 def test_programs_that_presolve_got_wrong(monkeypatch, seed, pieces):
     monkeypatch.setattr(milp_latency, "NETWORK_ARCS", 0)
-    instance = with_host_pools(
+    instance = with_single_hosts(
         random_instance(
             seed,
             nodes=7 - pieces,
@@ -148,7 +149,7 @@ def test_interrupt_keeps_the_start():
 @pytest.mark.workload
 @pytest.mark.parametrize("name", ["layer_bert24_inference", "layer_resnet50_inference"])
 def test_known_optima(name):
-    instance = with_host_pools(workload("latency", name))
+    instance = fewer_hosts(workload("latency", name)).instance
     chosen = options(1, gap=1e-4)
     outcome = solve(instance, chosen, Run(time_limit=300))
     assert violations(instance, outcome.plan, chosen) == []

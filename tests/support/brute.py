@@ -41,9 +41,7 @@ def costs(instance: Instance) -> Costs:
             if cls.kind != "host":
                 transfer[v, d] = _moving(instance, v, cls.link)
     host = np.array([c.kind == "host" for c, _ in devices])
-    limit = np.array(
-        [np.inf if c.kind == "host" else c.memory_limit_bytes - _reserve(c, i) for c, i in devices]
-    )
+    limit = np.array([c.memory_limit_bytes - _reserve(c, i) for c, i in devices])
     return Costs(time, transfer, host, limit)
 
 
@@ -179,10 +177,7 @@ def _each_contiguous(instance: Instance, plans: np.ndarray) -> np.ndarray:
 
 
 def latency_optimum(instance: Instance, pieces: int) -> float:
-    """Optimal latency of one sample with at most ``pieces`` pieces per accelerator; inf where there is none.
-
-    Host classes are pools: pass instances whose host classes have one member.
-    """
+    """Optimal latency of one sample with at most ``pieces`` pieces per accelerator; inf if there is none."""
     c = costs(instance)
     D = c.time.shape[1]
     slots = [(d, q) for d in range(D) for q in range(1 if c.host[d] else pieces)]

@@ -74,7 +74,7 @@ def machines(instance: Instance) -> list[Machine]:
                 Machine(
                     name=f"{cls.name}{i}",
                     cls=cls,
-                    room=np.inf if cls.kind == "host" else cls.memory_limit_bytes - taken,
+                    room=cls.memory_limit_bytes - taken,
                     place=places[0] if places else None,
                     server=servers[0].name if servers else None,
                     uplink=servers[0].uplink if servers else None,

@@ -25,7 +25,7 @@ def rooms(instance: Instance) -> list[float]:
         for i in range(cls.count):
             reserve = cls.memory_reserve_bytes
             taken = reserve[i] if isinstance(reserve, tuple) else reserve
-            out.append(np.inf if cls.kind == "host" else cls.memory_limit_bytes - taken)
+            out.append(cls.memory_limit_bytes - taken)
     return out
 
 
@@ -132,9 +132,7 @@ class Brute:
                 some = (False,) if self.costs.host[d] else some
                 flights = self.in_flight(s, schedule, m)
                 limit = self.room[d] * (1 + 1e-9)
-                choices.append(
-                    [(d, x) for x in some if self.costs.host[d] or self.bytes(plan, d, flights, x) <= limit]
-                )
+                choices.append([(d, x) for x in some if self.bytes(plan, d, flights, x) <= limit])
             found |= {tuple(sorted(c)) for c in itertools.product(*choices)}
         return found
 

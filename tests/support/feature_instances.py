@@ -13,6 +13,7 @@ from tests.support.random_instances import random_instance
 FEATURES = (
     "classes",
     "reserves",
+    "host limits",
     "order",
     "in flight",
     "recompute",
@@ -52,6 +53,8 @@ def case(features: set[str], seed: int) -> Case:
     instance = _links(instance, rng)
     if "in flight" in features or "recompute" in features or "reserves" in features:
         instance = _memory(instance, rng, reserves="reserves" in features)
+    if "host limits" in features:
+        instance = _host_limits(instance, rng)
     if "replicas" in features:
         instance = instance.replace(
             weight_bytes=np.round(rng.uniform(0, 4, instance.n) * (rng.random(instance.n) < 0.7), 2)
@@ -145,6 +148,20 @@ def _memory(instance: Instance, rng: np.random.Generator, *, reserves: bool) -> 
             taken = np.floor(limit * rng.uniform(0, 0.6, size=c.count))
             reserve = float(taken[0]) if rng.random() < 0.3 else tuple(taken.tolist())
             c = replace(c, memory_limit_bytes=limit, memory_reserve_bytes=reserve if reserves else 0.0)
+        classes.append(c)
+    return instance.replace(classes=tuple(classes))
+
+
+def _host_limits(instance: Instance, rng: np.random.Generator) -> Instance:
+    """Set limits on one or two hosts that bind in most instances, some of them less a reserve."""
+    need = instance.resident_bytes + min(2, instance.training.microbatches) * instance.activation_bytes
+    classes = []
+    for c in instance.classes:
+        if c.is_host:
+            limit = float(np.ceil(need.sum() * rng.uniform(0.1, 0.7)))
+            count = max(1, c.count) + int(len(instance.devices) < 4 and rng.random() < 0.5)
+            taken = np.floor(limit * rng.uniform(0, 0.4, size=count) * (rng.random() < 0.4))
+            c = replace(c, count=count, memory_limit_bytes=limit, memory_reserve_bytes=tuple(taken.tolist()))
         classes.append(c)
     return instance.replace(classes=tuple(classes))
 

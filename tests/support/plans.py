@@ -8,7 +8,7 @@ import numpy as np
 from placer.cluster import DeviceClass, Kind
 from placer.instance import Instance
 from placer.options import Options
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.report import to_result
 from placer.result import Result
 from placer.run import Outcome, Run, Stop
@@ -51,11 +51,10 @@ def planned(
 
     Orders of pieces make it a latency plan; the devices of a group in ``shared`` share a stage.
     """
-    pooled = with_host_pools(instance) if order is not None else instance
     plan = Plan(
-        np.array([pooled.device_index[name] for name in devices]),
+        np.array([instance.device_index[name] for name in devices]),
         None if order is None else np.array(order),
-        replicas=tuple(tuple(pooled.device_index[name] for name in group) for group in shared),
+        replicas=tuple(tuple(instance.device_index[name] for name in group) for group in shared),
     )
     chosen = make_options(method="expert", objective="throughput" if order is None else "latency", **options)
-    return to_result(pooled, instance, chosen, Outcome(Stop.FINISHED, plan), Run())
+    return to_result(instance, instance, chosen, Outcome(Stop.FINISHED, plan), Run())

@@ -100,6 +100,54 @@ def random_cluster(seed: int) -> Instance:
     return instance
 
 
+def with_host_limits(instance: Instance, seed: int) -> Instance:
+    """Give the host classes memory limits that bind in most instances, half of them less a reserve."""
+    rng = np.random.default_rng([seed, 19])
+    in_flight = min(2, instance.training.microbatches) if instance.is_training else 1
+    need = float((instance.resident_bytes + in_flight * instance.activation_bytes).sum())
+    classes = []
+    for c in instance.classes:
+        if c.is_host and rng.random() < 0.9:
+            limit = float(np.round(4 * need * rng.uniform(0.05, 0.8)) / 4)
+            reserve: float | tuple[float, ...] = 0.0
+            if rng.random() < 0.4:
+                sizes = np.floor(4 * limit * rng.uniform(0, 0.5, size=c.count)) / 4
+                reserve = float(sizes[0]) if c.count and rng.random() < 0.5 else tuple(sizes.tolist())
+            c = replace(c, memory_limit_bytes=limit, memory_reserve_bytes=reserve)
+        classes.append(c)
+    return instance.replace(classes=tuple(classes))
+
+
+def with_single_hosts(instance: Instance) -> Instance:
+    """Let each host class have one member, which takes over what pins and forbids say of the others."""
+    member = {
+        cls.member(i): cls.member(0) for cls in instance.classes if cls.is_host for i in range(cls.count)
+    }
+
+    def names(listed: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(member.get(name, name) for name in listed))
+
+    return instance.replace(
+        classes=tuple(replace(cls, count=1) if cls.is_host else cls for cls in instance.classes),
+        pin=tuple(names(listed) for listed in instance.pin),
+        forbid=tuple(names(listed) for listed in instance.forbid),
+        order=(),
+    )
+
+
+def with_more_hosts(instance: Instance, seed: int, most: int = 4) -> Instance:
+    """Let the host classes have up to two members while there are at most so many devices."""
+    rng = np.random.default_rng([seed, 23])
+    count = len(instance.devices)
+    classes = []
+    for c in instance.classes:
+        if c.is_host and c.count < 2 and count + 2 - c.count <= most and rng.random() < 0.7:
+            count += 2 - c.count
+            c = replace(c, count=2)
+        classes.append(c)
+    return instance.replace(classes=tuple(classes))
+
+
 def with_servers(instance: Instance, seed: int) -> Instance:
     """Put the devices into one to three servers behind slow uplinks; some devices stay apart."""
     rng = np.random.default_rng([seed, 13])

@@ -8,7 +8,7 @@ import pytest
 
 from placer.instance import Instance
 from placer.options import Options
-from placer.plan import Plan, with_host_pools
+from placer.plan import Plan
 from placer.report import objective_ms
 from placer.result import Result
 from placer.simulation import Lane, Simulation, Slice, simulate
@@ -28,8 +28,7 @@ def simulated(
         recompute = [instance.devices[d].name for d in plan.recompute]
     assert simulation.periodic
     assert simulation.objective_ms == pytest.approx(expected, rel=EQUAL, abs=1e-12)
-    pooled = instance if simulation.steady_ms is not None else with_host_pools(instance)
-    assert_possible(pooled, simulation, recompute)
+    assert_possible(instance, simulation, recompute)
     return simulation
 
 

@@ -52,9 +52,7 @@ class Model:
         room, self.place, self.server = [], [], []
         places = [[entry] if isinstance(entry, str) else entry for entry in cluster.get("order", ())]
         for cls in cluster["classes"]:
-            host = cls["kind"] == "host"
-            count = max(cls["count"], 1) if host and self.latency else cls["count"]
-            for i in range(count):
+            for i in range(cls["count"]):
                 name = f"{cls['name']}{i}"
                 taken = cls.get("memory_reserve_bytes", 0.0)
                 if isinstance(taken, list):
