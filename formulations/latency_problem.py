@@ -47,7 +47,7 @@ class Scaled:
     time, move, host
         ``(n, X)``, ``(n, X)``, ``(n, H)``.
     may_run, may_move, may_host
-        Whether a node may run on a kind and fits there, be received and sent by one, and run on a host; shapes as above.
+        Whether a node may run on a kind and fits there, be received and sent by one, and run on a host.
     exact
         Whether nothing counts as 0 that is more.
     """

@@ -104,7 +104,7 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
 
 def _fits(instance: Instance, params: ThroughputParams) -> BoolArray:
     """Whether a node may go to a device, and by itself fits there and is not above the upper bound."""
-    limits = np.array([np.inf if d.is_host else d.memory_limit_bytes for d in instance.devices])
+    limits = np.array([d.memory_limit_bytes for d in instance.devices])
     fits = instance.resident_bytes[:, None] <= limits * (1 + 1e-9)
     hopeless = params.hopeless(instance.class_time_ms)[:, instance.device_class]
     return np.asarray(instance.allowed & fits & ~hopeless)

@@ -7,7 +7,6 @@ from placer.check import check
 from placer.cluster import DeviceClass, Kind, Link, Server
 from placer.instance import Instance
 from placer.options import Options
-from placer.plan import with_host_pools
 from placer.result import Result, Status
 from placer.solve import solve
 from placer.training import Training
@@ -183,7 +182,7 @@ def applies(instance: Instance, contiguity: str, method: str) -> bool:
 def judge_latency(seed: int, methods: tuple[str, ...]) -> None:
     instance = mixed_magnitudes(seed, nodes=4, latency=True)
     pieces = 1 + seed % 2
-    best = latency_optimum(with_host_pools(instance), pieces)
+    best = latency_optimum(instance, pieces)
     for method in methods:
         result = solve(
             instance,
