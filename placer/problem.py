@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import networkx as nx
 import numpy as np
@@ -142,6 +142,11 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
     Problem
         Its optimum over items equals the instance's.
     """
+    return _contracted(instance, contiguous, keep_producers or bool(instance.servers))
+
+
+@lru_cache(maxsize=2)  # the phases of a solve contract the same instance again and again
+def _contracted(instance: Instance, contiguous: bool, keep_producers: bool) -> Problem:
     item = _items(instance, contiguous=contiguous)
     count = int(item.max()) + 1
     direction = instance.backward.astype(np.int64)
@@ -157,7 +162,6 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
     edges = item[instance.order_edges]
     edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
 
-    keep_producers = keep_producers or bool(instance.servers)
     classes = len(instance.classes)
     merged: dict[tuple[object, ...], tuple[list[int], FloatArray]] = {}
     for backward, members, cost in _nets(instance, item):

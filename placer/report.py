@@ -96,6 +96,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         recompute=[] if plan is None else [instance.devices[d].name for d in sorted(plan.recompute)],
         devices=[] if plan is None else device_reports(instance, plan, options),
         message=outcome.message,
+        hints=list(outcome.hints),
         stats=dict(outcome.stats),
         progress=[
             Progress(seconds=p.seconds, incumbent=p.incumbent_ms, bound=p.bound_ms) for p in run.history

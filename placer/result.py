@@ -124,6 +124,9 @@ class Result(_Document):
         One report per device; empty without a plan.
     message
         The reason in words where there is no plan, or a remark.
+    hints
+        What binds the plan and what would help, checked; the message begins with it, or ends with it where
+        there is no plan.
     stats, progress
         Figures of the method, and how objective and bound converged.
     digest
@@ -151,6 +154,7 @@ class Result(_Document):
     replicas: list[list[str]] = []
     devices: list[DeviceReport]
     message: str
+    hints: list[str] = []
     stats: dict[str, float | int | str] = {}
     progress: list[Progress] = []
     digest: str = ""

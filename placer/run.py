@@ -48,6 +48,8 @@ class Outcome:
         A proven lower bound on the objective, or None.
     message
         The reason in words when there is no plan, or a remark.
+    hints
+        What binds, and what would help.
     stats
         Figures worth keeping (nodes explored, model size, seconds per phase).
     """
@@ -57,6 +59,7 @@ class Outcome:
     bound_ms: float | None = None
     message: str = ""
     stats: Mapping[str, float | int | str] = field(default_factory=dict)
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

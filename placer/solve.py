@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 from pydantic import ValidationError
 
-from placer import infeasible, overrides, replication
+from placer import advice, infeasible, overrides, replication
 from placer.choices import none_of, offer
 from placer.errors import UsageError
 from placer.instance import Instance
@@ -96,7 +97,19 @@ def solve(
         from placer.methods import secondary  # brings the formulations, which import this package
 
         outcome = secondary.improve(memory, options, run, outcome)
-    return to_result(instance, original, options, outcome, run)
+    return to_result(instance, original, options, _advised(instance, options, outcome), run)
+
+
+def _advised(instance: Instance, options: Options, outcome: Outcome) -> Outcome:
+    """Say what binds and what would help, unless a limit struck."""
+    if outcome.stop not in (Stop.FINISHED, Stop.WORK_LIMIT, Stop.INFEASIBLE):
+        return outcome
+    if outcome.plan is not None:
+        found = advice.hints(instance, options, outcome.plan, outcome.bound_ms)
+    else:
+        found = advice.remedies(instance, options) if outcome.stop is Stop.INFEASIBLE else []
+    said = [*found, outcome.message] if outcome.plan is not None else [outcome.message, *found]
+    return replace(outcome, message="; ".join(filter(None, said)), hints=tuple(found))
 
 
 def make_options(options: Options | None = None, **changes: Any) -> Options:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from placer.errors import UsageError
+from placer.errors import InputError, UsageError
+from placer.formats.text import unpacked
 
 __all__ = ["Limits", "Source", "find"]
 
@@ -108,7 +109,7 @@ def _files(path: str) -> list[tuple[Path, bool]]:
 
 def _within(folder: str) -> list[Path]:
     """List instance files and archives in a folder and its folders; links to folders are not followed."""
-    endings = (".json", *ZIP, *TAR)
+    endings = (".json", ".json.gz", *ZIP, *TAR)
     return [
         Path(at) / name
         for at, folders, names in os.walk(folder)
@@ -144,7 +145,11 @@ def _file(path: Path, explicit: bool, limits: Limits) -> Source:
         data = file.read(limits.file_bytes + 1)
     if len(data) > limits.file_bytes:
         return Source(str(path), path.stem, None, _too_large(limits), explicit)
-    return Source(str(path), path.stem, data, "", explicit)
+    try:
+        data = unpacked(data, str(path), limits.file_bytes)
+    except InputError as error:
+        return Source(str(path), path.stem, None, error.rule, explicit)
+    return Source(str(path), path.name.removesuffix(".gz").removesuffix(".json"), data, "", explicit)
 
 
 def _zip(path: Path, limits: Limits) -> Iterator[Source]:

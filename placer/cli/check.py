@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     elif not found:
         print_result(instance, result, stdout())
+        if result.assignment is None:
+            print(result.message)
         print("verified: " + _covered(result))
     return _complain(args.result, found)
 

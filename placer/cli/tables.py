@@ -50,8 +50,12 @@ def print_result(instance: Instance, result: Result, console: Console) -> None:
         if any(d.in_flight > 1 for d in result.devices):
             console.print(_memory_parts(result))
     console.print(_headline(result), soft_wrap=True)
-    if result.message:
-        console.print(Text(result.message), soft_wrap=True)
+    for hint in result.hints if result.assignment is not None else ():
+        console.print(Text(hint), soft_wrap=True)
+    # Why there is no plan stands on standard error.
+    remark = result.message.removeprefix("; ".join(result.hints)).removeprefix("; ")
+    if result.assignment is not None and remark:
+        console.print(Text(remark), soft_wrap=True)
 
 
 def _devices(instance: Instance, result: Result) -> Table:

@@ -18,11 +18,16 @@ import numpy as np
 from placer.instance import FloatArray
 from placer.kernels.arrays import Graph, Measures
 
-__all__ = ["join", "measures", "prices", "root_bound"]
+__all__ = ["KnownPrices", "join", "measures", "prices", "root_bound"]
+
+KnownPrices = dict[tuple[object, ...], FloatArray]
+"""Prices found before, by what tells items and devices apart up to their order.  Any prices are valid."""
 
 ROUNDING = 1e-11
 """Relative allowance for the rounding of sums of work."""
 MAX_SUBSETS = 8
+TINY_MS = 1e-300
+"""Keeps a quotient finite."""
 
 
 def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
@@ -35,7 +40,7 @@ def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
     count
         Devices of each type, ``(T,)``, all positive.
     rounds
-        Sweeps over the coordinates at most.
+        Sweeps over the types at most.
 
     Returns
     -------
@@ -43,43 +48,71 @@ def prices(time: FloatArray, count: FloatArray, rounds: int = 60) -> FloatArray:
         ``(T,)``.
     """
     types = len(count)
-    mu = np.ones(types) / count.sum()
+    even = np.ones(types)
     if types == 1:
-        return np.asarray(mu)
+        return np.asarray(even / count.sum())
+    runs = np.isfinite(time)
+    total = np.where(runs, time, 0.0).sum(axis=1)
+    by_speed = np.where(total > 0, runs.sum(axis=1) / np.maximum(total, TINY_MS), 0.0)
+    starts = [even, by_speed] if by_speed.any() else [even]
+    climbed = [_climbed(start / (start @ count), time, count, rounds) for start in starts]
+    return max(climbed, key=lambda pair: pair[1])[0]
 
-    def value(candidate: FloatArray) -> float:
-        cost = _times_price(candidate, time).min(axis=0)
-        return float(cost.sum() / (candidate @ count))
 
-    best = value(mu)
+def _climbed(mu: FloatArray, time: FloatArray, count: FloatArray, rounds: int) -> tuple[FloatArray, float]:
+    """Improve prices one type after the other; return them and their value."""
+    best = float(_times_price(mu, time).min(axis=0).sum())
     for _ in range(rounds):
         before = best
-        for t in range(types):
-            others = [i for i in range(types) if i != t]
-            rest = _times_price(mu[others], time[others]).min(axis=0)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                steps = rest / time[t]
-            steps = np.unique(steps[np.isfinite(steps) & (steps >= 0)])
-            if len(steps) > 48:
-                steps = np.quantile(steps, np.linspace(0, 1, 48))
-            for step in steps:
-                trial = mu.copy()
-                trial[t] = step
-                if trial @ count > 0 and (found := value(trial)) > best * (1 + 1e-12):
-                    best, mu = found, trial / (trial @ count)
+        for t in range(len(count)):
+            step, found = _best_step(mu, time, count, t)
+            if found > best * (1 + 1e-12):
+                mu[t], best = step, found
+                mu /= mu @ count
         if best <= before * (1 + 1e-9):
             break
-    return np.asarray(mu)
+    return mu, best
 
 
-def measures(g: Graph) -> Measures:
+def _best_step(mu: FloatArray, time: FloatArray, count: FloatArray, t: int) -> tuple[float, float]:
+    """Return the best price of type t beside the other prices, and the value it gives.
+
+    Σ_v min(rest_v, μ_t·p_v) is concave and piecewise linear in μ_t, and the value is its quotient with a
+    linear function: the largest one lies where an item changes sides, all of which are looked at.
+    """
+    others = np.arange(len(count)) != t
+    rest = _times_price(mu[others], time[others]).min(axis=0)
+    runs = np.isfinite(time[t])
+    elsewhere = float(rest[~runs].sum())  # whatever the price of t
+    rest, own = rest[runs], time[t][runs]
+    only = np.isinf(rest)
+    alone = float(own[only].sum())
+    rest, own = rest[~only], own[~only]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turn = np.where(own > 0, rest / own, np.inf)
+    order = np.argsort(turn, kind="stable")
+    order = order[: np.searchsorted(turn[order], np.inf)]
+    if not len(order):
+        return float(mu[t]), 0.0
+    steps = turn[order]
+    below = np.cumsum(rest[order])  # these pay for another type
+    above = float(own[order].sum()) - np.cumsum(own[order])  # these pay for t
+    room = float(mu[others] @ count[others]) + steps * count[t]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.where(room > 0, (elsewhere + below + steps * (above + alone)) / room, 0.0)
+    k = int(np.argmax(value))
+    return float(steps[k]), float(value[k])
+
+
+def measures(g: Graph, known: KnownPrices | None = None) -> Measures:
     """Build the measures of a lattice: for the sets of types that may be left, and each direction.
 
     Devices count once, as those that do not recompute where there is a choice: less work, so valid for both.
+    With ``known`` a lattice and its reverse, and tests of several targets, share their prices.
     """
     plain = _plain(g)
     if plain is not g:
-        m = measures(plain)
+        m = measures(plain, known)
         column = np.searchsorted(np.flatnonzero(g.pool == np.arange(len(g.pool))), g.pool)
         return m._replace(scale=np.ascontiguousarray(m.scale[:, column]))
     rows: list[tuple[FloatArray, FloatArray, FloatArray, int, float]] = []
@@ -87,7 +120,7 @@ def measures(g: Graph) -> Measures:
     for subset in _subsets(len(g.devices)):
         inside = np.zeros(len(g.devices), dtype=bool)
         inside[list(subset)] = True
-        rows += [_priced(g, inside, kind) for kind in kinds]
+        rows += [_priced(g, inside, kind, known) for kind in kinds]
     # A set of items that only some types may run needs one of them to be left.
     _, first = np.unique(g.ok, axis=1, return_index=True)
     for column in g.ok[:, first].T:
@@ -167,6 +200,11 @@ def _times_price(mu: FloatArray, time: FloatArray) -> FloatArray:
     return np.where(closed, np.inf, mu[:, None] * np.where(closed, 0.0, time))
 
 
+def _size(time: FloatArray) -> str:
+    """Return the sum of the times that there are, to as many digits as do not depend on their order."""
+    return f"{time[np.isfinite(time)].sum():.9g}"
+
+
 def _subsets(types: int) -> list[tuple[int, ...]]:
     """All types, and the smaller sets that remain once some are used up: all of them if they are few."""
     everything = tuple(range(types))
@@ -174,13 +212,28 @@ def _subsets(types: int) -> list[tuple[int, ...]]:
     return [everything, *smaller[: MAX_SUBSETS - 1]]
 
 
-def _priced(g: Graph, inside: np.ndarray, kind: int) -> tuple[FloatArray, FloatArray, FloatArray, int, float]:
+def _priced(
+    g: Graph, inside: np.ndarray, kind: int, known: KnownPrices | None
+) -> tuple[FloatArray, FloatArray, FloatArray, int, float]:
     """One measure for the case that only the types ``inside`` are left (others: capacity without end)."""
     time = g.time.sum(axis=1) if kind == 2 else g.time[:, kind]
     time = np.where(g.ok, time, np.inf)[inside]
     runs = np.isfinite(time).any(axis=0)
     time = np.where(runs, time, 0.0)
-    mu = prices(time, g.devices[inside].astype(float))
+    count = g.devices[inside].astype(float)
+    key = (
+        kind,
+        count.tobytes(),
+        time.shape,
+        int(runs.sum()),
+        np.isinf(time).sum(axis=1).tobytes(),
+        _size(time),
+    )
+    mu = None if known is None else known.get(key)
+    if mu is None:
+        mu = prices(time, count)
+        if known is not None:
+            known[key] = mu
     cost = _times_price(mu, time)
     weight = cost.min(axis=0)
     weight = np.where(g.ghost, 0.0, weight)

@@ -18,7 +18,7 @@ import numpy as np
 
 from placer.downsets.incumbent import CERTAIN, EXACT, Incumbent
 from placer.downsets.lattice import Lattice
-from placer.downsets.measures import direction_bounds, measures
+from placer.downsets.measures import KnownPrices, direction_bounds, measures
 from placer.downsets.merges import close_types, merge_below
 from placer.downsets.search import Attempt, Limits, attempt
 from placer.kernels.arrays import Measures
@@ -68,6 +68,7 @@ class Narrowing:
     states: int = 0
     _rise: float = FIRST_RISE
     _sides: tuple[Lattice, Lattice] | None = field(default=None, repr=False)
+    _prices: KnownPrices = field(default_factory=dict, repr=False)
     _merged_for: float = 0.0
     _leading: int = 0
     """The side that settled the last test."""
@@ -169,7 +170,7 @@ class Narrowing:
 
     def _attempt(self, side: Lattice, target: float, limits: Limits, *, complete: bool = True) -> Attempt:
         """Test a target; if the lattice holds all plans, a complete test without one raises the bound."""
-        m: Measures = measures(side.graph)
+        m: Measures = measures(side.graph, self._prices)
         if side.graph.ok.any(axis=0).all():
             found = attempt(side, m, target, self.run, limits, floor=direction_bounds(m, side.graph))
         else:  # some item exceeds every device by itself

@@ -65,7 +65,9 @@ __all__ = ["Attempt", "Limits", "attempt"]
 CALL_STEPS = 2_000_000
 """Steps of the kernel between two looks at the clock (some 0.05 s)."""
 STEP_S = 2.5e-8
-"""Work of a step, in nominal seconds."""
+"""Work of a step while all items fit into the caches of the processor, in nominal seconds."""
+CACHED, SLOWEST = 8192, 4.0
+"""Items for which a step takes twice as long, and how many times as long it takes at most."""
 FIRST_STATES = 2048
 NO_LIMIT = 2**62
 
@@ -147,6 +149,7 @@ def attempt(
     ctl = np.zeros(arrays.CTL_SIZE, dtype=np.int64)
     _start(g, measures, space, ctl, floor)
     capacity = max(FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, space)))
+    step_s = STEP_S * min(SLOWEST, 1.0 + lattice.size / CACHED)
     begin, stop, found = 0, None, False
     while True:
         before = int(ctl[arrays.COUNT])
@@ -154,7 +157,7 @@ def attempt(
         if left <= 0:
             break
         why = threshold.expand(g, measures, space, ctl, target, left, limits.piece_steps)
-        run.spend(STEP_S * (int(ctl[arrays.COUNT]) - before))
+        run.spend(step_s * (int(ctl[arrays.COUNT]) - before))
         if why == threshold.FOUND:
             found = True
             break

@@ -32,7 +32,9 @@ def load(path: str | Path) -> Instance:
     InputError
         One line that names the file, the place and the rule broken.
     """
-    return loads(read_text(path), source=str(path), name=Path(path).stem)
+    return loads(
+        read_text(path), source=str(path), name=Path(path).name.removesuffix(".gz").removesuffix(".json")
+    )
 
 
 def loads(text: str, *, source: str, name: str) -> Instance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
@@ -16,13 +17,25 @@ from placer.choices import offer
 from placer.errors import InputError
 from placer.formats.replace import is_special, write_text
 
-__all__ = ["check_writable", "decode", "parse_json", "read_text", "validate", "write_text"]
+__all__ = [
+    "UNPACKED_BYTES",
+    "check_writable",
+    "decode",
+    "parse_json",
+    "read_text",
+    "unpacked",
+    "validate",
+    "write_text",
+]
 
 M = TypeVar("M", bound=BaseModel)
 
 BATCH_FILES = ("manifest.json", "summary.csv", "jobs.csv")
 """What a batch keeps in its folder itself; everything else of it is in folders below."""
 
+UNPACKED_BYTES = 2**30
+"""A compressed file may unpack to so much."""
+GZIP = b"\x1f\x8b"
 MESSAGES = {
     "missing": "this field is required",
     "extra_forbidden": "unknown field",
@@ -41,7 +54,7 @@ MESSAGES = {
 
 
 def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file, with or without a byte order mark.
+    """Read a UTF-8 file, with or without a byte order mark, plain or compressed by gzip.
 
     Raises
     ------
@@ -51,11 +64,33 @@ def read_text(path: str | Path) -> str:
     if not str(path):
         raise InputError("the name of the file to read is empty")
     try:
-        return decode(Path(path).read_bytes(), str(path))
+        return decode(unpacked(Path(path).read_bytes(), str(path)), str(path))
     except OSError as error:
         raise InputError(error.strerror or "cannot be read", source=str(path)) from None
     except ValueError as error:  # a NUL character in the path
         raise InputError(f"not a path: {error}", source=str(path)) from None
+
+
+def unpacked(data: bytes, source: str, limit: int = UNPACKED_BYTES) -> bytes:
+    """Unpack data that gzip compressed, and return others as they are.
+
+    Raises
+    ------
+    InputError
+        When they are damaged, or would become too large.
+    """
+    if not data.startswith(GZIP):
+        return data
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        out = unpacker.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise InputError(f"damaged gzip file: {error}", source=source) from None
+    if len(out) > limit:
+        raise InputError(f"unpacks to more than {limit // 2**20} MiB", source=source)
+    if not unpacker.eof:
+        raise InputError("damaged gzip file: it ends too early", source=source)
+    return out
 
 
 def decode(data: bytes, source: str) -> str:

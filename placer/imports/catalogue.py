@@ -205,10 +205,10 @@ def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
         used.add(label)
         memory = item.memory_gib or device.memory_gib
         limit: dict[str, Any] = {}
+        if memory is not None:
+            limit["memory_limit_bytes"] = memory * GIB
+            limit["memory_reserve_bytes"] = float(round(memory * GIB * item.reserve))
         if kind is DeviceKind.ACCELERATOR:
-            if memory is not None:
-                limit["memory_limit_bytes"] = memory * GIB
-                limit["memory_reserve_bytes"] = float(round(memory * GIB * item.reserve))
             limit["link"] = _link(name, item.link or device.link, known)
         classes.append(DeviceClass(label, item.device, item.count, kind, **limit))
         types[item.device] = device

@@ -88,6 +88,13 @@ METHODS: dict[str, MethodInfo] = {
             servers=True,
         ),
         MethodInfo(
+            "first-fit",
+            "devices filled one after another",
+            throughput="placer.methods.first_fit:solve",
+            recompute=True,
+            servers=True,
+        ),
+        MethodInfo(
             "local-search",
             "moves of single items, many starts",
             throughput="placer.methods.local_search:solve",

@@ -113,6 +113,8 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     small = instance.n * len(instance.devices) <= MILP_SIZE
     program = [Phase("milp", 1.0, MILP_WORK_S)] if small else []
     at_once = [Phase("milp", 0.3, TINY_WORK_S)] if instance.n <= TINY else []
+    large = instance.n > LARGE
+    first = Phase("first-fit", 0.05, 10.0)
     if options.objective is Objective.LATENCY:
         chosen = [
             Phase("greedy", 0.1, 30.0),
@@ -122,20 +124,26 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
         ]
     elif instance.servers and instance.constraints == Constraints():
         # dpl knows servers; dp does not, and gives a bound (and a plan, with its true costs) without uplinks.
-        flat = [Phase("dpl", 0.1, 60.0), Phase("dp", 0.3, 60.0)]
-        free = [Phase("dpl", 0.1, 30.0, narrower=True), Phase("colgen", 0.4, 120.0)]
+        search = [Phase("local-search", 0.15, 30.0)] if large else []
+        flat = [first, Phase("dpl", 0.1, 60.0), *search, Phase("dp", 0.3, 60.0)]
+        free = [first, Phase("dpl", 0.1, 30.0, narrower=True), *search, Phase("colgen", 0.4, 120.0)]
         chosen = [*(flat if options.contiguous else free), *program]
     elif instance.constraints != Constraints():
         chosen = [Phase("milp", 1.0, MILP_WORK_S)]  # the only method that knows them
-    elif options.contiguous and instance.n > LARGE:
+    elif options.contiguous and large:
+        # Which of the two finds the better plan depends on memory limits and kinds of devices.
         chosen = [
-            Phase("dp", 0.7, DP_WORK_S),
-            Phase("local-search", 0.3, 30.0),
+            first,
+            Phase("dp", 0.15, 20.0),
+            Phase("local-search", 0.15, 30.0),
+            Phase("dp", 0.5, DP_WORK_S),
+            Phase("local-search", 0.3, 60.0),
             Phase("dp", 1.0, DP_WORK_S),
             *program,
         ]
     elif options.contiguous:
         chosen = [
+            first,
             *at_once,
             Phase("dpl", 0.25, 60.0),
             Phase("dp", 0.2, 10.0),
@@ -145,7 +153,8 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
         ]
     else:
         chosen = [
-            Phase("dp" if instance.n > LARGE else "dpl", 0.15, 30.0, narrower=True),
+            first,
+            Phase("dp" if large else "dpl", 0.15, 30.0, narrower=True),
             Phase("local-search", 0.2, 30.0),
             Phase("colgen", 0.6, 300.0),
             *program,

@@ -17,7 +17,7 @@ import numpy as np
 from placer.downsets.incumbent import CERTAIN, Incumbent
 from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
-from placer.downsets.measures import direction_bounds, join, measures, root_bound
+from placer.downsets.measures import KnownPrices, direction_bounds, join, measures, root_bound
 from placer.downsets.merges import close_types, merge_below
 from placer.downsets.narrow import Narrowing
 from placer.downsets.orders import depth_first, random_order, tucked
@@ -26,7 +26,7 @@ from placer.downsets.search import Attempt, Limits, attempt
 from placer.downsets.transfers import TransferBound, applicable
 from placer.instance import Instance, IntArray
 from placer.kernels.arrays import Measures
-from placer.methods.dpl import improve, unplaceable
+from placer.methods.dpl import first_plan, improve, unplaceable
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
 
@@ -66,6 +66,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     best.raise_bound(max(bound * CERTAIN, run.bound_ms or 0.0), "work")
     if run.start is not None:
         best.offer_plan(run.start, "start")
+    first_plan(lattice, best, run, options)
     prover = Prover(lattice, best, options, run)
     if lattice.size > LARGE and prover.narrow():
         return prover.outcome(run.stopped())
@@ -85,6 +86,7 @@ class Prover:
     states: int = 0
     transfers: TransferBound | None = None
     rng: np.random.Generator = field(init=False)
+    _prices: KnownPrices = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.options.seed)
@@ -175,7 +177,7 @@ class Prover:
 
     def _test_relaxed(self, side: Lattice, target: float, limits: Limits) -> Attempt:
         """One test of a relaxation: complete without a plan it proves as much as one of the problem."""
-        found = self._attempt(side, measures(side.graph), target, limits, None)
+        found = self._attempt(side, measures(side.graph, self._prices), target, limits, None)
         if found.pieces is not None:
             pieces = place_ghosts(side, found.pieces)
             held = [(t, float(side.graph.memory[positions].sum())) for t, positions in pieces]
@@ -185,7 +187,7 @@ class Prover:
 
     def _test(self, side: Lattice, target: float, limits: Limits, order: IntArray | None = None) -> Attempt:
         """One test; a plan goes to the incumbent, and its own order is searched."""
-        m = measures(side.graph)
+        m = measures(side.graph, self._prices)
         priced = None if self.transfers is None else self.transfers.measure(target, side)
         if priced is not None:
             m = join(m, priced)

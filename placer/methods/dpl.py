@@ -9,18 +9,15 @@ from placer.downsets.lattice import Lattice
 from placer.downsets.linear import best_on_order
 from placer.downsets.measures import measures, root_bound
 from placer.downsets.orders import cheap_boundary, depth_first, random_order, tucked
-from placer.downsets.search import Limits, attempt
 from placer.instance import Instance, IntArray
+from placer.methods import first_fit
 from placer.methods.nested import solve_nested
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
 
-__all__ = ["improve", "solve", "unplaceable"]
+__all__ = ["first_plan", "improve", "solve", "unplaceable"]
 
 RANDOM_ORDERS = 4
-GRACE_S = 2.0
-"""Seconds that a first plan gets whatever the time limit."""
-GRACE_PRECISION = 0.02
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -58,8 +55,7 @@ def improve(
     precision: float = EXACT,
 ) -> int:
     """Try up to ``orders`` orders; returns how many."""
-    if best.device is None:
-        _first_plan(lattice, best, run)
+    first_plan(lattice, best, run, options)
     rng = np.random.default_rng(options.seed)
     tried: set[bytes] = set()
     for i in range(orders):
@@ -74,13 +70,12 @@ def improve(
     return len(tried)
 
 
-def _first_plan(lattice: Lattice, best: Incumbent, run: Run) -> None:
-    """Find some plan even if compiling the kernels (once per installation) used up the time limit."""
-    if run.time_limit is None:
-        return
-    attempt(lattice.chained(np.arange(lattice.size)), measures(lattice.graph), -1.0, Run(), Limits(steps=1))
-    grace = Run(time_limit=max(GRACE_S, run.remaining or 0.0), interrupt=run.interrupt)
-    best_on_order(lattice, tucked(lattice, np.arange(lattice.size)), best, grace, precision=GRACE_PRECISION)
+def first_plan(lattice: Lattice, best: Incumbent, run: Run, options: Options) -> None:
+    """Take a plan that needs no compiled kernel, lest the clock strikes while they are compiled."""
+    if run.time_limit is not None and best.device is None:
+        plan = first_fit.solve(lattice.problem.instance, options, run).plan
+        if plan is not None:
+            best.offer_plan(plan, "first fit")
 
 
 def _order(lattice: Lattice, i: int, rng: np.random.Generator) -> IntArray:

@@ -1,4 +1,7 @@
-"""A first plan for the integer programs: fill the devices one after another up to a threshold."""
+"""A first plan within moments: fill the devices one after another up to a threshold.
+
+Nothing is compiled for it, so that there is a plan whatever happens to the searches that come after it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,39 @@ from itertools import product
 import networkx as nx
 import numpy as np
 
-from placer.instance import FloatArray, IntArray
-from placer.options import Communication, Schedule
-from placer.problem import Problem
+from placer.instance import FloatArray, Instance, IntArray
+from placer.options import Communication, Options, Schedule
+from placer.plan import Plan
+from placer.problem import Problem, contract
+from placer.recompute import with_recompute
+from placer.run import Outcome, Run, Stop
+from placer.verify import violations
 
-__all__ = ["first_fit", "objective_ms"]
+__all__ = ["first_fit", "objective_ms", "solve"]
 
 THRESHOLDS = 24
 """How many thresholds are tried, from a perfect balance to four times that."""
+LARGE, LARGE_THRESHOLDS = 5000, 6
+"""Items from which on fewer thresholds have to do, and how many."""
+FILL_S = 1.5e-6
+"""Work to fill in and to evaluate an item, in nominal seconds."""
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Return the best plan of those that hold; without one nothing is proven.
+
+    Parameters
+    ----------
+    instance, options, run
+        See ``placer.methods``.
+    """
+    problem = contract(instance, contiguous=options.contiguous)
+    for filled in first_fit(problem, options.schedule, options.communication, run):
+        plan = with_recompute(instance, Plan(problem.lift(filled)), options)
+        if not violations(instance, plan, options):
+            return Outcome(Stop.FINISHED, plan)
+    stop = run.stopped() or Stop.FINISHED
+    return Outcome(stop, message="devices filled one after another do not hold the graph")
 
 
 def objective_ms(
@@ -26,7 +54,9 @@ def objective_ms(
     return device_loads(problem.instance, problem.lift(item_device)).objective_ms(communication, schedule)
 
 
-def first_fit(problem: Problem, schedule: Schedule, communication: Communication) -> list[IntArray]:
+def first_fit(
+    problem: Problem, schedule: Schedule, communication: Communication, run: Run | None = None
+) -> list[IntArray]:
     """Fill devices in order with items in topological order; return what comes of it, the best first.
 
     Contiguous, because both orders agree.  Transfers are ignored while filling and counted in the choice;
@@ -42,11 +72,16 @@ def first_fit(problem: Problem, schedule: Schedule, communication: Communication
         return []
     balance = float(fastest.sum()) / max(1, len(accelerators) or len(hosts))
     order = _order(problem)
+    count = THRESHOLDS if problem.size < LARGE else LARGE_THRESHOLDS
     found: dict[bytes, tuple[float, IntArray]] = {}
     needs = [problem.memory_bytes, problem.worst_bytes][: 1 + bool(problem.activation_bytes.any())]
     for sequence in ([*accelerators, *hosts], [*hosts, *accelerators]):
         ranked = sorted(sequence, key=lambda d: -1 if (rank := devices[d].rank) is None else rank)
-        for need, threshold in product(needs, balance * np.geomspace(1.0, 4.0, THRESHOLDS)):
+        for need, threshold in product(needs, balance * np.geomspace(1.0, 4.0, count)):
+            if run is not None:
+                run.spend(FILL_S * problem.size)
+                if run.stopped() is not None and (found or run.interrupt.is_set()):
+                    break
             filled = _fill(problem, time, need, order, ranked, float(threshold))
             if filled is not None and filled.tobytes() not in found:
                 value = objective_ms(problem, filled, schedule, communication)
@@ -80,18 +115,19 @@ def _fill(
     """Fill one device after another; each takes what fits its memory and its share of the threshold."""
     limit = np.array([d.memory_limit_bytes for d in problem.instance.devices])
     out = np.empty(problem.size, dtype=np.int64)
+    times, needs = time.T.tolist(), need.tolist()  # single entries of lists are read ten times faster
     at, load, memory = 0, 0.0, 0.0
     for c in order:
         while True:
             d = sequence[at]
-            fits = memory + need[c] <= limit[d]
+            fits = memory + needs[c] <= limit[d]
             last = at == len(sequence) - 1
-            if np.isfinite(time[c, d]) and fits and (load + time[c, d] <= threshold or last):
+            if times[d][c] < np.inf and fits and (load + times[d][c] <= threshold or last):
                 break
             if last:
                 return None
             at, load, memory = at + 1, 0.0, 0.0
         out[c] = d
-        load += float(time[c, d])
-        memory += float(need[c])
+        load += times[d][c]
+        memory += needs[c]
     return out

@@ -40,7 +40,7 @@ LONGEST = 300_000_000
 """Work after which a descent ends short of a local optimum, once it holds a plan (large instances)."""
 SLICE = 10_000_000
 """Work between two looks at the clock (below 0.1 s)."""
-WORK_S = 2e-7
+WORK_S = 5e-8
 """Nominal seconds of one unit of work."""
 KICKS = (0.0, 0.01, 0.03, 0.1)
 """Shares of the items that a kick displaces, at least one item."""

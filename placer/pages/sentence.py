@@ -19,7 +19,7 @@ DOMINANT = 0.5
 
 
 def limit(result: Result, direction: Direction | None = None, instance: Instance | None = None) -> str:
-    """Say what limits a plan, or why there is none.
+    """Say what limits a plan, or why there is none, and what would help.
 
     Parameters
     ----------
@@ -33,8 +33,16 @@ def limit(result: Result, direction: Direction | None = None, instance: Instance
     Returns
     -------
     str
-        One sentence.
+        One sentence, and one more where something was found that would help.
     """
+    said = _limit(result, direction, instance)
+    if result.objective is None or not result.hints:  # where there is no plan, the message holds them
+        return said
+    return " ".join([said, *(f"{hint[0].upper()}{hint[1:]}." for hint in result.hints)])
+
+
+def _limit(result: Result, direction: Direction | None, instance: Instance | None) -> str:
+    """Say what limits a plan, or why there is none."""
     if result.objective is None:
         why = f": {result.message}" if result.message else ""
         return f"{'There is no plan' if result.status is Status.INFEASIBLE else 'No plan was found'}{why}."

@@ -4,7 +4,6 @@ import math
 import random
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from placer import overrides
@@ -13,9 +12,11 @@ from placer.errors import InputError, UsageError
 from placer.export import export
 from placer.instance import Instance
 from placer.report import objective_ms
-from placer.result import Piece, Result
+from placer.result import Result
 from placer.simulation import simulate
+from placer.solve import solve
 from placer.verify import violations
+from tests.fuzz.alter import altered
 from tests.fuzz.oracle.model import Model
 from tests.fuzz.oracle.plan import judge_plan
 from tests.fuzz.placed import placed_of
@@ -24,50 +25,24 @@ EQUAL = 1e-9
 
 
 def tampered(model: Model, instance: Instance, result: Result, rng: random.Random) -> Iterator[str]:
-    """Move one node: the verification must say what the oracle says."""
-    assert result.assignment is not None
-    v = rng.randrange(model.n)
-    name = rng.choice([d.name for d in _inside(instance, result).devices if d.name in model.names])
-    if name == result.assignment[model.ids[v]]:
+    """Alter a plan: the verification must say what the oracle says."""
+    found = altered(model, result, rng)
+    if found is None:
         return
-    pieces = None if result.pieces is None else [p.model_copy() for p in result.pieces]
-    if pieces is not None:  # out of its old piece, into the last one of the new device
-        node = model.ids[v]
-        pieces = [p.model_copy(update={"nodes": [w for w in p.nodes if w != node]}) for p in pieces]
-        pieces = [p for p in pieces if p.nodes]
-        mine = [p for p in pieces if p.device == name]
-        if mine:
-            mine[-1].nodes.append(node)
-        elif not model.host[model.names.index(name)]:
-            pieces.append(Piece(device=name, order=0, nodes=[node], start_ms=0.0, finish_ms=0.0))
-    changed = result.model_copy(
-        update={"assignment": {**result.assignment, model.ids[v]: name}, "stages": None, "pieces": pieces}
-    ).sealed()
+    words, changed = found
     broken, value = judge_plan(model, placed_of(model, changed))
     if model.near_miss:
         return
-    moved = f"{model.ids[v]} to {name}"
     other = bool(broken) or not math.isclose(value, result.objective or 0.0, rel_tol=EQUAL)
     if other and not check(instance, changed):
-        yield f"check accepts {moved}: {broken or value}"
-    found, seen = _verified(instance, changed)
-    if bool(found) != bool(broken):
-        yield f"{moved} breaks {found[:1]}, the oracle says {broken[:1]}"
-    elif not found and not math.isclose(value, seen, rel_tol=EQUAL, abs_tol=0.0):
-        yield f"{moved}: objective {seen!r}, the oracle says {value!r}"
-
-
-def _verified(instance: Instance, result: Result) -> tuple[list[str], float]:
-    """The verification's findings about a plan, and its objective by the evaluation."""
-    options, inside = result.options, _inside(instance, result)
-    plan = replace(plan_of(inside, result), stages=None)
-    found = violations(inside, plan, options)
-    return found, math.nan if found else objective_ms(inside, plan, options)
-
-
-def _inside(instance: Instance, result: Result) -> Instance:
-    """The instance that a plan is verified against."""
-    return overrides.apply(instance, result.options)
+        yield f"check accepts {words}: {broken or value}"
+    inside = overrides.apply(instance, result.options)
+    plan = plan_of(inside, changed)
+    wrong = violations(inside, plan, result.options)
+    if bool(wrong) != bool(broken):
+        yield f"{words} breaks {wrong[:1]}, the oracle says {broken[:1]}"
+    elif not wrong and not math.isclose(value, objective_ms(inside, plan, result.options), rel_tol=EQUAL):
+        yield f"{words}: objective {objective_ms(inside, plan, result.options)!r}, the oracle says {value!r}"
 
 
 def simulated(instance: Instance, result: Result, rng: random.Random) -> Iterator[str]:
@@ -90,13 +65,35 @@ def simulated(instance: Instance, result: Result, rng: random.Random) -> Iterato
 
 
 def exported(instance: Instance, result: Result, rng: random.Random) -> Iterator[str]:
-    """Write the plan for other tools: it is written, or refused in words."""
+    """Write the plan for other tools: it is written, or refused in words; a split is read again."""
     to = rng.choice(("dot", "csv", "graphml", "paper-json"))
     with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.json"
         try:
-            export(result, to, Path(folder) / "out", instance=instance)
+            export(result, to, out, instance=instance)
         except (UsageError, InputError) as error:
-            if to in ("dot", "csv") and "holds" not in str(error):
+            if to != "paper-json" or "not hold" in str(error):
                 yield f"{to}: {error}"
+            return
         except Exception as error:
             yield f"{to}: {type(error).__name__}: {str(error)[:150]}"
+            return
+        if to == "paper-json":
+            yield from _read_again(instance, result, out)
+
+
+def _read_again(instance: Instance, result: Result, split: Path) -> Iterator[str]:
+    """The method ``expert`` finds the plan in the split that was written."""
+    changes = {
+        "method": "expert",
+        "formulation": "ordered",
+        "split": str(split),
+        "balance": False,
+        "near": {},
+    }
+    try:
+        again = solve(instance, result.options, **changes)
+    except UsageError:  # what the method does not know
+        return
+    if again.objective is None or not math.isclose(again.objective, result.objective or 0.0, rel_tol=EQUAL):
+        yield f"paper-json: read again {again.objective!r}, was {result.objective!r} ({again.message})"

@@ -7,6 +7,8 @@ from typing import Any
 def make_settings(features: set[str], rng: random.Random) -> dict[str, Any]:
     """Draw the options that the features ask for."""
     options: dict[str, Any] = {"gap": rng.choice((1e-4, 1e-4, 1e-6, 0.0, 0.01))}
+    if rng.random() < 0.1:
+        options["seed"] = rng.randrange(1000)
     if "recompute" in features:
         options["recompute"] = rng.choice(("auto", "auto", "all"))
     if "replicas" in features:

@@ -66,6 +66,14 @@ def test_shorthand():
     assert cluster.classes[2].memory_limit_bytes == math.inf
 
 
+def test_a_host_keeps_the_memory_that_a_file_gives_it(tmp_path):
+    path = tmp_path / "mine.toml"
+    host = '{ device = "epyc-7763", memory_gib = 32, reserve = 0.25 }'
+    path.write_text(f'[clusters.box]\nclasses = [{{ device = "t4" }}, {host}]')
+    host = find_cluster(str(path)).classes[1]
+    assert (host.is_host, host.memory_limit_bytes, host.room_bytes(0)) == (True, 32 * 2**30, 24 * 2**30)
+
+
 def test_files_of_users(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(MINE)

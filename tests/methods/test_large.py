@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 import placer
+from placer.cluster import DeviceClass, Kind, Link
 from placer.downsets.lattice import Lattice
 from placer.downsets.measures import measures
 from placer.downsets.search import Limits, attempt
-from placer.options import Options
+from placer.instance import Instance
+from placer.methods import load_method
+from placer.options import Objective, Options
+from placer.report import objective_ms
 from placer.run import Run
 from tests.support.transformer import BLOCK, transformer_training
 
@@ -67,3 +71,49 @@ def test_the_bound_is_below_what_the_complete_search_of_the_graph_itself_refutes
     below = attempt(lattice, m, result.objective * (1 - 1e-6), Run(), Limits())
     assert below.exhausted
     assert below.pieces is None
+
+
+@pytest.mark.slow
+def test_no_worse_than_its_parts_where_memory_is_tight() -> None:
+    """Layers at random on unequal accelerators: here moves of single items beat the search over downsets."""
+    instance = layered(2100, width=30, seed=5)
+    work = 8.0
+    found = {
+        method: load_method(method, Objective.THROUGHPUT)(
+            instance, Options(method=method), Run(work_limit=share * work)
+        )
+        for method, share in (("auto", 1.0), ("first-fit", 0.15), ("local-search", 0.15), ("dp", 0.15))
+    }
+    objective = {
+        method: objective_ms(instance, outcome.plan, Options())
+        for method, outcome in found.items()
+        if outcome.plan is not None
+    }
+    assert objective.keys() >= {"auto", "first-fit", "local-search"}
+    assert objective["auto"] == min(objective.values())
+
+
+def layered(nodes: int, *, width: int, seed: int) -> Instance:
+    """Each node reads up to three of the layer before; two classes and a host, a tenth of memory to spare."""
+    rng = np.random.default_rng(seed)
+    time = rng.lognormal(-1.5, 1.2, nodes)
+    memory = rng.integers(1, 100, nodes) * 1e6
+    edges = [
+        (int(u), v)
+        for v in range(width, nodes)
+        for u in rng.choice(width, int(rng.integers(1, 4)), replace=False) + (v // width - 1) * width
+    ]
+    share = 1.1 * memory.sum() / 8
+    return Instance.build(
+        ids=[f"n{v}" for v in range(nodes)],
+        types=("a", "b", "cpu"),
+        time_ms=np.stack([time, time * rng.uniform(1.3, 2.5, nodes), 10 * time], axis=1),
+        memory_bytes=memory,
+        output_bytes=rng.integers(1, 100, nodes) * 1e4,
+        edges=edges,
+        classes=[
+            DeviceClass("a", "a", 4, memory_limit_bytes=0.95 * share, link=Link(bandwidth_bytes_per_s=16e9)),
+            DeviceClass("b", "b", 4, memory_limit_bytes=1.05 * share, link=Link(bandwidth_bytes_per_s=8e9)),
+            DeviceClass("cpu", "cpu", 1, kind=Kind.HOST),
+        ],
+    )
