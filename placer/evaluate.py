@@ -27,6 +27,7 @@ __all__ = [
     "device_loads",
     "device_memory",
     "latency_schedule",
+    "sending_ms",
     "stage_order",
 ]
 
@@ -117,10 +118,7 @@ def device_loads(
     received = np.where(away, instance.across_ms[producer, receiver], cost)
     np.add.at(receive, (direction[producer], receiver), received)
     senders = np.unique(producer)
-    outside = np.isin(senders, producer[away])
-    own = instance.class_transfer_ms[senders, classes[device[senders]]]
-    sent = np.where(outside, instance.across_ms[senders, device[senders]], own)
-    np.add.at(send, (direction[senders], device[senders]), sent)
+    np.add.at(send, (direction[senders], device[senders]), sending_ms(instance, device)[senders])
     sync = np.zeros(devices)
     for group in replicas:
         first, members = group[0], list(group)
@@ -129,6 +127,18 @@ def device_loads(
         sync[members] = _sync_ms(instance, np.flatnonzero(device == first), first, len(group))
     compute[1] += sync
     return DeviceLoads(compute, receive, send, sync)
+
+
+def sending_ms(instance: Instance, device: IntArray) -> FloatArray:
+    """Time that each node's output takes from its device to host memory, or would take, ``(n,)`` in ms.
+
+    The uplink counts where some reader is in another server.
+    """
+    every = np.arange(instance.n)
+    u, w = instance.edges[:, 0], instance.edges[:, 1]
+    away = u[instance.server_of[device[u]] != instance.server_of[device[w]]]
+    own = instance.class_transfer_ms[every, instance.device_class[device]]
+    return np.where(np.isin(every, away), instance.across_ms[every, device], own)
 
 
 def _sync_ms(instance: Instance, nodes: IntArray, device: int, replicas: int) -> float:

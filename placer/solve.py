@@ -183,7 +183,7 @@ def _check_applicable(instance: Instance, options: Options) -> None:
                 f"method {options.method} does not know that transfers across servers cost more; choose from "
                 f"{able}"
             )
-    if instance.order and options.per_device_contiguity:
+    if instance.order and options.per_device_contiguity and options.objective is Objective.THROUGHPUT:
         raise UsageError(
             "the paper's program knows no order of the devices, and the cluster has one; use the default "
             "formulation"

@@ -1,10 +1,6 @@
-"""Hosts: memory limits in every objective and method, and rules for single hosts of a class.
-
-PLACER_RANDOM_HOSTS sets how many random instances are tried, PLACER_RANDOM_SEED the first seed.
-"""
+"""Hosts: memory limits in every objective and method, and rules for single hosts of a class."""
 
 import itertools
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +20,7 @@ from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute import KINDS, latency_optimum, throughput_optima
 from tests.support.brute_memory import Brute
+from tests.support.level import seeds
 from tests.support.random_instances import (
     random_cluster,
     random_cluster_memory,
@@ -32,8 +29,6 @@ from tests.support.random_instances import (
     with_more_hosts,
 )
 
-COUNT = int(os.environ.get("PLACER_RANDOM_HOSTS", "12"))
-FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
 LATENCY = Options(objective=Objective.LATENCY)
 
 
@@ -242,7 +237,7 @@ def check_exact(instance: Instance, options: Options, optimum: float) -> None:
     assert result.bound <= optimum * (1 + 1e-6) + 1e-9
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_pipelines_are_optimal(seed):
     """Activations, microbatches, reserves, orders, recomputation: by the program and the dynamic program."""
     instance = hosted(seed, random_cluster_memory(seed, nodes=4))
@@ -264,7 +259,7 @@ def test_pipelines_are_optimal(seed):
             check_exact(instance, options, optimum)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 2))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_plans_of_all_kinds_are_optimal(seed):
     instance = hosted(seed, random_cluster(seed))
     if instance is None:
@@ -298,7 +293,7 @@ def small(seed: int) -> tuple[Instance, int]:
     return instance, 1 + int(len(instance.devices) <= 3 and rng.random() < 0.5)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_latency_is_optimal(seed):
     instance, pieces = small(seed)
     optimum = latency_optimum(instance, pieces)
@@ -309,7 +304,7 @@ def test_latency_is_optimal(seed):
         check_exact(instance, options, optimum)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 2))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_a_limit_on_devices_counts_hosts(seed):
     instance, _ = small(seed)
     limit = 1 + seed % 2

@@ -1,9 +1,4 @@
-"""Secondary goals: values against trying every assignment, and what a user sees.
-
-PLACER_RANDOM_SECONDARY sets how many random instances are tried (default 40).
-"""
-
-import os
+"""Secondary goals: values against trying every assignment, and what a user sees."""
 
 import numpy as np
 import pytest
@@ -18,9 +13,8 @@ from placer.options import Options
 from placer.solve import solve
 from tests.support.brute import KINDS
 from tests.support.brute_features import candidates
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
-
-COUNT = int(os.environ.get("PLACER_RANDOM_SECONDARY", "40"))
 
 
 def values(instance: Instance, result) -> list[float]:
@@ -33,7 +27,7 @@ def values(instance: Instance, result) -> list[float]:
     return [measure(instance, plan, options, goal) for goal in goals]
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_goals_against_brute_force(seed):
     instance = random_instance(
         seed, nodes=5, training=bool(seed & 1), heterogeneous=bool(seed & 2), overrides=bool(seed & 4)
