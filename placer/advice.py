@@ -40,13 +40,13 @@ def hints(instance: Instance, options: Options, plan: Plan, bound_ms: float | No
     options, plan
         What was asked, and the plan found.
     bound_ms
-        Proven lower bound; without one nothing can be said to bind.
+        Proven lower bound; without one, or where it is 0, nothing can be said to bind.
 
     Returns
     -------
     list of str
     """
-    if bound_ms is None or instance.n > LARGEST or violations(instance, plan, options):
+    if not bound_ms or instance.n > LARGEST or violations(instance, plan, options):
         return []
     least = bound_ms * (1 - WORTH_SAYING)
     found: list[str] = []
