@@ -177,14 +177,14 @@ class _Chase:
         program = read_pulp(formulation.build(problem, params))
         items = self.plan.device[[nodes[0] for nodes in problem.members]]
 
-        def on_incumbent(values: FloatArray) -> None:
+        def planned(values: FloatArray) -> Plan:
             named = program.named(values)
             found = formulation.decode(named, problem, params)
             plan = Plan(problem.lift(found))
             if self.options.recompute is not Recompute.NONE:
                 stages = throughput_ordered.decode_stages(named, problem, params, found)
                 plan = with_recompute(self.instance, replace(plan, stages=stages), self.options)
-            self._take(plan, goal)
+            return plan
 
         solution = highs.solve(
             program,
@@ -197,12 +197,13 @@ class _Chase:
                 memory_limit_mb=self.options.memory_limit_mb,
             ),
             start=program.point(formulation.encode(items, problem, params)),
-            on_incumbent=on_incumbent,
+            on_incumbent=lambda values: self._take(planned(values), goal),
         )
         if solution.values is not None:
-            on_incumbent(solution.values)
-        after = measure(self.instance, self.plan, self.options, goal)
-        return solution.status is Status.OPTIMAL and after <= _least(goal, solution.bound, params)
+            self._take(planned(solution.values), goal)
+        # The solver's best may be a plan that holds within its tolerances only, which hides those that hold.
+        held = measure(self.instance, self.plan, self.options, goal)
+        return solution.status is Status.OPTIMAL and held <= _least(goal, solution.bound, params)
 
     def _take(self, plan: Plan, goal: Goal) -> None:
         """Keep a plan that holds, is good enough, keeps the caps and is better by the goal."""
