@@ -54,7 +54,12 @@ def test_what_is_no_instance(wrong, error, rule):
 def test_torch_models_in_every_form():
     torch = pytest.importorskip("torch", reason="torch is not installed (extra 'torch')")
     model, x = torch.nn.Linear(2, 3), torch.zeros(1, 2)
-    for given in ((model, (x,)), (model, x), (model, {"input": x}), lambda: (torch.nn.Linear(2, 3), torch.zeros(1, 2))):
+    for given in (
+        (model, (x,)),
+        (model, x),
+        (model, {"input": x}),
+        lambda: (torch.nn.Linear(2, 3), torch.zeros(1, 2)),
+    ):
         assert placer.import_torch(given, cluster=["a100", "a100"]).classes[0].count == 2
     for wrong, error, rule in (
         (model, UsageError, "a module needs example arguments"),
