@@ -27,6 +27,7 @@ __all__ = [
     "device_loads",
     "device_memory",
     "latency_schedule",
+    "sending_ms",
     "stage_order",
 ]
 
@@ -117,10 +118,7 @@ def device_loads(
     received = np.where(away, instance.across_ms[producer, receiver], cost)
     np.add.at(receive, (direction[producer], receiver), received)
     senders = np.unique(producer)
-    outside = np.isin(senders, producer[away])
-    own = instance.class_transfer_ms[senders, classes[device[senders]]]
-    sent = np.where(outside, instance.across_ms[senders, device[senders]], own)
-    np.add.at(send, (direction[senders], device[senders]), sent)
+    np.add.at(send, (direction[senders], device[senders]), sending_ms(instance, device)[senders])
     sync = np.zeros(devices)
     for group in replicas:
         first, members = group[0], list(group)
@@ -129,6 +127,18 @@ def device_loads(
         sync[members] = _sync_ms(instance, np.flatnonzero(device == first), first, len(group))
     compute[1] += sync
     return DeviceLoads(compute, receive, send, sync)
+
+
+def sending_ms(instance: Instance, device: IntArray) -> FloatArray:
+    """Time that each node's output takes from its device to host memory, or would take, ``(n,)`` in ms.
+
+    The uplink counts where some reader is in another server.
+    """
+    every = np.arange(instance.n)
+    u, w = instance.edges[:, 0], instance.edges[:, 1]
+    away = u[instance.server_of[device[u]] != instance.server_of[device[w]]]
+    own = instance.class_transfer_ms[every, instance.device_class[device]]
+    return np.where(np.isin(every, away), instance.across_ms[every, device], own)
 
 
 def _sync_ms(instance: Instance, nodes: IntArray, device: int, replicas: int) -> float:
@@ -212,9 +222,15 @@ def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray]:
     np.add.at(held, plan.device, instance.activation_bytes)
     u, w = plan.device[instance.forward_edges].T
     crossing = np.stack([instance.forward_edges[:, 0], w], axis=1)[u != w]
-    for producer, d in np.unique(crossing, axis=0).tolist():
+    for producer, d in _distinct(crossing):
         received[d] += np.nan_to_num(instance.output_bytes[producer])
     return held, received
+
+
+def _distinct(pairs: IntArray) -> list[tuple[int, int]]:
+    """Return each pair of numbers once, in lexicographic order."""
+    base = int(pairs.max(initial=0)) + 1
+    return [divmod(code, base) for code in np.unique(pairs[:, 0] * base + pairs[:, 1]).tolist()]
 
 
 def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int, ...] | None:
@@ -233,7 +249,7 @@ def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int,
     edges = np.concatenate([plan.device[instance.order_edges], instance.rank_edges])
     after: dict[int, list[int]] = {d: [] for d in used}
     missing = dict.fromkeys(used, 0)
-    for a, b in np.unique(edges, axis=0).tolist():
+    for a, b in _distinct(edges):
         if a != b and a in used and b in used:
             after[a].append(b)
             missing[b] += 1

@@ -66,7 +66,8 @@ def export(
     if not info.is_folder:  # a folder must be empty, so that it holds no input
         check_writable(out, None if isinstance(result, Result) else result, file, model)
     with (replaced_folder if info.is_folder else replaced_file)(out) as path:
-        return load_export(to)(placement, path)
+        remarks = load_export(to)(placement, path)
+    return remarks + _unsaid(info, placement)
 
 
 def _instance_file(document: Result, source: str, given: str | Path | None) -> Path:
@@ -110,3 +111,11 @@ def _check_fits(info: ExportInfo, placement: Placement) -> None:
         raise UsageError(
             f"{info.name} cannot express this plan: {shared} share a stage (plan with --replicas 1)"
         )
+
+
+def _unsaid(info: ExportInfo, placement: Placement) -> list[str]:
+    """Say what a format leaves out of the plan."""
+    if info.knows_recompute or not placement.plan.recompute:
+        return []
+    names = ", ".join(placement.label(d) for d in sorted(placement.plan.recompute))
+    return [f"the plan recomputes activations on {names}, which {info.name} does not say"]

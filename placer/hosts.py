@@ -52,7 +52,7 @@ def fewer_hosts(instance: Instance) -> FewerHosts:
     instance
         An instance without servers in which every node may go to some device.
     """
-    stand_in = np.array([_stand_in(instance, d) for d in range(len(instance.devices))], dtype=np.int64)
+    stand_in = _stand_ins(instance)
     kept = np.unique(stand_in)
     if len(kept) == len(stand_in):
         return FewerHosts(instance, kept, stand_in)
@@ -78,15 +78,19 @@ def fewer_hosts(instance: Instance) -> FewerHosts:
     return FewerHosts(smaller, kept, np.searchsorted(kept, stand_in).astype(np.int64))
 
 
-def _stand_in(instance: Instance, d: int) -> int:
-    """Return the first host without a limit that may hold most of all that may hold what ``d`` may."""
-    device = instance.devices[d]
-    if not device.is_host or np.isfinite(device.memory_limit_bytes):
-        return d
-    column = instance.allowed[:, d]
-    able = [
-        e.index
-        for e in instance.devices
-        if e.class_index == device.class_index and not (column & ~instance.allowed[:, e.index]).any()
-    ]
-    return max(able, key=lambda e: (int(instance.allowed[:, e].sum()), -e))
+def _stand_ins(instance: Instance) -> IntArray:
+    """Return for each host without a limit the first that may hold most of all that may hold what it may."""
+    out = np.arange(len(instance.devices))
+    alike: dict[tuple[int, bytes], list[int]] = {}
+    for d in instance.devices:
+        if d.is_host and np.isinf(d.memory_limit_bytes):
+            alike.setdefault((d.class_index, instance.allowed[:, d.index].tobytes()), []).append(d.index)
+    for (c, _), members in alike.items():
+        column = instance.allowed[:, members[0]]
+        able = [
+            others[0]
+            for (other, _), others in alike.items()
+            if other == c and not (column & ~instance.allowed[:, others[0]]).any()
+        ]
+        out[members] = max(able, key=lambda e: (int(instance.allowed[:, e].sum()), -e))
+    return out

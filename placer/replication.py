@@ -37,6 +37,8 @@ def refused(instance: Instance, options: Options) -> str | None:
         return None
     if options.objective is not Objective.THROUGHPUT:
         return "replication applies to throughput only"
+    if options.method == "expert":
+        return "a split names single devices: method expert takes no replicas"
     if options.balance or options.near:
         return (
             "replication cannot be combined with secondary goals (balance, near): they weigh single devices"

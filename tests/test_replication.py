@@ -1,9 +1,5 @@
-"""Replicated stages: optimum against every way to group devices, figures by hand, refusals.
+"""Replicated stages: optimum against every way to group devices, figures by hand, refusals."""
 
-PLACER_RANDOM_REPLICAS sets how many random instances are tried (default 40).
-"""
-
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -28,9 +24,8 @@ from placer.training import Training
 from placer.verify import violations
 from tests.support.brute import KINDS
 from tests.support.brute_features import candidates
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
-
-COUNT = int(os.environ.get("PLACER_RANDOM_REPLICAS", "40"))
 
 
 def with_weights(instance: Instance, seed: int) -> Instance:
@@ -43,7 +38,7 @@ def with_weights(instance: Instance, seed: int) -> Instance:
     )
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_against_brute_force(seed):
     instance = random_instance(
         seed, nodes=4, training=bool(seed & 1), heterogeneous=bool(seed & 2), overrides=seed % 5 == 0
@@ -239,6 +234,7 @@ def test_what_is_refused(changes, message):
         solve(pair(), **{"replicas": 2, **changes})
 
 
+@pytest.mark.slow
 def test_too_many_ways_and_links_without_bandwidth_are_refused():
     many = pair(classes=(DeviceClass("gpu", "gpu", 64, link=Link(bandwidth_bytes_per_s=1e6)),))
     with pytest.raises(UsageError, match="more than 256 ways"):

@@ -43,6 +43,8 @@ class ExportInfo:
     needs_model: bool = False
     knows_replicas: bool = False
     """Whether it can say that several devices share a stage."""
+    knows_recompute: bool = False
+    """Whether it says which stages recompute their activations."""
 
 
 FORMATS: dict[str, ExportInfo] = {
@@ -59,6 +61,7 @@ FORMATS: dict[str, ExportInfo] = {
             "split points for torch.distributed.pipelining",
             "placer.exports.torch_split:write",
             source="torch",
+            knows_recompute=True,
         ),
         ExportInfo(
             "layer-counts",
@@ -81,12 +84,26 @@ FORMATS: dict[str, ExportInfo] = {
             knows_replicas=True,
             needs_model=True,
         ),
-        ExportInfo("dot", "Graphviz, one box per device", "placer.exports.dot:write", knows_replicas=True),
         ExportInfo(
-            "graphml", "GraphML, for graph tools", "placer.exports.graphml:write", knows_replicas=True
+            "dot",
+            "Graphviz, one box per device",
+            "placer.exports.dot:write",
+            knows_replicas=True,
+            knows_recompute=True,
         ),
         ExportInfo(
-            "csv", "one row per node, for spreadsheets", "placer.exports.table:write", knows_replicas=True
+            "graphml",
+            "GraphML, for graph tools",
+            "placer.exports.graphml:write",
+            knows_replicas=True,
+            knows_recompute=True,
+        ),
+        ExportInfo(
+            "csv",
+            "one row per node, for spreadsheets",
+            "placer.exports.table:write",
+            knows_replicas=True,
+            knows_recompute=True,
         ),
         ExportInfo("paper-json", "the paper's result format", "placer.exports.paper_json:write"),
     )

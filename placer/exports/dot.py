@@ -18,16 +18,22 @@ def write(placement: Placement, path: Path) -> list[str]:
         f"digraph {_quoted(instance.name)} {{",
         '  node [shape=box, style=filled, fontname="sans-serif"];',
     ]
+    piece = [-1] * instance.n if placement.plan.piece is None else placement.plan.piece.tolist()
+    several = max(piece) > 0
     for d, report in zip(instance.devices, placement.result.devices, strict=True):
         members = [v for v in range(instance.n) if placement.plan.device[v] == d.index]
         if not members:
             continue
         lines.append(f"  subgraph cluster_{d.index} {{")
-        lines.append(f"    label={_quoted(f'{placement.label(d.index)}: {report.load_ms:.6g} ms')};")
+        label = f"{placement.label(d.index)}: {report.load_ms:.6g} ms"
+        if d.index in placement.plan.recompute:
+            label += ", recomputes activations"
+        lines.append(f"    label={_quoted(label)};")
         lines.append(f'    node [fillcolor="{COLOURS[d.index % len(COLOURS)]}"];')
         for v in members:
             style = ', style="filled,dashed"' if instance.backward[v] else ""
-            lines.append(f"    n{v} [label={_quoted(instance.names[v])}{style}];")
+            name = instance.names[v] + (f" (piece {piece[v] + 1})" if piece[v] >= 0 and several else "")
+            lines.append(f"    n{v} [label={_quoted(name)}{style}];")
         lines.append("  }")
     for u, w in instance.edges.tolist():
         crosses = placement.plan.device[u] != placement.plan.device[w]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from placer.evaluate import sending_ms
 from placer.exports.placement import Placement
 
 __all__ = ["rows", "write"]
@@ -30,6 +31,7 @@ def write(placement: Placement, path: Path) -> list[str]:
 def rows(placement: Placement) -> Iterator[dict[str, Cell]]:
     """Describe every node by scalars: where it goes, what it costs there, and where it comes from."""
     instance = placement.instance
+    sending = sending_ms(instance, placement.plan.device)
     part = {v: i for i, part in enumerate(placement.parts) for v in part.nodes}
     for v in range(instance.n):
         device = placement.device(v)
@@ -42,8 +44,9 @@ def rows(placement: Placement) -> Iterator[dict[str, Cell]]:
             "part": part.get(v),
             "piece": None if piece < 0 else piece,
             "backward": bool(instance.backward[v]),
+            "recompute": device.index in placement.plan.recompute,
             "time_ms": float(instance.class_time_ms[v, device.class_index]),
-            "transfer_ms": float(instance.class_transfer_ms[v, device.class_index]),
+            "transfer_ms": float(sending[v]),
             "memory_bytes": float(instance.resident_bytes[v]),
             "output_bytes": None if math.isnan(instance.output_bytes[v]) else float(instance.output_bytes[v]),
             "flops": None if origin is None else origin.flops,

@@ -25,7 +25,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     throughput = options.model_copy(update={"objective": Objective.THROUGHPUT, "pieces": 1, "method": "dp"})
     # A latency plan is no start, and figures of the throughput problem are no progress of this one.
     part = run.part(work=WORK_S, quiet=True)
-    found = load_method("dp", Objective.THROUGHPUT)(instance, throughput, part)
+    unordered = instance.replace(order=())  # which is one of pipelines
+    found = load_method("dp", Objective.THROUGHPUT)(unordered, throughput, part)
     if found.plan is None:
         stop = Stop.FINISHED if found.stop is Stop.INFEASIBLE else found.stop
         return Outcome(stop, message=f"no throughput plan to evaluate ({found.message or found.stop})")

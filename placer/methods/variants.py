@@ -68,8 +68,17 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     instance, options, run
         See ``placer.methods``.
     """
-    if options.objective is Objective.LATENCY and options.split is None:  # a split names real hosts
-        method = _on_fewer_hosts(method)
+    if options.objective is not Objective.LATENCY or options.split is not None:  # a split names real hosts
+        return _each(method, instance, options, run)
+    smaller = fewer_hosts(instance)
+    part = run.part()
+    part.start = None if run.start is None else smaller.shrink(run.start)
+    outcome = _each(method, smaller.instance, options, part)
+    return outcome if outcome.plan is None else replace(outcome, plan=smaller.expand(outcome.plan))
+
+
+def _each(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
+    """Solve one choice of devices after the other."""
     todo = variants(instance, options)
     if len(todo) == 1 and todo[0].instance is instance:
         return method(instance, options, run)
@@ -80,7 +89,7 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     for k, variant in enumerate(todo):
         left, planned = len(todo) - k, run.planned
         work = None if planned is None or left == 1 else planned / left
-        part = run.part(work=work, bounds=len(todo) == 1)
+        part = run.part(work=work, bounds=len(todo) == 1, lift=variant.lift)
         part.start = _start(variant, run.start)
         outcome = _one(method, variant.instance, options, part)
         if outcome.stop is Stop.INFEASIBLE:
@@ -108,19 +117,6 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     if plan is not None and bound >= best * (1 - max(options.gap, EQUAL)):
         stop = Stop.FINISHED
     return Outcome(stop, plan, min(bound, best), message, {"choices_of_devices": len(todo)})
-
-
-def _on_fewer_hosts(method: Method) -> Method:
-    """Let a method see no superfluous hosts; its plans name those of the instance."""
-
-    def solve_smaller(instance: Instance, options: Options, run: Run) -> Outcome:
-        smaller = fewer_hosts(instance)
-        part = run.part()
-        part.start = None if run.start is None else smaller.shrink(run.start)
-        outcome = method(smaller.instance, options, part)
-        return outcome if outcome.plan is None else replace(outcome, plan=smaller.expand(outcome.plan))
-
-    return solve_smaller
 
 
 def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:

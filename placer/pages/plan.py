@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from placer.check import plan_of
+from placer.evaluate import sending_ms
 from placer.instance import Instance
 from placer.overrides import apply
 from placer.pages.convergence import convergence
@@ -110,7 +111,7 @@ def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) ->
             "id": None if instance.ids == instance.names else [instance.ids[v] for v in order],
             "device": plan.device[order].tolist(),
             "time": _rounded(instance.class_time_ms[every, classes][order]),
-            "transfer": _rounded(instance.class_transfer_ms[every, classes][order]),
+            "transfer": _rounded(sending_ms(instance, plan.device)[order]),
             "memory": _rounded(instance.held_bytes[order]),
             "backward": instance.backward[order].astype(int).tolist(),
             "layer": [instance.layer[v] for v in order] if any(instance.layer) else None,

@@ -62,8 +62,7 @@ def simulate(
         When ``samples`` or ``microbatches`` do not fit the plan, or an override of the options the instance.
     """
     if isinstance(plan, Result):
-        given = plan.options if options is None else options
-        options = given.model_copy(update={"objective": plan.options.objective})
+        options = plan.options if options is None else options
         instance, plan = _unpacked(instance, plan, options)
     else:
         options = Options() if options is None else options

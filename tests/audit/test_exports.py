@@ -1,0 +1,50 @@
+"""What a plan may have beyond devices of nodes: every export says it, or refuses the plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from placer.errors import UsageError
+from placer.instance import Instance
+from placer.plan import Plan
+from placer.result import Result
+from tests.audit.cells import EXPORT_COLUMNS, Verdict
+from tests.audit.table import ROWS
+from tests.audit.test_labels import exported, problem_for
+from tests.support.plans import result_of
+
+
+def _placed(instance: Instance, name: str) -> tuple[Result, Result]:
+    """A plan that uses the option, and one with the same devices that does not."""
+    half = np.arange(instance.n) * 2 // instance.n
+    if name == "option replicas":
+        plan = Plan(2 * half, replicas=((0, 1),))
+        return result_of(instance, plan, replicas=2), result_of(instance, Plan(2 * half))
+    if name == "option recompute":
+        plan = Plan(half, recompute=(0, 1))
+        return result_of(instance, plan, recompute="all"), result_of(instance, Plan(half))
+    third = np.arange(instance.n) * 3 // instance.n
+    third[-2] = third[-1]  # the head is one module
+    plan = Plan(third % 2, third // 2)
+    options: dict[str, Any] = {"objective": "latency", "pieces": 2}
+    return result_of(instance, plan, **options), result_of(instance, Plan(third % 2), contiguous=False)
+
+
+@pytest.mark.parametrize("column", EXPORT_COLUMNS)
+@pytest.mark.parametrize("name", ["option replicas", "option recompute", "option pieces"])
+def test_exports(name: str, column: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    instance, model = problem_for(column, request)
+    cell = ROWS[name].cell(column)
+    result, plain = _placed(instance, name)
+    if cell.verdict is Verdict.REFUSED:
+        with pytest.raises(UsageError, match=cell.words):
+            exported(result, column, tmp_path / "out", instance, model)
+        return
+    said = exported(result, column, tmp_path / "out", instance, model)
+    if name != "option pieces" or column in ("export csv", "export graphml", "export dot"):
+        # Where models are cut or mapped, the parts in their order are the pieces.
+        assert said != exported(plain, column, tmp_path / "plain", instance, model)
