@@ -260,11 +260,11 @@ DOCUMENTS = {
     ),
     "native control character": (
         changed(NATIVE, ("nodes/0/id", "a\nb"), ("edges", [])),
-        r"node 'a\\nb': id 'a\\nb' holds a control character \\(U\\+000A\\), .*",
+        r"node 'a\\nb': id 'a\\nb' holds a control character \(U\+000A\), .*",
     ),
     "native escape sequence in a name": (
         changed(NATIVE, ("nodes/0/name", "\x1b[31mred")),
-        r"node 'a': name '\\x1b\[31mred' holds a control character \\(U\\+001B\\), .*",
+        r"node 'a': name '\\x1b\[31mred' holds a control character \(U\+001B\), .*",
     ),
     "native lone surrogate": (
         changed(NATIVE, ("nodes/0/name", "\ud800")),
