@@ -1,18 +1,32 @@
-# make demo   import a real model, plan it and check the plan, in an environment of its own
-# make test   run the tests, with all optional dependencies
-# make test-slow   the tests that take minutes
-# make lint   lint, format and type checks
-# PYTHON=...  choose the interpreter (Python 3.11 or newer)
+# make demo       import a real model, plan it and check the plan, in an environment of its own
+# make test       run the tests: every feature, a few random instances each (minutes)
+# make test-all   run everything, with many random instances (PLACER_TEST_LEVEL=stress make test-all: far more)
+# make lint       lint, format and type checks
+# make pins       renew the tested versions in .ci/constraints.txt (of OLD_PYTHON, 3.11, and NEW_PYTHON)
+# PYTHON=...      choose the interpreter (Python 3.11 or newer)
+# VERSIONS=...    of what is installed: pinned (the default), newest, or the lowest that pyproject.toml allows
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 TAG := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-VENV ?= .venv-$(TAG)
+VERSIONS ?= pinned
+VENV ?= .venv-$(patsubst pinned-%,%,$(VERSIONS)-$(TAG))
 BIN := $(VENV)/bin
 MODEL ?= light:resnet50
 DEVICES ?= 4xt4
+OLD_PYTHON ?= python3.11
+NEW_PYTHON ?= python3.13
 
-.PHONY: demo test test-slow lint clean
+# PyTorch is the build for processors that is tested, on Python 3.11 and beside the pinned versions only; without
+# it the tests that need it say so and are skipped.
+TORCH ?= $(filter 3.11-pinned,$(TAG)-$(VERSIONS))
+LOWEST := $(VENV)/lowest.txt
+CONSTRAINTS := $(if $(filter pinned,$(VERSIONS)),.ci/constraints.txt,$(if $(filter lowest,$(VERSIONS)),$(LOWEST)))
+# As a variable of the environment, the constraints hold for the environments of builds too.
+INSTALL = $(if $(CONSTRAINTS),PIP_CONSTRAINT=$(CONSTRAINTS)) $(BIN)/python -m pip install --quiet \
+	--disable-pip-version-check
+
+.PHONY: demo test test-all lint pins clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -24,32 +38,41 @@ demo: $(VENV)/.installed
 	@echo "open demo/report.html in a browser; it needs no network"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --durations=15 $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+test-all: export PLACER_TEST_LEVEL ?= full
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --durations=40 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+pins:
+	rm -rf .venv-newest-*
+	$(MAKE) .venv-newest-3.11/.installed-dev VERSIONS=newest PYTHON=$(OLD_PYTHON) TORCH=yes
+	$(MAKE) .venv-newest/.installed-dev VERSIONS=newest VENV=.venv-newest PYTHON=$(NEW_PYTHON)
+	$(OLD_PYTHON) .ci/pins.py .venv-newest-3.11/bin/python .venv-newest/bin/python > .ci/constraints.new
+	mv .ci/constraints.new .ci/constraints.txt
+
 $(BIN)/python:
 	@test -n "$(TAG)" || { echo "placer needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[onnx]'
+$(LOWEST): $(BIN)/python pyproject.toml .ci/lowest.py
+	$(BIN)/python .ci/lowest.py > $@
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) --editable '.[onnx]'
 	@touch $@
 
-# PyTorch comes first, as the build for processors that is tested, and on Python 3.11 only; without it the tests
-# that need it say so and are skipped.
-$(VENV)/.installed-dev: $(BIN)/python pyproject.toml
-ifeq ($(TAG),3.11)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch-test]'
+$(VENV)/.installed-dev: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+ifneq ($(TORCH),)
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) --editable '.[torch-test]'
 endif
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dask,onnx,partition,plot,profile]'
+	$(INSTALL) --editable '.[dev,dask,onnx,partition,plot,profile]'
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -10,6 +10,7 @@ from placer.options import Options
 from placer.report import to_result
 from placer.result import Result
 from placer.run import Outcome, Run
+from tests.support.level import LEVEL, QUICK
 from tests.support.simulation import simulated
 
 
@@ -19,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run every plan that a test solves for event by event, and compare with its objective",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out what is slow on the quick level, unless ``-m`` says what to run."""
+    if LEVEL == QUICK and not config.option.markexpr:
+        config.option.markexpr = "not slow"
 
 
 @pytest.fixture(autouse=True)

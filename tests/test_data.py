@@ -55,6 +55,7 @@ def test_they_load_and_follow_the_schema(path):
     jsonschema.Draft202012Validator(documents.schema()).validate(json.loads(path.read_text()))
 
 
+@pytest.mark.slow
 def test_the_script_reproduces_them(tmp_path, monkeypatch):
     """Byte for byte; the imported ones where the package is there that each needs."""
     monkeypatch.chdir(DATA.parent)
@@ -129,7 +130,18 @@ def title(record) -> str:
     return "-".join([record["instance"], *map(str, record["options"].values())])
 
 
-@pytest.mark.parametrize("record", THROUGHPUT, ids=title)
+def takes_long(record) -> bool:
+    """Whether proving the optimum is left to the full run; each of these has a quicker relative."""
+    name, communication = record["instance"], record["options"].get("communication")
+    return name in ("inception", "four_servers") or (
+        name == "heterogeneous" and communication != "sequential"
+    )
+
+
+@pytest.mark.parametrize(
+    "record",
+    [pytest.param(r, marks=[pytest.mark.slow] * takes_long(r), id=title(r)) for r in THROUGHPUT],
+)
 def test_known_optima_are_found_again(record):
     """Within the gap asked for, and never a bound above a proven optimum or a plan below it."""
     instance, optimum = load(DATA / f"{record['instance']}.json"), record["optimum"]

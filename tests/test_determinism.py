@@ -75,7 +75,9 @@ def assert_equal(a: Outcome, b: Outcome) -> None:
         assert a.plan.piece.tolist() == b.plan.piece.tolist()
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.slow] * c.startswith("milp")) for c in CASES]
+)
 def test_a_method_cut_by_its_work_does_the_same_under_any_clock(twice, case):
     first, second = twice(0.1, case)
     assert_equal(first, second)
@@ -83,7 +85,13 @@ def test_a_method_cut_by_its_work_does_the_same_under_any_clock(twice, case):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"contiguous": False}, {"objective": "latency", "pieces": 2}], ids=str
+    "changes",
+    [
+        {},
+        pytest.param({"contiguous": False}, marks=pytest.mark.slow),
+        pytest.param({"objective": "latency", "pieces": 2}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_phases_of_auto_are_cut_alike_under_any_clock(twice, monkeypatch, changes):
     phases = auto.phases
@@ -98,7 +106,7 @@ def test_phases_of_auto_are_cut_alike_under_any_clock(twice, monkeypatch, change
     assert first.stop is Stop.WORK_LIMIT
 
 
-@pytest.mark.parametrize("limit", [0.2, 1.0])
+@pytest.mark.parametrize("limit", [0.2, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_more_work_is_done_where_more_is_allowed(limit):
     run = Run(work_limit=limit)
     load_method("colgen", Objective.THROUGHPUT)(HARD, Options(contiguous=False, gap=0.0), run)
@@ -109,8 +117,13 @@ def test_more_work_is_done_where_more_is_allowed(limit):
     "arguments",
     [
         ["heterogeneous.json", "--method", "auto", "--no-contiguous"],
-        ["latency.json", "--objective", "latency", "--pieces", "2", "--method", "dp"],
-        ["gpt_training.json", "--schedule", "gpipe", "--no-contiguous", "--method", "colgen"],
+        *(
+            pytest.param(arguments, marks=pytest.mark.slow)
+            for arguments in (
+                ["latency.json", "--objective", "latency", "--pieces", "2", "--method", "dp"],
+                ["gpt_training.json", "--schedule", "gpipe", "--no-contiguous", "--method", "colgen"],
+            )
+        ),
     ],
     ids=lambda a: a[0],
 )

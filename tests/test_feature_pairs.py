@@ -1,11 +1,9 @@
 """Every feature, and every pair of features, against brute force, by every exact method that supports it.
 
-PLACER_RANDOM_PAIRS sets how many random instances are tried for each pair (default 2), PLACER_RANDOM_SEED the
-first seed.
+The quick run tries every feature with itself and with the next ones in the list.
 """
 
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -16,11 +14,12 @@ from placer.result import Status
 from placer.solve import solve
 from tests.support.brute_features import candidates
 from tests.support.feature_instances import FEATURES, Case, case
-
-COUNT = int(os.environ.get("PLACER_RANDOM_PAIRS", "2"))
-FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
+from tests.support.level import seeds
 
 PAIRS = [*((f, f) for f in FEATURES), *itertools.combinations(FEATURES, 2)]
+"""All pairs; the quick run tries a feature with the one after it, and what is left is marked slow."""
+NEXT = {*zip(FEATURES, [*FEATURES][1:], strict=False)}
+MARKED = [p if p in NEXT else pytest.param(p, marks=pytest.mark.slow) for p in PAIRS]
 METHODS = ("milp", "dp", "dpl", "auto", "paper")
 """``paper`` is ``milp`` with the paper's program."""
 
@@ -59,8 +58,8 @@ def chosen(features: set[str], rng: np.random.Generator) -> tuple[str, str, str]
     return "free" if free else "ordered", schedule, str(rng.choice(["sequential", "overlap", "duplex"]))
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
-@pytest.mark.parametrize("pair", PAIRS, ids="+".join)
+@pytest.mark.parametrize("seed", seeds(2))
+@pytest.mark.parametrize("pair", MARKED, ids="+".join)
 def test_pair(pair: tuple[str, str], seed: int, caplog: pytest.LogCaptureFixture) -> None:
     features = set(pair)
     made = case(features, seed)

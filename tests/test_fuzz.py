@@ -1,9 +1,5 @@
-"""The random search in small: a quick part in every run, a longer one among the slow tests.
+"""The random search in small: a quick part in every run, a longer one among the slow tests."""
 
-PLACER_FUZZ sets how many seeds the slow part tries (default 3000), PLACER_FUZZ_SEED the first one.
-"""
-
-import os
 import random
 from collections import Counter
 from collections.abc import Iterable
@@ -18,9 +14,9 @@ from tests.fuzz.judge import judge, methods_for
 from tests.fuzz.oracle import Model, all_plans, judge_plan
 from tests.fuzz.oracle.plan import Placed
 from tests.fuzz.shrink import shrink
+from tests.support.level import FIRST_SEED, count
 
-COUNT = int(os.environ.get("PLACER_FUZZ", "3000"))
-FIRST = int(os.environ.get("PLACER_FUZZ_SEED", "0"))
+COUNT = count(1000)
 
 
 @pytest.mark.parametrize("first", range(0, 150, 15))
@@ -30,9 +26,9 @@ def test_quick(first: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(FIRST, FIRST + COUNT, 100))
+@pytest.mark.parametrize("first", range(FIRST_SEED, FIRST_SEED + COUNT, 100))
 def test_many(first: int) -> None:
-    assert _problems(range(first, min(first + 100, FIRST + COUNT))) == []
+    assert _problems(range(first, min(first + 100, FIRST_SEED + COUNT))) == []
 
 
 def _problems(seeds: Iterable[int]) -> list[str]:

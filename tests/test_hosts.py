@@ -1,10 +1,6 @@
-"""Hosts: memory limits in every objective and method, and rules for single hosts of a class.
-
-PLACER_RANDOM_HOSTS sets how many random instances are tried, PLACER_RANDOM_SEED the first seed.
-"""
+"""Hosts: memory limits in every objective and method, and rules for single hosts of a class."""
 
 import itertools
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +20,7 @@ from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute import KINDS, latency_optimum, throughput_optima
 from tests.support.brute_memory import Brute
+from tests.support.level import seeds
 from tests.support.random_instances import (
     random_cluster,
     random_cluster_memory,
@@ -32,8 +29,6 @@ from tests.support.random_instances import (
     with_more_hosts,
 )
 
-COUNT = int(os.environ.get("PLACER_RANDOM_HOSTS", "12"))
-FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
 LATENCY = Options(objective=Objective.LATENCY)
 
 
@@ -203,22 +198,25 @@ def test_the_reduction_keeps_the_optimum_and_its_plans(seed):
 # -- documents of earlier releases ------------------------------------------------------------------
 
 
-def earlier(result: Result) -> Result:
-    """The document as earlier releases wrote it: the first host of each class only, which holds nothing."""
+def earlier(result: Result, *, pooled: bool) -> Result:
+    """The document of an earlier release: hosts hold nothing; ``pooled``: one host stands for its class."""
     nothing = {"memory_bytes": 0.0, "resident_bytes": 0.0, "activation_bytes": 0.0}
-    rows = [d.model_copy(update=nothing) if d.name[0] == "h" else d for d in result.devices if d.name != "h1"]
-    return result.model_copy(update={"devices": rows}).sealed()
+    rows = [d.model_copy(update=nothing) if d.name[0] == "h" else d for d in result.devices]
+    return result.model_copy(update={"devices": rows[:2] if pooled else rows}).sealed()
 
 
-def test_documents_of_earlier_releases_still_hold():
+@pytest.mark.parametrize("objective", ["throughput", "latency"])
+def test_documents_of_earlier_releases_still_hold(objective):
+    """Twelve bytes on a host; an accelerator without its row, or with other figures, is noticed."""
     instance = chain(np.inf, hosts=2)
-    for objective in ("throughput", "latency"):
-        result = solve(instance, objective=objective, method="single")
-        old = earlier(result)
-        found = check(instance, old)
-        assert found == ([] if objective == "latency" else ["there are 3 devices, not 2"])
-    wrong = old.model_copy(update={"devices": old.devices[:-1]}).sealed()
-    assert check(instance, wrong) != []
+    result = solve(instance, objective=objective, method="single")
+    assert set(result.assignment.values()) == {"h0"}
+    assert check(instance, earlier(result, pooled=False)) == []
+    pooled = earlier(result, pooled=True)
+    assert check(instance, pooled) == ([] if objective == "latency" else ["there are 3 devices, not 2"])
+    assert check(instance, pooled.model_copy(update={"devices": pooled.devices[1:]}).sealed()) != []
+    half = [d.model_copy(update={"memory_bytes": d.memory_bytes / 2}) for d in result.devices]
+    assert check(instance, result.model_copy(update={"devices": half}).sealed()) != []
 
 
 # -- random instances -------------------------------------------------------------------------------
@@ -242,7 +240,7 @@ def check_exact(instance: Instance, options: Options, optimum: float) -> None:
     assert result.bound <= optimum * (1 + 1e-6) + 1e-9
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_pipelines_are_optimal(seed):
     """Activations, microbatches, reserves, orders, recomputation: by the program and the dynamic program."""
     instance = hosted(seed, random_cluster_memory(seed, nodes=4))
@@ -264,7 +262,7 @@ def test_pipelines_are_optimal(seed):
             check_exact(instance, options, optimum)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 2))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_plans_of_all_kinds_are_optimal(seed):
     instance = hosted(seed, random_cluster(seed))
     if instance is None:
@@ -298,7 +296,7 @@ def small(seed: int) -> tuple[Instance, int]:
     return instance, 1 + int(len(instance.devices) <= 3 and rng.random() < 0.5)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_latency_is_optimal(seed):
     instance, pieces = small(seed)
     optimum = latency_optimum(instance, pieces)
@@ -309,7 +307,7 @@ def test_latency_is_optimal(seed):
         check_exact(instance, options, optimum)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 2))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_a_limit_on_devices_counts_hosts(seed):
     instance, _ = small(seed)
     limit = 1 + seed % 2

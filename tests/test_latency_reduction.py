@@ -1,7 +1,5 @@
 """The reduction for latency keeps the optimum, and plans go back and forth without loss."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -15,9 +13,10 @@ from placer.plan import Plan
 from placer.run import Run
 from placer.verify import violations
 from tests.support.brute import latency_optimum
+from tests.support.level import count
 from tests.support.random_instances import random_instance, with_single_hosts
 
-COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "12"))
+COUNT = count(12, least=6)
 CLASSES = (DeviceClass("acc", "gpu", 2), DeviceClass("cpu", "cpu", 1, Kind.HOST))
 
 

@@ -20,13 +20,14 @@ from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute import latency_optimum
 from tests.support.brute_memory import Brute, assignments
+from tests.support.level import seeds
 from tests.support.random_instances import random_cluster_memory, random_instance, with_single_hosts
 from tests.support.replay import peaks
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_rules_are_those_of_brute_force(seed: int) -> None:
     """A plan breaks no rule iff some order of its devices keeps all limits, for every option."""
     instance = random_cluster_memory(seed, nodes=4)
@@ -46,7 +47,7 @@ def test_rules_are_those_of_brute_force(seed: int) -> None:
                         assert (violations(instance, made, options) == []) == (wanted in feasible)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_settled_instances_have_the_same_plans(seed: int) -> None:
     instance = random_cluster_memory(seed, nodes=4)
     for changes in (
@@ -64,7 +65,7 @@ def test_settled_instances_have_the_same_plans(seed: int) -> None:
 
 
 def test_every_order_is_judged_as_given() -> None:
-    for seed in range(30):
+    for seed in seeds(30):
         instance = random_cluster_memory(seed, nodes=4)
         brute, options = Brute(instance), Options()
         for device in itertools.islice(assignments(instance), 20):
@@ -82,7 +83,7 @@ def test_every_order_is_judged_as_given() -> None:
                 assert (violations(instance, plan, options) == []) == fits
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", seeds(15))
 def test_objective_of_what_recomputes(seed: int) -> None:
     instance = random_cluster_memory(seed, nodes=4)
     brute = Brute(instance)
@@ -203,7 +204,7 @@ def test_a_reserve_is_taken_from_the_limit() -> None:
     assert "node 'a' needs 4 bytes" in result.message
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 @pytest.mark.parametrize("method", ["dp", "milp"])
 def test_latency_with_reserves_on_unequal_devices(seed: int, method: str) -> None:
     """Reserves tell members of a class apart; activations and orders mean nothing for a single sample."""

@@ -1,9 +1,4 @@
-"""Overrides by hand: what they mean, what is refused, and the optimum that trying every assignment finds.
-
-PLACER_RANDOM_OVERRIDES sets how many random instances are tried (default 60).
-"""
-
-import os
+"""Overrides by hand: what they mean, what is refused, and the optimum that trying every assignment finds."""
 
 import numpy as np
 import pytest
@@ -18,9 +13,8 @@ from placer.options import Options
 from placer.result import Status
 from placer.solve import solve
 from tests.support.brute import SCHEDULES, latency_optimum, throughput_optima
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance, with_constraints, with_single_hosts
-
-COUNT = int(os.environ.get("PLACER_RANDOM_OVERRIDES", "60"))
 
 
 def chain(n: int = 6, gpus: int = 3) -> Instance:
@@ -34,7 +28,7 @@ def chain(n: int = 6, gpus: int = 3) -> Instance:
     )
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", seeds(60))
 def test_constraints_against_brute_force(seed):
     instance = with_constraints(
         random_instance(seed, nodes=5, training=bool(seed & 1), heterogeneous=bool(seed & 2)), seed
@@ -53,7 +47,7 @@ def test_constraints_against_brute_force(seed):
             assert check(instance, result) == []
 
 
-@pytest.mark.parametrize("seed", range(COUNT // 2))
+@pytest.mark.parametrize("seed", seeds(30))
 @pytest.mark.parametrize("method", ["dp", "auto"])
 def test_few_devices_with_any_method(seed, method):
     instance = random_instance(seed, nodes=5, training=bool(seed & 1), heterogeneous=bool(seed & 2))
@@ -67,7 +61,7 @@ def test_few_devices_with_any_method(seed, method):
         assert result.bound == pytest.approx(best, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(8))
 def test_one_device_for_one_sample(seed):
     instance = with_single_hosts(random_instance(seed, nodes=4, latency=True, heterogeneous=bool(seed & 1)))
     alone = [instance.replace(pin=((d.name,),) * instance.n) for d in instance.devices]

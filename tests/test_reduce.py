@@ -13,6 +13,7 @@ from placer.plan import Plan
 from placer.problem import contract
 from placer.reduce import cutoff_merge, dominance_merge, merge_directions, merge_items, reduced
 from placer.verify import violations
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 
 SEQUENTIAL = Communication.SEQUENTIAL
@@ -58,7 +59,7 @@ def costly(seed):
     )
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("seed", seeds(80))
 def test_the_optimum_stays(seed):
     instance = costly(seed) if seed >= 40 else instance_of(seed)
     communication = list(Communication)[seed % 3]
@@ -86,7 +87,7 @@ def test_the_reductions_do_something():
     assert min(merged.values()) >= 5
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_assignments_carry_over_and_get_no_worse(seed):
     instance = costly(seed) if seed % 2 else instance_of(seed)
     problem = merge_directions(contract(instance, contiguous=True), "1f1b", SEQUENTIAL)

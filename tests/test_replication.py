@@ -1,10 +1,5 @@
-"""Replicated stages: optimum against every way to group devices, figures by hand, refusals.
+"""Replicated stages: optimum against every way to group devices, figures by hand, refusals."""
 
-PLACER_RANDOM_REPLICAS sets how many random instances are tried (default 40), PLACER_RANDOM_ORDERS how many
-with an order of the devices (default 12).
-"""
-
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -29,10 +24,8 @@ from placer.training import Training
 from placer.verify import violations
 from tests.support.brute import KINDS
 from tests.support.brute_features import candidates
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
-
-COUNT = int(os.environ.get("PLACER_RANDOM_REPLICAS", "40"))
-ORDERED = int(os.environ.get("PLACER_RANDOM_ORDERS", "12"))
 
 
 def with_weights(instance: Instance, seed: int) -> Instance:
@@ -45,7 +38,7 @@ def with_weights(instance: Instance, seed: int) -> Instance:
     )
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_against_brute_force(seed):
     instance = random_instance(
         seed, nodes=4, training=bool(seed & 1), heterogeneous=bool(seed & 2), overrides=seed % 5 == 0
@@ -70,7 +63,7 @@ def test_against_brute_force(seed):
             assert result.status is Status.INFEASIBLE
             continue
         assert result.objective == pytest.approx(best, rel=1e-6, abs=1e-9)
-        assert result.bound == pytest.approx(best, rel=1e-6, abs=1e-9)
+        assert result.bound == pytest.approx(best, rel=1e-5, abs=1e-9)
         assert check(instance, result) == []
 
 
@@ -99,7 +92,7 @@ def ordered(seed: int) -> Instance:
     )
 
 
-@pytest.mark.parametrize("seed", range(ORDERED))
+@pytest.mark.parametrize("seed", seeds(60))
 def test_orders_against_brute_force(seed):
     """Orders of classes, of single devices and of several at one place."""
     instance, replicas = ordered(seed), 2 + seed % 2
@@ -107,7 +100,7 @@ def test_orders_against_brute_force(seed):
     for method in ("dp", "milp"):
         result = solve(instance, method=method, gap=0.0, replicas=replicas)
         assert result.objective == pytest.approx(best, rel=1e-6, abs=1e-9)
-        assert result.bound == pytest.approx(best, rel=1e-6, abs=1e-9)
+        assert result.bound == pytest.approx(best, rel=1e-5, abs=1e-9)
         assert check(instance, result) == []
 
 
@@ -243,7 +236,7 @@ def test_more_replicas_allowed_never_hurt(method, closed):
     alone = solve(instance, replicas=1, method=method, gap=0.0)
     result = solve(instance, replicas=2, method=method, gap=0.0)
     assert alone.objective == result.objective == pytest.approx(10.0)
-    assert result.bound == pytest.approx(10.0)
+    assert result.bound == pytest.approx(10.0, rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["milp", "dp"])
@@ -291,6 +284,7 @@ def test_what_is_refused(changes, message):
         solve(pair(), **{"replicas": 2, **changes})
 
 
+@pytest.mark.slow
 def test_too_many_ways_and_links_without_bandwidth_are_refused():
     many = pair(classes=(DeviceClass("gpu", "gpu", 64, link=Link(bandwidth_bytes_per_s=1e6)),))
     with pytest.raises(UsageError, match="more than 256 ways"):

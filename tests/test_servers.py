@@ -1,10 +1,6 @@
-"""Servers behind uplinks: costs by hand, optimum against every assignment, methods, files, refusals.
-
-PLACER_RANDOM_SERVERS sets how many random instances are tried (default 50).
-"""
+"""Servers behind uplinks: costs by hand, optimum against every assignment, methods, files, refusals."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -21,12 +17,11 @@ from placer.result import Status
 from placer.solve import solve
 from tests.support.brute import KINDS
 from tests.support.brute_features import candidates
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance, with_constraints, with_servers
 
-COUNT = int(os.environ.get("PLACER_RANDOM_SERVERS", "50"))
 
-
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", seeds(50))
 def test_against_brute_force(seed):
     instance = with_servers(
         random_instance(
@@ -50,7 +45,7 @@ def test_against_brute_force(seed):
         assert check(instance, result) == []
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_auto_and_secondary_goals(seed):
     instance = with_servers(random_instance(seed, nodes=5, training=bool(seed & 1)), seed)
     kind = ("ordered" if seed & 2 else "free", "1f1b", "sequential")
@@ -95,6 +90,7 @@ def test_uplinks_that_are_faster_change_nothing():
     assert solve(fast, method="milp").objective == solve(plain, method="milp").objective
 
 
+@pytest.mark.slow
 def test_bigger_case_with_any_start():
     """Stages over two servers: auto proves what the program alone finds."""
     n = 16

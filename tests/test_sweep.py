@@ -13,6 +13,7 @@ from placer.formats.files import load, load_result, save
 from placer.instance import Instance
 from placer.sweep import sweep
 from tests.support.brute import throughput_optima
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 
 
@@ -49,7 +50,7 @@ def test_memory_that_does_not_suffice_is_a_point_without_a_plan():
     assert "need 40 bytes together" in table.points[0].message
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", seeds(15))
 def test_points_are_optimal(seed):
     instance = random_instance(seed, nodes=5, training=bool(seed & 1))
     table = sweep(instance, [Axis("devices", "acc", (0.0, 1.0, 2.0, 3.0))], method="milp", gap=0.0)

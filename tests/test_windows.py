@@ -16,6 +16,7 @@ from placer.problem import contract
 from placer.verify import violations
 from placer.windows import balance_bound_ms, host_relief_ms, windows
 from tests.support.brute import throughput_optima
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 
 
@@ -34,7 +35,7 @@ def positions(instance, device):
     return [before[d] for d in device.tolist()], [after[d] for d in device.tolist()]
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_plans_lie_in_their_windows(seed):
     instance = random_instance(
         seed, nodes=4, training=bool(seed & 1), heterogeneous=bool(seed & 2), overrides=bool(seed & 4)
@@ -80,7 +81,7 @@ def test_host_relief_is_a_fractional_knapsack():
     assert host_relief_ms(kinds, np.ones(3, dtype=bool), 4.0) == 6.0 + 2.0
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_the_balance_never_exceeds_an_optimum(seed):
     instance = random_instance(
         seed, nodes=5, training=bool(seed & 1), heterogeneous=bool(seed & 2), overrides=bool(seed & 4)

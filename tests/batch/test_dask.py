@@ -1,7 +1,4 @@
-"""Batches on Dask: the same results, also when a worker is killed.
-
-``PLACER_DASK_KILLS`` sets how many workers are killed, and ``PLACER_KILL_JOBS`` the number of jobs.
-"""
+"""Batches on Dask: the same results, also when a worker is killed."""
 
 import os
 import time
@@ -13,11 +10,12 @@ from placer.batch import solve_batch
 from placer.batch.dask import dask_engine
 from placer.errors import UsageError
 from tests.support.batches import METHODS, descendants, kill, outcomes, write_instances
+from tests.support.level import count
 
 distributed = pytest.importorskip("distributed", reason="the optional extra dask is not installed")
 
-KILLS = int(os.environ.get("PLACER_DASK_KILLS", "1"))
-INSTANCES = int(os.environ.get("PLACER_KILL_JOBS", "32")) // (2 * len(METHODS))
+KILLS = count(1)
+INSTANCES = min(25, count(4, least=4))
 OPTIONS = {"methods": METHODS, "schedule": ["1f1b", "gpipe"]}
 
 

@@ -1,10 +1,5 @@
-"""Batches and their processes, killed at random moments: nothing is lost, nothing is done twice.
+"""Batches and their processes, killed at random moments: nothing is lost, nothing is done twice."""
 
-``PLACER_KILLS`` sets the number of kills of a batch, and of processes below one (100 take some minutes), and
-``PLACER_KILL_JOBS`` the number of jobs.
-"""
-
-import os
 import sys
 import time
 
@@ -13,9 +8,10 @@ import pytest
 
 from placer.batch import solve_batch
 from tests.support.batches import METHODS, command, descendants, gone, kill, outcomes, write_instances
+from tests.support.level import count
 
-KILLS = int(os.environ.get("PLACER_KILLS", "3"))
-INSTANCES = int(os.environ.get("PLACER_KILL_JOBS", "32")) // (2 * len(METHODS))
+KILLS = count(3)
+INSTANCES = min(25, count(4, least=4))
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 

@@ -166,7 +166,7 @@ def test_hostile_names(capsys, tmp_path, monkeypatch):
     assert "[bold red]" in shown(HOSTILE, 200)  # shown as it is, not obeyed
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_signals_stop_cleanly(tmp_path, number):
     graphs, out = write_instances(tmp_path / "graphs", 12), tmp_path / "out"

@@ -1,9 +1,4 @@
-"""Boxes of forward and backward load against every subset and every assignment of small instances.
-
-PLACER_RANDOM_INSTANCES sets how many random instances are tried (default 12).
-"""
-
-import os
+"""Boxes of forward and backward load against every subset and every assignment of small instances."""
 
 import numpy as np
 import pytest
@@ -18,9 +13,10 @@ from placer.problem import contract
 from placer.run import Run, Stop
 from tests.colgen.test_pricing import subsets
 from tests.support.brute import throughput_optima
+from tests.support.level import count
 from tests.support.random_instances import random_instance
 
-COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "12"))
+COUNT = count(12, least=12)
 
 
 def boxes_of(instance, upper: float, count: int) -> BoxBound:

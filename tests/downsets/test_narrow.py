@@ -1,7 +1,5 @@
 """Bisection without memory limits: bounds below every optimum, plans that keep every limit."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -17,10 +15,9 @@ from placer.run import Run
 from placer.verify import violations
 from tests.support.brute import throughput_optima
 from tests.support.brute_memory import Brute
+from tests.support.level import seeds
 from tests.support.random_instances import random_cluster, random_cluster_memory, random_instance
 
-COUNT = int(os.environ.get("PLACER_RANDOM_DP", "150"))
-FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
 PLENTY = 10**9
 
 
@@ -44,7 +41,7 @@ def check(instance: Instance, options: Options, optimum: float) -> None:
         assert best.bound_ms == pytest.approx(optimum, rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(150))
 def test_brackets_the_optimum(seed: int) -> None:
     """And meets it where no memory limit can bind."""
     for instance in (random_cluster(seed), random_instance(seed, training=True, overrides=True)):
@@ -58,7 +55,7 @@ def test_brackets_the_optimum(seed: int) -> None:
                     check(instance, options, optimum)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 5))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_brackets_the_optimum_where_stages_keep_microbatches(seed: int) -> None:
     """Memory by stage, recomputation, wanted orders: forgotten by the relaxation, kept by every plan."""
     instance = random_cluster_memory(seed, nodes=5)

@@ -1,7 +1,5 @@
 """The threshold test: resuming, growing, reversing, and what it proves."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -20,10 +18,9 @@ from placer.options import Communication, Options, Schedule
 from placer.run import Run, Stop
 from tests.support.brute import throughput_optima
 from tests.support.graphs import parallel_branches
+from tests.support.level import seeds
 from tests.support.random_instances import random_cluster, random_instance
 
-COUNT = int(os.environ.get("PLACER_RANDOM_DP", "150"))
-FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
 ORDERS = (
     cheap_boundary,
     depth_first,
@@ -42,7 +39,7 @@ def feasible(lattice: Lattice, target: float) -> bool:
     return found.pieces is not None
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(150))
 def test_each_lattice_says_the_same_around_the_optimum(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain, merged, reversed: a plan at the optimum, none below; a relaxation has one at the optimum.
 

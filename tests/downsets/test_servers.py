@@ -1,9 +1,5 @@
-"""The nested program on items in one order, against every plan of stages tried one by one.
+"""The nested program on items in one order, against every plan of stages tried one by one."""
 
-PLACER_RANDOM_NESTED sets how many random instances are tried (default 60).
-"""
-
-import os
 from collections.abc import Iterator
 from itertools import combinations, permutations
 
@@ -20,8 +16,7 @@ from placer.plan import Plan
 from placer.solve import solve
 from placer.training import Training
 from placer.verify import violations
-
-COUNT = int(os.environ.get("PLACER_RANDOM_NESTED", "60"))
+from tests.support.level import seeds
 
 
 def random_pipeline(seed: int) -> Instance:
@@ -100,7 +95,7 @@ def optima(instance: Instance, options: Options) -> tuple[float, float]:
     return once, free
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", seeds(60))
 def test_against_every_plan(seed):
     instance = random_pipeline(seed)
     options = Options(

@@ -39,6 +39,7 @@ def test_onnx_runtime(tmp_path, monkeypatch):
         np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_torch(tmp_path, monkeypatch):
     """As in README.md: import, solve, export, and one process per stage under torchrun's variables."""
     torch = pytest.importorskip("torch", reason="torch is not installed")

@@ -13,7 +13,7 @@ LIGHT = [
     "bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet",
     "vgg19", "zfnet512",
 ]  # fmt: skip
-HEAVY = {"bvlc_alexnet", "vgg19", "zfnet512"}
+HEAVY = {"bvlc_alexnet", "inception_v2", "vgg19", "zfnet512"}
 """Hundreds of megabytes of weights, or a long search: left to the slow tests."""
 
 

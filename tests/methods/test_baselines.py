@@ -1,6 +1,5 @@
 """Every baseline returns plans that hold, never better than the optimum, and says why where it has none."""
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +17,11 @@ from placer.run import Run, Stop
 from placer.solve import solve
 from placer.verify import violations
 from tests.support.brute import KINDS, latency_optimum, throughput_optima
+from tests.support.level import count
 from tests.support.random_instances import random_instance, with_single_hosts
 from tests.support.workloads import ROOT, known, needs_workloads, workload
 
-COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "12"))
+COUNT = count(12, least=6)
 HEURISTICS = ("single", "local-search", "pipedream", "partition")
 
 

@@ -1,9 +1,5 @@
-"""Column generation: bounds never exceed, and plans never beat, what trying every assignment finds.
+"""Column generation: bounds never exceed, and plans never beat, what trying every assignment finds."""
 
-PLACER_RANDOM_INSTANCES sets how many random instances are tried for each kind (default 12, full run 300).
-"""
-
-import os
 import threading
 
 import numpy as np
@@ -17,10 +13,11 @@ from placer.options import Communication, Objective, Options, Schedule
 from placer.run import Run, Stop
 from placer.verify import violations
 from tests.support.brute import throughput_optima
+from tests.support.level import count
 from tests.support.random_instances import random_instance
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
 
-COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "12"))
+COUNT = count(12)
 FREE = Options(contiguous=False)
 
 

@@ -1,6 +1,5 @@
 """The throughput dynamic programs against brute force, against known optima, and under limits."""
 
-import os
 import threading
 
 import numpy as np
@@ -14,11 +13,9 @@ from placer.run import Outcome, Run, Stop
 from placer.verify import violations
 from tests.support.brute import throughput_optima
 from tests.support.graphs import parallel_branches, skip_chain
+from tests.support.level import seeds
 from tests.support.random_instances import random_cluster, random_instance
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
-
-COUNT = int(os.environ.get("PLACER_RANDOM_DP", "60"))
-FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
 
 
 def objective(instance: Instance, outcome: Outcome, options: Options) -> float:
@@ -29,7 +26,7 @@ def objective(instance: Instance, outcome: Outcome, options: Options) -> float:
     return device_loads(instance, outcome.plan.device).objective_ms(options.communication, options.schedule)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(60))
 def test_equals_brute_force_for_every_option(seed: int) -> None:
     instance = random_cluster(seed)
     optima = throughput_optima(instance)

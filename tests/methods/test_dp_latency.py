@@ -1,6 +1,5 @@
 """The latency program against brute force, against known optima, and under limits."""
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -18,11 +17,9 @@ from placer.plan import Plan
 from placer.run import Outcome, Run, Stop
 from placer.verify import violations
 from tests.support.brute import latency_optimum
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance, with_single_hosts
 from tests.support.workloads import LATENCY, known, needs_workloads, workload
-
-COUNT = int(os.environ.get("PLACER_RANDOM_LATENCY", "120"))
-FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
 
 
 def options(pieces: int = 1, **changes: object) -> Options:
@@ -100,7 +97,7 @@ def check_against_brute_force(seed: int) -> None:
 
 
 def test_random_instances_agree_with_brute_force() -> None:
-    for seed in range(FIRST_SEED, FIRST_SEED + COUNT):
+    for seed in seeds(120):
         check_against_brute_force(seed)
 
 

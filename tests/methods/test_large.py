@@ -32,6 +32,7 @@ def test_the_graph_is_a_training_graph() -> None:
     }
 
 
+@pytest.mark.slow
 def test_ten_thousand_operators_on_64_accelerators() -> None:
     """At most 2 % from the bound; the result is verified by the solve and here again."""
     instance = transformer_training(10_000, 64)
@@ -44,7 +45,7 @@ def test_ten_thousand_operators_on_64_accelerators() -> None:
     assert result.bound > 1.1 * work  # it sees transfers
 
 
-@pytest.mark.parametrize("transfers", [1.0, 4.0])
+@pytest.mark.parametrize("transfers", [pytest.param(1.0, marks=pytest.mark.slow), 4.0])
 def test_noisy_times_and_slow_links(transfers: float) -> None:
     instance = transformer_training(3000, 16, transfers=transfers, jitter=0.1)
     result = placer.solve(instance, gap=0.005)
@@ -53,6 +54,7 @@ def test_noisy_times_and_slow_links(transfers: float) -> None:
     assert placer.check(instance, result) == []
 
 
+@pytest.mark.slow
 def test_the_same_plan_every_time() -> None:
     instance = transformer_training(2500, 24, jitter=0.05)
     first, second = (placer.solve(instance, gap=0.001, seed=3) for _ in range(2))

@@ -1,10 +1,6 @@
-"""Methods on pipelines with microbatches in flight, reserves, orders, recomputation, against brute force.
-
-PLACER_RANDOM_MEMORY sets how many random instances are tried.
-"""
+"""Methods on pipelines with microbatches in flight, reserves, orders, recomputation, against brute force."""
 
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -17,10 +13,9 @@ from placer.result import Status
 from placer.solve import solve
 from placer.training import Training
 from tests.support.brute_memory import Brute
+from tests.support.level import seeds
 from tests.support.random_instances import random_cluster_memory, with_constraints
 
-COUNT = int(os.environ.get("PLACER_RANDOM_MEMORY", "40"))
-FIRST_SEED = int(os.environ.get("PLACER_RANDOM_SEED", "0"))
 SCHEDULES, COMMUNICATIONS = ("1f1b", "gpipe"), ("sequential", "overlap", "duplex")
 RECOMPUTES = ("none", "auto", "all")
 
@@ -36,7 +31,7 @@ def check_exact(instance: Instance, options: Options, optimum: float) -> None:
     assert result.bound <= optimum * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_milp_is_optimal(seed: int) -> None:
     instance = random_cluster_memory(seed, nodes=5)
     m = instance.training.microbatches
@@ -50,7 +45,7 @@ def test_milp_is_optimal(seed: int) -> None:
         check_exact(instance, options, optimum)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_dynamic_programs_are_optimal(seed: int) -> None:
     instance = random_cluster_memory(seed, nodes=5)
     m = instance.training.microbatches
@@ -66,7 +61,7 @@ def test_dynamic_programs_are_optimal(seed: int) -> None:
         assert linear.bound is None or linear.bound <= optimum * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 2))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_other_methods_keep_all_limits(seed: int) -> None:
     """Their plans are verified before they are returned; no objective is below the optimum."""
     instance = random_cluster_memory(seed, nodes=5)
@@ -80,7 +75,7 @@ def test_other_methods_keep_all_limits(seed: int) -> None:
         check_exact(instance, Options(schedule=schedule, gap=1e-6), optimum)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT // 2))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_plans_that_need_not_be_contiguous_keep_all_microbatches(seed: int) -> None:
     """All microbatches may be in flight on each device: activations count as resident that many times."""
     instance = random_cluster_memory(seed, nodes=4).replace(order=())
@@ -96,7 +91,7 @@ def test_plans_that_need_not_be_contiguous_keep_all_microbatches(seed: int) -> N
         assert found.objective == pytest.approx(expected.objective)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + COUNT))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_together_with_rules_on_the_plan_and_secondary_goals(seed: int) -> None:
     instance = with_constraints(random_cluster_memory(seed, nodes=4), seed)
     m = instance.training.microbatches

@@ -1,9 +1,5 @@
-"""Both latency programs find the optimum that trying every plan finds.
+"""Both latency programs find the optimum that trying every plan finds."""
 
-PLACER_RANDOM_INSTANCES sets how many random instances are tried for each kind (default 100).
-"""
-
-import os
 import threading
 
 import numpy as np
@@ -20,10 +16,10 @@ from placer.plan import Plan
 from placer.run import Run, Stop
 from placer.verify import violations
 from tests.support.brute import latency_optimum
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance, with_single_hosts
 from tests.support.workloads import known, needs_workloads, workload
 
-COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "100"))
 REFUTED = (130, 153, 256, 276)
 """Seeds on which HiGHS 1.15 went wrong with its presolve."""
 
@@ -60,7 +56,7 @@ def check(instance: Instance, chosen: Options, optimum: float, start: Plan | Non
     assert optimum * (1 - 1e-4) - 1e-6 <= outcome.bound_ms <= optimum * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", seeds(100))
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_both_programs_are_optimal(seed, pieces):
     instance = instance_of(seed, pieces)
@@ -69,12 +65,12 @@ def test_both_programs_are_optimal(seed, pieces):
         check(instance, options(pieces, formulation), optimum)
 
 
-@pytest.mark.parametrize("arcs", [0, 8])
+@pytest.mark.parametrize("arcs", [pytest.param(0, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_program_without_a_full_network(monkeypatch, arcs, pieces):
     """The ordered program alone, or with a core of a few nodes, has the same optimum."""
     monkeypatch.setattr(milp_latency, "NETWORK_ARCS", arcs)
-    for seed in range(100, 100 + COUNT):
+    for seed in seeds(100, 100):
         instance = instance_of(seed, pieces)
         check(instance, options(pieces), latency_optimum(instance, pieces))
 

@@ -1,9 +1,5 @@
-"""The integer programs find the optimum that trying every assignment finds, for every kind of plan.
+"""The integer programs find the optimum that trying every assignment finds, for every kind of plan."""
 
-PLACER_RANDOM_INSTANCES sets how many random instances are tried for each kind (default 100).
-"""
-
-import os
 import threading
 
 import numpy as np
@@ -18,10 +14,9 @@ from placer.plan import Plan
 from placer.run import Run, Stop
 from placer.verify import violations
 from tests.support.brute import KINDS, throughput_optima
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
-
-COUNT = int(os.environ.get("PLACER_RANDOM_INSTANCES", "100"))
 
 
 def options(kind: tuple[str, str, str], formulation: str = "ordered", gap: float = 0.0) -> Options:
@@ -47,10 +42,10 @@ def check(instance: Instance, chosen: Options, optimum: float, start: Plan | Non
     value = device_loads(instance, outcome.plan.device).objective_ms(chosen.communication, chosen.schedule)
     assert value == pytest.approx(optimum, rel=1e-6, abs=1e-9)
     if optimum > 0:
-        assert optimum * (1 - 1e-6) <= outcome.bound_ms <= optimum * (1 + 1e-9)
+        assert optimum * (1 - 1e-5) <= outcome.bound_ms <= optimum * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", seeds(100))
 def test_every_kind_of_plan_is_optimal(seed):
     """All 18 kinds on one instance: inference and training, one or two accelerator classes, pins or none."""
     instance = random_instance(
@@ -63,7 +58,7 @@ def test_every_kind_of_plan_is_optimal(seed):
             check(instance, options(kind, "paper"), optima[kind])
 
 
-@pytest.mark.parametrize("seed", range(1000, 1000 + max(4, COUNT // 4)))
+@pytest.mark.parametrize("seed", seeds(25, 1000))
 def test_larger_graphs_with_a_random_valid_start(seed):
     instance = random_instance(seed, nodes=7, training=bool(seed & 1))
     optima = throughput_optima(instance)

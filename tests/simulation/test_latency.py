@@ -12,6 +12,7 @@ from placer.options import Objective, Options
 from placer.plan import Plan
 from placer.simulation import simulate
 from tests.simulation.test_by_hand import chain
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 from tests.support.simulation import simulated
 from tests.support.workloads import LATENCY, known, needs_workloads, workload
@@ -56,7 +57,7 @@ def test_a_single_sample_only():
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(25))
 def test_random_plans(seed, pieces):
     instance = random_instance(seed, nodes=9, latency=True, heterogeneous=seed % 2 == 1)
     method = "dp" if pieces == 1 else "greedy"

@@ -14,6 +14,7 @@ from placer.plan import Plan
 from placer.simulation import simulate
 from placer.training import Optimizer, Training
 from tests.simulation.test_by_hand import chain
+from tests.support.level import seeds
 from tests.support.random_instances import random_cluster_memory
 from tests.support.simulation import simulated
 
@@ -51,7 +52,7 @@ def test_a_transformer_needs_what_was_promised(schedule, recompute):
         assert not uses[name].exceeds_limit
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_never_more_than_promised(seed):
     """In pipelines whose transfers take their turn, and wherever all microbatches may be in flight."""
     instance = random_cluster_memory(seed)

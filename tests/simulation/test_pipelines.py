@@ -3,7 +3,6 @@
 import ast
 import itertools
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +18,13 @@ from placer.plan import Plan
 from placer.simulation import simulate
 from placer.training import Training
 from tests.support.graphs import parallel_branches, skip_chain
+from tests.support.level import count, seeds
 from tests.support.random_instances import random_cluster, random_instance
 from tests.support.simulation import simulated, some_plan
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-EXAMPLES = int(os.environ.get("PLACER_SIMULATED", "100"))
-COLGEN_SECONDS = float(os.environ.get("PLACER_SIMULATED_COLGEN_SECONDS", "1"))
+COLGEN_SECONDS = 1.0
 
 
 def models(training: bool) -> list[Options]:
@@ -33,7 +32,7 @@ def models(training: bool) -> list[Options]:
     return [Options(communication=c, schedule=s) for c, s in itertools.product(Communication, schedules)]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=count(100), deadline=None)
 @given(seed=st.integers(0, 10**6), nodes=st.integers(2, 14), training=st.booleans())
 def test_random_plans(seed: int, nodes: int, training: bool):
     instance = random_instance(seed, nodes=nodes, training=training, heterogeneous=seed % 3 == 0)
@@ -42,7 +41,7 @@ def test_random_plans(seed: int, nodes: int, training: bool):
         simulated(instance, plan, options)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_optima_of_random_clusters(seed: int):
     instance = random_cluster(seed)
     for options, contiguous in itertools.product(models(instance.is_training), (True, False)):
@@ -51,7 +50,7 @@ def test_optima_of_random_clusters(seed: int):
             simulated(instance, result)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_replicated_stages(seed: int):
     """Each replica takes its part of a sample; in training they synchronise their weights."""
     instance = random_instance(seed, nodes=6, training=seed % 3 != 0, heterogeneous=seed % 2 == 1)

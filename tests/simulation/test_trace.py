@@ -15,6 +15,7 @@ from placer.plan import Plan
 from placer.simulation import Simulation, simulate
 from placer.simulation.trace import trace_events, trace_json
 from tests.simulation.test_by_hand import TWO, UNBALANCED, chain
+from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 from tests.support.simulation import some_plan
 
@@ -95,7 +96,7 @@ def test_of_optimal_plans(name, communication):
     assert sum(e["ph"] == "s" for e in events) >= samples * (sum(bool(d.nodes) for d in result.devices) - 1)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_of_random_plans(seed):
     instance = random_instance(seed, nodes=10, training=seed % 2 == 0, heterogeneous=seed % 3 == 0)
     plan = some_plan(instance, seed)

@@ -1,0 +1,32 @@
+"""How much the tests try: one setting, the environment variable ``PLACER_TEST_LEVEL``.
+
+``quick`` (the default, ``make test``) touches every feature with few random instances and leaves out what
+is marked slow; ``full`` (``make test-all``) runs everything; ``stress`` tries twenty times as many random
+instances, and a whole number so many times as many.  ``PLACER_TEST_SEED`` is the first seed, for instances
+that no run has seen.
+"""
+
+import math
+import os
+
+__all__ = ["FIRST_SEED", "LEVEL", "QUICK", "count", "seeds"]
+
+QUICK, FULL, STRESS = "quick", "full", "stress"
+FACTORS = {QUICK: 1 / 8, FULL: 1.0, STRESS: 20.0}
+LEAST = 2
+"""Random instances that every level tries, unless a test needs more."""
+
+LEVEL = os.environ.get("PLACER_TEST_LEVEL", QUICK)
+FIRST_SEED = int(os.environ.get("PLACER_TEST_SEED", "0"))
+FACTOR = FACTORS[LEVEL] if LEVEL in FACTORS else float(int(LEVEL))
+
+
+def count(full: int, least: int = LEAST) -> int:
+    """Say how many random instances this run tries of what tries ``full`` at the full level."""
+    return max(min(least, full), math.ceil(full * FACTOR))
+
+
+def seeds(full: int, start: int = 0) -> range:
+    """Seeds of the random instances that this run tries, from ``start`` on or where the user wants."""
+    first = start + FIRST_SEED
+    return range(first, first + count(full))
