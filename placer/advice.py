@@ -40,18 +40,19 @@ def hints(instance: Instance, options: Options, plan: Plan, bound_ms: float | No
     options, plan
         What was asked, and the plan found.
     bound_ms
-        Proven lower bound; without one nothing can be said to bind.
+        Proven lower bound; without one, or where it is 0, nothing can be said to bind.
 
     Returns
     -------
     list of str
     """
-    if bound_ms is None or instance.n > LARGEST or violations(instance, plan, options):
+    if not bound_ms or instance.n > LARGEST or violations(instance, plan, options):
         return []
     least = bound_ms * (1 - WORTH_SAYING)
-    if options.objective is Objective.LATENCY:
+    found: list[str] = []
+    if bound_ms > 0 and options.objective is Objective.LATENCY:
         found = _pieces(instance, options, bound_ms, least)
-    else:
+    elif bound_ms > 0:
         found = _throughput(instance, options, plan, bound_ms, least)
     proven = bound_ms >= objective_ms(instance, plan, options) * (1 - PROVEN)
     return found or (_idle(instance, options, plan) if proven else [])

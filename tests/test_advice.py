@@ -141,3 +141,10 @@ def test_sketches_of_latency_plans_hold(seed):
     for plan in filled(graph):
         broken = violations(graph, plan, Options(objective="latency", pieces=64))
         assert not any("wait for each other" in rule or "pieces" in rule for rule in broken)
+
+
+def test_nothing_binds_where_nothing_takes_time():
+    nothing = chain(3, 2, time_ms=[[0.0, 0.0]] * 3)
+    result = solve(nothing, method="milp")
+    assert (result.objective, result.bound) == (0, 0)
+    assert not any("cost" in hint for hint in result.hints)

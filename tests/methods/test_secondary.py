@@ -5,7 +5,7 @@ import pytest
 
 from formulations.secondary import Goal, GoalName
 from placer.check import check, plan_of
-from placer.cluster import DeviceClass
+from placer.cluster import DeviceClass, Kind
 from placer.errors import UsageError
 from placer.instance import Instance
 from placer.methods.secondary import measure
@@ -110,3 +110,17 @@ def test_measure_counts_unknown_devices_as_moved():
 def test_what_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
         solve(branches(), **options)
+
+
+def test_plans_within_the_solvers_tolerance_prove_nothing():
+    """Both nodes on one device take 60,000,001 ms, which the solver cannot tell from 60,000,000."""
+    instance = Instance.build(
+        ids=["long", "short"],
+        types=["gpu", "cpu"],
+        time_ms=[[6e7, np.inf], [1.0, 0.0]],
+        edges=[],
+        classes=[DeviceClass("gpu", "gpu", 3), DeviceClass("cpu", "cpu", 1, Kind.HOST)],
+    )
+    result = solve(instance, method="milp", near={"short": "gpu0"})
+    assert result.objective == 6e7
+    assert values(instance, result)[0] == 1 or "not proven" in result.message

@@ -66,7 +66,7 @@ def _search(device, host, label, time, move, edges, size, room, most):  # type: 
         used[v + 1] = used[v]
         used[v + 1, d] += size[v]
         over = used[v + 1, d]
-        if over > room[d] * (1 + 2e-10) and over < room[d] * (1 + 5e-9):
+        if over > room[d] * (1 + 1e-12) and over < room[d] * (1 + 5e-9):
             near_miss = True
         if over > room[d] * (1 + 1e-9):
             continue

@@ -211,5 +211,5 @@ class Model:
     def fits(self, used: np.ndarray, room: np.ndarray) -> np.ndarray:
         """Whether sizes keep limits; remembers when rounding decides."""
         with np.errstate(invalid="ignore", over="ignore"):
-            self.near_miss |= bool(((used > room * (1 + 2e-10)) & (used < room * (1 + 5e-9))).any())
+            self.near_miss |= bool(((used > room * (1 + 1e-12)) & (used < room * (1 + 5e-9))).any())
             return np.asarray(used <= room * ROUNDING)

@@ -108,7 +108,7 @@ def _memory(model: Model, plan: Placed, flights: dict[int, int]) -> list[str]:
             need += kept + count * float(sum(x for x in (model.output[u] for u in inputs) if x == x))
         else:
             need += count * kept
-        if model.room[d] * (1 + 2e-10) < need < model.room[d] * (1 + 5e-9):
+        if model.room[d] * (1 + 1e-12) < need < model.room[d] * (1 + 5e-9):
             model.near_miss = True
         if need > model.room[d] * ROUNDING:
             wrong.append(f"{model.names[d]} holds {need} of {model.room[d]} bytes")
@@ -162,7 +162,7 @@ def _latency(model: Model, plan: Placed) -> tuple[list[str], float]:
         return [*wrong, "the pieces are not the nodes of the accelerators"], float("nan")
     for d in set(plan.device):
         need = float(sum(model.static[v] for v in range(model.n) if plan.device[v] == d))
-        if model.room[d] * (1 + 2e-10) < need < model.room[d] * (1 + 5e-9):
+        if model.room[d] * (1 + 1e-12) < need < model.room[d] * (1 + 5e-9):
             model.near_miss = True
         if need > model.room[d] * ROUNDING:
             wrong.append(f"{model.names[d]} holds {need} of {model.room[d]} bytes")
