@@ -175,7 +175,7 @@ class _Trial:
             what = "no plan though there is one" if math.isfinite(optimum) else "not proven infeasible"
             self.verdict.weak.append(f"{self.method}: {what} ({result.stop})")
         if result.status is Status.FEASIBLE and self.method in EXACT and not slack:
-            self.verdict.weak.append(f"{self.method}: not proven ({result.stop})")
+            self.verdict.weak.append(f"{self.method}: not proven to {result.options.gap:g} ({result.stop})")
 
     def _plan(self, result: Result, optimum: float) -> Iterator[tuple[str, str]]:
         """What is held."""
