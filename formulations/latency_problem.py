@@ -47,7 +47,7 @@ class Scaled:
     time, move, host
         ``(n, X)``, ``(n, X)``, ``(n, H)``.
     may_run, may_move, may_host
-        Whether a node may run on a kind, be received and sent by one, and run on a host; shapes as above.
+        Whether a node may run on a kind and fits there, be received and sent by one, and run on a host.
     exact
         Whether nothing counts as 0 that is more.
     """
@@ -73,6 +73,7 @@ class Scaled:
             return np.where(counts, times, 0.0) / unit, may, not (may & ~counts & (times > 0)).any()
 
         time, may_run, a = kept(problem.time_ms)
+        may_run &= problem.instance.resident_bytes[:, None] <= problem.limit_bytes * (1 + 1e-9)
         move, may_move, b = kept(problem.transfer_ms)
         host, may_host, c = kept(problem.host_ms)
         return cls(unit, time, move, host, may_run, may_move, may_host, a and b and c)

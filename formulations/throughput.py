@@ -57,10 +57,13 @@ from placer.options import Communication, Recompute, Schedule
 from placer.plan import Plan
 from placer.problem import Problem
 
-__all__ = ["MEMORY_UNIT", "TIME_UNIT", "Loads", "ThroughputParams", "fits", "memory_share"]
+__all__ = ["MEMORY_MOST", "MEMORY_UNIT", "TIME_UNIT", "Loads", "ThroughputParams", "fits", "memory_share"]
 
 MEMORY_UNIT = 1000.0
 """Memory rows read Σ ≤ 1000, so that an absolute tolerance of 1e-6 is 1e-9 of the limit."""
+
+MEMORY_MOST = MEMORY_UNIT + 1e-6
+"""The right side of these rows: verification takes as much more for rounding."""
 
 TIME_UNIT = 100.0
 """Objectives are near 100, so that the solver's absolute tolerance of 1e-6 is 1e-8 of them."""
@@ -261,7 +264,7 @@ class Loads:
         self, inside: Inside, in_flight: int = 1, again: Inside | None = None, label: str = "", rho: Any = 0
     ) -> None:
         """Limit the memory of one device with so many microbatches in flight; see `add_recompute`."""
-        row, never = Expression(), MEMORY_UNIT * (1 + 1e-9)
+        row, never = Expression(), MEMORY_MOST
         further = (in_flight - 1) * self.problem.activation_bytes
         for kind, items in inside.items():
             limit = float(self.kinds.limit_bytes[kind])
@@ -281,7 +284,7 @@ class Loads:
                     self.model.at_most(Expression().add(x))
             if recomputed is not None:
                 row.add(self._received(f"{label}_{kind}", items, rho, in_flight / limit if limit else np.inf))
-        self.model.at_most(row, MEMORY_UNIT)
+        self.model.at_most(row, MEMORY_MOST)
 
     def _received(self, label: str, items: Sequence[Any], rho: Any, unit: float) -> Expression:
         """Memory of the forward outputs that a recomputing device receives: Σ_u o_u in_u, with its unit."""

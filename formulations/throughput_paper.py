@@ -12,7 +12,7 @@ Variables
     Load, MaxLoad           as below.
 Constraints
     Σ_i x_{vi} = 1;  x_{vi} = 0 where v may not go to i;  x_{ui} = x_{vi} for colocated u, v
-    Σ_v m_v x_{vi} ≤ M_i                            where there is a limit; scaled, see `MEMORY_UNIT`
+    Σ_v m_v x_{vi} ≤ M_i                            where there is a limit; scaled, see `MEMORY_MOST`
     CommIn_{ui} ≥ x_{vi} − x_{ui}                   (u, v) ∈ E, accelerators i
     CommOut_{ui} ≥ x_{ui} − x_{vi}                  (u, v) ∈ E, accelerators i
     z_{vi} ≥ x_{vi}                                 contiguous plans only, forward nodes and edges:
@@ -39,7 +39,7 @@ import numpy as np
 import pulp
 
 from formulations.rows import Expression, Model, difference, total
-from formulations.throughput import MEMORY_UNIT, ThroughputParams, memory_share
+from formulations.throughput import MEMORY_MOST, ThroughputParams, memory_share
 from placer.instance import BoolArray, Instance, IntArray
 from placer.options import Communication, Schedule
 from placer.problem import Problem
@@ -104,7 +104,7 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
 
 def _fits(instance: Instance, params: ThroughputParams) -> BoolArray:
     """Whether a node may go to a device, and by itself fits there and is not above the upper bound."""
-    limits = np.array([np.inf if d.is_host else d.memory_limit_bytes for d in instance.devices])
+    limits = np.array([d.memory_limit_bytes for d in instance.devices])
     fits = instance.resident_bytes[:, None] <= limits * (1 + 1e-9)
     hopeless = params.hopeless(instance.class_time_ms)[:, instance.device_class]
     return np.asarray(instance.allowed & fits & ~hopeless)
@@ -122,7 +122,7 @@ def _memory(model: Model, instance: Instance, x: list[list[Any]]) -> None:
         used = Expression()
         for v, row in enumerate(x):
             used.add(row[device.index], memory_share(float(instance.resident_bytes[v]), limit))
-        model.at_most(used, MEMORY_UNIT)
+        model.at_most(used, MEMORY_MOST)
 
 
 def _contiguity(model: Model, instance: Instance, x: list[Any], i: int) -> None:

@@ -44,8 +44,10 @@ REBUILD = 0.97
 """The program is built again once a plan with at most this share of the known objective is found."""
 COARSE = 0.2
 """The same for a program that was solved to its end, where the bound's margin hides that."""
-BOUND_MARGIN = 1e-7
-"""Safety margin on the solver's bound as a share of the unit, above its tolerances at `TIME_UNIT`."""
+FEASIBILITY = 1e-7
+"""Tolerance of the solver: what it rounds is off by this times the largest coefficient, `TIME_UNIT`."""
+BOUND_MARGIN = 1e-6
+"""Safety margin on the solver's bound as a share of the unit: ten times that."""
 
 START_SHARE, START_WORK_S = 0.1, 30.0
 """Work for the contiguous plan that starts a non-contiguous one: a share of what the limits allow, or
@@ -118,7 +120,7 @@ class _Search:
     def __post_init__(self) -> None:
         options = self.options
         self.problem: Problem = self.contracted(self.instance)
-        balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - BOUND_MARGIN)
+        balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - EQUAL)
         self.balance_ms = balance
         self.bound_ms = max(balance, self.run.bound_ms or 0.0)
         self.flights = left_in_flight(self.instance, options)
@@ -278,6 +280,7 @@ class _Search:
             seed=options.seed,
             target=REBUILD * TIME_UNIT if rebuilds else None,
             memory_limit_mb=options.memory_limit_mb,
+            feasibility=FEASIBILITY,
             confirm=True,
         )
 

@@ -40,6 +40,8 @@ FINE_STEP = 0.005
 """The same once a trial has left a path."""
 NETWORK_MARGIN = 1e-9
 """Relative rounding of a sum of times, taken off the network's bound."""
+FEASIBILITY = 1e-7
+"""Tolerance of the solver, for coefficients of at most 1."""
 PROGRAM_MARGIN = 1e-6
 """What the solver's tolerances may add to its bound, as a share of the upper bound."""
 COARSE = 0.5
@@ -259,10 +261,11 @@ class _Search:
             program,
             self.run,
             Settings(
-                gap=self.options.gap,
+                gap=max(0.0, self.options.gap - 2 * PROGRAM_MARGIN / COARSE),
                 threads=self.options.threads,
                 seed=self.options.seed,
                 memory_limit_mb=self.options.memory_limit_mb,
+                feasibility=FEASIBILITY,
                 confirm=True,
                 # The presolve of HiGHS 1.15 loses the optimum of some of these programs.
                 extra=(("presolve", "off"),),

@@ -14,7 +14,7 @@ import numpy as np
 
 from formulations import throughput_free, throughput_ordered
 from formulations.secondary import Cap, Goal, GoalName
-from formulations.throughput import ThroughputParams
+from formulations.throughput import TIME_UNIT, ThroughputParams
 from placer.evaluate import device_loads
 from placer.instance import FloatArray, Instance, IntArray
 from placer.kinds import kinds_of
@@ -44,6 +44,8 @@ SIZE = 300_000
 """Nodes x devices beyond which no program is built."""
 TOLERANCE = 1e-7
 """Relative tolerance of the solver on what earlier goals reached."""
+PROVEN = 1e-6
+"""Relative distance to its bound at which a goal is proven; goals far below the objective stay open."""
 
 
 def improve(instance: Instance, options: Options, run: Run, outcome: Outcome) -> Outcome:
@@ -90,6 +92,15 @@ def measure(instance: Instance, plan: Plan, options: Options, goal: Goal) -> flo
         return float(loads.receive_ms.sum() + loads.send_ms.sum())
     falling = np.sort(loads.load_ms(options.communication))[::-1]
     return float(falling[: goal.largest].sum())
+
+
+def _least(goal: Goal, bound: float | None, params: ThroughputParams) -> float:
+    """Return the value up to which a bound of the program proves a goal."""
+    if bound is None:
+        return 0.0
+    if goal.name in (GoalName.BALANCE, GoalName.TRANSFERS):
+        return bound / TIME_UNIT * params.unit_ms * (1 + PROVEN)
+    return float(np.ceil(bound - PROVEN))
 
 
 @dataclass
@@ -188,13 +199,11 @@ class _Chase:
             start=program.point(formulation.encode(items, problem, params)),
             on_incumbent=lambda values: self._take(planned(values), goal),
         )
-        if solution.values is None or solution.status is not Status.OPTIMAL:
-            return False
-        best = planned(solution.values)
-        self._take(best, goal)
-        # The solver's best may be a plan that holds within its tolerances only: it hides those that hold.
-        claimed, held = (measure(self.instance, plan, self.options, goal) for plan in (best, self.plan))
-        return held <= claimed * (1 + 10 * TOLERANCE)
+        if solution.values is not None:
+            self._take(planned(solution.values), goal)
+        # The solver's best may be a plan that holds within its tolerances only, which hides those that hold.
+        held = measure(self.instance, self.plan, self.options, goal)
+        return solution.status is Status.OPTIMAL and held <= _least(goal, solution.bound, params)
 
     def _take(self, plan: Plan, goal: Goal) -> None:
         """Keep a plan that holds, is good enough, keeps the caps and is better by the goal."""
