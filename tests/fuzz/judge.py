@@ -18,7 +18,7 @@ from placer.instance import Instance
 from placer.result import Result, Status
 from placer.run import Stop
 from placer.solve import solve
-from tests.fuzz.after import exported, simulated, tampered
+from tests.fuzz.after import exported, simulated, tampered, written
 from tests.fuzz.case import Case
 from tests.fuzz.goals import goals_missed
 from tests.fuzz.oracle import Model, Plans, all_plans, judge_plan, latency_optimum
@@ -198,6 +198,8 @@ class _Trial:
             yield from (("verify", text) for text in tampered(self.model, self.instance, result, self.rng))
         if self.rng.random() < 0.3:
             yield from (("simulate", text) for text in simulated(self.instance, result, self.rng))
+        if self.rng.random() < 0.1:
+            yield from (("document", text) for text in written(self.instance, result))
         if self.rng.random() < 0.1:
             yield from (("export", text) for text in exported(self.instance, result, self.rng))
 
