@@ -5,7 +5,12 @@ Infeasibility and time-outs are *results*, never exceptions.
 
 from __future__ import annotations
 
+import logging
+
 __all__ = ["InputError", "NotAnInstanceError", "PlacerError", "UsageError", "VerificationError"]
+
+# Without a handler Python prints warnings to standard error: what a solver says is for those who ask for it.
+logging.getLogger("placer").addHandler(logging.NullHandler())
 
 
 class PlacerError(Exception):

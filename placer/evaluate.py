@@ -222,9 +222,15 @@ def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray]:
     np.add.at(held, plan.device, instance.activation_bytes)
     u, w = plan.device[instance.forward_edges].T
     crossing = np.stack([instance.forward_edges[:, 0], w], axis=1)[u != w]
-    for producer, d in np.unique(crossing, axis=0).tolist():
+    for producer, d in _distinct(crossing):
         received[d] += np.nan_to_num(instance.output_bytes[producer])
     return held, received
+
+
+def _distinct(pairs: IntArray) -> list[tuple[int, int]]:
+    """Return each pair of numbers once, in lexicographic order."""
+    base = int(pairs.max(initial=0)) + 1
+    return [divmod(code, base) for code in np.unique(pairs[:, 0] * base + pairs[:, 1]).tolist()]
 
 
 def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int, ...] | None:
@@ -243,7 +249,7 @@ def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int,
     edges = np.concatenate([plan.device[instance.order_edges], instance.rank_edges])
     after: dict[int, list[int]] = {d: [] for d in used}
     missing = dict.fromkeys(used, 0)
-    for a, b in np.unique(edges, axis=0).tolist():
+    for a, b in _distinct(edges):
         if a != b and a in used and b in used:
             after[a].append(b)
             missing[b] += 1

@@ -14,13 +14,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from placer.errors import PlacerError, VerificationError
+from placer.errors import InputError, PlacerError, UsageError
 from placer.instance import Instance
 from placer.options import Options
+from placer.processes import peak_memory_mb
 from placer.result import Result
 from placer.solve import solve
 
-__all__ = ["Report", "main", "peak_memory_mb", "report_on", "solve_isolated"]
+__all__ = ["Report", "main", "report_on", "solve_isolated"]
 
 CHILD = "import sys; from placer.isolated import main; main(*sys.argv[1:])"
 PATIENCE = 10.0
@@ -114,29 +115,14 @@ def _wait(process: subprocess.Popen[bytes], interrupt: threading.Event, kill_aft
     return ""
 
 
-def peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far in MiB."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Not getrusage: what it reports survives an exec, so that a child starts with its parent's peak.
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    try:
-        import resource
-    except ImportError:
-        return None
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def report_on(instance: Instance, options: Options, interrupt: threading.Event | None = None) -> Report:
+def report_on(
+    instance: Instance, options: Options, interrupt: threading.Event | None = None, *, guard: bool = False
+) -> Report:
     """Solve in this process and turn every failure into a report."""
     try:
-        result = solve(instance, options, interrupt=interrupt)
+        result = solve(instance, options, interrupt=interrupt, guard=guard)
     except PlacerError as error:
-        refused = not isinstance(error, VerificationError)
-        return Report(None, str(error), peak_memory_mb(), refused)
+        return Report(None, str(error), peak_memory_mb(), refused=isinstance(error, InputError | UsageError))
     except MemoryError:
         return Report(None, "out of memory", peak_memory_mb())
     except Exception as error:
@@ -149,7 +135,7 @@ def main(task: str, answer: str) -> None:
     interrupt = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupt.set())
     instance, options = pickle.loads(Path(task).read_bytes())
-    report = report_on(instance, options, interrupt)
+    report = report_on(instance, options, interrupt, guard=True)
     partial = Path(answer + ".partial")
     partial.write_bytes(pickle.dumps(report))
     partial.replace(answer)

@@ -19,7 +19,7 @@ from placer.result import EQUAL, DeviceReport, InstanceReference, Piece, Progres
 from placer.run import Outcome, Run
 from placer.verify import violations
 
-__all__ = ["device_reports", "objective_ms", "piece_reports", "stages_of", "to_result"]
+__all__ = ["BOUND_TOLERANCE", "device_reports", "objective_ms", "piece_reports", "stages_of", "to_result"]
 
 BOUND_TOLERANCE = 1e-6
 """Relative excess of a solver's bound over a verified objective that its tolerances explain."""

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from placer.instance import IntArray
 from placer.plan import Plan
+from placer.processes import Allowance
 
-__all__ = ["Outcome", "Point", "Run", "Stop"]
+__all__ = ["Outcome", "Point", "Run", "Stop", "Stopped"]
+
+
+WATCH_S = 0.05
+"""Seconds between two looks at the clock on behalf of a kernel."""
 
 
 class Stop(StrEnum):
@@ -32,6 +39,14 @@ class Stop(StrEnum):
     INTERRUPTED = "interrupted"
     NOT_APPLICABLE = "not applicable"
     """It does not handle this kind of instance; the message says why."""
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the run is over
+    """Unwinds a long construction when the run is over; whoever holds plans and bounds catches it."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.value)
+        self.stop = stop
 
 
 @dataclass(frozen=True)
@@ -86,8 +101,14 @@ class Run:
         A lower bound that is already proven, or None.
     on_progress
         Called with each new `Point` and the name of the phase.
+    on_plan
+        Called with each plan that is worth keeping, should the method never get to hand it back.
     interrupt
         Set from outside to stop as soon as possible and keep the best plan.
+    began
+        When the clock was started (`time.perf_counter`); now when None.
+    memory
+        What the process may still take, or None.
     """
 
     def __init__(
@@ -98,9 +119,12 @@ class Run:
         start: Plan | None = None,
         bound_ms: float | None = None,
         on_progress: Callable[[Point, str], None] | None = None,
+        on_plan: Callable[[Plan], None] | None = None,
         interrupt: threading.Event | None = None,
+        began: float | None = None,
+        memory: Allowance | None = None,
     ) -> None:
-        self.began = time.perf_counter()
+        self.began = time.perf_counter() if began is None else began
         self.time_limit = time_limit
         self.work_limit = work_limit
         self.work_s = 0.0
@@ -111,7 +135,9 @@ class Run:
         self.bound_ms = bound_ms
         self.interrupt = interrupt or threading.Event()
         self.history: list[Point] = []
+        self.memory = memory
         self._on_progress = on_progress
+        self._on_plan = on_plan
 
     @property
     def seconds(self) -> float:
@@ -148,9 +174,51 @@ class Run:
             return Stop.INTERRUPTED
         if self.remaining == 0.0:
             return Stop.TIME_LIMIT
+        if self.memory is not None and self.memory.exceeded():
+            return Stop.MEMORY_LIMIT
         if self.work_left == 0.0:
             return Stop.WORK_LIMIT
         return None
+
+    def check(self) -> None:
+        """Leave a long construction when the run is over.
+
+        Raises
+        ------
+        Stopped
+            When it is.
+        """
+        stop = self.stopped()
+        if stop is not None:
+            raise Stopped(stop)
+
+    @contextmanager
+    def raising(self, flag: IntArray) -> Iterator[None]:
+        """Set the first element of an array when the run is over: for kernels, which cannot ask.
+
+        They run without the interpreter lock, beside the thread that asks for them.
+        """
+        flag[0] = 0
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(WATCH_S):
+                if self.stopped() is not None:
+                    flag[0] = 1
+                    return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+    def keep(self, plan: Plan) -> None:
+        """Hand on a plan that is worth keeping, should the method never get to hand it back."""
+        if self._on_plan is not None:
+            self._on_plan(plan)
 
     def report(
         self, incumbent_ms: float | None = None, bound_ms: float | None = None, phase: str = ""
@@ -165,7 +233,26 @@ class Run:
         if self._on_progress is not None:
             self._on_progress(point, phase)
 
-    def part(self, *, work: float | None = None, bounds: bool = True, quiet: bool = False) -> Run:
+    def relay(self, point: Point, phase: str) -> None:
+        """Take a point of another process that works for this run, which told only what was better."""
+        last = self.history[-1] if self.history else None
+        if last is None or (point.incumbent_ms, point.bound_ms) != (last.incumbent_ms, last.bound_ms):
+            self.history.append(point)
+        if self._on_progress is not None:
+            self._on_progress(point, phase)
+
+    def divert(self, on_progress: Callable[[Point, str], None], on_plan: Callable[[Plan], None]) -> None:
+        """Tell others from now on, because this process is another one."""
+        self._on_progress, self._on_plan = on_progress, on_plan
+
+    def part(
+        self,
+        *,
+        work: float | None = None,
+        bounds: bool = True,
+        quiet: bool = False,
+        lift: Callable[[Plan], Plan] | None = None,
+    ) -> Run:
         """Return a run for one phase: within this one's limits, stopped with it, counted and logged in it.
 
         Parameters
@@ -176,10 +263,15 @@ class Run:
             Whether its bounds are bounds here; not when it solves a narrower problem.
         quiet
             It solves another problem: nothing is handed on, and nothing is reported.
+        lift
+            Makes its plans plans of this run; the same when None.
         """
 
         def hand_on(point: Point, name: str) -> None:
             self.report(point.incumbent_ms, point.bound_ms if bounds else None, name)
+
+        def keep(plan: Plan) -> None:
+            self.keep(plan if lift is None else lift(plan))
 
         part = Run(
             time_limit=self.remaining,
@@ -188,6 +280,8 @@ class Run:
             bound_ms=None if quiet else self.bound_ms,
             interrupt=self.interrupt,
             on_progress=None if quiet else hand_on,
+            on_plan=None if quiet else keep,
+            memory=self.memory,
         )
         part._planned = _least(self.planned, work)
         part._whole = self

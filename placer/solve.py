@@ -13,11 +13,14 @@ from pydantic import ValidationError
 from placer import advice, infeasible, overrides, replication
 from placer.choices import none_of, offer
 from placer.errors import UsageError
+from placer.guard import Kept, searched
 from placer.instance import Instance
 from placer.memory import settled
 from placer.methods import METHODS, load_method, variants
+from placer.methods.drafts import drafts
 from placer.options import Communication, Formulation, Objective, Options, Recompute
 from placer.plan import Plan
+from placer.processes import Allowance
 from placer.report import to_result
 from placer.result import Result
 from placer.rules import check_runnable
@@ -28,6 +31,9 @@ __all__ = ["make_options", "solve"]
 
 EXPLAIN_WORK_S = 5.0
 """Work for each relaxation when an infeasible instance is explained, in nominal seconds."""
+RESULT_S, RESULT_SHARE = 1.5e-5, 0.05
+"""What is left of a time limit for verifying a plan and writing the result: seconds per node, and at most a
+share of the limit."""
 EXPLAIN_SIZE = 300_000
 """Nodes x devices beyond which no relaxation is tried."""
 
@@ -39,6 +45,8 @@ def solve(
     start: Plan | None = None,
     on_progress: Callable[[Point, str], None] | None = None,
     interrupt: threading.Event | None = None,
+    guard: bool = False,
+    began: float | None = None,
     **changes: Any,
 ) -> Result:
     """Find a placement and prove how good it is.
@@ -55,6 +63,13 @@ def solve(
         Called with the best objective and bound so far, and the name of the phase.
     interrupt
         Set it from another thread or a signal handler to stop and keep the best plan.
+    guard
+        Search in a fork of this process, which is ended when it does not keep its limits or does not stop;
+        the best plan that it told of is kept.  Without it, and where no fork is possible (off Linux, beside
+        threads, or after HiGHS ran here), limits hold as often as the search looks at them: solvers and
+        compilers take their time now and then.
+    began
+        When the time limit began to run (`time.perf_counter`); now when None.
     **changes
         Single options by name, as on the command line (``objective="latency"``, ``gap=0.01``).
 
@@ -84,20 +99,48 @@ def solve(
         raise UsageError(f"the plan to start from does not hold here: {broken[0]}")
     memory = settled(instance, options)
     limit = options.time_limit or METHODS[options.method].default_time_limit
-    run = Run(time_limit=limit, start=start, on_progress=on_progress, interrupt=interrupt)
-    cause = infeasible.simple_cause(memory)
+    if limit is not None:  # the result takes its time as well
+        limit -= min(RESULT_SHARE * limit, RESULT_S * instance.n)
+    kept: Kept
+    run = Run(
+        time_limit=limit,
+        start=start,
+        on_progress=on_progress,
+        on_plan=lambda plan: kept.take(plan),
+        interrupt=interrupt,
+        began=began,
+        memory=Allowance(options.memory_limit_mb),
+    )
+    kept = Kept(instance, options, run)
+
+    def search(run: Run) -> Outcome:
+        return _advised(instance, options, _search(memory, options, run))
+
+    outcome = searched(search, run, kept, guard=guard)
+    return to_result(instance, original, options, outcome, run)
+
+
+def _search(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Find out whether there may be a plan, look for the best one, and explain it if there is none."""
+    anytime = METHODS[options.method].anytime
+    if anytime and run.start is None:
+        for plan in drafts(instance, options):
+            run.keep(plan)
+    cause = infeasible.simple_cause(instance)
     if cause is not None:
-        outcome = Outcome(Stop.INFEASIBLE, message=cause)
-    else:
-        method = load_method(options.method, options.objective)
-        outcome = variants.solve(method, memory, options, run)
-        if outcome.stop is Stop.INFEASIBLE and not outcome.message:
-            outcome = _explained(memory, options, run)
-    if options.balance or options.near:
+        return Outcome(Stop.INFEASIBLE, message=cause)
+    if anytime:
+        run.check()
+    method = load_method(options.method, options.objective)
+    outcome = variants.solve(method, instance, options, run)
+    if outcome.stop is Stop.INFEASIBLE and not outcome.message:
+        outcome = _explained(instance, options, run)
+    if (options.balance or options.near) and outcome.plan is not None:
         from placer.methods import secondary  # brings the formulations, which import this package
 
-        outcome = secondary.improve(memory, options, run, outcome)
-    return to_result(instance, original, options, _advised(instance, options, outcome), run)
+        run.keep(outcome.plan)
+        outcome = secondary.improve(instance, options, run, outcome)
+    return outcome
 
 
 def _advised(instance: Instance, options: Options, outcome: Outcome) -> Outcome:

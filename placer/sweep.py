@@ -120,6 +120,7 @@ def sweep(
     on_point: Callable[[SweepPoint], None] | None = None,
     on_progress: Callable[[Point, str], None] | None = None,
     interrupt: threading.Event | None = None,
+    guard: bool = False,
     **changes: Any,
 ) -> Sweep:
     """Solve an instance for every combination of the values of the axes.
@@ -134,7 +135,7 @@ def sweep(
         Options common to all points; a time limit holds for each of them.
     on_point
         Called with each point when it is solved; bounds may still be improved by later points.
-    on_progress, interrupt
+    on_progress, interrupt, guard
         As for ``placer.solve``.
 
     Raises
@@ -157,7 +158,9 @@ def sweep(
             break
         settings = [(axis, axis.values[i]) for axis, i in zip(chosen, place, strict=True)]
         solved.append(
-            _point(place, _variant_or_reason(instance, settings), solved, common, on_progress, interrupt)
+            _point(
+                place, _variant_or_reason(instance, settings), solved, common, on_progress, interrupt, guard
+            )
         )
         if on_point is not None:
             on_point(_row(chosen, solved[-1], solved))
@@ -189,13 +192,14 @@ def _point(
     options: Options,
     on_progress: Callable[[Point, str], None] | None,
     interrupt: threading.Event,
+    guard: bool,
 ) -> _Solved:
     """Solve one point from the best plan of the points before it."""
     if isinstance(made, str):
         return _Solved(place, None, None, made)
     start = _best_start(made, solved, options)
     try:
-        result = solve(made, options, start=start, on_progress=on_progress, interrupt=interrupt)
+        result = solve(made, options, start=start, on_progress=on_progress, interrupt=interrupt, guard=guard)
     except InputError as error:
         return _Solved(place, None, None, str(error))
     return _Solved(place, made, result)

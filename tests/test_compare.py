@@ -13,7 +13,7 @@ from placer.cli import main
 from placer.cli.compare import exit_code
 from placer.compare import Row, RowStatus, _disagreements, compare
 from placer.errors import UsageError
-from placer.isolated import Report, solve_isolated
+from placer.isolated import solve_isolated
 from placer.methods import METHODS, MethodInfo
 from placer.options import Options
 from placer.run import Outcome, Run, Stop
@@ -128,7 +128,9 @@ def test_a_crash_is_a_row(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     report = solve_isolated(chain(), Options(method="dies"))
-    assert report == Report(None, "the process was ended by signal 9 without an answer")
+    assert report.result is None
+    assert report.error == "the search was ended by SIGKILL during its start"
+    assert not report.refused
 
 
 def test_an_interrupt_and_a_missed_limit_end_the_process(tmp_path, monkeypatch):

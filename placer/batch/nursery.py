@@ -7,7 +7,6 @@ nursery ends when the other end of its connection is gone, however that came abo
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pickle
 import re
@@ -20,8 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
 from typing import IO, Any
+
+from placer.processes import die_with, resident_mb
 
 __all__ = ["PATIENCE", "STOP", "Call", "Ended", "How", "Life", "Returned", "Told", "main"]
 
@@ -179,7 +179,7 @@ class _Job:
             self._kill()
         if call.seconds is not None and now > self._began + call.seconds and self._verdict is None:
             self._ask(How.TIME, f"it ran for more than {call.seconds:g} s")
-        if call.memory_mb is not None and _resident_mb(self._pid) > call.memory_mb:
+        if call.memory_mb is not None and resident_mb(self._pid) > call.memory_mb:
             self._verdict = (How.MEMORY, f"it held more than {call.memory_mb} MiB")
             self._kill()
 
@@ -224,7 +224,7 @@ def _be_the_job(call: Call, out: Connection, log: int, nursery: int) -> None:
     code = 1
     try:
         os.setpgid(0, 0)
-        _die_with(nursery)
+        die_with(nursery)
         _limit_memory(call.memory_mb)
         null = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, null), (1, log), (2, log)):
@@ -241,18 +241,6 @@ def _be_the_job(call: Call, out: Connection, log: int, nursery: int) -> None:
         os._exit(code)
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, and prefer it when memory runs out."""
-    if not sys.platform.startswith("linux"):
-        return
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel knew
-        os._exit(1)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
-
-
 def _limit_memory(memory_mb: int | None) -> None:
     """Let an allocation fail that would go far beyond the limit before the watch can see it."""
     import resource  # not on all systems, as forks are not
@@ -263,15 +251,6 @@ def _limit_memory(memory_mb: int | None) -> None:
         if hard != resource.RLIM_INFINITY:
             most = min(most, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
-
-
-def _resident_mb(pid: int) -> float:
-    """Return the resident memory of a process in MiB; 0.0 where the system does not tell."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from placer.fingerprint import fingerprint
 from placer.formats.files import loads
 from placer.formats.text import decode
 from placer.instance import Instance
-from placer.isolated import peak_memory_mb
 from placer.methods import load_method
 from placer.options import Objective, Options
+from placer.processes import peak_memory_mb
 from placer.result import Result
 from placer.run import Point, Stop
 from placer.solve import solve

@@ -23,8 +23,8 @@ from placer.batch.records import State
 from placer.batch.summary import SHIFT_S, MethodSummary
 from placer.cli.batch_arguments import grid_from
 from placer.cli.batch_display import BatchDisplay
-from placer.cli.progress import stop_on_signals
 from placer.cli.tables import print_json, stdout
+from placer.signals import stop_on_signals
 
 __all__ = ["exit_code", "run"]
 

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from placer.batch.names import shown
 from placer.cli.option_arguments import options_from
-from placer.cli.progress import stop_on_signals
 from placer.cli.tables import print_json, stdout
 from placer.compare import Comparison, Row, RowStatus, compare
 from placer.errors import UsageError
 from placer.formats.files import load
 from placer.formats.text import check_writable, write_text
+from placer.signals import stop_on_signals
 
 __all__ = ["exit_code", "run"]
 

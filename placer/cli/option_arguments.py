@@ -125,7 +125,8 @@ def add_options(command: OptionGroup) -> None:
         "--time-limit",
         type=float,
         metavar="SECONDS",
-        help="stop after so long and keep the best plan (default: 300 for milp, none for dp)",
+        help="stop after so long, reading included, and keep the best plan (default: 300 for milp, none "
+        "for dp)",
     )
     search.add_argument(
         "--gap",
@@ -141,7 +142,8 @@ def add_options(command: OptionGroup) -> None:
         type=int,
         default=_default("memory_limit_mb"),
         metavar="MB",
-        help="memory that a search may use before it stops with what it has (default: 4096)",
+        help="resident memory that a search may take before it stops with what it has, apart from the "
+        "instance and from 150 MiB for libraries (default: 4096)",
     )
     search.add_argument("--split", metavar="FILE", help="a split in the paper's format, for method expert")
 

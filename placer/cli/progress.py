@@ -1,13 +1,9 @@
-"""Progress on standard error, live on a terminal and sparse lines elsewhere; and the stop button."""
+"""Progress on standard error, live on a terminal and sparse lines elsewhere."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -16,7 +12,7 @@ from rich.status import Status
 from placer.result import gap_of
 from placer.run import Point
 
-__all__ = ["Display", "stop_on_signals"]
+__all__ = ["Display"]
 
 PLAIN_SECONDS = 5.0
 """Least time between two plain progress lines."""
@@ -32,9 +28,6 @@ class Display:
         self._last = -PLAIN_SECONDS
 
     def __enter__(self) -> Self:
-        if not self._quiet and self._console.is_terminal:
-            self._live = self._console.status("planning")
-            self._live.start()
         return self
 
     def __exit__(
@@ -48,6 +41,10 @@ class Display:
         if self._quiet:
             return
         line = describe(point, phase)
+        if self._live is None and self._console.is_terminal:
+            # Not before the search tells something: its fork needs a process without threads.
+            self._live = self._console.status(line)
+            self._live.start()
         if self._live is not None:
             self._live.update(line)
         elif point.seconds - self._last >= PLAIN_SECONDS:
@@ -66,21 +63,3 @@ def describe(point: Point, phase: str) -> str:
     if gap is not None:
         parts.append(f"gap {100 * max(gap, 0.0):.3g} %")
     return "  ".join(parts)
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
-    event = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 
 from placer.check import check, plan_of
 from placer.cli.option_arguments import options_from
-from placer.cli.progress import Display, stop_on_signals
+from placer.cli.progress import Display
 from placer.cli.tables import print_json, print_result, stdout
 from placer.errors import InputError, UsageError
 from placer.formats.files import load, load_result, save_result
@@ -19,6 +20,7 @@ from placer.overrides import apply, nodes_named
 from placer.plan import Plan
 from placer.result import Result, Status
 from placer.run import Stop
+from placer.signals import stop_on_signals
 from placer.solve import make_options, solve
 
 __all__ = ["exit_code", "run"]
@@ -29,6 +31,7 @@ INTERRUPTED = 130
 
 def run(args: argparse.Namespace) -> int:
     """Solve an instance; print and write the result."""
+    began = time.perf_counter()  # reading counts
     given = options_from(args)
     instance = load(args.instance)
     if args.keep is not None:
@@ -42,7 +45,15 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         check_writable(args.out, args.instance, args.start, args.keep, args.near, args.split)
     with stop_on_signals() as interrupt, Display(quiet=args.quiet) as display:
-        result = solve(instance, options, start=start, on_progress=display, interrupt=interrupt)
+        result = solve(
+            instance,
+            options,
+            start=start,
+            on_progress=display,
+            interrupt=interrupt,
+            guard=True,
+            began=began,
+        )
     if args.out:
         result = _remembering(result, args.instance, args.out)
     # An interrupted search with nothing to show must not replace an earlier result.

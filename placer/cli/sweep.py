@@ -11,10 +11,11 @@ from rich.text import Text
 
 from placer.axes import parse_axis
 from placer.cli.option_arguments import options_from
-from placer.cli.progress import Display, stop_on_signals
+from placer.cli.progress import Display
 from placer.cli.tables import print_json, size, stdout
 from placer.formats.files import load, save, save_result
 from placer.formats.text import check_writable, write_text
+from placer.signals import stop_on_signals
 from placer.solve import make_options
 from placer.sweep import Sweep, SweepPoint, sweep
 
@@ -46,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"{settings}: {point.status}{value}, {point.seconds:.2f} s", file=sys.stderr)
 
     with stop_on_signals() as interrupt, Display(quiet=True) as display:
-        table = sweep(instance, axes, options, on_point=tell, on_progress=display, interrupt=interrupt)
+        table = sweep(
+            instance, axes, options, on_point=tell, on_progress=display, interrupt=interrupt, guard=True
+        )
     if args.out:
         write_text(args.out, table.to_csv() if args.out.endswith(".csv") else table.to_json())
     if args.results:

@@ -9,6 +9,7 @@ split.  Where sends and receives have different weights, a split net waits for i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from placer.instance import BoolArray, FloatArray, IntArray
 __all__ = ["Diagram", "build_diagram", "walk_order"]
 
 OUT, IN, SPLIT, SPLIT_UNKNOWN = 0, 1, 2, 3
+OFTEN = 64
+"""Items between two looks at the clock."""
 SLOTS = 31
 """Open nets that fit into the packed code of a state, 2 bits each."""
 
@@ -68,8 +71,14 @@ class Diagram:
         return np.asarray(weight)
 
 
-def walk_order(items: int, nets: Hypernets, *, starts: int = 12) -> IntArray:
-    """Find an order of the items with few open nets: greedily, from several starts."""
+def walk_order(
+    items: int, nets: Hypernets, *, starts: int = 12, check: Callable[[], None] | None = None
+) -> IntArray:
+    """Find an order of the items with few open nets: greedily, from several starts.
+
+    ``check`` is called now and then and may raise.
+    """
+    check = check or (lambda: None)
     members = [nets.members(h).tolist() for h in range(nets.count)]
     of_item: list[list[int]] = [[] for _ in range(items)]
     for h, net in enumerate(members):
@@ -78,14 +87,14 @@ def walk_order(items: int, nets: Hypernets, *, starts: int = 12) -> IntArray:
     best: tuple[float, list[int]] | None = None
     starts = max(1, min(starts, 20_000 // max(1, items)))
     for start in range(0, items, max(1, -(-items // starts))):
-        found = _greedy_order(items, members, of_item, start)
+        found = _greedy_order(items, members, of_item, start, check)
         if best is None or found[0] < best[0]:
             best = found
     return np.array(best[1] if best else [], dtype=np.int64)
 
 
 def _greedy_order(
-    items: int, members: list[list[int]], of_item: list[list[int]], start: int
+    items: int, members: list[list[int]], of_item: list[list[int]], start: int, check: Callable[[], None]
 ) -> tuple[float, list[int]]:
     """Next is the item that opens the fewest nets and closes the most; the oldest candidate on ties."""
     left = [len(net) for net in members]
@@ -99,6 +108,8 @@ def _greedy_order(
         return sum((left[h] == len(members[h])) - (left[h] == 1) for h in of_item[i])
 
     while len(order) < items:
+        if len(order) % OFTEN == 0:
+            check()
         if not candidates:
             while placed[scan]:
                 scan += 1
@@ -118,7 +129,14 @@ def _greedy_order(
     return cost, order
 
 
-def build_diagram(order: IntArray, nets: Hypernets, *, sides: bool, max_states: int = 4096) -> Diagram:
+def build_diagram(
+    order: IntArray,
+    nets: Hypernets,
+    *,
+    sides: bool,
+    max_states: int = 4096,
+    check: Callable[[], None] | None = None,
+) -> Diagram:
     """Build the diagram of all sets along ``order``.
 
     Parameters
@@ -129,10 +147,13 @@ def build_diagram(order: IntArray, nets: Hypernets, *, sides: bool, max_states: 
         The nets; where a step would have more than ``max_states`` states, its cheapest open nets are dropped.
     sides
         Whether sending and receiving have different weights.
+    check
+        Called now and then; it may raise.
     """
+    check = check or (lambda: None)
     dropped = np.zeros(nets.count, dtype=bool)
     while True:
-        built = _Builder(order, nets, sides, max_states, dropped).build()
+        built = _Builder(order, nets, sides, max_states, dropped).build(check)
         if built is not None:
             return built
 
@@ -158,7 +179,7 @@ class _Builder:
                     self.of_item[i].append(h)
         self.price = nets.cost_ms.sum(axis=(0, 2))
 
-    def build(self) -> Diagram | None:
+    def build(self, check: Callable[[], None]) -> Diagram | None:
         """Return the diagram, or None after marking nets as dropped."""
         state = np.zeros((1, 0), dtype=np.int8)
         open_nets: list[int] = []
@@ -166,6 +187,7 @@ class _Builder:
         paid: list[tuple[IntArray, IntArray, BoolArray]] = []
         offset = [0, 1]
         for step, item in enumerate(self.order.tolist()):
+            check()
             new = [h for h in self.of_item[item] if self.first[h] == step]
             state = np.concatenate([state, np.full((len(state), len(new)), OUT, dtype=np.int8)], axis=1)
             open_nets = open_nets + new

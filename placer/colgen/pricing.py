@@ -7,6 +7,7 @@ whole units, and nets that make the diagram too wide are left out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,16 +167,21 @@ class Pricer:
         return out
 
 
-def make_pricers(loads: Loads, *, max_states: int = 4096) -> list[Pricer]:
-    """Build the diagrams, one for all accelerators and one without nets for all hosts."""
+def make_pricers(
+    loads: Loads, *, max_states: int = 4096, check: Callable[[], None] | None = None
+) -> list[Pricer]:
+    """Build the diagrams, one for all accelerators and one without nets for all hosts.
+
+    ``check`` is called now and then and may raise.
+    """
     size = loads.problem.size
     sides = any(
         not np.array_equal(*loads.net_weight(t, np.eye(len(loads.facets))[f]))
         for t in range(len(loads.types))
         for f in range(len(loads.facets))
     )
-    order = walk_order(size, loads.nets)
-    accelerator = build_diagram(order, loads.nets, sides=sides, max_states=max_states)
+    order = walk_order(size, loads.nets, check=check)
+    accelerator = build_diagram(order, loads.nets, sides=sides, max_states=max_states, check=check)
     host = _without_nets(order, loads.nets.count)
     return [Pricer(loads, t, host if kind.is_host else accelerator) for t, kind in enumerate(loads.types)]
 

@@ -73,6 +73,7 @@ class Incumbent:
         objective = objective_ms(self.problem.instance, plan, self.options)
         if objective < self.objective_ms:
             self.objective_ms, self.plan = objective, plan
+            self.run.keep(plan)
             self.run.report(objective, self.safe_bound, phase)
         return objective
 

@@ -21,6 +21,7 @@ Source: Tarnawski et al., NeurIPS 2020, appendix (hierarchies), there for server
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
@@ -124,6 +125,7 @@ class Servers:
             slot=np.zeros((n + 1, mixes), dtype=np.int64),
             far=np.zeros(n, dtype=np.int64),
             free=np.zeros((n + 1, mixes), dtype=np.uint8),
+            stop=np.zeros(1, dtype=np.int64),
             full=np.zeros((n + 1, mixes), dtype=np.uint8),
         )
         self._bytes = np.zeros(3)
@@ -159,6 +161,21 @@ class Servers:
         fewest[none] = np.full(n + 1, n + 1)
         fewest[none][0] = 0
         sets = product(*(range(len(kind.slots) + 1) for kind in self.kinds))
+        with run.raising(self.desk.stop):
+            reached = self._walk(sets, fewest, parents, limits, run)
+        self.desk.stop[0] = 0
+        return None if reached is None else self._found(reached, fewest, parents, limits)
+
+    def _walk(
+        self,
+        sets: Iterable[tuple[int, ...]],
+        fewest: dict[tuple[int, ...], IntArray],
+        parents: dict[tuple[tuple[int, ...], int], tuple[tuple[int, ...], int, int]],
+        limits: FloatArray,
+        run: Run,
+    ) -> tuple[int, ...] | None:
+        """Extend each set of servers by one more, from all positions that it reaches, until one has all."""
+        n = self.problem.size
         for used in sorted(sets, key=sum):
             left = [len(kind.slots) - u for kind, u in zip(self.kinds, used, strict=True)]
             room = sum(k * worth for k, worth in zip(left, self._worth, strict=True))
@@ -174,7 +191,7 @@ class Servers:
                         if stages < best[e]:
                             best[e], parents[more, e] = stages, (used, s, kind)
                     if best[n] <= n:
-                        return self._found(more, fewest, parents, limits)
+                        return more
         return None
 
     @cached_property
@@ -190,8 +207,13 @@ class Servers:
         False also when time is up.  A position keeps the choices of devices that reach it, without those that
         contain another.
         """
-        n = self.problem.size
         most = self._devices.astype(np.int64)
+        with run.raising(self.desk.stop):
+            return self._none_reaches(most, limits, run)
+
+    def _none_reaches(self, most: IntArray, limits: FloatArray, run: Run) -> bool:
+        """Whether no choice of devices covers all positions."""
+        n = self.problem.size
         reached: list[list[IntArray]] = [[] for _ in range(n + 1)]
         reached[0] = [np.zeros_like(most)]
         for s in range(n):
@@ -206,7 +228,7 @@ class Servers:
                                 _add(reached[e], more)
             if reached[n]:
                 return False
-        return True
+        return run.stopped() is None
 
     def _ends(
         self, kind: int, s: int, earlier: int, room: float, limits: FloatArray, *, near: bool

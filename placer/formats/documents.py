@@ -130,10 +130,17 @@ class NativeNode(_Strict):
     backward: bool = Field(default=False, description="Whether it belongs to the backward pass.")
     colocate: Label | None = Field(default=None, description="Nodes with equal values go to one device.")
     layer: Label | None = Field(default=None, description="Group for coarsening; never a constraint.")
+    # Made by a factory, since pydantic copies a list that is a default deeply, for each node.
     pin: list[Name] = Field(
-        default=[], description="Classes or devices: it goes to one of these (empty: to any)."
+        default_factory=list,
+        json_schema_extra={"default": []},
+        description="Classes or devices: it goes to one of these (empty: to any).",
     )
-    forbid: list[Name] = Field(default=[], description="Classes or devices that it must not go to.")
+    forbid: list[Name] = Field(
+        default_factory=list,
+        json_schema_extra={"default": []},
+        description="Classes or devices that it must not go to.",
+    )
     origin: NativeOrigin | None = Field(default=None, description="What it stands for in the model.")
 
 

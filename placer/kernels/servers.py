@@ -58,6 +58,7 @@ class Desk(NamedTuple):
     slot: Ints  # (N + 1, M) and on which slot it is
     far: Ints  # (N,) where the longest stage ends that begins there, before transfers are counted
     free: Bytes  # (N + 1, M) reach of a server whose end is not known
+    stop: Ints  # (1,) not 0 when all is to end at once, with what was found
     full: Bytes  # (N + 1, M) mixes that fill a server up to its end
 
 
@@ -178,6 +179,8 @@ def pack(
         desk.reach[s, :mixes] = 0
         desk.reach[s, 0] = 1
     for i in range(s, top):
+        if desk.stop[0]:
+            return
         if not desk.reach[i, :mixes].any() or (known > s and desk.far[i] <= known):
             continue
         for k in range(c.slot_start[kind], c.slot_start[kind + 1]):
@@ -228,6 +231,8 @@ def open_server(
     _copy(desk.reach, desk.free, s, n, mixes)
     desk.full[:, :] = 0
     for e in range(s + 1, n + 1):
+        if desk.stop[0]:
+            return
         if desk.free[e, :mixes].any():
             known = max(s, min(c.back[e], e - 1))
             _copy(desk.free, desk.reach, s, known, mixes)

@@ -37,6 +37,8 @@ class MethodInfo:
     """Whether it decides which stages recompute their activations."""
     servers: bool = False
     """Whether it knows that transfers across servers cost more."""
+    anytime: bool = False
+    """Whether it searches on and on, so that a limit may strike before it holds a plan."""
     default_time_limit: float | None = None
     """Seconds, when the options set no limit."""
 
@@ -57,6 +59,7 @@ METHODS: dict[str, MethodInfo] = {
             latency="placer.methods.auto:solve",
             recompute=True,
             servers=True,
+            anytime=True,
         ),
         MethodInfo(
             "milp",
@@ -66,6 +69,7 @@ METHODS: dict[str, MethodInfo] = {
             recompute=True,
             default_time_limit=300.0,
             servers=True,
+            anytime=True,
         ),
         MethodInfo(
             "dp",
@@ -73,12 +77,14 @@ METHODS: dict[str, MethodInfo] = {
             throughput="placer.methods.dp:solve",
             latency="placer.methods.dp_latency:solve",
             recompute=True,
+            anytime=True,
         ),
         MethodInfo(
             "colgen",
             "column generation and annealing, plans that need not be contiguous",
             throughput="placer.methods.colgen:solve",
             default_time_limit=300.0,
+            anytime=True,
         ),
         MethodInfo(
             "dpl",
@@ -86,6 +92,7 @@ METHODS: dict[str, MethodInfo] = {
             throughput="placer.methods.dpl:solve",
             recompute=True,
             servers=True,
+            anytime=True,
         ),
         MethodInfo(
             "first-fit",
@@ -98,6 +105,7 @@ METHODS: dict[str, MethodInfo] = {
             "local-search",
             "moves of single items, many starts",
             throughput="placer.methods.local_search:solve",
+            anytime=True,
         ),
         MethodInfo(
             "greedy",

@@ -17,7 +17,7 @@ from placer.options import Formulation, Objective, Options, Recompute
 from placer.plan import Plan
 from placer.report import objective_ms
 from placer.result import EQUAL, gap_of
-from placer.run import Outcome, Run, Stop
+from placer.run import Outcome, Run, Stop, Stopped
 from placer.verify import violations
 
 __all__ = ["Phase", "phases", "solve"]
@@ -180,6 +180,8 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     method = load_method(phase.method, options.objective)
     try:
         outcome = method(easier, options.model_copy(update=changes), part)
+    except Stopped as over:
+        outcome = Outcome(over.stop)
     except MemoryError:
         outcome = Outcome(Stop.MEMORY_LIMIT, message="out of memory")
     _keep(phase, instance, options, run, held, outcome)
@@ -211,6 +213,7 @@ def _keep(
             told.append(f"{objective:.6g} ms")
             if objective < held.objective:
                 held.plan, held.objective = outcome.plan, objective
+                run.keep(outcome.plan)
                 held.stats["plan_from"] = phase.method
     if outcome.bound_ms is not None and not phase.narrower:
         told.append(f"bound {outcome.bound_ms:.6g} ms")

@@ -23,7 +23,7 @@ from placer.methods.local_search import Search
 from placer.options import Objective, Options
 from placer.plan import Plan
 from placer.problem import Problem, contract
-from placer.run import Outcome, Run, Stop
+from placer.run import Outcome, Run, Stop, Stopped
 
 __all__ = ["solve"]
 
@@ -80,11 +80,15 @@ class _Solver:
         self.polish = Polish(self.loads, self.options)
         self.generation: Generation | None = None
         self.annealings = 0
+        self.told_ms = np.inf
 
     def solve(self) -> Outcome:
         """Alternate between bounds and plans."""
         self._first_plans()
-        pricers = make_pricers(self.loads)
+        try:
+            pricers = make_pricers(self.loads, check=self.run.check)
+        except Stopped:
+            return self._outcome()
         self.generation = Generation(self.loads, pricers, min(self.polish.best_ms, self._trivial_ms()))
         if self.run.bound_ms is not None:
             self.generation.lower_ms = min(self.run.bound_ms, self.generation.upper_ms)
@@ -203,23 +207,27 @@ class _Solver:
 
     def _report(self) -> None:
         best = self.polish.best_ms if self.polish.best is not None else None
+        if self.polish.best is not None and self.polish.best_ms < self.told_ms:
+            self.told_ms = self.polish.best_ms
+            self.run.keep(Plan(self.problem.lift(self.polish.best)))
         bound = self.generation.lower_ms if self.generation is not None else None
         self.run.report(best, bound, "column generation")
 
     def _outcome(self) -> Outcome:
         generation = self.generation
-        assert generation is not None
-        stats: dict[str, float | int | str] = {
-            "rounds": generation.rounds,
-            "sets": len(generation.type),
-            "states": max(pricer.diagram.states for pricer in generation.pricers),
-            "annealings": self.annealings,
-        }
-        stop = Stop.FINISHED if generation.closed(self.options.gap) else self.run.stopped() or Stop.FINISHED
+        stats: dict[str, float | int | str] = {"annealings": self.annealings}
+        stop, bound = self.run.stopped() or Stop.FINISHED, self.run.bound_ms
+        if generation is not None:
+            stats |= {
+                "rounds": generation.rounds,
+                "sets": len(generation.type),
+                "states": max(pricer.diagram.states for pricer in generation.pricers),
+            }
+            stop = Stop.FINISHED if generation.closed(self.options.gap) else stop
+            bound = generation.lower_ms
         if self.polish.best is None:
             return Outcome(stop, bound_ms=None, message="no plan was found within all limits", stats=stats)
-        plan = Plan(self.problem.lift(self.polish.best))
-        return Outcome(stop, plan, generation.lower_ms, stats=stats)
+        return Outcome(stop, Plan(self.problem.lift(self.polish.best)), bound, stats=stats)
 
 
 def _without_order(problem: Problem) -> Problem:

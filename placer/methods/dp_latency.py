@@ -161,6 +161,7 @@ class _Work:
         value = latency_schedule(self.instance, plan).makespan_ms
         if value < self.objective:
             self.plan, self.objective = plan, value
+            self.run.keep(plan)
             self.run.report(incumbent_ms=value)
 
     def raise_bound(self, bound: float) -> None:

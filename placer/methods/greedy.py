@@ -40,6 +40,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
             value = objective_ms(instance, plan, options)
             if best is None or value < best[0]:
                 best = value, plan
+                run.keep(plan)
                 run.report(value, phase="greedy")
         if best is not None or run.stopped():
             break

@@ -176,6 +176,7 @@ class Search:
     def _keep(self, value: float) -> None:
         if value < self.best_ms:
             self.best, self.best_ms = self.state.device.copy(), value
+            self.run.keep(Plan(self.problem.lift(self.best)))
             self.run.report(value, phase="local search")
 
 

@@ -174,6 +174,7 @@ class _Search:
         if self.bound_ms > objective * (1 + EQUAL):
             logger.info("the bound %g is refuted by a plan of %g", self.bound_ms, objective)
             self.bound_ms = min(self.balance_ms, objective)
+        self.run.keep(plan)
         self.run.report(objective, self.bound_ms, "milp")
 
     def take_bound(self, bound: float | None, params: ThroughputParams) -> None:

@@ -122,6 +122,7 @@ class _Search:
             if self.bound > objective * (1 + EQUAL):
                 logger.info("%s: the bound %g is refuted by a plan of %g", phase, self.bound, objective)
                 self.bound = 0.0
+            self.run.keep(self.reduction.expand(plan))
             self.run.report(objective, self.bound or None, phase)
 
     def raise_bound(self, bound: float, phase: str) -> None:

@@ -22,8 +22,6 @@ __all__ = ["solve_nested"]
 MOST_STATES = 5_000
 """Sets of servers, and mixes of the devices of one, beyond which the program would take too long."""
 RANDOM_ORDERS = 2
-GRACE_S = 2.0
-"""Seconds that a first plan gets whatever the time limit."""
 CERTAIN = 1 - 1e-9
 """Rounding allowance of bounds."""
 FIRST_STEP = 0.01
@@ -63,8 +61,6 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
         search = _Search(Servers(problem, kinds, order, options), best, run, options)
         best.raise_bound(search.servers.floor_ms(2) * CERTAIN, "work")
         search.improve()
-        if best.plan is None and run.stopped() is Stop.TIME_LIMIT:
-            search.first_plan()
         if search.servers.one_order:
             search.raise_bound()
             break  # there is no other order
@@ -98,13 +94,6 @@ class _Search:
     best: Incumbent
     run: Run
     options: Options
-
-    def first_plan(self) -> None:
-        """Find some plan even if compiling the kernels (once per installation) used up the time limit."""
-        enough = np.array([np.inf, np.inf, self.servers.enough_ms])
-        plan = self.servers.plan(enough, Run(time_limit=GRACE_S, interrupt=self.run.interrupt))
-        if plan is not None:
-            self.best.offer_plan(plan, "servers")
 
     def improve(self) -> None:
         """Find the best plan along the order if it is better than the one held."""

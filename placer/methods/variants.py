@@ -89,7 +89,7 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
     for k, variant in enumerate(todo):
         left, planned = len(todo) - k, run.planned
         work = None if planned is None or left == 1 else planned / left
-        part = run.part(work=work, bounds=len(todo) == 1)
+        part = run.part(work=work, bounds=len(todo) == 1, lift=variant.lift)
         part.start = _start(variant, run.start)
         outcome = _one(method, variant.instance, options, part)
         if outcome.stop is Stop.INFEASIBLE:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from placer.instance import FloatArray
+from placer.processes import resident_mb
 from placer.run import Run, Stop
-from placer.solvers.memory import resident_mb
 
 __all__ = ["Event", "wait"]
 
