@@ -53,8 +53,6 @@ def check(instance: Instance) -> None:
 
 
 def _check_nodes(instance: Instance) -> None:
-    if UNPRINTABLE.search(instance.name):
-        raise InputError(f"name {instance.name!r} {_held(instance.name)}", place="instance")
     if instance.n == 0:
         raise InputError("the graph is empty; it needs at least one node", place="nodes")
     for node, count in Counter(instance.ids).items():

@@ -254,10 +254,6 @@ DOCUMENTS = {
         changed(NATIVE, ("nodes/0/name", "\u2066a")),
         r"node 'a': name '\\u2066a' holds a control character \(U\+2066\), .*",
     ),
-    "native mark in the name of the instance": (
-        changed(NATIVE, ("name", "x\u200f")),
-        r"instance: name 'x\\u200f' holds a control character \(U\+200F\), .*",
-    ),
     "native control character": (
         changed(NATIVE, ("nodes/0/id", "a\nb"), ("edges", [])),
         r"node 'a\\nb': id 'a\\nb' holds a control character \(U\+000A\), .*",
