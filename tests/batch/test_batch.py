@@ -155,7 +155,7 @@ def test_limits_of_a_job(tmp_path):
     heavy = placer.load(DATA / "inception.json")
     batch = solve_batch(heavy, tmp_path / "a", methods=["milp"], kill_after=0.05)
     assert batch.records[0].reason.startswith("time limit exceeded: it ran for more than 0.05 s")
-    batch = solve_batch(heavy, tmp_path / "b", methods=["milp"], job_memory_mb=90)
+    batch = solve_batch(heavy, tmp_path / "b", methods=["milp"], job_memory_mb=64)
     assert batch.records[0].reason.startswith("memory limit exceeded: it ")
     assert states(batch) == ["failed"]
 
