@@ -3,7 +3,7 @@
 usage: blame.py TRIAL-PYTHON PINNED-PYTHON
 
 The failed tests (pytest's memory of the last run) run with the pinned versions; then with the versions of the
-trial, one package at a time in an environment on top of the pinned one, named requirements first.
+trial, one package at a time in an environment on top of the pinned one, the library's own requirements first.
 """
 
 import json
@@ -37,10 +37,10 @@ def failures(python: str, tests: list[str]) -> list[str]:
     return found or tests
 
 
-def named() -> set[str]:
-    """Names of the packages that pyproject.toml names."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    return {name.lower() for name in re.findall(r'"([\w.-]+)(?:\[[\w,-]+\])?>=', text)}
+def suspicion(name: str) -> int:
+    """Sort packages: first what the library needs, then what its extras need, then what those bring along."""
+    place = (ROOT / "pyproject.toml").read_text(encoding="utf-8").find(f'"{name}>=')
+    return place if place >= 0 else sys.maxsize
 
 
 def alone(python: str, name: str, version: str, tests: list[str]) -> list[str]:
@@ -66,9 +66,7 @@ def main(trial: str, pinned: str) -> None:
         print("these fail with the pinned versions too:", *anyway, sep="\n  ")
     tests = [test for test in tests if test not in anyway]
     ours, theirs, until = versions(pinned), versions(trial), time.monotonic() + SECONDS
-    other = sorted(
-        (n for n in ours if theirs.get(n, ours[n]) != ours[n]), key=lambda n: (n not in named(), n)
-    )
+    other = sorted((n for n in ours if theirs.get(n, ours[n]) != ours[n]), key=suspicion)
     guilty = False
     for name in other if tests else ():
         if time.monotonic() > until:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from placer.cluster import Device
 from placer.instance import BoolArray, Instance, IntArray
 from placer.options import Objective, Options, Recompute
+from placer.units import size
 from placer.verify import MEMORY_TOLERANCE
 
 __all__ = ["simple_cause", "smallest_conflict"]
@@ -70,10 +72,23 @@ def _too_large(instance: Instance, units: list[Unit]) -> str | None:
         room = limits[allowed].max()
         if need > room * (1 + MEMORY_TOLERANCE):
             device = instance.devices[int(np.flatnonzero(allowed)[np.argmax(limits[allowed])])]
-            return (
-                f"{name} needs {need:.0f} bytes; the largest device it may use, {device.name}, has {room:.0f}"
-            )
+            where = f"{device.name}, has {size(room)}{_less_reserve(instance, [device])}"
+            return f"{name} needs {size(need)}; the largest device it may use, {where}"
     return None
+
+
+def _less_reserve(instance: Instance, devices: list[Device]) -> str:
+    """Say what reserves take of the memory of devices; empty where there are none."""
+    taken = {
+        (cls.memory_limit_bytes, cls.memory_limit_bytes - d.memory_limit_bytes)
+        for d in devices
+        for cls in (instance.classes[d.class_index],)
+        if d.memory_limit_bytes < cls.memory_limit_bytes
+    }
+    if not taken:
+        return ""
+    parts = [f"{size(limit)} less a reserve of {size(reserve)}" for limit, reserve in sorted(taken)]
+    return f" ({', '.join(parts[:4])}{' each' if len(devices) > 1 else ''})"
 
 
 def _too_much(instance: Instance, units: list[Unit]) -> str | None:
@@ -91,11 +106,16 @@ def _too_much(instance: Instance, units: list[Unit]) -> str | None:
     room = float(limits[usable].sum())
     if need > room * (1 + MEMORY_TOLERANCE):
         count = sum(len(nodes) for nodes, _ in bound_to)
-        hosts = any(instance.devices[d].is_host for d in np.flatnonzero(usable))
+        devices = [instance.devices[d] for d in np.flatnonzero(usable)]
+        kind = "device" if any(d.is_host for d in devices) else "accelerator"
+        them = (
+            f"{len(devices)} {kind}s that they may use have"
+            if len(devices) > 1
+            else f"{kind} that they may use has"
+        )
         return (
-            f"the {count} nodes that cannot run where memory has no limit need {need:.0f} bytes together; "
-            f"the {int(usable.sum())} {'devices' if hosts else 'accelerators'} that they may use have "
-            f"{room:.0f} in total"
+            f"the {count} nodes that cannot run where memory has no limit need {size(need)} together; "
+            f"the {them} {size(room)} in total{_less_reserve(instance, devices)}"
         )
     return None
 

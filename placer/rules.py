@@ -24,8 +24,12 @@ MAX_BYTES = 1e18
 """Largest accepted size (an exabyte)."""
 MAX_COUNT = 100_000
 """Largest accepted number of devices in a class."""
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Characters that would break one-line messages and tables, or cannot be written as UTF-8."""
+UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    r"\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Characters that would break one-line messages and tables, that nobody sees or that turn the direction of
+text (a name would not read as what it is), or that cannot be written as UTF-8."""
 
 
 def check(instance: Instance) -> None:
@@ -62,17 +66,23 @@ def _check_nodes(instance: Instance) -> None:
     ):
         for v, text in enumerate(texts):
             if text is not None and UNPRINTABLE.search(text):
-                raise InputError(
-                    f"{what} {text!r} holds a control character", place=f"node {instance.ids[v]!r}"
-                )
+                raise InputError(f"{what} {text!r} {_held(text)}", place=f"node {instance.ids[v]!r}")
+
+
+def _held(text: str) -> str:
+    """Name the first character of a text that no name may hold."""
+    found = UNPRINTABLE.search(text)
+    code = "" if found is None else f" (U+{ord(found[0]):04X})"
+    return f"holds a control character{code}, which would be invisible or turn the direction of text"
 
 
 def _check_cluster(instance: Instance) -> None:
     classes = instance.classes
     for cls in classes:
         place = f"class {cls.name!r}"
-        if not cls.name or UNPRINTABLE.search(cls.name) or UNPRINTABLE.search(cls.type):
-            raise InputError("names and types must not be empty or hold control characters", place=place)
+        for what, text in (("name", cls.name), ("type", cls.type)):
+            if not text or UNPRINTABLE.search(text):
+                raise InputError(f"{what} {text!r} {_held(text) if text else 'is empty'}", place=place)
         if not 0 <= cls.count <= MAX_COUNT:
             raise InputError(f"count must be in 0..{MAX_COUNT}, got {cls.count}", place=place)
         if not cls.memory_limit_bytes >= 0:
@@ -266,7 +276,8 @@ def _check_servers(instance: Instance) -> None:
     named: list[str] = []
     for name, count in Counter(server.name for server in instance.servers).items():
         if count > 1 or not name or UNPRINTABLE.search(name):
-            raise InputError(f"server name {name!r} is empty, not printable or used twice", place="cluster")
+            wrong = "is used twice" if count > 1 else _held(name) if name else "is empty"
+            raise InputError(f"server name {name!r} {wrong}", place="cluster")
     for server in instance.servers:
         place = f"server {server.name!r}"
         for name in server.devices:

@@ -36,9 +36,9 @@ def two_accelerators(hosts=0, **changes) -> Instance:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"memory_bytes": [6, 11, 1]}, ["node 'b' needs 11 bytes", "acc0, has 10"]),
-        ({"memory_bytes": [8, 8, 8]}, ["3 nodes", "need 24 bytes", "2 accelerators", "have 20"]),
-        ({"colocate": ["g", "g", None], "memory_bytes": [6, 6, 1]}, ["group 'g' needs 12 bytes"]),
+        ({"memory_bytes": [6, 11, 1]}, ["node 'b' needs 11 B", "acc0, has 10 B"]),
+        ({"memory_bytes": [8, 8, 8]}, ["3 nodes", "need 24 B", "2 accelerators", "have 20 B"]),
+        ({"colocate": ["g", "g", None], "memory_bytes": [6, 6, 1]}, ["group 'g' needs 12 B"]),
         ({"pin": [("acc0",), (), ()], "forbid": [("acc",), (), ()]}, ["node 'a' has nowhere to go", "acc0"]),
         (
             {"pin": [("acc0",), ("acc1",), ()], "colocate": ["g", "g", None], "memory_bytes": [1, 1, 1]},
@@ -51,6 +51,18 @@ def test_simple_causes_are_named(changes, words):
     assert cause is not None
     for word in words:
         assert word in cause
+
+
+def test_reserves_are_named_once_and_in_units_that_people_read():
+    card = DeviceClass("a100-", "gpu", 2, memory_limit_bytes=24 * 2**30, memory_reserve_bytes=16.5 * 2**30)
+    assert simple_cause(two_accelerators(memory_bytes=[8 * 2**30, 1, 1], classes=[card])) == (
+        "node 'a' needs 8 GiB; the largest device it may use, a100-0, has 7.5 GiB "
+        "(24 GiB less a reserve of 16.5 GiB)"
+    )
+    assert simple_cause(two_accelerators(memory_bytes=[6 * 2**30] * 3, classes=[card])) == (
+        "the 3 nodes that cannot run where memory has no limit need 18 GiB together; the 2 accelerators that "
+        "they may use have 15 GiB in total (24 GiB less a reserve of 16.5 GiB each)"
+    )
 
 
 def test_a_host_that_can_take_the_node_is_no_cause():

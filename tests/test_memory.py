@@ -201,7 +201,10 @@ def test_a_reserve_is_taken_from_the_limit() -> None:
     classes = [replace(classes[0], memory_reserve_bytes=6.5)]
     result = solve(two_gpus(classes=classes))
     assert result.status == "infeasible"
-    assert "node 'a' needs 4 bytes" in result.message
+    assert (
+        "needs 4 B; the largest device it may use, gpu0, has 3.5 B (10 B less a reserve of 6.5 B"
+        in result.message
+    )
 
 
 @pytest.mark.parametrize("seed", seeds(40))

@@ -47,7 +47,7 @@ def test_objective_falls_with_devices_and_bandwidth():
 def test_memory_that_does_not_suffice_is_a_point_without_a_plan():
     table = sweep(chain(), ["memory=10,20,40"])
     assert [p.status.value for p in table.points] == ["infeasible", "optimal", "optimal"]
-    assert "need 40 bytes together" in table.points[0].message
+    assert "need 40 B together" in table.points[0].message
 
 
 @pytest.mark.parametrize("seed", seeds(15))

@@ -56,6 +56,7 @@ class Record(BaseModel):
     seconds: float | None = None
     peak_memory_mb: float | None = None
     reason: str = ""
+    source: str = ""
 
 
 def read_records(store: Store, manifest: Manifest) -> list[Record]:
@@ -97,6 +98,7 @@ def _record(store: Store, job: Job, label: str) -> Record:
         id=job.id,
         key=job.key,
         instance=job.instance,
+        source=job.source,
         sha256=job.sha256,
         problem=problem_key(job.sha256, job.options),
         method=label,

@@ -97,16 +97,25 @@ class Store:
         return _read(path, Manifest) if path.exists() else Manifest()
 
     def plan(self, jobs: Iterable[Job], left_out: list[str]) -> Manifest:
-        """Add jobs to the manifest; those of an older version of the solver give way to their successors."""
+        """Add jobs to the manifest; those of an older solver, or of what a file held before, give way."""
         planned = {job.key: job for job in jobs}
         read = {job.source for job in planned.values()}
+        held = {(job.source, job.sha256) for job in planned.values()}
+        elsewhere = {job.sha256 for job in planned.values()}
         merged: dict[str, Job] = {}
+        edited: set[str] = set()
         for job in self.manifest().jobs:
             if job.problem and job.source in read:  # what could not be read before is judged afresh
                 self._drop("failures", job)
+            elif job.source in read and (job.source, job.sha256) not in held and job.sha256 not in elsewhere:
+                edited.add(job.source)  # its results stay, and count again when the file is as it was
             else:
                 merged[job.key] = job
         merged.update(planned)
+        left_out = [
+            *left_out,
+            *(f"{source}: edited, so that earlier results count no more" for source in sorted(edited)),
+        ]
         manifest = Manifest(jobs=list(merged.values()), left_out=left_out)
         self._write("manifest.json", manifest.model_dump_json(indent=1) + "\n")
         return manifest

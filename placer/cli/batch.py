@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(batch.summary.to_json())
     else:
         _print(batch, stdout())
+        print(display.counts())
     _complain(batch)
     return exit_code(batch)
 
@@ -122,7 +123,7 @@ def _complain(batch: Batch) -> None:
         say(f"left out: {line}")
     _more(say, len(batch.left_out) - REASONS, "left out")
     for record in batch.failed[:REASONS]:
-        say(f"{shown(record.instance)}, {record.method}: {shown(record.reason, 300)}")
+        say(f"{shown(record.source or record.instance, 200)}, {record.method}: {shown(record.reason, 300)}")
     _more(say, len(batch.failed) - REASONS, "failed (jobs.csv has the reasons)")
     for contradiction in batch.summary.contradictions:
         say(f"DISAGREEMENT, please report it: {contradiction}")

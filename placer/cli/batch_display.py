@@ -65,6 +65,11 @@ class BatchDisplay:
         self._read += 1
         self.tick()
 
+    def counts(self) -> str:
+        """Say how many jobs there were, and what had been done before."""
+        jobs = f"{self._total} job{'s' * (self._total != 1)}"
+        return f"{jobs}, {self._before} of them done before" if self._before else jobs
+
     def planned(self, jobs: list[Job], finished: int, parallel: int) -> None:
         """Begin with the jobs to run now."""
         self._before, self._parallel, self._total = finished, parallel, finished + len(jobs)

@@ -125,8 +125,7 @@ def add_options(command: OptionGroup) -> None:
         "--time-limit",
         type=float,
         metavar="SECONDS",
-        help="stop after so long, reading included, and keep the best plan (default: 300 for milp, none "
-        "for dp)",
+        help=f"stop after so long, reading included, and keep the best plan (default: {_limited()})",
     )
     search.add_argument(
         "--gap",
@@ -135,8 +134,16 @@ def add_options(command: OptionGroup) -> None:
         metavar="REL",
         help="proven gap to stop at (default: 1e-4)",
     )
-    search.add_argument("--threads", type=int, default=_default("threads"), metavar="N", help="(default: 1)")
-    search.add_argument("--seed", type=int, default=_default("seed"), metavar="N", help="(default: 0)")
+    search.add_argument(
+        "--threads",
+        type=int,
+        default=_default("threads"),
+        metavar="N",
+        help="threads of the solver (default: 1)",
+    )
+    search.add_argument(
+        "--seed", type=int, default=_default("seed"), metavar="N", help="of random choices (default: 0)"
+    )
     search.add_argument(
         "--memory-limit-mb",
         type=int,
@@ -222,6 +229,14 @@ class _Groups(argparse.Action):
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _limited() -> str:
+    """Say which methods have a time limit of their own."""
+    own = {
+        name: info.default_time_limit for name, info in METHODS.items() if info.default_time_limit is not None
+    }
+    return ", ".join(f"{limit:g} for {name}" for name, limit in own.items()) + ", none for the others"
 
 
 def _default(name: str) -> Any:

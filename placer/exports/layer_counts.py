@@ -90,7 +90,14 @@ def layer_counts(placement: Placement) -> tuple[list[int], list[str]]:
     )
     counts = np.bincount(in_order, minlength=len(parts)).tolist()
     names = [device.name for device in devices]
-    return counts, [f"layers of {stack!r}; ranks in order are {', '.join(names)}", *remarks]
+    remarks = [f"layers of {stack!r}; ranks in order are {', '.join(names)}", *remarks]
+    for name, count in zip(names, counts, strict=True):
+        if not count:
+            remarks.append(
+                f"the rank on {name} holds no layers, which servers may refuse; plan without it "
+                f"(--forbid '*={name}')"
+            )
+    return counts, remarks
 
 
 def _ends(placement: Placement, layers: set[int]) -> dict[int, int]:

@@ -12,6 +12,7 @@ from placer.formats.text import parse_json, read_text, validate, write_text
 from placer.instance import Instance
 from placer.plan import Plan
 from placer.result import Result
+from placer.rules import UNPRINTABLE
 
 __all__ = ["load", "load_result", "load_split", "loads", "save", "save_result"]
 
@@ -70,7 +71,8 @@ def _instance(document: Any, *, source: str, name: str) -> Instance:
             native.check_version(document)
             return native.to_instance(validate(documents.NativeInstance, document))
         if paper.is_paper_instance(document):
-            return paper.to_instance(validate(paper.PaperInstance, document), name)
+            # Names of files may hold what names of instances must not.
+            return paper.to_instance(validate(paper.PaperInstance, document), UNPRINTABLE.sub("\ufffd", name))
     except InputError as error:
         raise error.within(source) from None
     raise NotAnInstanceError(f"not an instance: {_what_it_is(document)}", source=source)

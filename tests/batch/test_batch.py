@@ -82,6 +82,24 @@ def test_identity_is_the_content(graphs, tmp_path):
     assert len(batch.records) == 5
 
 
+def test_an_edited_file_is_no_second_instance(graphs, tmp_path):
+    """Its earlier result counts no more, nor is it lost: it counts again when the edit is undone."""
+    out, file = tmp_path / "out", graphs / "000.json"
+    solve_batch(graphs, out, methods=["single"])
+    first = file.read_text()
+    document = json.loads(first)
+    document["nodes"][0]["memory_bytes"] = 0.125
+    file.write_text(json.dumps(document))
+    batch = solve_batch(graphs, out, methods=["single"])
+    assert [row.jobs for row in batch.summary.methods] == [len(list(graphs.iterdir()))]
+    assert any("000.json: edited" in line for line in batch.left_out)
+    file.write_text(first)
+    with Counting(1) as executor:
+        batch = solve_batch(graphs, out, methods=["single"], executor=executor)
+        assert executor.count == 0
+    assert [row.jobs for row in batch.summary.methods] == [len(list(graphs.iterdir()))]
+
+
 def test_another_version_of_the_solver_runs_all_jobs_again(graphs, tmp_path, monkeypatch):
     out = tmp_path / "out"
     solve_batch(graphs, out, methods=["single"])
@@ -137,7 +155,7 @@ def test_limits_of_a_job(tmp_path):
     heavy = placer.load(DATA / "inception.json")
     batch = solve_batch(heavy, tmp_path / "a", methods=["milp"], kill_after=0.05)
     assert batch.records[0].reason.startswith("time limit exceeded: it ran for more than 0.05 s")
-    batch = solve_batch(heavy, tmp_path / "b", methods=["milp"], job_memory_mb=90)
+    batch = solve_batch(heavy, tmp_path / "b", methods=["milp"], job_memory_mb=64)
     assert batch.records[0].reason.startswith("memory limit exceeded: it ")
     assert states(batch) == ["failed"]
 

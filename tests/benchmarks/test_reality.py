@@ -30,6 +30,7 @@ def convolutions(path, layers=8, channels=24, size=40):
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
 
 
+@pytest.mark.slow  # and wrong where other programs keep the cores busy
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="a pipeline of two needs two cores")
 def test_plan_and_reality(tmp_path):
     path = tmp_path / "chain.onnx"

@@ -137,7 +137,7 @@ def test_some_failed(capsys, tmp_path):
         capsys, "batch", *files, "--out", tmp_path / "out", "--methods", "single", "--jobs", 1
     )
     assert code == 1
-    assert "placer: bad, single: bad instance: not JSON: Expecting property name" in err
+    assert "bad.json, single: bad instance: not JSON: Expecting property name" in err
     assert re.search(r"^ ?single +2 +1 ", out, re.MULTILINE)
 
 

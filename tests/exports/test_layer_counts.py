@@ -107,6 +107,16 @@ def test_ranks_follow_the_data_not_the_numbers(tmp_path):
     assert remarks[0].endswith("ranks in order are gpu2, gpu0, gpu1")
 
 
+def test_a_rank_without_layers_is_said(tmp_path):
+    """The first device holds the embedding alone."""
+    instance = model(4)
+    result = planned(instance, ["gpu0", *["gpu1"] * 4, *["gpu2"] * 6])
+    remarks = export(result, "layer-counts", tmp_path / "e", instance=instance)
+    assert read(tmp_path / "e")["VLLM_PP_LAYER_PARTITION"] == "0,2,2"
+    assert remarks[1].startswith("the rank on gpu0 holds no layers")
+    assert not any("gpu1 holds" in remark or "gpu2 holds" in remark for remark in remarks)
+
+
 def test_a_norm_that_servers_keep_with_the_head(tmp_path):
     """The plan has the norm at the end of the second device; servers have it on the last."""
     instance = model(4)
@@ -116,7 +126,8 @@ def test_a_norm_that_servers_keep_with_the_head(tmp_path):
     assert read(tmp_path / "e")["VLLM_PP_LAYER_PARTITION"] == "2,2,0"
     assert remarks[1:] == [
         "servers keep what is before the layers on the first device, what is after on the last "
-        "(nodes moved: 1; 5.1 ms instead of 5.2)"
+        "(nodes moved: 1; 5.1 ms instead of 5.2)",
+        "the rank on gpu2 holds no layers, which servers may refuse; plan without it (--forbid '*=gpu2')",
     ]
     tight = instance.replace(
         classes=(DeviceClass("gpu", "gpu", 2), DeviceClass("small", "gpu", 1, Kind.ACCELERATOR, 1.0))

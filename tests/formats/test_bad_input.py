@@ -242,17 +242,29 @@ DOCUMENTS = {
         changed(NATIVE, ("cluster/classes/0/count", 12), ("cluster/classes/1/name", "acc1")),
         r"cluster: two devices would be called 'acc10'; rename a class",
     ),
+    "native right-to-left override": (
+        changed(NATIVE, ("nodes/0/id", "a\u202eb"), ("edges/0", ["a\u202eb", "b"])),
+        r"node 'a\\u202eb': id 'a\\u202eb' holds a control character \(U\+202E\), .*",
+    ),
+    "native invisible class name": (
+        changed(NATIVE, ("cluster/classes/0/name", "acc\u200b")),
+        r"class 'acc\\u200b': name 'acc\\u200b' holds a control character \(U\+200B\), .*",
+    ),
+    "native isolate in a name": (
+        changed(NATIVE, ("nodes/0/name", "\u2066a")),
+        r"node 'a': name '\\u2066a' holds a control character \(U\+2066\), .*",
+    ),
     "native control character": (
         changed(NATIVE, ("nodes/0/id", "a\nb"), ("edges", [])),
-        r"node 'a\\nb': id 'a\\nb' holds a control character",
+        r"node 'a\\nb': id 'a\\nb' holds a control character \(U\+000A\), .*",
     ),
     "native escape sequence in a name": (
         changed(NATIVE, ("nodes/0/name", "\x1b[31mred")),
-        r"node 'a': name '\\x1b\[31mred' holds a control character",
+        r"node 'a': name '\\x1b\[31mred' holds a control character \(U\+001B\), .*",
     ),
     "native lone surrogate": (
         changed(NATIVE, ("nodes/0/name", "\ud800")),
-        r"node 'a': name '\\ud800' holds a control character|nodes\[0\]\.name: .*",
+        r"node 'a': name '\\ud800' holds a control character .*|nodes\[0\]\.name: .*",
     ),
     # -- the paper's format
     "paper missing field": (

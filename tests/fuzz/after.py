@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from placer import overrides
 from placer.check import check, plan_of
 from placer.errors import InputError, UsageError
 from placer.export import export
+from placer.fingerprint import fingerprint
+from placer.formats import native
+from placer.formats.files import load, load_result
 from placer.instance import Instance
 from placer.report import objective_ms
 from placer.result import Result
@@ -80,6 +84,23 @@ def exported(instance: Instance, result: Result, rng: random.Random) -> Iterator
             return
         if to == "paper-json":
             yield from _read_again(instance, result, out)
+
+
+def written(instance: Instance, result: Result) -> Iterator[str]:
+    """Instance and result are the same after they were written and read."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder) / "instance.json", Path(folder) / "result.json"
+        paths[0].write_text(native.to_json(instance))
+        paths[1].write_text(result.to_json())
+        again, document = load(paths[0]), load_result(paths[1])
+    if fingerprint(again) != fingerprint(instance):
+        yield "the instance is another one after it was written and read"
+    if document != result:
+        yield "the result is another one after it was written and read"
+    yield from check(again, document)
+    words = f"{result.message} {' '.join(result.hints)}"
+    if re.search(r"\b(nan|inf|None)\b", words):
+        yield f"says {words!r}"
 
 
 def _read_again(instance: Instance, result: Result, split: Path) -> Iterator[str]:

@@ -18,7 +18,7 @@ from placer.instance import Instance
 from placer.result import Result, Status
 from placer.run import Stop
 from placer.solve import solve
-from tests.fuzz.after import exported, simulated, tampered
+from tests.fuzz.after import exported, simulated, tampered, written
 from tests.fuzz.case import Case
 from tests.fuzz.goals import goals_missed
 from tests.fuzz.oracle import Model, Plans, all_plans, judge_plan, latency_optimum
@@ -175,7 +175,7 @@ class _Trial:
             what = "no plan though there is one" if math.isfinite(optimum) else "not proven infeasible"
             self.verdict.weak.append(f"{self.method}: {what} ({result.stop})")
         if result.status is Status.FEASIBLE and self.method in EXACT and not slack:
-            self.verdict.weak.append(f"{self.method}: not proven ({result.stop})")
+            self.verdict.weak.append(f"{self.method}: not proven to {result.options.gap:g} ({result.stop})")
 
     def _plan(self, result: Result, optimum: float) -> Iterator[tuple[str, str]]:
         """What is held."""
@@ -198,6 +198,8 @@ class _Trial:
             yield from (("verify", text) for text in tampered(self.model, self.instance, result, self.rng))
         if self.rng.random() < 0.3:
             yield from (("simulate", text) for text in simulated(self.instance, result, self.rng))
+        if self.rng.random() < 0.1:
+            yield from (("document", text) for text in written(self.instance, result))
         if self.rng.random() < 0.1:
             yield from (("export", text) for text in exported(self.instance, result, self.rng))
 

@@ -120,6 +120,19 @@ def test_believes_a_proof_of_infeasibility_but_not_against_a_plan(row):
     assert outcome.stop is Stop.FINISHED
 
 
+def wrong_bound(instance: Instance, options: Options, run: Run) -> Outcome:
+    """A bound above the optimum of `chain`."""
+    return Outcome(Stop.TIME_LIMIT, None, 4.0)
+
+
+def test_a_plan_refutes_a_bound_above_it(row):
+    row("bound_alone", "wrong_bound", "best_plan")
+    outcome = solve(chain(), Options(), Run())
+    assert outcome.plan.device.tolist() == [0, 0, 1]
+    assert outcome.bound_ms == 2.5
+    assert outcome.stats["bound_from"] == "bound_alone"
+
+
 def test_keeps_the_start(row):
     row("bound_alone")
     outcome = solve(chain(), Options(), Run(start=Plan(np.array([0, 0, 1]))))

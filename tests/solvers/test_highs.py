@@ -5,12 +5,14 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pulp
 import pytest
 
 from placer.run import Run
+from placer.solvers import highs as adapter
 from placer.solvers.highs import LinearMaster, conflict, solve
 from placer.solvers.program import Program, read_pulp
 from placer.solvers.solution import Settings, Status
@@ -190,6 +192,61 @@ def test_infeasible_holds_nothing_and_has_a_conflict():
 
 def test_no_conflict_of_a_feasible_relaxation():
     assert conflict(knapsack(), Run()) is None
+
+
+ATTEMPT = adapter._attempt
+
+
+def claiming(monkeypatch, *claims: Status | None) -> list[Status | None]:
+    """Let the solver end its runs with these claims in turn; None: with what is right."""
+    left = list(claims)
+
+    def claim(*args):
+        said, right = left.pop(0), ATTEMPT(*args)
+        return right if said is None else said
+
+    monkeypatch.setattr(adapter, "_attempt", claim)
+    return left
+
+
+def test_a_claim_of_infeasibility_is_confirmed_or_withdrawn(monkeypatch):
+    left = claiming(monkeypatch, Status.INFEASIBLE, None)
+    found = solve(knapsack(), Run(), Settings(gap=0.0, confirm=True))
+    assert not left
+    assert found.status is Status.OPTIMAL
+    assert found.objective == brute(knapsack())
+    left = claiming(monkeypatch, None, None)
+    assert solve(infeasible(), Run(), Settings(confirm=True)).status is Status.INFEASIBLE
+    assert not left
+
+
+def test_claims_that_points_contradict_leave_no_bound(monkeypatch):
+    """Bounds far above the points that it found: whatever the solver says, twice."""
+    monkeypatch.setattr(adapter.Held, "contradicted", True)
+    found = solve(knapsack(), Run(), Settings(gap=0.0))
+    assert found.status is Status.FAILED
+    assert found.bound is None
+    assert found.objective == brute(knapsack())
+
+
+def test_a_bound_above_a_point_is_a_contradiction_up_to_rounding():
+    program = knapsack()
+    held = adapter.Held(program, Settings())
+    held.take(solve(program, Run(), Settings(gap=0.0)).values)
+    held.take_bound(held.objective + 1e-7 * abs(held.objective), 0)
+    assert not held.contradicted
+    held.take_bound(held.objective + 1e-5 * abs(held.objective), 0)
+    assert held.contradicted
+    assert held.bound == held.objective
+
+
+def test_a_program_beyond_the_range_of_the_solver_is_not_passed_on(monkeypatch):
+    program = knapsack()
+    monkeypatch.setattr(adapter, "_load", lambda program: pytest.fail("it was passed on"))
+    found = solve(replace(program, row_value=1e13 * program.row_value), Run())
+    assert found.status is Status.FAILED
+    assert found.values is None
+    assert found.bound is None
 
 
 def test_memory_limit_stops():
