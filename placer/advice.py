@@ -49,10 +49,9 @@ def hints(instance: Instance, options: Options, plan: Plan, bound_ms: float | No
     if not bound_ms or instance.n > LARGEST or violations(instance, plan, options):
         return []
     least = bound_ms * (1 - WORTH_SAYING)
-    found: list[str] = []
-    if bound_ms > 0 and options.objective is Objective.LATENCY:
+    if options.objective is Objective.LATENCY:
         found = _pieces(instance, options, bound_ms, least)
-    elif bound_ms > 0:
+    else:
         found = _throughput(instance, options, plan, bound_ms, least)
     proven = bound_ms >= objective_ms(instance, plan, options) * (1 - PROVEN)
     return found or (_idle(instance, options, plan) if proven else [])
