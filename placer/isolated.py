@@ -23,7 +23,11 @@ from placer.solve import solve
 
 __all__ = ["Report", "main", "report_on", "solve_isolated"]
 
-CHILD = "import sys; from placer.isolated import main; main(*sys.argv[1:])"
+CHILD = (
+    "import signal, sys; told = []; signal.signal(signal.SIGINT, lambda *_: told.append(1)); "
+    "from placer.isolated import main; main(*sys.argv[1:], told)"
+)
+"""What the process runs: a signal while it still imports is remembered."""
 PATIENCE = 10.0
 """Seconds that a process gets to hand over its best plan after it was told to stop."""
 
@@ -130,10 +134,15 @@ def report_on(
     return Report(result, "", peak_memory_mb())
 
 
-def main(task: str, answer: str) -> None:
-    """Solve the task in the file ``task`` and write the report to the file ``answer``."""
+def main(task: str, answer: str, told: list[int]) -> None:
+    """Solve the task in the file ``task`` and write the report to the file ``answer``.
+
+    ``told`` is not empty where a signal came already.
+    """
     interrupt = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupt.set())
+    if told:
+        interrupt.set()
     instance, options = pickle.loads(Path(task).read_bytes())
     report = report_on(instance, options, interrupt, guard=True)
     partial = Path(answer + ".partial")

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 
-__all__ = ["OUT", "native_output_to_stderr"]
+__all__ = ["OUT", "native_output_dropped", "native_output_to_stderr"]
 
 OUT, ERR = 1, 2
 
@@ -21,13 +21,13 @@ class _Detour:
     """Descriptor 1 of this process, away as long as anybody needs it away."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._users = 0
         self._kept: int | None = None
 
     def enter(self) -> None:
         """Point it at standard error, unless it is there already."""
-        with self._lock:
+        with self.lock:
             self._users += 1
             if self._users > 1:
                 return
@@ -44,7 +44,7 @@ class _Detour:
 
     def leave(self) -> None:
         """Point it back when nobody needs it away any more."""
-        with self._lock:
+        with self.lock:
             self._users -= 1
             if self._users:
                 return
@@ -73,6 +73,32 @@ def native_output_to_stderr() -> Iterator[None]:
         yield
     finally:
         _detour.leave()
+
+
+@contextlib.contextmanager
+def native_output_dropped() -> Iterator[None]:
+    """Point file descriptor 1 at nothing meanwhile: for a few lines that are known and of no use to anybody.
+
+    No other thread can begin or end a detour meanwhile.
+    """
+    with _detour.lock:
+        _flush_native()
+        kept = None
+        with contextlib.suppress(OSError):  # it may be closed
+            kept = os.dup(OUT)
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != OUT:
+            os.dup2(null, OUT)
+            os.close(null)
+        try:
+            yield
+        finally:
+            _flush_native()
+            if kept is None:
+                os.close(OUT)
+            else:
+                os.dup2(kept, OUT)
+                os.close(kept)
 
 
 def _flush_native() -> None:

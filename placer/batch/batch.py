@@ -152,6 +152,7 @@ def solve_batch(
         planned, others = _plan(instances, combinations, store, nurseries, watch, stop)
         manifest = store.plan(planned, left_out + others)
         to_do = [job for job in planned if _to_do(store, job, retry_failed, manifest)]
+        before = sum(not job.problem for job in planned) - len(to_do)
         limits = _Limits(kill_after, job_memory_mb)
 
         def scheduler(submit: Any, ahead: int) -> Scheduler:
@@ -168,10 +169,10 @@ def solve_batch(
         try:
             if isinstance(executor, cf.Executor | Engine):
                 engine = executor if isinstance(executor, Engine) else Engine(executor, parallel=jobs)
-                watch.planned(to_do, len(planned) - len(to_do), engine.parallel or engine.ahead)
+                watch.planned(to_do, before, engine.parallel or engine.ahead)
                 scheduler(submit_to(engine, watch.progressed), engine.ahead).run(to_do)
             else:
-                watch.planned(to_do, len(planned) - len(to_do), at_once)
+                watch.planned(to_do, before, at_once)
                 with local_submit(nurseries, at_once, watch.progressed, stop) as submit:
                     scheduler(submit, at_once).run(to_do)
         finally:

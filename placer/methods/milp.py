@@ -46,8 +46,8 @@ COARSE = 0.2
 """The same for a program that was solved to its end, where the bound's margin hides that."""
 FEASIBILITY = 1e-7
 """Tolerance of the solver: what it rounds is off by this times the largest coefficient, `TIME_UNIT`."""
-BOUND_MARGIN = 1e-6
-"""Safety margin on the solver's bound as a share of the unit: ten times that."""
+BOUND_MARGIN = 9.5e-7
+"""Safety margin on the solver's bound as a share of the unit: nearly ten times that."""
 
 START_SHARE, START_WORK_S = 0.1, 30.0
 """Work for the contiguous plan that starts a non-contiguous one: a share of what the limits allow, or
@@ -100,7 +100,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         solution = search.round()
         if solution.status is Status.TARGET:
             search.rebuilds = search.objective_ms != before
-        elif not search.coarse(before):
+        elif not search.coarse(before, solution.status):
             return search.outcome(solution)
 
 
@@ -187,11 +187,16 @@ class _Search:
         self.bound_ms = max(min(bound_ms, self.objective_ms), self.bound_ms)
         self.run.report(self.objective_ms, self.bound_ms, "milp")
 
-    def coarse(self, before_ms: float | None) -> bool:
-        """Whether the plan became so much better that the last program was too coarse to prove the gap."""
+    def coarse(self, before_ms: float | None, status: Status) -> bool:
+        """Whether the plan became so much better that the last program was too coarse to prove the gap.
+
+        When that program was solved to its end, only the margin of its bound can be too large, and any better
+        plan is a finer unit.
+        """
         assert before_ms is not None
         assert self.objective_ms is not None
-        return self.objective_ms < COARSE * before_ms and not self.is_closed
+        enough = 1.0 if status is Status.OPTIMAL else COARSE
+        return self.objective_ms < enough * before_ms and not self.is_closed
 
     def find(self) -> Solution:
         """Find any plan by a program without times."""

@@ -28,6 +28,7 @@ from placer.options import Options
 from placer.plan import Plan
 from placer.problem import Problem
 from placer.run import Outcome, Run, Stop
+from placer.stdout import native_output_dropped
 
 __all__ = ["solve"]
 
@@ -81,15 +82,16 @@ def _metis(problem: Problem, share: list[float] | np.ndarray, seed: int) -> IntA
     work = work_ms(problem)
     settings = pymetis.Options()
     settings.seed = seed
-    _, part = pymetis.part_graph(
-        len(share),
-        pymetis.CSRAdjacency(start, neighbours),
-        vweights=_whole(work),
-        eweights=np.maximum(1, _whole(weight)),
-        tpwgts=[float(x) for x in share],
-        recursive=False,
-        options=settings,
-    )
+    with native_output_dropped():  # METIS prints remarks on small graphs
+        _, part = pymetis.part_graph(
+            len(share),
+            pymetis.CSRAdjacency(start, neighbours),
+            vweights=_whole(work),
+            eweights=np.maximum(1, _whole(weight)),
+            tpwgts=[float(x) for x in share],
+            recursive=False,
+            options=settings,
+        )
     return np.array(part, dtype=np.int64)
 
 

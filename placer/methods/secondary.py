@@ -7,6 +7,7 @@ what was reached before the next one is minimised.  Goals are measured from the 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import networkx as nx
@@ -70,12 +71,23 @@ def improve(instance: Instance, options: Options, run: Run, outcome: Outcome) ->
     chase.pursue()
     told = [f"{name} {value}" for name, value in chase.stats.items() if not name.startswith("balance")]
     if options.balance:
-        open_goals = [name for name, value in chase.stats.items() if "not proven" in str(value)]
-        told.append(
-            f"best balance not proven ({', '.join(open_goals)})" if open_goals else "best balance proven"
-        )
+        told.append(_on_balance(chase.stats))
     message = "; ".join(text for text in (outcome.message, *told) if text)
     return replace(outcome, plan=chase.plan, message=message, stats={**outcome.stats, **chase.stats})
+
+
+def _on_balance(stats: Mapping[str, float | int | str]) -> str:
+    """Say whether the balance is proven, and if not, from which load on it may be better."""
+    open_ranks = [
+        int(name.removeprefix("balance_"))
+        for name, value in stats.items()
+        if name.startswith("balance_") and "not proven" in str(value)
+    ]
+    if not open_ranks:
+        return "best balance proven"
+    proven = min(open_ranks) - 1
+    sure = f"proven for the {proven} largest loads" if proven > 1 else "proven for the largest load"
+    return f"best balance not proven ({sure if proven else 'for no load'})"
 
 
 def measure(instance: Instance, plan: Plan, options: Options, goal: Goal) -> float:

@@ -25,7 +25,7 @@ from placer.solvers.held import Held
 from placer.solvers.program import Program
 from placer.solvers.solution import LpSolution, Settings, Solution, Status
 from placer.solvers.watch import Event, wait
-from placer.stdout import native_output_to_stderr
+from placer.stdout import native_output_dropped
 
 __all__ = ["Conflict", "LinearMaster", "conflict", "solve"]
 
@@ -201,7 +201,7 @@ def _load(program: Program) -> highspy.Highs:
     if program.integer.any():
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(i)] for i in program.integer]
-    with native_output_to_stderr():  # HiGHS 1.16 writes a banner before any option can silence it
+    with native_output_dropped():  # HiGHS 1.16 writes a banner before any option can silence it
         highs = highspy.Highs()  # type: ignore[no-untyped-call]
     highs.setOptionValue("output_flag", False)
     if highs.passModel(lp) == highspy.HighsStatus.kError:
