@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from placer.compare import Comparison, compare
     from placer.errors import InputError, PlacerError, UsageError, VerificationError
     from placer.export import export
-    from placer.formats.files import load
+    from placer.formats.files import load, save
     from placer.imports.api import import_onnx, import_pipedream, import_torch
     from placer.instance import Instance
     from placer.options import Communication, Formulation, Objective, Options, Schedule
@@ -63,6 +63,7 @@ __all__ = [
     "import_pipedream",
     "import_torch",
     "load",
+    "save",
     "simulate",
     "solve",
     "solve_batch",
@@ -86,6 +87,7 @@ _WHERE = {
     "Kind": "placer.cluster",
     "Link": "placer.cluster",
     "load": "placer.formats.files",
+    "save": "placer.formats.files",
     "Objective": "placer.options",
     "Options": "placer.options",
     "PlacerError": "placer.errors",

@@ -34,7 +34,8 @@ class Link:
 class DeviceClass:
     """``count`` identical devices; member i is called ``f"{name}{i}"``.
 
-    ``memory_reserve_bytes`` is taken by others: one size for every member, or one for each of them.
+    ``memory_reserve_bytes`` is taken by others: one size for every member, or one for each of them; and so is
+    ``memory_reserve_share`` of the limit, whatever that is.
     ``width`` is 1 but where ``placer.replication`` lets so many devices act as one member, each moving
     its share of the data; files know nothing of it.
     """
@@ -47,6 +48,7 @@ class DeviceClass:
     link: Link = Link()
     memory_reserve_bytes: float | tuple[float, ...] = 0.0
     width: int = 1
+    memory_reserve_share: float = 0.0
 
     def __post_init__(self) -> None:
         reserve = self.memory_reserve_bytes
@@ -62,10 +64,15 @@ class DeviceClass:
         """Name of member ``i``."""
         return f"{self.name}{i}"
 
+    @property
+    def shared_reserve_bytes(self) -> float:
+        """What the share comes to; without a limit, nothing."""
+        return self.memory_reserve_share * self.memory_limit_bytes if self.memory_limit_bytes < inf else 0.0
+
     def reserve_bytes(self, i: int) -> float:
         """Memory of member ``i`` that is taken by others."""
         reserve = self.memory_reserve_bytes
-        return reserve[i] if isinstance(reserve, tuple) else reserve
+        return (reserve[i] if isinstance(reserve, tuple) else reserve) + self.shared_reserve_bytes
 
     def room_bytes(self, i: int) -> float:
         """Memory of member ``i`` that a plan may use."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,7 @@ from placer.fingerprint import fingerprint
 from placer.instance import Instance
 from placer.isolated import Report, report_on, solve_isolated
 from placer.methods import METHODS
+from placer.option_types import OptionChanges
 from placer.options import Formulation, Objective, Options
 from placer.result import InstanceReference, Result, Status
 from placer.run import Stop
@@ -108,7 +109,7 @@ def compare(
     isolate: bool = True,
     on_row: Callable[[Row], None] | None = None,
     interrupt: threading.Event | None = None,
-    **changes: Any,
+    **changes: Unpack[OptionChanges],
 ) -> Comparison:
     """Run several methods on one instance and look for contradictions.
 
@@ -135,7 +136,8 @@ def compare(
     UsageError
         When options or names of methods are wrong.
     """
-    common = make_options(options, **{**changes, "method": "auto"})
+    changes["method"] = "auto"
+    common = make_options(options, **changes)
     chosen = list(METHODS) if methods is None else list(dict.fromkeys(methods))
     if methods is None:
         chosen = [m for m in chosen if m != "auto" and common.objective in METHODS[m].objectives]

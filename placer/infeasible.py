@@ -157,7 +157,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "the memory reserves": Family(
         lambda i, _: any(c.reserve_bytes(k) > 0 for c in i.classes for k in range(c.count)),
-        _classes(memory_reserve_bytes=0.0),
+        _classes(memory_reserve_bytes=0.0, memory_reserve_share=0.0),
     ),
     "the memory limits": Family(
         lambda i, _: any(np.isfinite(c.memory_limit_bytes) for c in i.classes),

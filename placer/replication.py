@@ -143,6 +143,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
                     count=count,
                     memory_limit_bytes=device.memory_limit_bytes,
                     memory_reserve_bytes=0.0,
+                    memory_reserve_share=0.0,
                     width=width,
                 )
             )

@@ -101,6 +101,10 @@ def _check_cluster(instance: Instance) -> None:
 
 def _check_reserve(cls: DeviceClass, place: str) -> None:
     reserve = cls.memory_reserve_bytes
+    if not 0 <= cls.memory_reserve_share < 1:
+        raise InputError(
+            f"memory reserve must be a share in 0..1, got {cls.memory_reserve_share}", place=place
+        )
     if isinstance(reserve, tuple) and len(reserve) != cls.count:
         raise InputError(
             f"memory reserve: {len(reserve)} sizes for {cls.count} devices; give one, or one for each",
@@ -109,6 +113,7 @@ def _check_reserve(cls: DeviceClass, place: str) -> None:
     for size in reserve if isinstance(reserve, tuple) else (reserve,):
         if not 0 <= size <= MAX_BYTES:
             raise InputError(f"memory reserve must be in 0..{MAX_BYTES:g} bytes, got {size}", place=place)
+        size += cls.shared_reserve_bytes
         if size > cls.memory_limit_bytes:
             raise InputError(
                 f"memory reserve {size:.0f} exceeds the limit of {cls.memory_limit_bytes:.0f} bytes",

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import Unpack
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from placer.instance import Instance
 from placer.memory import settled
 from placer.methods import METHODS, load_method, variants
 from placer.methods.drafts import drafts
+from placer.option_types import OptionChanges
 from placer.options import Communication, Formulation, Objective, Options, Recompute
 from placer.plan import Plan
 from placer.processes import Allowance
@@ -47,7 +48,7 @@ def solve(
     interrupt: threading.Event | None = None,
     guard: bool = False,
     began: float | None = None,
-    **changes: Any,
+    **changes: Unpack[OptionChanges],
 ) -> Result:
     """Find a placement and prove how good it is.
 
@@ -155,7 +156,7 @@ def _advised(instance: Instance, options: Options, outcome: Outcome) -> Outcome:
     return replace(outcome, message="; ".join(filter(None, said)), hints=tuple(found))
 
 
-def make_options(options: Options | None = None, **changes: Any) -> Options:
+def make_options(options: Options | None = None, **changes: Unpack[OptionChanges]) -> Options:
     """Validate options and what they mean together.
 
     Raises

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,7 @@ from placer.check import plan_of
 from placer.errors import InputError, UsageError
 from placer.fingerprint import fingerprint
 from placer.instance import Instance
+from placer.option_types import OptionChanges
 from placer.options import Options
 from placer.overrides import apply
 from placer.plan import Plan
@@ -121,7 +122,7 @@ def sweep(
     on_progress: Callable[[Point, str], None] | None = None,
     interrupt: threading.Event | None = None,
     guard: bool = False,
-    **changes: Any,
+    **changes: Unpack[OptionChanges],
 ) -> Sweep:
     """Solve an instance for every combination of the values of the axes.
 

@@ -11,7 +11,7 @@ from placer.errors import UsageError
 from placer.formats import native
 from placer.formats.files import save
 from placer.formats.text import check_writable
-from placer.imports.api import import_onnx, import_pipedream, import_torch
+from placer.imports.api import ImportOptions, import_onnx, import_pipedream, import_torch
 from placer.imports.onnx_file import parse_dims
 from placer.instance import Instance
 
@@ -45,27 +45,27 @@ def _inputs(args: argparse.Namespace) -> list[str]:
 
 def _imported(args: argparse.Namespace) -> Instance:
     training = args.training if args.training is not None else args.kind == "pipedream"
-    options = {
-        "cluster": args.devices,
+    options: ImportOptions = {
         "by": args.by,
         "training": training,
         "optimizer": args.optimizer,
         "microbatches": args.microbatches,
         "profiles": args.profile,
         "tied": args.tied,
+        "reserve": args.reserve,
         "allow_uncosted": [op for ops in args.allow_uncosted for op in ops.split(",") if op],
         "name": args.name,
     }
     dims = parse_dims(args.dim)
     if args.kind == "onnx":
-        return import_onnx(args.source, dims=dims, precision=args.precision, **options)
+        return import_onnx(args.source, cluster=args.devices, dims=dims, precision=args.precision, **options)
     if dims:
         raise UsageError("--dim applies to ONNX models; elsewhere the shapes are in the model")
     if args.kind == "torch":
-        return import_torch(args.source, precision=args.precision, **options)
+        return import_torch(args.source, cluster=args.devices, precision=args.precision, **options)
     if args.precision:
         raise UsageError("--precision does not apply to measured profiles")
-    return import_pipedream(args.source, **options)
+    return import_pipedream(args.source, cluster=args.devices, **options)
 
 
 def _summary(instance: Instance, file: str) -> str:

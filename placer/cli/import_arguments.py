@@ -76,9 +76,16 @@ def _add_import(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument(
         "--tied",
-        choices=("colocate", "copy"),
-        default="colocate",
-        help="operators that share a weight stay together, or keep a copy each (default: colocate)",
+        choices=("copy", "colocate"),
+        default="copy",
+        help="operators that share a weight keep a copy each, or stay together (default: copy)",
+    )
+    made.add_argument(
+        "--reserve",
+        type=float,
+        metavar="SHARE",
+        help="share of each device's memory to keep free for what no plan counts (default: that of the "
+        "cluster, 0.1)",
     )
     made.add_argument(
         "--allow-uncosted",

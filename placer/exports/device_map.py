@@ -77,7 +77,8 @@ def _tensors(placement: Placement) -> dict[str, Target]:
             if out.setdefault(name, target) != target:
                 raise UsageError(
                     f"device-map cannot express this plan: the parameter {name!r} is read on "
-                    f"{_shown(out[name])} and on {_shown(target)} (colocate its readers)"
+                    f"{_shown(out[name])} and on {_shown(target)}, and a map gives each tensor one device "
+                    "(import the model with --tied colocate)"
                 )
     return out
 

@@ -76,7 +76,7 @@ def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
     """
     parts = placement.chain("torch-split")
     instance = placement.instance
-    order = placement.forward.tolist()
+    order = _trace(placement)
     modules = [origin.module if (origin := instance.origin[v]) is not None else None for v in order]
     if all(module is None for module in modules):
         raise UsageError(
@@ -101,7 +101,19 @@ def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
         remarks.append(
             f"the plan recomputes activations on {names}: wrap these stages in torch.utils.checkpoint"
         )
-    return spec, remarks + _skips(instance, order, real)
+    return spec, remarks + _copies(instance, order, real) + _skips(instance, order, real)
+
+
+def _trace(placement: Placement) -> list[int]:
+    """List the forward nodes in the order of the trace; what only passes on a node's output follows it."""
+    instance = placement.instance
+    sent: dict[int, list[int]] = {}
+    own: list[int] = []
+    for v in placement.forward.tolist():
+        before = instance.predecessors[v].tolist()
+        passes_on = instance.origin[v] is None and len(before) == 1 and instance.origin[before[0]] is not None
+        (sent.setdefault(before[0], []) if passes_on else own).append(v)
+    return [w for v in own for w in (v, *sent.get(v, ()))]
 
 
 def _point(
@@ -139,11 +151,17 @@ def _point(
 def _marks(modules: Sequence[str | None], cut: int) -> Iterator[tuple[str, str]]:
     """Modules that begin or end at a position of the trace, and are called once."""
     for module in ancestors(modules[cut] or "") if cut < len(modules) else ():
-        if _run(modules, module)[0] == cut:
+        if _run(modules, module)[0] == cut and not _is_list(modules, module):
             yield module, BEGINNING
     for module in ancestors(modules[cut - 1] or "") if cut else ():
-        if _run(modules, module)[1] == cut:
+        if _run(modules, module)[1] == cut and not _is_list(modules, module):
             yield module, END
+
+
+def _is_list(modules: Sequence[str | None], module: str) -> bool:
+    """Whether all that is in a module has numbers: a list of modules is never called itself."""
+    inside = [m for m in modules if m is not None and is_within(m, module)]
+    return all(m[len(module) + 1 :].partition(".")[0].isdecimal() for m in inside)
 
 
 def _run(modules: Sequence[str | None], module: str) -> tuple[int, int]:
@@ -151,6 +169,27 @@ def _run(modules: Sequence[str | None], module: str) -> tuple[int, int]:
     inside = [i for i, m in enumerate(modules) if m is not None and is_within(m, module)]
     whole = inside[-1] - inside[0] + 1 == len(inside)
     return (inside[0], inside[-1] + 1) if whole else (-1, -1)
+
+
+def _copies(instance: Instance, order: Sequence[int], real: IntArray) -> list[str]:
+    """Say which weights are needed on several stages, and what to do before PyTorch splits the model."""
+    readers: dict[str, list[int]] = {}
+    for i, v in enumerate(order):
+        origin = instance.origin[v]
+        for name in () if origin is None else origin.parameters:
+            readers.setdefault(name, []).append(i)
+    tied: dict[tuple[int, ...], list[str]] = {}
+    for name, at in readers.items():
+        if len({int(real[i]) for i in at}) > 1:
+            tied.setdefault(tuple(at), []).append(name)
+    sums = ", and sum the gradients of the copies in each step" if instance.is_training else ""
+    return [
+        f"{' and '.join(names)} lie on several stages: give each a copy before pipeline(...), "
+        f"model.{names[1]} = torch.nn.Parameter(model.{names[0]}.detach().clone()){sums}"
+        if len(names) > 1
+        else f"{names[0]} is read on several stages, and lies on each{sums}"
+        for names in tied.values()
+    ]
 
 
 def _skips(instance: Instance, order: Sequence[int], real: IntArray) -> list[str]:

@@ -172,6 +172,10 @@ class NativeClass(_Strict):
     memory_reserve_bytes: Sizes = Field(
         default=[0.0], description="Taken by others: one size for all devices, or a list with one per device."
     )
+    memory_reserve_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="Taken by others as well: a share of the limit, which follows when that changes.",
+    )
     link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from placer.errors import InputError, NotAnInstanceError
+from placer.errors import InputError, NotAnInstanceError, UsageError
 from placer.formats import documents, native, paper
 from placer.formats.text import parse_json, read_text, validate, write_text
 from placer.instance import Instance
@@ -16,13 +17,13 @@ from placer.rules import UNPRINTABLE
 __all__ = ["load", "load_result", "load_split", "loads", "save", "save_result"]
 
 
-def load(path: str | Path) -> Instance:
+def load(path: str | Path | dict[str, Any]) -> Instance:
     """Read an instance file, in the native or the paper's JSON format (recognised by content).
 
     Parameters
     ----------
     path
-        The file.
+        The file; or the document itself, as ``json.load`` returns it.
 
     Returns
     -------
@@ -33,6 +34,10 @@ def load(path: str | Path) -> Instance:
     InputError
         One line that names the file, the place and the rule broken.
     """
+    if isinstance(path, dict):
+        return _instance(path, source="", name="instance")
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"load: expected the path of an instance, or its document; got {path!r:.80}")
     return loads(
         read_text(path), source=str(path), name=Path(path).name.removesuffix(".gz").removesuffix(".json")
     )
@@ -57,7 +62,10 @@ def loads(text: str, *, source: str, name: str) -> Instance:
     InputError
         One line that names the source, the place and the rule broken.
     """
-    document = parse_json(text, source)
+    return _instance(parse_json(text, source), source=source, name=name)
+
+
+def _instance(document: Any, *, source: str, name: str) -> Instance:
     try:
         if native.is_native_instance(document):
             native.check_version(document)
@@ -116,7 +124,24 @@ def load_split(path: str | Path, instance: Instance, *, pieces: bool = False) ->
 
 
 def save(instance: Instance, path: str | Path) -> None:
-    """Write an instance in the native format, whole or not at all."""
+    """Write an instance in the native format, whole or not at all.
+
+    Parameters
+    ----------
+    instance
+        What ``load`` or an import returned.
+    path
+        The file.
+
+    Raises
+    ------
+    UsageError
+        When it is no instance.
+    InputError
+        When the file cannot be written.
+    """
+    if not isinstance(instance, Instance):
+        raise UsageError(f"save: expected an instance, got {type(instance).__name__}")
     write_text(path, native.to_json(instance))
 
 

@@ -164,6 +164,7 @@ def _device_class(cls: NativeClass) -> DeviceClass:
         memory_limit_bytes=math.inf if cls.memory_limit_bytes is None else cls.memory_limit_bytes,
         link=Link(**cls.link.model_dump()),
         memory_reserve_bytes=tuple(cls.memory_reserve_bytes),
+        memory_reserve_share=cls.memory_reserve_share,
     )
 
 
@@ -256,6 +257,7 @@ def cluster_document(
                 memory_reserve_bytes=list(cls.memory_reserve_bytes)
                 if isinstance(cls.memory_reserve_bytes, tuple)
                 else [float(cls.memory_reserve_bytes)],
+                memory_reserve_share=cls.memory_reserve_share,
                 link=NativeLink(**asdict(cls.link)),
             )
             for cls in classes

@@ -6,33 +6,55 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from placer.choices import none_of
-from placer.cluster import DeviceClass
 from placer.errors import InputError, UsageError
 from placer.imports.assemble import assemble
 from placer.imports.catalogue import Cluster, find_cluster
 from placer.imports.costs import costs
-from placer.imports.gradients import backward_pass, largest_operator_bytes, peak_live_bytes
+from placer.imports.gradients import backward_pass
 from placer.imports.granularity import Granularity, partition
 from placer.imports.model import Model
+from placer.imports.notes import residence_notes, working_note
 from placer.imports.profiles import read_profiles
+from placer.imports.reserves import reserved
+from placer.imports.residence import residence
+from placer.imports.working import working
 from placer.instance import Instance
 from placer.training import Optimizer, Training
 
-__all__ = ["import_onnx", "import_pipedream", "import_torch", "to_instance"]
+__all__ = ["ImportOptions", "import_onnx", "import_pipedream", "import_torch", "to_instance"]
 
 logger = logging.getLogger(__name__)
+
+TIED = ("copy", "colocate")
+
+Devices = str | Cluster | Sequence[str]
+"""A cluster of the catalogue, counts of devices, a TOML file, a list of devices, or a cluster."""
+
+
+class ImportOptions(TypedDict, total=False):
+    """Options of every import, explained by `to_instance`."""
+
+    by: str
+    training: bool
+    optimizer: str | None
+    microbatches: int
+    profiles: Sequence[str]
+    tied: str
+    reserve: float | None
+    allow_uncosted: Sequence[str]
+    name: str | None
 
 
 def import_onnx(
     path: str | Path,
     *,
-    cluster: str | Cluster,
+    cluster: Devices,
     dims: Mapping[str, int] | None = None,
     precision: str | None = None,
-    **options: Any,
+    **options: Unpack[ImportOptions],
 ) -> Instance:
     """Make an instance of an ONNX model.
 
@@ -41,7 +63,7 @@ def import_onnx(
     path
         The file, or ``light:NAME`` for a model that comes with the onnx package.
     cluster
-        A cluster of the catalogue, counts of devices (``a100:4,t4:2``), a TOML file, or a cluster.
+        A cluster of the catalogue, counts of devices (``a100:4,t4:2``), a TOML file, a list, or a cluster.
     dims
         Values of symbolic dimensions by name, or of ``input:axis``.
     precision
@@ -64,9 +86,9 @@ def import_onnx(
 def import_torch(
     factory: str | Callable[[], Any] | tuple[Any, ...],
     *,
-    cluster: str | Cluster,
+    cluster: Devices,
     precision: str | None = None,
-    **options: Any,
+    **options: Unpack[ImportOptions],
 ) -> Instance:
     """Make an instance of a PyTorch model.
 
@@ -91,9 +113,7 @@ def import_torch(
     return to_instance(read_torch(factory, precision=precision), cluster, **options)
 
 
-def import_pipedream(
-    path: str | Path, *, cluster: str | Cluster, training: bool = True, **options: Any
-) -> Instance:
+def import_pipedream(path: str | Path, *, cluster: Devices, **options: Unpack[ImportOptions]) -> Instance:
     """Make an instance of a layer profile in PipeDream's format: a training graph unless told otherwise.
 
     Parameters
@@ -101,9 +121,8 @@ def import_pipedream(
     path
         The file (``graph.txt``).
     cluster, **options
-        As for `import_onnx`; the measured times are taken for every accelerator of the cluster.
-    training
-        Whether to add the backward pass.
+        As for `import_onnx`; the measured times are taken for every accelerator of the cluster, and
+        ``training`` is on unless it says otherwise.
 
     Raises
     ------
@@ -112,19 +131,20 @@ def import_pipedream(
     """
     from placer.imports.pipedream import read_pipedream
 
-    return to_instance(read_pipedream(path), cluster, training=training, **options)
+    return to_instance(read_pipedream(path), cluster, **({"training": True} | options))
 
 
 def to_instance(
     model: Model,
-    cluster: str | Cluster,
+    cluster: Devices,
     *,
     by: str = "operator",
     training: bool = False,
     optimizer: str | None = None,
     microbatches: int = 1,
     profiles: Sequence[str] = (),
-    tied: str = "colocate",
+    tied: str = "copy",
+    reserve: float | None = None,
     allow_uncosted: Sequence[str] = (),
     name: str | None = None,
 ) -> Instance:
@@ -147,7 +167,9 @@ def to_instance(
     profiles
         Measured times, as ``FILE`` or ``TYPE=FILE``.
     tied
-        ``colocate`` keeps the readers of a shared weight together, ``copy`` lets each keep a copy.
+        ``copy`` lets each reader of a shared weight keep a copy, ``colocate`` keeps the readers together.
+    reserve
+        Share of each accelerator's memory that is kept free; that of the cluster by default (0.1).
     allow_uncosted
         Operator types without a FLOP rule that may count as bytes alone, though they may be matrix products.
     name
@@ -158,38 +180,29 @@ def to_instance(
     InputError, UsageError
         When options do not fit, or the result breaks a rule of instances.
     """
-    if tied not in ("colocate", "copy"):
-        raise UsageError(none_of("treatment of tied weights", tied, ("colocate", "copy")))
-    if by not in list(Granularity):
-        raise UsageError(none_of("granularity", by, Granularity))
+    for what, value, choices in (
+        ("treatment of tied weights", tied, TIED),
+        ("granularity", by, list(Granularity)),
+        ("optimizer", optimizer or "adam", list(Optimizer)),
+    ):
+        if value not in choices:
+            raise UsageError(none_of(what, value, choices))
     if not training and (optimizer is not None or microbatches != 1):
         raise UsageError("optimizer and microbatches apply to training only")
-    found = find_cluster(cluster) if isinstance(cluster, str) else cluster
+    found = find_cluster(cluster)
     backward = backward_pass(model)
     if training and all(factor is None for factor in backward.factor):
         raise InputError(f"{model.source.name}: there is nothing to train in it")
+    how = Training(Optimizer(optimizer or "adam"), microbatches) if training else Training()
     cost = costs(model, backward, found, read_profiles(profiles, found), allow_uncosted)
-    work = largest_operator_bytes(model) if training else peak_live_bytes(model)
-    placed = found.model_copy(update={"classes": tuple(_reserving(cls, work) for cls in found.classes)})
-    instance = assemble(
-        model,
-        partition(model, Granularity(by)),
-        cost,
-        backward if training else None,
-        placed,
-        training=Training(Optimizer(optimizer or "adam"), microbatches) if training else Training(),
-        copy_tied=tied == "copy",
-    )
-    working = f"working memory of {work:.0f} bytes reserved on every accelerator"
-    notes = (*model.notes, f"by {by}", *cost.notes, working)
+    parts = partition(model, Granularity(by))
+    devices = sum(cls.count for cls in found.classes)
+    where = residence(model, parts, devices=devices, copy=tied == "copy")
+    work = working(model, parts, cost.shares(parts))
+    placed, kept = reserved(found, model, where, work, how, share=reserve)
+    instance = assemble(model, parts, cost, backward if training else None, placed, where, work, how)
+    notes = (*model.notes, f"by {by}", *cost.notes)
+    notes += (*residence_notes(model, where, training=training), working_note(parts, work), *kept)
     for note in notes:
         logger.info("%s", note)
     return instance.replace(name=name or model.name, source=dataclasses.replace(model.source, notes=notes))
-
-
-def _reserving(cls: DeviceClass, work: float) -> DeviceClass:
-    """Reserve working memory on the members of a class."""
-    if cls.is_host or cls.memory_limit_bytes == float("inf"):
-        return cls
-    reserve = min(cls.memory_limit_bytes, cls.reserve_bytes(0) + work)
-    return dataclasses.replace(cls, memory_reserve_bytes=reserve)

@@ -18,6 +18,8 @@ from placer.imports.costs import Costs
 from placer.imports.gradients import Backward
 from placer.imports.granularity import Part
 from placer.imports.model import Kind, Model, consumers, producers
+from placer.imports.residence import Residence
+from placer.imports.working import Working
 from placer.instance import FloatArray, Instance
 from placer.origin import Origin
 from placer.training import Training
@@ -45,9 +47,9 @@ def assemble(
     cost: Costs,
     backward: Backward | None,
     cluster: Cluster,
-    *,
+    where: Residence,
+    work: Working,
     training: Training | None = None,
-    copy_tied: bool = False,
 ) -> Instance:
     """Build the instance.
 
@@ -63,20 +65,28 @@ def assemble(
         The backward pass to add; None for inference.
     cluster
         The devices.
+    where
+        Where tensors lie that several parts read.
+    work
+        Working memory of the parts.
     training
         Optimizer and microbatches.
-    copy_tied
-        Whether every reader of a shared weight keeps a copy, instead of staying with the others.
     """
-    return _Assembly(model, parts, cost, backward, copy_tied).instance(cluster, training or Training())
+    return _Assembly(model, parts, cost, backward, where, work).instance(cluster, training or Training())
 
 
 class _Assembly:
     def __init__(
-        self, model: Model, parts: Sequence[Part], cost: Costs, backward: Backward | None, copy_tied: bool
+        self,
+        model: Model,
+        parts: Sequence[Part],
+        cost: Costs,
+        backward: Backward | None,
+        where: Residence,
+        work: Working,
     ) -> None:
         self.model, self.parts, self.cost, self.backward = model, parts, cost, backward
-        self.copy_tied = copy_tied
+        self.where, self.work = where, work
         self.part_of = {i: p for p, part in enumerate(parts) for i in part.operators}
         self.producer = producers(model.operators)
         self.readers = consumers(model.operators)
@@ -104,7 +114,7 @@ class _Assembly:
     # -- weights and colocation -----------------------------------------------------------------
 
     def _groups(self) -> list[str]:
-        """Label each part with the first of the parts that it shares a tied weight with."""
+        """Label each part with the first of the parts that it stays together with."""
         root = list(range(len(self.parts)))
 
         def find(p: int) -> int:
@@ -112,12 +122,10 @@ class _Assembly:
                 p = root[p]
             return p
 
-        first: dict[str, int] = {}
-        for p, part in enumerate(self.parts):
-            for key in self._weights(part):
-                if self.model.weights[key].tied and not self.copy_tied:
-                    a, b = sorted((find(first.setdefault(key, p)), find(p)))
-                    root[b] = a
+        for parts in (*self.where.together, *self.work.groups):
+            for p in parts[1:]:
+                a, b = sorted((find(parts[0]), find(p)))
+                root[b] = a
         return [self.parts[find(p)].id for p in range(len(self.parts))]
 
     def _weights(self, part: Part) -> list[str]:
@@ -128,12 +136,13 @@ class _Assembly:
 
     def _add_forward(self) -> None:
         counted: set[str] = set()
+        once = {key for key, w in self.model.weights.items() if w.state or key in self.where.joined}
         for p, part in enumerate(self.parts):
-            trained = kept = 0.0
+            trained, kept = 0.0, self.work.excess_bytes.get(p, 0.0)
             for key in self._weights(part):
                 weight = self.model.weights[key]
-                if weight.tied and not self.copy_tied and key in counted:
-                    continue  # resident once, with the first reader
+                if key in self.where.everywhere or (key in once and key in counted):
+                    continue  # every device keeps it, or it is resident with the first reader
                 counted.add(key)
                 if weight.trainable:
                     trained += weight.size_bytes

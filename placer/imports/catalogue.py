@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +23,8 @@ from placer.rules import MAX_COUNT
 __all__ = ["Catalogue", "Cluster", "ClusterEntry", "DeviceEntry", "LinkEntry", "catalogue", "find_cluster"]
 
 GIB = 2.0**30
+RESERVE = 0.1
+"""Share of a device's memory for what no plan counts: context, library workspace, fragmentation."""
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
@@ -65,7 +69,9 @@ class ClassEntry(_Strict):
     kind: Literal["accelerator", "host"] | None = None
     link: Name | None = None
     memory_gib: Positive | None = None
-    reserve: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    reserve: Annotated[float, Field(ge=0, lt=1, description="Share of the memory that is kept free.")] = (
+        RESERVE
+    )
 
 
 class ClusterEntry(_Strict):
@@ -136,14 +142,15 @@ def _parse(text: str, source: str) -> Catalogue:
     return made
 
 
-def find_cluster(text: str) -> Cluster:
+def find_cluster(asked: str | Cluster | Sequence[str]) -> Cluster:
     """Find or build the cluster that ``--devices`` names.
 
     Parameters
     ----------
-    text
+    asked
         A cluster of the catalogue (``4xa100-nvlink``), counts of devices (``a100:4,t4:2``, also ``4xa100``),
-        or a TOML file with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several).
+        or a TOML file with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several).  Or a
+        list of devices, which may be named several times; or a cluster itself.
 
     Raises
     ------
@@ -152,6 +159,17 @@ def find_cluster(text: str) -> Cluster:
     InputError
         When the file is wrong.
     """
+    if isinstance(asked, Cluster):
+        return asked
+    if isinstance(asked, list | tuple) and asked and all(isinstance(name, str) for name in asked):
+        count = Counter(asked)
+        asked = ",".join(name if n == 1 else f"{name}:{n}" for name, n in count.items())
+    if not isinstance(asked, str):
+        raise UsageError(
+            "a cluster is a name (4xa100-nvlink), counts of devices (a100:4,t4:2), a TOML file, a list of "
+            f"devices or a Cluster; got {asked!r:.80}"
+        )
+    text = asked
     known = catalogue()
     file = re.fullmatch(r"(.+\.toml)(?::([^:/\\]+))?", text)
     if file:
@@ -207,7 +225,7 @@ def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
         limit: dict[str, Any] = {}
         if memory is not None:
             limit["memory_limit_bytes"] = memory * GIB
-            limit["memory_reserve_bytes"] = float(round(memory * GIB * item.reserve))
+            limit["memory_reserve_share"] = item.reserve
         if kind is DeviceKind.ACCELERATOR:
             limit["link"] = _link(name, item.link or device.link, known)
         classes.append(DeviceClass(label, item.device, item.count, kind, **limit))

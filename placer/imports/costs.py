@@ -10,6 +10,7 @@ import numpy as np
 
 from placer.imports.catalogue import Cluster
 from placer.imports.gradients import Backward
+from placer.imports.granularity import Part
 from placer.imports.model import Kind, Model
 from placer.imports.profiles import Profile
 from placer.imports.roofline import effective_precision, time_ms
@@ -37,6 +38,11 @@ class Costs:
     forward: FloatArray
     backward: FloatArray
     notes: tuple[str, ...]
+
+    def shares(self, parts: Sequence[Part]) -> list[float]:
+        """Forward time of each part, on the device types that can run the model."""
+        times = np.where(np.isfinite(self.forward), self.forward, 0.0).sum(axis=1)
+        return [float(times[list(part.operators)].sum()) for part in parts]
 
 
 def costs(

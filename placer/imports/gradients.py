@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from placer.imports.model import Kind, Model, Operator, Stash
 
-__all__ = ["Backward", "backward_pass", "largest_operator_bytes", "peak_live_bytes"]
+__all__ = ["Backward", "backward_pass"]
 
 
 @dataclass(frozen=True)
@@ -84,34 +84,3 @@ def _stash(model: Model, factor: list[float | None]) -> tuple[float, ...]:
                 done.add(whole)
                 kept[owner.get(whole, i)] += model.values[whole].size_bytes
     return tuple(kept)
-
-
-def peak_live_bytes(model: Model) -> float:
-    """Most bytes of activations that are live at once when the operators run in their order.
-
-    A part of the model that runs in the same order never needs more, apart from inputs that arrive early.
-    """
-    last: dict[str, int] = {}
-    for i, o in enumerate(model.operators):
-        last |= dict.fromkeys((*o.inputs, *o.outputs), i)
-    last |= dict.fromkeys(model.outputs, len(model.operators))
-    ends: dict[int, list[str]] = {}
-    for key, i in last.items():
-        ends.setdefault(i, []).append(key)
-    produced = {key for o in model.operators for key in o.outputs}
-    size = {key: value.size_bytes for key, value in model.values.items()}
-    for o in model.operators:
-        if o.kind is Kind.VIEW:
-            size |= dict.fromkeys(o.outputs, 0.0)  # shows bytes that are counted already
-    live = sum(size[key] for key in last if key not in produced)
-    peak = live
-    for i, o in enumerate(model.operators):
-        live += sum(size[key] for key in o.outputs)
-        peak = max(peak, live)
-        live -= sum(size[key] for key in ends.get(i, ()))
-    return peak
-
-
-def largest_operator_bytes(model: Model) -> float:
-    """Most bytes that one operator reads and writes: what training needs beside the activations it keeps."""
-    return max(sum(model.values[key].size_bytes for key in {*o.inputs, *o.outputs}) for o in model.operators)

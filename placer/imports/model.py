@@ -64,7 +64,9 @@ class Weight:
     trainable
         Whether an optimizer would update it.
     tied
-        Whether all its readers must stay together; otherwise every reader's device keeps a copy.
+        Whether it is one parameter, however many read it; otherwise a constant, or equal by chance.
+    state
+        Whether the model writes it: then all its readers stay together.
     """
 
     names: tuple[str, ...]
@@ -72,6 +74,7 @@ class Weight:
     elements: int
     trainable: bool
     tied: bool
+    state: bool = False
 
 
 @dataclass(frozen=True)

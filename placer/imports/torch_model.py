@@ -69,6 +69,8 @@ class _Reader:
     def _collect_weights(self, module: Any) -> None:
         """Register weights by storage: names that share one are tied."""
         persistent = set(module.state_dict(keep_vars=True))
+        parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+        written = set(self.exported.graph_signature.buffers_to_mutate.values())
         shared: dict[int, list[str]] = {}
         tensors: dict[int, Any] = {}
         for name, tensor in (
@@ -88,7 +90,8 @@ class _Reader:
                 size_bytes=self._size(tensor),
                 elements=tensor.numel(),
                 trainable=tensor.requires_grad,
-                tied=bool(tensor.requires_grad or any(name in persistent for name in names)),
+                tied=any(name in parameters for name in names),
+                state=any(name in written for name in names),
             )
 
     def _size(self, tensor: Any) -> float:

@@ -109,6 +109,7 @@ TABLE = [
     Row("class.count", Kind.RULE),
     Row("class.memory_limit_bytes", Kind.MEMORY),
     Row("class.memory_reserve_bytes", Kind.MEMORY),
+    Row("class.memory_reserve_share", Kind.MEMORY),
     holder("class.link"),
     Row("link.transfer_scale", Kind.COST),
     Row("link.bandwidth_bytes_per_s", Kind.COST),

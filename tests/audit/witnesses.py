@@ -212,6 +212,7 @@ WITNESSES: dict[str, Witness] = {
     "class.count": fields(chain(), put("cluster/classes/0/count", 1)),
     "class.memory_limit_bytes": fields(chain(), put("cluster/classes/0/memory_limit_bytes", 15.0)),
     "class.memory_reserve_bytes": fields(chain(), put("cluster/classes/0/memory_reserve_bytes", [0.0, 12.0])),
+    "class.memory_reserve_share": fields(chain(), put("cluster/classes/0/memory_reserve_share", 0.5)),
     "link.transfer_scale": fields(chain(), put("cluster/classes/0/link", {"transfer_scale": 3.0})),
     "link.bandwidth_bytes_per_s": fields(sized(), put("cluster/classes/0/link/bandwidth_bytes_per_s", 4e8)),
     "link.latency_ms": fields(sized(), put("cluster/classes/0/link/latency_ms", 2.0)),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from placer.errors import InputError, UsageError
@@ -14,7 +15,8 @@ from placer.export import export
 from placer.exports.torch_split import load_split_spec
 from placer.instance import Instance
 from placer.origin import Origin
-from tests.support.plans import gpus, planned
+from placer.plan import Plan
+from tests.support.plans import gpus, planned, result_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -251,3 +253,46 @@ def test_other_files_are_no_splits(tmp_path):
         path.write_text(text)
         with pytest.raises(InputError, match=match):
             load_split_spec(path)
+
+
+class Tied(torch.nn.Module):
+    """An embedding that is called for both sides and is the head as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared = torch.nn.Embedding(50, 16)
+        self.encoder = torch.nn.ModuleList(torch.nn.Linear(16, 16) for _ in range(3))
+        self.decoder = torch.nn.ModuleList(torch.nn.Linear(16, 16) for _ in range(3))
+        self.head = torch.nn.Linear(16, 50, bias=False)
+        self.head.weight = self.shared.weight
+
+    def forward(self, source, target):
+        x = self.shared(source)
+        for layer in self.encoder:
+            x = layer(x)
+        y = self.shared(target) + x
+        for layer in self.decoder:
+            y = layer(y)
+        return self.head(y)
+
+
+def test_copies_of_tied_weights_are_split(tmp_path):
+    """The plan exports; with copies, as the remark says, the stages compute what the model computes."""
+    from torch.distributed.pipelining import pipeline
+
+    import placer
+
+    side = torch.zeros(1, 8, dtype=torch.long)
+    instance = placer.import_torch((Tied(), (side, side)), cluster="a100:2", by="module")
+    device = np.array([v.startswith(("decoder", "head")) for v in instance.ids], dtype=np.int64)
+    result = result_of(instance, Plan(device))
+    split, remarks = exported(tmp_path, instance, result)
+    assert split["split_spec"] == {"decoder.0": "BEGINNING"}
+    (copies,) = [r for r in remarks if "give each a copy" in r]
+    assert "model.head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())" in copies
+    with pytest.raises(UsageError, match="--tied colocate"):
+        export(result, "device-map", tmp_path / "map.json", instance=instance)
+    model = Tied().eval()
+    model.head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
+    pipe = pipeline(model, (side, side), split_spec=load_split_spec(tmp_path / "split.json"))
+    assert torch.equal(pipe(side, side)[0], model(side, side))

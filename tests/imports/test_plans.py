@@ -47,14 +47,14 @@ def test_transformers(name, tmp_path):
     from placer.imports.torch_model import read_torch
 
     model = read_torch(getattr(models, name))
-    instance = to_instance(model, "4xa100-nvlink", by="module", training=True)
+    instance = to_instance(model, "4xa100-nvlink", by="module", training=True, tied="colocate")
     contiguous = planned(instance, tmp_path, method="dp")
     assert contiguous.status == "optimal"
     spread = contiguous
     if name == "gpt2":
         assert sum(bool(device.nodes) for device in contiguous.devices) == 1
         spread = planned(instance, tmp_path, method="local-search", contiguous=False, time_limit=30)
-        copies = to_instance(model, "4xa100-nvlink", by="module", training=True, tied="copy")
+        copies = to_instance(model, "4xa100-nvlink", by="module", training=True)
         pipeline = planned(copies, tmp_path, method="dp")
         assert all(device.nodes for device in pipeline.devices)
         assert contiguous.objective > 2 * pipeline.objective

@@ -77,7 +77,7 @@ def test_products_agree_with_the_counter_of_torch(name, request):
 def test_every_tensor_of_the_state_has_readers_on_one_device(name, by, request):
     with torch.device("meta"):
         module, _ = getattr(models, name)()
-    instance = to_instance(request.getfixturevalue(name), "4xa100-nvlink", by=by)
+    instance = to_instance(request.getfixturevalue(name), "4xa100-nvlink", by=by, tied="colocate")
     readers = {}
     for v, origin in enumerate(instance.origin):
         for key in origin.parameters if origin is not None else ():
@@ -91,12 +91,12 @@ def test_every_tensor_of_the_state_has_readers_on_one_device(name, by, request):
 
 
 def test_tied_weights_are_counted_once_and_colocated(gpt2):
-    instance = to_instance(gpt2, "4xa100-nvlink", by="module")
+    instance = to_instance(gpt2, "4xa100-nvlink", by="module", tied="colocate")
     (group,) = instance.groups.values()
     assert [instance.ids[v] for v in group] == ["transformer.wte", "lm_head"]
     names = {"transformer.wte.weight", "lm_head.weight"}
     assert all(names <= set(instance.origin[v].parameters) for v in group)
-    copied = to_instance(gpt2, "4xa100-nvlink", by="module", tied="copy")
+    copied = to_instance(gpt2, "4xa100-nvlink", by="module")
     assert not copied.groups
     assert copied.weight_bytes.sum() - instance.weight_bytes.sum() == 4 * 768 * 50257
 

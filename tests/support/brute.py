@@ -54,7 +54,8 @@ def _moving(instance: Instance, v: int, link: Link) -> float:
 
 def _reserve(cls: DeviceClass, i: int) -> float:
     reserve = cls.memory_reserve_bytes
-    return reserve[i] if isinstance(reserve, tuple) else reserve
+    share = cls.memory_reserve_share * cls.memory_limit_bytes if cls.memory_reserve_share else 0.0
+    return share + (reserve[i] if isinstance(reserve, tuple) else reserve)
 
 
 def throughput_optima(instance: Instance) -> dict[Kind, float]:

@@ -56,6 +56,8 @@ def machines(instance: Instance) -> list[Machine]:
             names = {cls.name, f"{cls.name}{i}"}
             reserve = cls.memory_reserve_bytes
             taken = reserve[i] if isinstance(reserve, tuple) else reserve
+            if cls.memory_reserve_share:
+                taken += cls.memory_reserve_share * cls.memory_limit_bytes
             places = [
                 k
                 for k, entry in enumerate(instance.order)

@@ -25,6 +25,8 @@ def rooms(instance: Instance) -> list[float]:
         for i in range(cls.count):
             reserve = cls.memory_reserve_bytes
             taken = reserve[i] if isinstance(reserve, tuple) else reserve
+            if cls.memory_reserve_share:
+                taken += cls.memory_reserve_share * cls.memory_limit_bytes
             out.append(cls.memory_limit_bytes - taken)
     return out
 
