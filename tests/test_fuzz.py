@@ -11,6 +11,7 @@ from tests.fuzz.case import Case
 from tests.fuzz.features import FEATURES, PAIRS
 from tests.fuzz.generate import generate
 from tests.fuzz.judge import judge, methods_for
+from tests.fuzz.many import Tally, verdicts
 from tests.fuzz.oracle import Model, all_plans, judge_plan
 from tests.fuzz.oracle.plan import Placed
 from tests.fuzz.shrink import shrink
@@ -67,6 +68,18 @@ def test_oracle_agrees_with_itself(seed: int) -> None:
         assert bool(broken) == (device not in best), broken
         if not broken:
             assert value == pytest.approx(best[device], rel=1e-12)
+
+
+@pytest.mark.slow
+def test_several_processes_see_what_one_sees():
+    tallies = []
+    for jobs in (1, 2):
+        tally = Tally()
+        for verdict in verdicts(5000, 60, jobs, set()):
+            tally.add(verdict)
+        tallies.append(tally)
+    assert tallies[0] == tallies[1]
+    assert tallies[0].cases == 60
 
 
 def test_a_lie_is_noticed_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
