@@ -48,6 +48,8 @@ def variants(instance: Instance, options: Options) -> list[Variant]:
     """
     known = options.method == "milp" and options.objective is Objective.THROUGHPUT
     known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
+    if options.method == "expert":  # a split says itself which devices it uses
+        return [Variant(instance, lambda plan: plan, same_devices=True)]
     limited = [instance] if known else overrides.choices(instance)
     out: list[Variant] = []
     for some in limited:

@@ -38,6 +38,9 @@ ITERATION_S, CHECK_S = 5e-9, 1.5e-6
 """Work of a simplex iteration of a linear program, and of a check of limits in the search of an integer
 program (some 100 iterations), for each column, row and entry, in nominal seconds."""
 
+ENUMERATION = 1 << 16
+"""Presolve rule of HiGHS that is switched off: what it fixes may drop "exactly one of these", and a worse
+point is then called optimal (HiGHS#3216)."""
 LARGEST = 1e12
 """Larger coefficients and bounds (but infinite ones) are not passed on: HiGHS rejects them, or errs."""
 
@@ -218,6 +221,7 @@ def _configure(highs: highspy.Highs, settings: Settings, run: Run) -> None:
         "mip_feasibility_tolerance": settings.feasibility,
         "primal_feasibility_tolerance": min(settings.feasibility, 1e-7),
         "mip_min_logging_interval": 0.2,
+        "presolve_rule_off": ENUMERATION,
     }
     if run.remaining is not None:
         options["time_limit"] = run.remaining

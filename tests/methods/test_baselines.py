@@ -267,6 +267,15 @@ def test_expert_takes_the_split_as_it_is(tmp_path):
     assert "not contiguous" in broken.message
 
 
+def test_expert_may_use_any_of_the_devices_that_a_limit_allows(tmp_path):
+    instance = replace(chain(), ids=("1", "2", "3"))
+    split = tmp_path / "split.json"
+    split.write_text('{"fpgas": [{"nodes": []}, {"nodes": [1, 2, 3]}], "cpus": []}')
+    assert solve(instance, method="expert", split=str(split), max_devices=1).assignment["1"] == "acc1"
+    split.write_text('{"fpgas": [{"nodes": [1, 2]}, {"nodes": [3]}], "cpus": []}')
+    assert "more than 1" in solve(instance, method="expert", split=str(split), max_devices=1).message
+
+
 def test_every_registered_method_can_be_loaded():
     for info in METHODS.values():
         assert info.objectives

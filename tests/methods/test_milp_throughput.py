@@ -9,7 +9,7 @@ from placer.cluster import DeviceClass, Kind
 from placer.evaluate import device_loads
 from placer.instance import Instance
 from placer.methods.milp import solve
-from placer.options import Formulation, Options
+from placer.options import Communication, Formulation, Options, Schedule
 from placer.plan import Plan
 from placer.run import Run, Stop
 from placer.verify import violations
@@ -153,3 +153,20 @@ def test_layer_workloads_reach_the_known_contiguous_optimum(name):
     assert value <= optimum * (1 + 1e-4)
     assert outcome.bound_ms <= optimum * (1 + 1e-9)
     assert outcome.bound_ms >= value * (1 - 1e-4)
+
+
+def test_an_optimum_that_presolve_must_not_lose():
+    """One accelerator for `c`, one for `a`, one for the rest: 8 ms; with `a` and `c` on one it is 8.5."""
+    instance = Instance.build(
+        ids=["a", "b", "c", "d", "e"],
+        types=["gpu", "cpu"],
+        time_ms=[[8.0, np.inf], [0.0, 0.0], [0.5, np.inf], [np.inf, 6.0], [1.0, 7.0]],
+        transfer_ms=[4.0, 0.0, 0.0, 3.0, 1.5],
+        edges=[(2, 0), (2, 3), (0, 4), (4, 1), (3, 1)],
+        classes=[DeviceClass("gpu", "gpu", 3), DeviceClass("cpu", "cpu", 1, Kind.HOST)],
+    )
+    outcome = solve(instance, Options(method="milp", communication="duplex", gap=1e-5), Run())
+    assert outcome.plan is not None
+    loads = device_loads(instance, outcome.plan.device)
+    assert loads.objective_ms(Communication.DUPLEX, Schedule.ONE_F_ONE_B) == 8.0
+    assert outcome.bound_ms == pytest.approx(8.0, rel=1e-5)
