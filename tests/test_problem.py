@@ -12,7 +12,6 @@ from placer.options import Communication, Options
 from placer.plan import Plan
 from placer.problem import Problem, contract
 from placer.verify import violations
-from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 
 
@@ -34,7 +33,7 @@ def item_loads(problem: Problem, device: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("training", [False, True])
 def test_lifted_placements_have_the_loads_of_the_items(training, contiguous, keep_producers):
     compared = 0
-    for seed in seeds(12):
+    for seed in range(12):
         instance = random_instance(seed, nodes=5, training=training, heterogeneous=True)
         problem = contract(instance, contiguous=contiguous, keep_producers=keep_producers)
         for choice in itertools.product(range(len(instance.devices)), repeat=problem.size):
@@ -51,7 +50,7 @@ def test_lifted_placements_have_the_loads_of_the_items(training, contiguous, kee
 def test_every_contiguous_plan_is_a_placement_of_items(training):
     """Contracting colocation groups and the cycles among them loses no contiguous plan."""
     kept = 0
-    for seed in seeds(25):
+    for seed in range(25):
         instance = random_instance(seed, nodes=5, training=training)
         problem = contract(instance, contiguous=True)
         assert all(u < w for u, w in problem.edges.tolist()), "items are in topological order"

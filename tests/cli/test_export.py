@@ -112,7 +112,7 @@ def test_refusals_leave_earlier_files_alone(capsys, plan, tmp_path):
 
 def test_bad_usage(capsys, plan, tmp_path):
     for arguments, said in (
-        (["--to", "svg", "--out", "x"], "invalid choice: 'svg'"),
+        (["--to", "svg", "--out", "x"], "invalid value 'svg' (did you mean 'csv'?)"),
         (["--to", "csv"], "--out"),
         (["--to", "onnx", "--out", tmp_path / "x"], "needs the model: --model MODEL.onnx"),
         (["--to", "csv", "--out", tmp_path], "it is a directory"),
@@ -136,7 +136,7 @@ def test_python(plan, tmp_path):
     solved = placer.solve(placer.load(instance), method="milp")
     placer.export(solved, "csv", tmp_path / "b.csv", instance=placer.load(instance))
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
-    with pytest.raises(UsageError, match="there is no format 'svg'; choose from device-map"):
+    with pytest.raises(UsageError, match=r"there is no format 'svg' .*; choose from device-map"):
         placer.export(solved, "svg", tmp_path / "c", instance=instance)
     with pytest.raises(UsageError, match="does not say where its instance"):
         placer.export(solved, "csv", tmp_path / "c")
