@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import highspy
@@ -27,7 +27,7 @@ from placer.solvers.solution import LpSolution, Settings, Solution, Status
 from placer.solvers.watch import Event, wait
 from placer.stdout import native_output_dropped
 
-__all__ = ["Conflict", "LinearMaster", "conflict", "solve"]
+__all__ = ["LinearMaster", "solve"]
 
 logger = logging.getLogger(__name__)
 
@@ -313,38 +313,6 @@ def _run(
     return Stop.WORK_LIMIT if exhausted and stop is None else stop
 
 
-@dataclass(frozen=True)
-class Conflict:
-    """Rows and columns (by index) whose bounds cannot hold together."""
-
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
-
-
-def conflict(program: Program, run: Run) -> Conflict | None:
-    """Find an irreducible set of rows and bounds of the linear relaxation that cannot hold together.
-
-    Returns
-    -------
-    Conflict or None
-        None when the relaxation is feasible (only integrality makes it infeasible) or on a stop.
-    """
-    relaxed = _load(replace(program, integer=np.zeros(program.columns, dtype=np.bool_)))
-    strategy = highspy.IisStrategy
-    relaxed.setOptionValue(
-        "iis_strategy", int(strategy.kIisStrategyFromLp) | int(strategy.kIisStrategyIrreducible)
-    )
-    if run.remaining is not None:
-        relaxed.setOptionValue("time_limit", run.remaining)
-    _run(relaxed, run)
-    if relaxed.getModelStatus() != highspy.HighsModelStatus.kInfeasible or run.stopped():
-        return None
-    _, iis = relaxed.getIis()
-    if not iis.valid_:
-        return None
-    return Conflict(tuple(iis.row_index_), tuple(iis.col_index_))
-
-
 class LinearMaster:
     """A linear program that is solved again and again while columns are added or bounds change.
 
@@ -390,10 +358,6 @@ class LinearMaster:
     def change_column_bounds(self, columns: IntArray, lower: FloatArray, upper: FloatArray) -> None:
         """Set new bounds on some columns."""
         self._highs.changeColsBounds(len(columns), np.asarray(columns, dtype=np.int32), lower, upper)
-
-    def change_costs(self, columns: IntArray, cost: FloatArray) -> None:
-        """Set new costs on some columns."""
-        self._highs.changeColsCost(len(columns), np.asarray(columns, dtype=np.int32), cost)
 
     def change_row_bounds(self, row: int, lower: float, upper: float) -> None:
         """Set new bounds on one row."""
