@@ -72,8 +72,11 @@ def test_optimum_equals_brute_force(seed):
 
 
 def test_time_limit_keeps_incumbent_and_bound():
-    found = solve(HARD, Run(time_limit=1.0), Settings(gap=0.0))
-    assert found.status is Status.TIME_LIMIT
+    for limit in (1.0, 4.0, 16.0):  # a busy machine may take longer to a first point
+        found = solve(HARD, Run(time_limit=limit), Settings(gap=0.0))
+        assert found.status is Status.TIME_LIMIT
+        if found.values is not None:
+            break
     assert HARD.excess(found.values) == 0
     assert found.bound < found.objective == HARD.objective(found.values)
     assert found.bound > 2 * found.objective
@@ -82,11 +85,12 @@ def test_time_limit_keeps_incumbent_and_bound():
 def test_interrupt_keeps_incumbent_and_bound_and_reports_them():
     interrupt = threading.Event()
     seen, progress = [], []
-    threading.Timer(1.0, interrupt.set).start()
     caller = threading.get_ident()
 
     def on_incumbent(values):
         assert threading.get_ident() == caller
+        if not seen:
+            threading.Timer(0.5, interrupt.set).start()
         seen.append(HARD.objective(values))
 
     found = solve(
@@ -108,8 +112,12 @@ def test_a_signal_is_handled_while_the_solver_runs():
     interrupt = threading.Event()
     previous = signal.signal(signal.SIGINT, lambda number, frame: interrupt.set())
     try:
-        threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
-        found = solve(HARD, Run(interrupt=interrupt, time_limit=60), Settings(gap=0.0))
+        found = solve(
+            HARD,
+            Run(interrupt=interrupt, time_limit=60),
+            Settings(gap=0.0),
+            on_incumbent=lambda _: os.kill(os.getpid(), signal.SIGINT),
+        )
     finally:
         signal.signal(signal.SIGINT, previous)
     assert found.status is Status.INTERRUPTED
