@@ -9,7 +9,7 @@ that no run has seen.
 import math
 import os
 
-__all__ = ["FIRST_SEED", "LEVEL", "QUICK", "count", "seeds"]
+__all__ = ["FIRST_SEED", "FULL", "LEVEL", "QUICK", "count", "seeds"]
 
 QUICK, FULL, STRESS = "quick", "full", "stress"
 FACTORS = {QUICK: 1 / 8, FULL: 1.0, STRESS: 20.0}
