@@ -35,7 +35,7 @@ def test_bound_optimum_plan(schedule, communication):
             seed, nodes=6, training=seed % 2 == 1, heterogeneous=seed % 3 == 0, overrides=seed % 5 == 0
         )
         optimum = throughput_optima(instance)["free", schedule.value, communication.value]
-        outcome = solve(instance, options, Run(time_limit=5.0))
+        outcome = solve(instance, options, Run(work_limit=5.0))
         if not np.isfinite(optimum):
             assert outcome.plan is None
             continue
@@ -68,7 +68,7 @@ def chain(count: int, transfer: float) -> Instance:
 def test_proves_a_chain():
     # Three pieces of four: the middle one receives and sends, the others do one of both; shorter middle
     # pieces only lengthen the others.
-    outcome = solve(chain(12, 0.25), FREE, Run(time_limit=20.0))
+    outcome = solve(chain(12, 0.25), FREE, Run(work_limit=20.0))
     assert value(chain(12, 0.25), outcome.plan, FREE) == pytest.approx(4.5)
     assert outcome.stop is Stop.FINISHED
     assert outcome.bound_ms == pytest.approx(4.5, rel=1e-4)
@@ -77,7 +77,7 @@ def test_proves_a_chain():
 def test_a_sum_of_two_maxima_is_bounded():
     options = Options(contiguous=False, schedule=Schedule.GPIPE)
     instance = random_instance(3, nodes=6, training=True)
-    outcome = solve(instance, options, Run(time_limit=5.0))
+    outcome = solve(instance, options, Run(work_limit=5.0))
     optimum = throughput_optima(instance)["free", "gpipe", "sequential"]
     assert 0 < outcome.bound_ms <= optimum
 
@@ -115,7 +115,7 @@ def test_stops_when_interrupted():
 
 def test_a_start_is_never_lost():
     instance = chain(30, 0.1)
-    best = solve(instance, FREE, Run(time_limit=10.0)).plan
+    best = solve(instance, FREE, Run(work_limit=10.0)).plan
     run = Run(time_limit=0.01, start=best)
     assert value(instance, solve(instance, FREE, run).plan, FREE) <= value(instance, best, FREE)
 
@@ -165,6 +165,6 @@ def test_communication_models_differ():
     instance = chain(12, 0.25)
     for communication, expected in ((Communication.OVERLAP, 4.0), (Communication.DUPLEX, 4.0)):
         options = Options(contiguous=False, communication=communication)
-        outcome = solve(instance, options, Run(time_limit=10.0))
+        outcome = solve(instance, options, Run(work_limit=10.0))
         assert value(instance, outcome.plan, options) == pytest.approx(expected)
         assert outcome.bound_ms == pytest.approx(expected, rel=1e-3)
