@@ -11,10 +11,12 @@ import networkx as nx
 import numpy as np
 
 from placer.instance import FloatArray, Instance, IntArray
+from placer.methods.drafts import drafts
 from placer.options import Communication, Options, Schedule
 from placer.plan import Plan
 from placer.problem import Problem, contract
 from placer.recompute import with_recompute
+from placer.report import objective_ms as plan_objective_ms
 from placer.run import Outcome, Run, Stop
 from placer.verify import violations
 
@@ -37,8 +39,10 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         See ``placer.methods``.
     """
     problem = contract(instance, contiguous=options.contiguous)
-    for filled in first_fit(problem, options.schedule, options.communication, run):
-        plan = with_recompute(instance, Plan(problem.lift(filled)), options)
+    filled = first_fit(problem, options.schedule, options.communication, run)
+    plans = [with_recompute(instance, Plan(problem.lift(devices)), options) for devices in filled]
+    plans += [p for p in drafts(instance, options) if instance.allowed[range(instance.n), p.device].all()]
+    for plan in sorted(plans, key=lambda plan: plan_objective_ms(instance, plan, options)):
         if not violations(instance, plan, options):
             return Outcome(Stop.FINISHED, plan)
     stop = run.stopped() or Stop.FINISHED
