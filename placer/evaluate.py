@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -336,6 +337,11 @@ def latency_schedule(instance: Instance, plan: Plan) -> LatencySchedule:
     """
     if plan.piece is None:
         raise ValueError("a latency plan needs pieces")
+    return _scheduled(instance, plan)
+
+
+@lru_cache(maxsize=4)  # verification, objective and reports ask for the same plan in turn
+def _scheduled(instance: Instance, plan: Plan) -> LatencySchedule:
     pieces = pieces_in_order(plan)
     unit = np.full(instance.n, -1, dtype=np.int64)
     for k, (_, _, nodes) in enumerate(pieces):
@@ -345,19 +351,22 @@ def latency_schedule(instance: Instance, plan: Plan) -> LatencySchedule:
     units = len(pieces) + len(on_host)
 
     # Units (pieces and host nodes) wait for producers and for the previous piece of their accelerator.
-    waits = {(int(unit[u]), int(unit[w])) for u, w in instance.edges if unit[u] != unit[w]}
-    waits |= {(k, k + 1) for k, (a, b) in enumerate(pairwise(pieces)) if a[0] == b[0]}
+    reads = unit[instance.edges]
+    follows = [(k, k + 1) for k, (a, b) in enumerate(pairwise(pieces)) if a[0] == b[0]]
+    waits = np.concatenate(
+        [reads[reads[:, 0] != reads[:, 1]], np.array(follows, dtype=np.int64).reshape(-1, 2)]
+    )
     after: list[list[int]] = [[] for _ in range(units)]
     before: list[list[int]] = [[] for _ in range(units)]
-    for a, b in sorted(waits):
+    for a, b in (divmod(key, units) for key in np.unique(waits[:, 0] * units + waits[:, 1]).tolist()):
         after[a].append(b)
         before[b].append(a)
 
     parts = [_piece_parts(instance, plan, nodes) for _, _, nodes in pieces]
     host_times = instance.class_time_ms[on_host, instance.device_class[plan.device[on_host]]]
-    duration = np.array([sum(p) for p in parts] + host_times.tolist())
+    duration = [sum(p) for p in parts] + host_times.tolist()
 
-    start, finish = np.zeros(units), np.zeros(units)
+    start, finish = [0.0] * units, [0.0] * units
     missing = [len(b) for b in before]
     ready = [k for k in range(units) if not missing[k]]
     done = 0
@@ -375,10 +384,10 @@ def latency_schedule(instance: Instance, plan: Plan) -> LatencySchedule:
         raise Deadlock([instance.ids[v] for v in np.flatnonzero(stuck)])
 
     times = tuple(
-        PieceTimes(d, q, nodes, *parts[k], start_ms=float(start[k]), finish_ms=float(finish[k]))
+        PieceTimes(d, q, nodes, *parts[k], start_ms=start[k], finish_ms=finish[k])
         for k, (d, q, nodes) in enumerate(pieces)
     )
-    available = finish[unit]
+    available = np.array(finish)[unit]
     return LatencySchedule(available, times, float(available.max()))
 
 
