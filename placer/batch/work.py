@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import time
@@ -36,8 +37,8 @@ PROGRESS_SECONDS = 0.25
 COMPILED = frozenset({"dp", "dpl", "greedy", "local-search", "max-load", "pipedream", "single"})
 """Methods that use compiled kernels and start no thread: they can be tried before a fork."""
 
-NO_ROOM_FOR_A_THREAD = "can't start new thread"
-"""What Python says when a thread's stack does not fit into the memory of the process."""
+NO_ROOM_FOR_A_THREAD = ("can't start new thread", os.strerror(errno.EAGAIN))
+"""What Python and C++ say when a thread's stack does not fit into the memory of the process."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _solve(life: Life, task: Task) -> Outcome:
     except MemoryError:
         return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
     except Exception as error:
-        if str(error) == NO_ROOM_FOR_A_THREAD:
+        if str(error) in NO_ROOM_FOR_A_THREAD:
             return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
         return Outcome(None, FailureKind.DEFECT, " ".join(f"{type(error).__name__}: {error}".split()))
     stats: dict[str, Any] = {**result.stats, "peak_memory_mb": round(peak_memory_mb() or 0.0, 1)}
