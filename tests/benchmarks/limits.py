@@ -21,6 +21,7 @@ from pathlib import Path
 
 from placer.formats.files import save
 from placer.processes import LIBRARIES_MB, resident_mb
+from tests.support.batches import descendants
 from tests.support.large import layered
 
 GRACE_S, GRACE_SHARE = 1.0, 0.1
@@ -78,19 +79,6 @@ class Watched:
         while self.process.poll() is None:
             self.peak_mb = max([self.peak_mb, *(resident_mb(pid) for pid in descendants(self.process.pid))])
             time.sleep(0.05)
-
-
-def descendants(pid: int) -> list[int]:
-    """List the processes below one."""
-    below: list[int] = []
-    for task in (pid, *below):
-        try:
-            children = Path(f"/proc/{task}/task/{task}/children").read_text().split()
-        except OSError:
-            continue
-        for child in map(int, children):
-            below += [child, *descendants(child)]
-    return below
 
 
 def main() -> None:
