@@ -31,8 +31,10 @@ BEAT = 0.05
 """Seconds between two looks at the memory of a job."""
 STOP = "stop"
 """What is sent to a nursery to stop the current job."""
-OUT_OF_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.IGNORECASE)
-"""What libraries write to standard error when an allocation fails."""
+OUT_OF_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory|memory allocation", re.IGNORECASE)
+"""What libraries write to standard error when an allocation fails (C++, Python and NumPy, LLVM, Rust)."""
+LAST_LINES = 8
+"""So many lines may stand after that: notes, the line of the signal."""
 OUTSIDE = {"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"}
 """Signals that no crash raises: somebody, or the kernel short of memory, ended the job."""
 
@@ -206,17 +208,17 @@ class _Job:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         if how in OUTSIDE:
             return Ended(How.KILLED, f"it was ended from outside by {how}", seconds, peak)
-        said = self._last_words()
+        said = self._last_lines()
         if self._call.memory_mb is not None and any(OUT_OF_MEMORY.search(line) for line in said):
             # Libraries end the process in their own ways when an allocation fails.
             return Ended(How.MEMORY, f"it asked for more than {self._call.memory_mb} MiB", seconds, peak)
-        return Ended(How.CRASHED, ": ".join([f"it crashed ({how})", *said]), seconds, peak)
+        return Ended(How.CRASHED, ": ".join([f"it crashed ({how})", *said[-1:]]), seconds, peak)
 
-    def _last_words(self) -> list[str]:
-        """Last line that the job wrote to standard error, if any."""
+    def _last_lines(self) -> list[str]:
+        """Last lines that the job wrote to standard error, if any."""
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, size - 4096))
-        return self._log.read().decode(errors="replace").strip().splitlines()[-1:]
+        return self._log.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
 
 
 def _be_the_job(call: Call, out: Connection, log: int, nursery: int) -> None:

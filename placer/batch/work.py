@@ -37,8 +37,9 @@ PROGRESS_SECONDS = 0.25
 COMPILED = frozenset({"dp", "dpl", "greedy", "local-search", "max-load", "pipedream", "single"})
 """Methods that use compiled kernels and start no thread: they can be tried before a fork."""
 
-NO_ROOM_FOR_A_THREAD = ("can't start new thread", os.strerror(errno.EAGAIN))
-"""What Python and C++ say when a thread's stack does not fit into the memory of the process."""
+SHORT_OF_MEMORY = ("can't start new thread", os.strerror(errno.EAGAIN), "without setting an exception")
+"""What Python and C++ say when a thread's stack does not fit into the memory of the process, and Python when
+an extension could not allocate and forgot to say so."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _solve(life: Life, task: Task) -> Outcome:
     except MemoryError:
         return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
     except Exception as error:
-        if str(error) in NO_ROOM_FOR_A_THREAD:
+        if any(part in str(error) for part in SHORT_OF_MEMORY):
             return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
         return Outcome(None, FailureKind.DEFECT, " ".join(f"{type(error).__name__}: {error}".split()))
     stats: dict[str, Any] = {**result.stats, "peak_memory_mb": round(peak_memory_mb() or 0.0, 1)}

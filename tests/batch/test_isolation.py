@@ -34,6 +34,12 @@ def abort(life):
     os.abort()
 
 
+def abort_as_rust_does(life):
+    print("memory allocation of 1048576 bytes failed", file=sys.stderr)
+    print("skipping backtrace printing to avoid potential recursion", file=sys.stderr, flush=True)
+    os.abort()
+
+
 def leave(life):
     os._exit(7)
 
@@ -123,6 +129,12 @@ def test_memory_limit(nurseries):
 
 def test_a_large_allocation_fails_at_once(nurseries):
     assert nurseries.run(Call(ask_for_much, memory_mb=600)).value == "refused"
+
+
+def test_an_allocation_that_ends_the_process_is_told_as_such(nurseries):
+    ended = nurseries.run(Call(abort_as_rust_does, memory_mb=600)).ended
+    assert (ended.how, ended.reason) == (How.MEMORY, "it asked for more than 600 MiB")
+    assert nurseries.run(Call(abort_as_rust_does)).ended.how is How.CRASHED
 
 
 def test_stop(nurseries):
