@@ -7,30 +7,28 @@ All is imported when it is used first, solvers and compiled kernels only by the 
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 
 TYPE_CHECKING = False  # as in typing, whose import would come before anybody can catch a signal
 if TYPE_CHECKING:
     from typing import Any
 
-    from placer.batch import solve_batch
-    from placer.check import check
-    from placer.cluster import Device, DeviceClass, Kind, Link
-    from placer.compare import Comparison, compare
     from placer.errors import InputError, PlacerError, UsageError, VerificationError
-    from placer.export import export
+    from placer.exports.api import export
     from placer.formats.files import load, save
     from placer.imports.api import import_onnx, import_pipedream, import_torch
-    from placer.instance import Instance
+    from placer.instance.cluster import Device, DeviceClass, Kind, Link
+    from placer.instance.instance import Instance
     from placer.options import Communication, Formulation, Objective, Options, Schedule
-    from placer.plan import Plan
-    from placer.result import Result, Status
-    from placer.run import Stop
+    from placer.plans.check import check
+    from placer.plans.plan import Plan
+    from placer.plans.result import Result, Status
+    from placer.plans.status import Stop
     from placer.simulation import Simulation, simulate
-    from placer.solve import solve
-    from placer.sweep import Sweep, sweep
+    from placer.solving.solve import solve
+    from placer.studies.batch import solve_batch
+    from placer.studies.compare import Comparison, compare
+    from placer.studies.sweep import Sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -71,60 +69,50 @@ __all__ = [
 ]
 
 _WHERE = {
-    "check": "placer.check",
+    "check": "placer.plans.check",
     "Communication": "placer.options",
-    "compare": "placer.compare",
-    "Comparison": "placer.compare",
-    "Device": "placer.cluster",
-    "DeviceClass": "placer.cluster",
-    "export": "placer.export",
+    "compare": "placer.studies.compare",
+    "Comparison": "placer.studies.compare",
+    "Device": "placer.instance.cluster",
+    "DeviceClass": "placer.instance.cluster",
+    "export": "placer.exports.api",
     "Formulation": "placer.options",
     "import_onnx": "placer.imports.api",
     "import_pipedream": "placer.imports.api",
     "import_torch": "placer.imports.api",
     "InputError": "placer.errors",
-    "Instance": "placer.instance",
-    "Kind": "placer.cluster",
-    "Link": "placer.cluster",
+    "Instance": "placer.instance.instance",
+    "Kind": "placer.instance.cluster",
+    "Link": "placer.instance.cluster",
     "load": "placer.formats.files",
     "save": "placer.formats.files",
     "Objective": "placer.options",
     "Options": "placer.options",
     "PlacerError": "placer.errors",
-    "Plan": "placer.plan",
-    "Result": "placer.result",
+    "Plan": "placer.plans.plan",
+    "Result": "placer.plans.result",
     "Schedule": "placer.options",
     "simulate": "placer.simulation",
     "Simulation": "placer.simulation",
-    "solve": "placer.solve",
-    "solve_batch": "placer.batch",
-    "Status": "placer.result",
-    "Stop": "placer.run",
-    "Sweep": "placer.sweep",
-    "sweep": "placer.sweep",
+    "solve": "placer.solving.solve",
+    "solve_batch": "placer.studies.batch",
+    "Status": "placer.plans.result",
+    "Stop": "placer.plans.status",
+    "Sweep": "placer.studies.sweep",
+    "sweep": "placer.studies.sweep",
     "UsageError": "placer.errors",
     "VerificationError": "placer.errors",
 }
 """The module of each name."""
 
 
-class _Package(ModuleType):
-    """The package: names are looked up when they are used, and functions hide modules of the same name."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _WHERE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(_WHERE[name]), name)
-        setattr(self, name, value)
-        return value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and _WHERE.get(name) == f"{__name__}.{name}":
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return [*__all__, "__version__"]
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

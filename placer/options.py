@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from placer.rules import MAX_COUNT
+from placer.units import MAX_COUNT
 
 __all__ = ["Communication", "Formulation", "Objective", "Options", "Recompute", "Schedule"]
 

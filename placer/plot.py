@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from placer.errors import UsageError
-from placer.pages.loads import load_chart
-from placer.pages.profiles import Entry, profiles
+from placer.pages.load_chart import load_chart
+from placer.pages.performance_profiles import Entry, profiles
 from placer.pages.timeline import timeline as slices_of
-from placer.result import Result
+from placer.plans.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from placer.instance import Instance
+    from placer.instance.instance import Instance
 
 __all__ = ["convergence", "loads", "memory", "performance_profile", "timeline"]
 
@@ -128,7 +128,7 @@ def timeline(result: Result, instance: Instance) -> Figure:
     UsageError
         When there is no plan, it does not hold, or matplotlib is not installed.
     """
-    from placer.check import check
+    from placer.plans.check import check
 
     broken = check(instance, _planned(result))
     if broken:
@@ -160,7 +160,7 @@ def performance_profile(entries: Sequence[Entry], measure: str = "objective") ->
     Parameters
     ----------
     entries
-        The jobs (`placer.pages.profiles.Entry`).
+        The jobs (`placer.pages.performance_profiles.Entry`).
     measure
         ``"objective"`` for the quality of plans, ``"seconds"`` for the time to a proof.
 

@@ -1,11 +1,17 @@
-"""Figures with their units, as people read them."""
+"""Figures with their units, as people read them, and the largest that are accepted."""
 
 from __future__ import annotations
 
 from math import inf, isinf
 
-__all__ = ["gap", "memory", "milliseconds", "percent", "size"]
+__all__ = ["MAX_BYTES", "MAX_COUNT", "MAX_TIME_MS", "gap", "memory", "milliseconds", "percent", "size"]
 
+MAX_TIME_MS = 1e12
+"""Largest accepted time (some 30 years): sums stay far from overflow."""
+MAX_BYTES = 1e18
+"""Largest accepted size (an exabyte)."""
+MAX_COUNT = 100_000
+"""Largest accepted number of devices in a class."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 

@@ -1,15 +1,14 @@
 """Options of the test run."""
 
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from placer.instance import Instance
+from placer.instance.instance import Instance
 from placer.options import Options
-from placer.report import to_result
-from placer.result import Result
-from placer.run import Outcome, Run
+from placer.plans.result import Result
+from placer.search.run import Outcome, Run
+from placer.solving.to_result import to_result
 from tests.support.level import LEVEL, QUICK
 from tests.support.simulation import simulated
 
@@ -46,6 +45,6 @@ def _simulate_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
             count += 1
         return result
 
-    monkeypatch.setattr(sys.modules["placer.solve"], "to_result", checked)  # placer.solve is a function
+    monkeypatch.setattr("placer.solving.solve.to_result", checked)
     yield
     request.node.user_properties.append(("simulated plans", count))

@@ -3,10 +3,10 @@
 import pytest
 
 from placer import UsageError, solve
-from placer.batch.grid import expand
 from placer.choices import close_to, none_of, offer
-from placer.compare import compare
 from placer.imports.catalogue import find_cluster
+from placer.studies.batch.grid import expand
+from placer.studies.compare import compare
 from tests.cli.test_cli import call, one_line
 from tests.support.random_instances import random_instance
 

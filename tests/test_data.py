@@ -11,16 +11,16 @@ import jsonschema
 import numpy as np
 import pytest
 
-from placer.axes import parse_axis, variant
-from placer.check import check
-from placer.evaluate import device_loads
 from placer.formats import documents
 from placer.formats.files import load
-from placer.infeasible import simple_cause
 from placer.options import Communication, Options, Schedule
-from placer.plan import Plan
-from placer.solve import solve
-from placer.verify import violations
+from placer.plans.check import check
+from placer.plans.evaluate import device_loads
+from placer.plans.infeasible import simple_cause
+from placer.plans.plan import Plan
+from placer.plans.verify import violations
+from placer.solving.solve import solve
+from placer.studies.axes import parse_axis, variant
 from tests.support.brute import latency_optimum, throughput_optima
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import placer.run
-from placer.methods import auto, load_method
+import placer.search.run
+from placer.methods.registry import auto, load_method
 from placer.options import Objective, Options
-from placer.run import Outcome, Run, Stop
+from placer.plans.status import Stop
+from placer.search.run import Outcome, Run
 from tests.support.graphs import parallel_branches
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -57,7 +58,7 @@ def twice(monkeypatch):
     def run(work_limit, case, **changes):
         outcomes = []
         for seed, speed in enumerate((1e-3, 50.0)):
-            monkeypatch.setattr(placer.run, "time", Clock(speed, seed))
+            monkeypatch.setattr(placer.search.run, "time", Clock(speed, seed))
             method = case.partition(",")[0]
             chosen, _ = CASES.get(case, ({}, None))
             options = Options(**{"gap": 0.0, **chosen, **changes, "method": method})

@@ -8,10 +8,10 @@ import itertools
 import numpy as np
 import pytest
 
-from placer.check import check
 from placer.errors import UsageError
-from placer.result import Status
-from placer.solve import solve
+from placer.plans.check import check
+from placer.plans.result import Status
+from placer.solving.solve import solve
 from tests.support.brute_features import candidates
 from tests.support.feature_instances import FEATURES, Case, case
 from tests.support.level import seeds

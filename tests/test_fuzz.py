@@ -84,8 +84,8 @@ def test_several_processes_see_what_one_sees():
 
 def test_a_lie_is_noticed_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A method whose bound is too high is caught, and the case shrinks to a node or two."""
-    import placer.methods.dp as dp
-    from placer.run import Outcome
+    import placer.methods.downsets.dp as dp
+    from placer.search.run import Outcome
 
     honest = dp.solve
 

@@ -6,11 +6,11 @@ import io
 import pytest
 
 from placer import plot
-from placer.cluster import DeviceClass
 from placer.errors import UsageError
 from placer.formats.files import load
-from placer.pages.profiles import Entry
-from placer.solve import solve
+from placer.instance.cluster import DeviceClass
+from placer.pages.performance_profiles import Entry
+from placer.solving.solve import solve
 from tests.pages.test_sentence import pair
 from tests.support.plans import DATA, result_of
 

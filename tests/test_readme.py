@@ -9,7 +9,7 @@ import pytest
 from placer.formats import documents, native
 from placer.formats.files import load
 from placer.formats.text import validate
-from placer.solve import solve
+from placer.solving.solve import solve
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()

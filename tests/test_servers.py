@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from placer.check import check
-from placer.cluster import DeviceClass, Kind, Link, Server
 from placer.errors import InputError, UsageError
-from placer.evaluate import device_loads
-from placer.fingerprint import fingerprint
 from placer.formats import documents, native
 from placer.formats.text import validate
-from placer.instance import Instance
-from placer.result import Status
-from placer.solve import solve
+from placer.instance.cluster import DeviceClass, Kind, Link, Server
+from placer.instance.fingerprint import fingerprint
+from placer.instance.instance import Instance
+from placer.plans.check import check
+from placer.plans.evaluate import device_loads
+from placer.plans.result import Status
+from placer.solving.solve import solve
 from tests.support.brute import KINDS
 from tests.support.brute_features import candidates
 from tests.support.level import seeds

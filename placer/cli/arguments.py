@@ -13,7 +13,7 @@ from placer.cli.export_arguments import add_export_command
 from placer.cli.import_arguments import add_import_commands
 from placer.cli.option_arguments import add_method, add_options, file_name
 from placer.cli.report_arguments import add_report
-from placer.methods import METHODS
+from placer.methods.registry import METHODS
 from placer.simulation.trace import DEFAULT_SAMPLES
 
 __all__ = ["parse", "parser"]

@@ -14,17 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from placer.batch.batch import Batch, solve_batch
-from placer.batch.dask import dask_engine
-from placer.batch.engine import Engine, workers
-from placer.batch.grid import expand, read_grid
-from placer.batch.names import shown
-from placer.batch.records import State
-from placer.batch.summary import SHIFT_S, MethodSummary
 from placer.cli.batch_arguments import grid_from
 from placer.cli.batch_display import BatchDisplay
 from placer.cli.tables import print_json, stdout
 from placer.signals import stop_on_signals
+from placer.studies.batch.batch import Batch, solve_batch
+from placer.studies.batch.dask import dask_engine
+from placer.studies.batch.executors import Engine, workers
+from placer.studies.batch.grid import expand, read_grid
+from placer.studies.batch.names import shown
+from placer.studies.batch.records import State
+from placer.studies.batch.summary import SHIFT_S, MethodSummary
 
 __all__ = ["exit_code", "run"]
 

@@ -15,12 +15,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from placer.batch.eta import estimate
-from placer.batch.jobs import FailureKind, Job
-from placer.batch.names import shown
-from placer.batch.work import Outcome
 from placer.cli.progress import PLAIN_SECONDS, describe
-from placer.run import Point
+from placer.plans.status import Point
+from placer.studies.batch.eta import estimate
+from placer.studies.batch.jobs import FailureKind, Job
+from placer.studies.batch.names import shown
+from placer.studies.batch.work import Outcome
 
 __all__ = ["BatchDisplay"]
 

@@ -6,17 +6,18 @@ import argparse
 import json
 import sys
 
-from placer.check import check
 from placer.cli.tables import print_json, print_result, stdout
 from placer.formats import paper
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import parse_json, read_text
-from placer.instance import Instance
+from placer.instance.instance import Instance
 from placer.options import Options
-from placer.report import to_result
-from placer.result import Result
-from placer.run import Outcome, Run, Stop
-from placer.verify import violations
+from placer.plans.check import check
+from placer.plans.result import Result
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.search.run import Outcome, Run
+from placer.solving.to_result import to_result
 
 __all__ = ["run"]
 

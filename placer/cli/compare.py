@@ -8,14 +8,14 @@ import sys
 from rich.table import Table
 from rich.text import Text
 
-from placer.batch.names import shown
 from placer.cli.option_arguments import options_from
 from placer.cli.tables import print_json, stdout
-from placer.compare import Comparison, Row, RowStatus, compare
 from placer.errors import UsageError
 from placer.formats.files import load
 from placer.formats.text import check_writable, write_text
 from placer.signals import stop_on_signals
+from placer.studies.batch.names import shown
+from placer.studies.compare import Comparison, Row, RowStatus, compare
 
 __all__ = ["exit_code", "run"]
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def _batches(args: argparse.Namespace) -> int:
     """Compare two batches; a result that got worse is told by the exit code."""
     # The parts of a batch need a system that can lock files; a comparison of methods does not.
-    from placer.batch.difference import compare_batches, describe
+    from placer.studies.batch.difference import compare_batches, describe
 
     if not args.noise >= 0:
         raise UsageError(f"--noise must be at least 0, got {args.noise}")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from contextlib import redirect_stdout
 
-from placer.export import export
+from placer.exports.api import export
 
 __all__ = ["run"]
 

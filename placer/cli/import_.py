@@ -13,7 +13,7 @@ from placer.formats.files import save
 from placer.formats.text import check_writable
 from placer.imports.api import ImportOptions, import_onnx, import_pipedream, import_torch
 from placer.imports.onnx_file import parse_dims
-from placer.instance import Instance
+from placer.instance.instance import Instance
 
 __all__ = ["run"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from placer.cli.output import unless_standard_output
 from placer.imports.granularity import Granularity
 from placer.imports.precision import PRECISIONS
-from placer.training import STATE_FACTOR, Optimizer
+from placer.instance.training import STATE_FACTOR, Optimizer
 
 __all__ = ["add_import_commands"]
 

@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from placer.cli.tables import size, stdout
-from placer.fingerprint import fingerprint
 from placer.formats.files import load
-from placer.infeasible import simple_cause
-from placer.instance import Instance
-from placer.memory import settled
+from placer.instance.fingerprint import fingerprint
+from placer.instance.instance import Instance
 from placer.options import Options
-from placer.problem import contract
-from placer.structure import count_downsets, width
+from placer.plans.in_flight import settled
+from placer.plans.infeasible import simple_cause
+from placer.reductions.problem import contract
+from placer.reductions.shape import count_downsets, width
 
 __all__ = ["facts", "run"]
 

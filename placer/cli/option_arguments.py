@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Protocol
 
-from placer.methods import METHODS
+from placer.methods.registry import METHODS
 from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
 __all__ = ["OptionGroup", "add_method", "add_options", "file_name", "options_from"]

@@ -9,8 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.status import Status
 
-from placer.result import gap_of
-from placer.run import Point
+from placer.plans.result import gap_of
+from placer.plans.status import Point
 
 __all__ = ["Display"]
 

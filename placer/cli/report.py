@@ -10,9 +10,9 @@ from pathlib import Path
 from placer.errors import UsageError
 from placer.formats.files import load, load_result
 from placer.formats.text import check_writable, write_text
-from placer.pages.batch import batch_page
+from placer.pages.batch_page import batch_page
 from placer.pages.folder import read_folder
-from placer.pages.plan import plan_page
+from placer.pages.plan_page import plan_page
 from placer.pages.verdict import verdict
 
 __all__ = ["run"]

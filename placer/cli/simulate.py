@@ -16,10 +16,11 @@ from placer.errors import UsageError
 from placer.formats import paper
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import check_writable, parse_json, read_text, write_text
-from placer.plan import Plan
-from placer.result import EQUAL, Result
+from placer.plans.plan import Plan
+from placer.plans.result import Result
 from placer.simulation import Simulation, simulate
 from placer.simulation.trace import trace_json
+from placer.tolerances import EQUAL
 
 __all__ = ["run"]
 

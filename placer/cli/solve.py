@@ -7,21 +7,21 @@ import os
 import sys
 import time
 
-from placer.check import check, plan_of
 from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display
 from placer.cli.tables import print_json, print_result, stdout
 from placer.errors import InputError, UsageError
 from placer.formats.files import load, load_result, save_result
 from placer.formats.text import check_writable
-from placer.instance import Instance
+from placer.instance.instance import Instance
+from placer.instance.overrides import apply, nodes_named
 from placer.options import Objective
-from placer.overrides import apply, nodes_named
-from placer.plan import Plan
-from placer.result import Result, Status
-from placer.run import Stop
+from placer.plans.check import check, plan_of
+from placer.plans.plan import Plan
+from placer.plans.result import Result, Status
+from placer.plans.status import Stop
 from placer.signals import stop_on_signals
-from placer.solve import make_options, solve
+from placer.solving.solve import make_options, solve
 
 __all__ = ["exit_code", "run"]
 

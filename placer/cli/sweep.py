@@ -9,15 +9,15 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from placer.axes import parse_axis
 from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display
 from placer.cli.tables import print_json, size, stdout
 from placer.formats.files import load, save, save_result
 from placer.formats.text import check_writable, write_text
 from placer.signals import stop_on_signals
-from placer.solve import make_options
-from placer.sweep import Sweep, SweepPoint, sweep
+from placer.solving.solve import make_options
+from placer.studies.axes import parse_axis
+from placer.studies.sweep import Sweep, SweepPoint, sweep
 
 __all__ = ["exit_code", "run"]
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from placer.instance import Instance
-from placer.result import Result
-from placer.structure import topological_position
+from placer.instance.instance import Instance
+from placer.instance.order import topological_position
+from placer.plans.result import Result
 from placer.units import memory, size
 
 __all__ = ["memory", "print_json", "print_result", "size", "stdout"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from placer.errors import UsageError
 from placer.exports.modules import is_within, parent
 from placer.exports.placement import Placement
-from placer.structure import topological_position
+from placer.instance.order import topological_position
 
 __all__ = ["device_map", "write"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from placer.errors import InputError
-from placer.exports.onnx_model import read_model
+from placer.exports.onnx_nodes import read_model
 from placer.exports.placement import Placement
 
 __all__ = ["CONFIGURATION", "write"]

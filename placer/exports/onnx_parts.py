@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from placer.errors import UsageError
-from placer.exports.onnx_model import OnnxPlan, read_model, reads
+from placer.exports.onnx_nodes import OnnxPlan, read_model, reads
 from placer.exports.placement import Placement
 
 if TYPE_CHECKING:

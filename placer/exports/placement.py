@@ -9,15 +9,16 @@ from functools import cached_property
 
 import numpy as np
 
-from placer.cluster import Device
+from placer.arrays import IntArray
 from placer.errors import UsageError
-from placer.exports.order import Part, in_parts
-from placer.instance import Instance, IntArray
-from placer.origin import Origin
-from placer.plan import Plan
-from placer.report import objective_ms
-from placer.result import Result
-from placer.verify import violations
+from placer.exports.module_order import Part, in_parts
+from placer.instance.cluster import Device
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin
+from placer.plans.figures import objective_ms
+from placer.plans.plan import Plan
+from placer.plans.result import Result
+from placer.plans.verify import violations
 
 __all__ = ["Placement"]
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from placer.evaluate import sending_ms
 from placer.exports.placement import Placement
+from placer.plans.evaluate import sending_ms
 
 __all__ = ["rows", "write"]
 

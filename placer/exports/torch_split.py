@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from placer.arrays import BoolArray, IntArray
 from placer.errors import InputError, UsageError
 from placer.exports.modules import ancestors, is_within
 from placer.exports.placement import Placement
 from placer.formats.text import parse_json, read_text
-from placer.instance import BoolArray, Instance, IntArray
+from placer.instance.instance import Instance
 
 if TYPE_CHECKING:
     from torch.distributed.pipelining import SplitPoint

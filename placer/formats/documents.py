@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from placer.rules import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
+from placer.units import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
 
 __all__ = [
     "FORMAT",

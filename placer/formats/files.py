@@ -9,10 +9,10 @@ from typing import Any
 from placer.errors import InputError, NotAnInstanceError, UsageError
 from placer.formats import documents, native, paper
 from placer.formats.text import parse_json, read_text, validate, write_text
-from placer.instance import Instance
-from placer.plan import Plan
-from placer.result import Result
-from placer.rules import UNPRINTABLE
+from placer.instance.instance import Instance
+from placer.instance.rules import UNPRINTABLE
+from placer.plans.plan import Plan
+from placer.plans.result import Result
 
 __all__ = ["load", "load_result", "load_split", "loads", "save", "save_result"]
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import networkx as nx
 
-from placer.cluster import DeviceClass
 from placer.errors import InputError
 from placer.formats import documents, native
 from placer.formats.text import validate
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass
+from placer.instance.instance import Instance
 
 __all__ = ["from_networkx", "to_networkx"]
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Kind, Link, Server
-from placer.constraints import Constraints
 from placer.errors import InputError
 from placer.formats.documents import (
     FORMAT,
@@ -27,9 +25,11 @@ from placer.formats.documents import (
     NativeSource,
     NativeTraining,
 )
-from placer.instance import Instance
-from placer.origin import Origin, Source
-from placer.training import Optimizer, Training
+from placer.instance.cluster import DeviceClass, Kind, Link, Server
+from placer.instance.constraints import Constraints
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin, Source
+from placer.instance.training import Optimizer, Training
 
 __all__ = [
     "check_version",

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from placer.cluster import DeviceClass, Kind
+from placer.arrays import IntArray
 from placer.errors import InputError
-from placer.instance import Instance, IntArray
-from placer.plan import Plan
-from placer.rules import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.plans.plan import Plan
+from placer.units import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
 
 __all__ = [
     "PaperInstance",

@@ -21,8 +21,8 @@ from placer.imports.profiles import read_profiles
 from placer.imports.reserves import reserved
 from placer.imports.residence import residence
 from placer.imports.working import working
-from placer.instance import Instance
-from placer.training import Optimizer, Training
+from placer.instance.instance import Instance
+from placer.instance.training import Optimizer, Training
 
 __all__ = ["ImportOptions", "import_onnx", "import_pipedream", "import_torch", "to_instance"]
 
@@ -161,7 +161,7 @@ def to_instance(
     training
         Whether to add the backward pass (its rules: `placer.imports.gradients`).
     optimizer
-        What is kept per weight (see `placer.training`); ``adam`` for training by default.
+        What is kept per weight (see `placer.instance.training`); ``adam`` for training by default.
     microbatches
         Microbatches per optimizer step.
     profiles

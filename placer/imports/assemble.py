@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from placer.arrays import FloatArray
 from placer.imports.catalogue import Cluster
 from placer.imports.costs import Costs
 from placer.imports.gradients import Backward
@@ -20,9 +21,9 @@ from placer.imports.granularity import Part
 from placer.imports.model import Kind, Model, consumers, producers
 from placer.imports.residence import Residence
 from placer.imports.working import Working
-from placer.instance import FloatArray, Instance
-from placer.origin import Origin
-from placer.training import Training
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin
+from placer.instance.training import Training
 
 __all__ = ["assemble"]
 

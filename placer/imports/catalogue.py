@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from placer.choices import close_to, none_of
-from placer.cluster import DeviceClass, Link
-from placer.cluster import Kind as DeviceKind
 from placer.errors import InputError, UsageError
 from placer.formats.text import read_text, validate
 from placer.imports.precision import PRECISIONS
-from placer.rules import MAX_COUNT
+from placer.instance.cluster import DeviceClass, Link
+from placer.instance.cluster import Kind as DeviceKind
+from placer.units import MAX_COUNT
 
 __all__ = ["Catalogue", "Cluster", "ClusterEntry", "DeviceEntry", "LinkEntry", "catalogue", "find_cluster"]
 

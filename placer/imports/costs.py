@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from placer.arrays import BoolArray, FloatArray
 from placer.imports.catalogue import Cluster
 from placer.imports.gradients import Backward
 from placer.imports.granularity import Part
@@ -15,7 +16,6 @@ from placer.imports.model import Kind, Model
 from placer.imports.profiles import Profile
 from placer.imports.roofline import effective_precision, time_ms
 from placer.imports.uncosted import check_costed
-from placer.instance import BoolArray, FloatArray
 
 __all__ = ["Costs", "costs"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from placer.origin import Source
+from placer.instance.origin import Source
 
 __all__ = ["Kind", "Model", "Operator", "Stash", "Value", "Weight", "consumers", "producers"]
 
@@ -90,7 +90,7 @@ class Operator:
     op
         Operator type.
     members
-        Names in the source model (see `placer.origin.Origin`).
+        Names in the source model (see `placer.instance.origin.Origin`).
     inputs, outputs
         Keys of values read and produced.
     weights

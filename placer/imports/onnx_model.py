@@ -17,7 +17,7 @@ from placer.imports.model import Kind, Model, Operator, Stash, Value, Weight
 from placer.imports.onnx_file import light_model, load_onnx
 from placer.imports.onnx_flops import Call, words
 from placer.imports.precision import check_precision, float_bytes
-from placer.origin import Source
+from placer.instance.origin import Source
 
 __all__ = ["read_onnx"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from placer.errors import InputError
 from placer.formats.text import read_text
 from placer.imports.model import Kind, Model, Operator, Stash, Value, Weight
-from placer.origin import Source
-from placer.rules import MAX_BYTES, MAX_TIME_MS
+from placer.instance.origin import Source
+from placer.units import MAX_BYTES, MAX_TIME_MS
 
 __all__ = ["read_pipedream"]
 

@@ -15,7 +15,7 @@ from placer.choices import offer
 from placer.errors import InputError, UsageError
 from placer.formats.text import parse_json, read_text
 from placer.imports.catalogue import Cluster
-from placer.rules import MAX_TIME_MS
+from placer.units import MAX_TIME_MS
 
 __all__ = ["COLUMNS", "Profile", "kernel_times", "read_profiles", "to_csv"]
 

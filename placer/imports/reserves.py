@@ -9,7 +9,7 @@ from placer.imports.catalogue import Cluster
 from placer.imports.model import Model
 from placer.imports.residence import Residence
 from placer.imports.working import Working
-from placer.training import STATE_FACTOR, Training
+from placer.instance.training import STATE_FACTOR, Training
 from placer.units import size
 
 __all__ = ["reserved"]

@@ -14,7 +14,7 @@ from placer.imports.model import Model, Operator, Value, Weight
 from placer.imports.precision import check_precision, float_bytes
 from placer.imports.torch_costs import Coster, is_part, name_of, tensors_in
 from placer.imports.torch_export import Exported, exported
-from placer.origin import Source
+from placer.instance.origin import Source
 
 __all__ = ["read_torch"]
 

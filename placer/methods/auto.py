@@ -10,15 +10,17 @@ import logging
 from dataclasses import dataclass, field
 from math import inf
 
-from placer.constraints import Constraints
-from placer.instance import Instance
-from placer.methods import METHODS, load_method
+from placer.instance.constraints import Constraints
+from placer.instance.instance import Instance
+from placer.methods.registry import METHODS, load_method
 from placer.options import Formulation, Objective, Options, Recompute
-from placer.plan import Plan
-from placer.report import objective_ms
-from placer.result import EQUAL, gap_of
-from placer.run import Outcome, Run, Stop, Stopped
-from placer.verify import violations
+from placer.plans.figures import objective_ms
+from placer.plans.plan import Plan
+from placer.plans.result import gap_of
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.search.run import Outcome, Run, Stopped
+from placer.tolerances import EQUAL
 
 __all__ = ["Phase", "phases", "solve"]
 

@@ -13,25 +13,27 @@ from dataclasses import dataclass, field, replace
 import networkx as nx
 import numpy as np
 
-from formulations import throughput_free, throughput_ordered
-from formulations.secondary import Cap, Goal, GoalName
-from formulations.throughput import TIME_UNIT, ThroughputParams
-from placer.evaluate import device_loads
-from placer.instance import FloatArray, Instance, IntArray
-from placer.kinds import kinds_of
-from placer.memory import left_in_flight
+from formulations.program import read_pulp
+from formulations.throughput import free as throughput_free
+from formulations.throughput import ordered as throughput_ordered
+from formulations.throughput.goals import Cap, Goal, GoalName
+from formulations.throughput.shared import TIME_UNIT, ThroughputParams
+from placer.arrays import FloatArray, IntArray
+from placer.instance.instance import Instance
 from placer.options import Communication, Options, Recompute
-from placer.plan import Plan
-from placer.problem import Problem, contract
-from placer.recompute import with_recompute
-from placer.reduce import merge_directions
-from placer.report import objective_ms
-from placer.run import Outcome, Run
+from placer.plans.evaluate import device_loads
+from placer.plans.figures import objective_ms
+from placer.plans.in_flight import left_in_flight
+from placer.plans.plan import Plan
+from placer.plans.recompute import with_recompute
+from placer.plans.verify import violations
+from placer.reductions.kinds import kinds_of
+from placer.reductions.problem import Problem, contract
+from placer.reductions.throughput import merge_directions
+from placer.reductions.windows import windows
+from placer.search.run import Outcome, Run
 from placer.solvers import highs
-from placer.solvers.program import read_pulp
 from placer.solvers.solution import Settings, Status
-from placer.verify import violations
-from placer.windows import windows
 
 __all__ = ["improve", "measure"]
 

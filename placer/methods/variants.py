@@ -11,17 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 
-from placer import infeasible, overrides, replication
 from placer.errors import VerificationError
-from placer.hosts import fewer_hosts
-from placer.instance import Instance
-from placer.methods import Method
+from placer.instance import overrides
+from placer.instance.instance import Instance
+from placer.methods.registry import Method
 from placer.options import Formulation, Objective, Options
-from placer.plan import Plan
-from placer.report import objective_ms
-from placer.result import EQUAL
-from placer.run import Outcome, Run, Stop
-from placer.verify import violations
+from placer.plans import infeasible
+from placer.plans.figures import objective_ms
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.reductions import replication
+from placer.reductions.hosts import fewer_hosts
+from placer.search.run import Outcome, Run
+from placer.tolerances import EQUAL
 
 __all__ = ["Variant", "solve", "variants"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from placer.pages.axes import Axis, linear
-from placer.result import Progress, Result
+from placer.pages.chart_axes import Axis, linear
+from placer.plans.result import Progress, Result
 
 __all__ = ["Convergence", "Curve", "convergence", "steps"]
 

@@ -7,15 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from placer.batch.records import Record, State, read_records
-from placer.batch.store import Store
-from placer.batch.summary import summarise
-from placer.check import check
 from placer.errors import InputError, UsageError
 from placer.formats.files import loads
 from placer.formats.text import decode
-from placer.instance import Instance
-from placer.pages.profiles import Entry
+from placer.instance.instance import Instance
+from placer.pages.performance_profiles import Entry
+from placer.plans.check import check
+from placer.studies.batch.records import Record, State, read_records
+from placer.studies.batch.store import Store
+from placer.studies.batch.summary import summarise
 
 __all__ = ["Folder", "read_folder"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from placer.pages.document import macro
-from placer.pages.loads import load_chart
+from placer.pages.load_chart import load_chart
 from placer.pages.sentence import limit
 from placer.units import size
 
 if TYPE_CHECKING:
-    from placer.instance import Instance
-    from placer.result import Result
+    from placer.instance.instance import Instance
+    from placer.plans.result import Result
 
 __all__ = ["instance_html", "result_html"]
 

@@ -9,9 +9,10 @@ from math import ceil
 import networkx as nx
 import numpy as np
 
-from placer.instance import Instance, IntArray
-from placer.plan import Plan
-from placer.structure import topological_position
+from placer.arrays import IntArray
+from placer.instance.instance import Instance
+from placer.instance.order import topological_position
+from placer.plans.plan import Plan
 
 __all__ = ["Group", "Outline", "outline"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from placer.instance import Instance
+from placer.instance.instance import Instance
 from placer.options import Communication, Objective, Schedule
-from placer.pages.loads import TIED, Direction
-from placer.result import DeviceReport, Result, Status
+from placer.pages.load_chart import TIED, Direction
+from placer.plans.result import DeviceReport, Result, Status
 from placer.units import milliseconds, percent
 
 __all__ = ["limit"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from placer.instance import Instance
+from placer.instance.instance import Instance
 from placer.options import Objective
-from placer.result import Result
+from placer.plans.result import Result
 from placer.simulation import Simulation, simulate
 from placer.units import milliseconds
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from placer.check import check
-from placer.instance import Instance
-from placer.result import Result
+from placer.instance.instance import Instance
+from placer.plans.check import check
+from placer.plans.result import Result
 
 __all__ = ["Trust", "Verdict", "verdict"]
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from placer import overrides
-from placer.check import plan_of
+from placer.arrays import IntArray
 from placer.errors import InputError, UsageError
-from placer.fingerprint import fingerprint
-from placer.instance import Instance, IntArray
+from placer.instance import overrides
+from placer.instance.fingerprint import fingerprint
+from placer.instance.instance import Instance
 from placer.options import Communication, Objective, Options, Schedule
-from placer.plan import Plan
-from placer.result import Result
-from placer.simulation.costs import Placement, place
+from placer.plans.check import plan_of
+from placer.plans.plan import Plan
+from placer.plans.result import Result
 from placer.simulation.engine import Stuck, Timeline, execute
-from placer.simulation.latency import latency_program
-from placer.simulation.measure import device_uses, fill_and_drain, latencies, slots
-from placer.simulation.orders import make_program
+from placer.simulation.latency_tasks import latency_program
 from placer.simulation.outcome import Simulation
+from placer.simulation.plan_costs import Placement, place
+from placer.simulation.service_order import make_program
 from placer.simulation.slices import Slicer, critical_path
 from placer.simulation.stages import cut
 from placer.simulation.steady import settled
 from placer.simulation.tasks import make_tasks
+from placer.simulation.usage import device_uses, fill_and_drain, latencies, slots
 
 __all__ = ["simulate"]
 

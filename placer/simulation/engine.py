@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from placer.instance import FloatArray
-from placer.simulation.orders import Buffer, Phase, Program
+from placer.arrays import FloatArray
+from placer.simulation.service_order import Buffer, Phase, Program
 
 if TYPE_CHECKING:
     import simpy

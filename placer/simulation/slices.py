@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from placer.simulation.costs import Placement
 from placer.simulation.engine import Timeline
+from placer.simulation.plan_costs import Placement
 from placer.simulation.tasks import Lane
 
 __all__ = ["Slice", "Slicer", "critical_path"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from placer.simulation.costs import Placement
+from placer.simulation.plan_costs import Placement
 
 __all__ = ["Stage", "cut"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.instance import FloatArray
+from placer.arrays import FloatArray
 from placer.simulation.engine import Timeline, execute
-from placer.simulation.orders import Phase, Program
+from placer.simulation.service_order import Phase, Program
 
 __all__ = ["settled"]
 

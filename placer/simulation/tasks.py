@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from placer.options import Communication
-from placer.simulation.costs import Placement
+from placer.simulation.plan_costs import Placement
 from placer.simulation.stages import Stage
 
 __all__ = ["Lane", "Part", "Resource", "Task", "make_tasks"]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from math import floor
 from typing import Any
 
-from placer.simulation.costs import Placement
 from placer.simulation.outcome import Simulation
+from placer.simulation.plan_costs import Placement
 from placer.simulation.slices import Slice
 from placer.simulation.tasks import Lane
 

@@ -6,8 +6,8 @@ import logging
 
 import numpy as np
 
-from placer.instance import FloatArray
-from placer.solvers.program import Program
+from formulations.program import Program
+from placer.arrays import FloatArray
 from placer.solvers.solution import Settings
 
 __all__ = ["Held"]

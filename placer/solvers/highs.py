@@ -19,10 +19,11 @@ from typing import Any
 import highspy
 import numpy as np
 
-from placer.instance import FloatArray, IntArray
-from placer.run import Run, Stop
+from formulations.program import Program
+from placer.arrays import FloatArray, IntArray
+from placer.plans.status import Stop
+from placer.search.run import Run
 from placer.solvers.held import Held
-from placer.solvers.program import Program
 from placer.solvers.solution import LpSolution, Settings, Solution, Status
 from placer.solvers.watch import Event, wait
 from placer.stdout import native_output_dropped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from placer.instance import FloatArray
+from placer.arrays import FloatArray
 
 __all__ = ["LpSolution", "Settings", "Solution", "Status"]
 

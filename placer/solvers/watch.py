@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from placer.instance import FloatArray
+from placer.arrays import FloatArray
+from placer.plans.status import Stop
 from placer.processes import resident_mb
-from placer.run import Run, Stop
+from placer.search.run import Run
 
 __all__ = ["Event", "wait"]
 

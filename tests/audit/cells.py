@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from placer.exports import FORMATS
 from placer.formats import documents
-from placer.methods import METHODS
+from placer.methods.registry import METHODS
 from placer.options import Objective, Options
 
 

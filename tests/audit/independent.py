@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placer.instance import Instance
+from placer.instance.instance import Instance
 from tests.support.brute_features import Candidates, Machine, candidates, machines
 
 

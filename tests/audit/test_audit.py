@@ -16,20 +16,20 @@ from typing import Any
 
 import pytest
 
-from placer.check import check, plan_of
 from placer.errors import InputError, PlacerError, UsageError
-from placer.export import export
 from placer.exports import FORMATS
+from placer.exports.api import export
+from placer.instance.overrides import apply
 from placer.options import Objective, Options
-from placer.overrides import apply
-from placer.pages.plan import plan_page
+from placer.pages.plan_page import plan_page
 from placer.pages.verdict import Trust, verdict
-from placer.plan import Plan
-from placer.report import objective_ms
-from placer.result import Result
+from placer.plans.check import check, plan_of
+from placer.plans.figures import objective_ms
+from placer.plans.plan import Plan
+from placer.plans.result import Result
+from placer.plans.verify import violations
 from placer.simulation import simulate
-from placer.solve import make_options, solve
-from placer.verify import violations
+from placer.solving.solve import make_options, solve
 from tests.audit import cells, independent
 from tests.audit.cells import METHOD_COLUMNS, Kind, Verdict
 from tests.audit.independent import Truth

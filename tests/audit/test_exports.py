@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from placer.errors import UsageError
-from placer.instance import Instance
-from placer.plan import Plan
-from placer.result import Result
+from placer.instance.instance import Instance
+from placer.plans.plan import Plan
+from placer.plans.result import Result
 from tests.audit.cells import EXPORT_COLUMNS, Verdict
 from tests.audit.table import ROWS
 from tests.audit.test_labels import exported, problem_for

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from placer.check import check
 from placer.errors import PlacerError, UsageError
-from placer.export import export
+from placer.exports.api import export
 from placer.formats import native
 from placer.formats.files import loads
-from placer.instance import Instance
-from placer.methods import METHODS
+from placer.instance.instance import Instance
+from placer.methods.registry import METHODS
 from placer.options import Objective
-from placer.pages.plan import plan_page
-from placer.plan import Plan
-from placer.result import Result
-from placer.solve import solve
+from placer.pages.plan_page import plan_page
+from placer.plans.check import check
+from placer.plans.plan import Plan
+from placer.plans.result import Result
+from placer.solving.solve import solve
 from tests.audit.cells import EXPORT_COLUMNS, METHOD_COLUMNS, Kind, Verdict
 from tests.audit.table import ROWS, TABLE
 from tests.audit.witnesses import GOALS, LABELS, Document, chain, goals, labelled, with_

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from placer.formats.files import loads
-from placer.instance import Instance
+from placer.instance.instance import Instance
 
 Document = dict[str, Any]
 Edit = Callable[[Document], None]

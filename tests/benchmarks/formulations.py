@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import placer
-from placer.fingerprint import fingerprint
+from placer.instance.fingerprint import fingerprint
 from tests.benchmarks.measure import PROGRAMS, VARIANTS
 from tests.support import workloads
 

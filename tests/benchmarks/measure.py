@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 import placer
-from placer.instance import Instance
-from placer.plan import Plan
-from placer.result import gap_of
-from placer.run import Point
+from placer.instance.instance import Instance
+from placer.plans.plan import Plan
+from placer.plans.result import gap_of
+from placer.plans.status import Point
 
 __all__ = ["GAPS", "PROGRAMS", "VARIANTS", "measure"]
 

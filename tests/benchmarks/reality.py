@@ -294,9 +294,9 @@ def measured_link() -> tuple[float, float]:
 def measure(model: Path, rounds: int, samples: int, repeats: int, name: str) -> Report:
     """Plan, export, run and compare."""
     import placer
-    from placer.evaluate import device_loads
     from placer.formats.text import write_text
     from placer.imports.profiles import to_csv
+    from placer.plans.evaluate import device_loads
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -16,8 +16,8 @@ import threading
 import time
 
 import placer
-from placer.result import gap_of
-from placer.run import Point
+from placer.plans.result import gap_of
+from placer.plans.status import Point
 from tests.support.transformer import transformer_training
 
 SIZES = [1_000, 3_000, 10_000, 30_000, 100_000]

@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from placer.batch.names import shown
 from placer.cli import main
 from placer.cli.arguments import parser
 from placer.cli.batch_arguments import grid_from
 from placer.formats import native
+from placer.studies.batch.names import shown
 from tests.support.batches import ROOT, chain, command, descendants, gone, outcomes, write_instances
 
 DATA = ROOT / "data"

@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from placer.batch.jobs import FailureKind, Job
-from placer.batch.work import Outcome
 from placer.cli.batch_display import BatchDisplay
 from placer.options import Options
-from placer.run import Point
+from placer.plans.status import Point
+from placer.studies.batch.jobs import FailureKind, Job
+from placer.studies.batch.work import Outcome
 
 
 def job(number, name="chain"):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from placer.formats.files import load, save_result
-from placer.solve import solve
+from placer.solving.solve import solve
 from tests.cli.test_cli import call, one_line
 from tests.support.plans import DATA
 

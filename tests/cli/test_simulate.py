@@ -7,7 +7,7 @@ import pytest
 
 from placer.cli import main
 from placer.formats.files import load, load_result, save_result
-from placer.solve import solve
+from placer.solving.solve import solve
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 TRAINING = str(DATA / "gpt_training.json")

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.errors import UsageError
-from placer.export import export
-from placer.instance import Instance
-from placer.origin import Origin
+from placer.exports.api import export
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin
 from tests.support.plans import gpus, planned
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

@@ -9,11 +9,11 @@ import networkx as nx
 import pytest
 
 from placer.errors import UsageError
-from placer.export import export
+from placer.exports.api import export
 from placer.formats.files import load_split
-from placer.instance import Instance
-from placer.origin import Origin
-from placer.solve import solve
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin
+from placer.solving.solve import solve
 from tests.support.plans import gpus, planned
 from tests.support.random_instances import random_instance
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.errors import UsageError
-from placer.export import export
-from placer.instance import Instance
-from placer.origin import Origin
+from placer.exports.api import export
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin
 from tests.support.plans import gpus, planned
 
 STACKS = ["model.layers", "transformer.h", "encoder.layer", "blocks"]

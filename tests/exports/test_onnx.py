@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from placer.errors import InputError, UsageError
-from placer.export import export
+from placer.exports.api import export
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")

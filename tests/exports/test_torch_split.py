@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from placer.errors import InputError, UsageError
-from placer.export import export
+from placer.exports.api import export
 from placer.exports.torch_split import load_split_spec
-from placer.instance import Instance
-from placer.origin import Origin
-from placer.plan import Plan
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin
+from placer.plans.plan import Plan
 from tests.support.plans import gpus, planned, result_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import placer
-from placer.batch.sources import Limits, find
 from placer.errors import InputError
-from placer.fingerprint import fingerprint
 from placer.formats.text import unpacked
+from placer.instance.fingerprint import fingerprint
+from placer.studies.batch.sources import Limits, find
 
 PLAIN = Path(__file__).parents[2] / "data" / "textbook.json"
 

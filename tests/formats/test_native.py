@@ -8,17 +8,17 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind, Link
-from placer.constraints import Constraints
 from placer.errors import InputError
-from placer.fingerprint import fingerprint
 from placer.formats import documents, native
 from placer.formats.files import load, save
 from placer.formats.graph import from_networkx, to_networkx
 from placer.formats.text import validate
-from placer.instance import Instance
-from placer.origin import Origin
-from placer.training import Optimizer, Training
+from placer.instance.cluster import DeviceClass, Kind, Link
+from placer.instance.constraints import Constraints
+from placer.instance.fingerprint import fingerprint
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin
+from placer.instance.training import Optimizer, Training
 from tests.formats.test_bad_input import NATIVE, PAPER, changed
 from tests.support.random_instances import random_cluster_memory, random_instance
 from tests.support.workloads import THROUGHPUT, needs_workloads, workload

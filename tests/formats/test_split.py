@@ -6,14 +6,14 @@ import re
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.errors import InputError
-from placer.evaluate import device_loads
 from placer.formats.files import load_split
 from placer.formats.paper import to_split
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
 from placer.options import Communication, Schedule
-from placer.plan import Plan
+from placer.plans.evaluate import device_loads
+from placer.plans.plan import Plan
 from tests.support.workloads import ROOT, known, needs_workloads, workload
 
 

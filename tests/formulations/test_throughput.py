@@ -5,19 +5,21 @@ import itertools
 import numpy as np
 import pytest
 
-from formulations import throughput_free, throughput_ordered, throughput_paper
-from formulations.throughput import TIME_UNIT, ThroughputParams
-from placer.evaluate import device_loads
-from placer.kinds import kinds_of
+from formulations.program import read_pulp
+from formulations.throughput import free as throughput_free
+from formulations.throughput import ordered as throughput_ordered
+from formulations.throughput import paper as throughput_paper
+from formulations.throughput.shared import TIME_UNIT, ThroughputParams
 from placer.options import Communication, Options, Schedule
-from placer.plan import Plan
-from placer.problem import contract
-from placer.reduce import merge_directions
-from placer.run import Run
+from placer.plans.evaluate import device_loads
+from placer.plans.plan import Plan
+from placer.plans.verify import violations
+from placer.reductions.kinds import kinds_of
+from placer.reductions.problem import contract
+from placer.reductions.throughput import merge_directions
+from placer.reductions.windows import windows
+from placer.search.run import Run
 from placer.solvers.highs import solve
-from placer.solvers.program import read_pulp
-from placer.verify import violations
-from placer.windows import windows
 from tests.support.random_instances import random_instance
 
 PROGRAMS = {

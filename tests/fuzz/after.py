@@ -7,19 +7,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from placer import overrides
-from placer.check import check, plan_of
 from placer.errors import InputError, UsageError
-from placer.export import export
-from placer.fingerprint import fingerprint
+from placer.exports.api import export
 from placer.formats import native
 from placer.formats.files import load, load_result
-from placer.instance import Instance
-from placer.report import objective_ms
-from placer.result import Result
+from placer.instance import overrides
+from placer.instance.fingerprint import fingerprint
+from placer.instance.instance import Instance
+from placer.plans.check import check, plan_of
+from placer.plans.figures import objective_ms
+from placer.plans.result import Result
+from placer.plans.verify import violations
 from placer.simulation import simulate
-from placer.solve import solve
-from placer.verify import violations
+from placer.solving.solve import solve
 from tests.fuzz.alter import altered
 from tests.fuzz.oracle.model import Model
 from tests.fuzz.oracle.plan import judge_plan

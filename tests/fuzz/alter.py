@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from placer.result import Piece, Result
+from placer.plans.result import Piece, Result
 from tests.fuzz.oracle.model import Model
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from placer.formats.documents import NativeInstance
 from placer.formats.native import to_instance
-from placer.instance import Instance
+from placer.instance.instance import Instance
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from placer.result import Result, Status
+from placer.plans.result import Result, Status
 from tests.fuzz.oracle.model import Model
 from tests.fuzz.oracle.throughput import Plans
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from placer.check import check
 from placer.errors import InputError, UsageError
-from placer.instance import Instance
-from placer.result import Result, Status
-from placer.run import Stop
-from placer.solve import solve
+from placer.instance.instance import Instance
+from placer.plans.check import check
+from placer.plans.result import Result, Status
+from placer.plans.status import Stop
+from placer.solving.solve import solve
 from tests.fuzz.after import exported, simulated, tampered, written
 from tests.fuzz.case import Case
 from tests.fuzz.goals import goals_missed

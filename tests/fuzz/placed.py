@@ -1,6 +1,6 @@
 """From a result document to a plan in the oracle's terms."""
 
-from placer.result import Result
+from placer.plans.result import Result
 from tests.fuzz.oracle.model import Model
 from tests.fuzz.oracle.plan import Placed
 

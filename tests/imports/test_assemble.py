@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from placer.evaluate import device_loads
 from placer.imports.api import to_instance
 from placer.imports.catalogue import find_cluster
 from placer.imports.gradients import backward_pass
 from placer.imports.granularity import Granularity, partition
 from placer.imports.model import Kind, Model, Operator, Stash, Value, Weight
 from placer.imports.working import live_bytes
-from placer.origin import Source
+from placer.instance.origin import Source
+from placer.plans.evaluate import device_loads
 
 CLUSTER = """
 [links.wire]

@@ -5,7 +5,7 @@ import pytest
 
 from placer.imports.granularity import Granularity, module_labels, partition
 from placer.imports.model import Kind, Model, Operator, Value, Weight, producers
-from placer.origin import Source
+from placer.instance.origin import Source
 
 
 def operator(name, inputs, weights=(), module=None, kind=Kind.OTHER):

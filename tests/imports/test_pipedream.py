@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from placer.check import check
 from placer.errors import InputError
 from placer.imports.api import import_pipedream
-from placer.solve import solve
+from placer.plans.check import check
+from placer.solving.solve import solve
 from tests.support.profiles import PROFILES, ROOT, needs_profiles
 
 

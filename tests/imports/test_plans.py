@@ -2,10 +2,10 @@
 
 import pytest
 
-from placer.check import check
 from placer.formats import native
 from placer.formats.files import load, load_result, save, save_result
-from placer.solve import solve
+from placer.plans.check import check
+from placer.solving.solve import solve
 from tests.support import models
 from tests.support.models import LIGHT
 

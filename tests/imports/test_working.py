@@ -8,7 +8,7 @@ from placer.imports.granularity import Granularity, partition
 from placer.imports.model import Kind, Model, Operator, Value, Weight
 from placer.imports.residence import residence
 from placer.imports.working import live_bytes, working
-from placer.origin import Source
+from placer.instance.origin import Source
 from tests.support.torch_zoo import decoder
 
 GIB = 2.0**30

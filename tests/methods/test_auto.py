@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from placer.instance import Instance
-from placer.methods import METHODS, MethodInfo
+from placer.instance.instance import Instance
 from placer.methods import auto as module
 from placer.methods.auto import Phase, phases, solve
+from placer.methods.registry import METHODS, MethodInfo
 from placer.options import Options
-from placer.plan import Plan
-from placer.run import Outcome, Run, Stop
-from placer.solve import solve as solve_verified
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.search.run import Outcome, Run
+from placer.solving.solve import solve as solve_verified
 from tests.methods.test_baselines import chain, mixed
 from tests.support.brute import throughput_optima
 

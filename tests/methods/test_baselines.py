@@ -5,17 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.errors import UsageError
-from placer.instance import Instance
-from placer.methods import METHODS, load_method
-from placer.methods.max_load import cut_into_pieces
-from placer.methods.pipedream import chain_instance
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.methods.baselines.max_load import cut_into_pieces
+from placer.methods.baselines.pipedream import chain_instance
+from placer.methods.registry import METHODS, load_method
 from placer.options import Objective, Options
-from placer.report import objective_ms
-from placer.run import Run, Stop
-from placer.solve import solve
-from placer.verify import violations
+from placer.plans.figures import objective_ms
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.search.run import Run
+from placer.solving.solve import solve
 from tests.support.brute import KINDS, latency_optimum, throughput_optima
 from tests.support.level import count
 from tests.support.random_instances import random_instance, with_single_hosts

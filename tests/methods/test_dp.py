@@ -5,12 +5,13 @@ import threading
 import numpy as np
 import pytest
 
-from placer.evaluate import device_loads
-from placer.instance import Instance
-from placer.methods import dp, dpl
+from placer.instance.instance import Instance
+from placer.methods.downsets import dp, dpl
 from placer.options import Communication, Options, Schedule
-from placer.run import Outcome, Run, Stop
-from placer.verify import violations
+from placer.plans.evaluate import device_loads
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.search.run import Outcome, Run
 from tests.support.brute import throughput_optima
 from tests.support.graphs import parallel_branches, skip_chain
 from tests.support.level import seeds

@@ -5,17 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
-from placer.evaluate import latency_schedule
-from placer.hosts import fewer_hosts
-from placer.instance import Instance
-from placer.kernels import jit as jit_module
-from placer.methods import dp_latency
-from placer.methods.dp_latency import solve
+from placer import jit as jit_module
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.methods.latency import dp_latency
+from placer.methods.latency.dp_latency import solve
 from placer.options import Objective, Options
-from placer.plan import Plan
-from placer.run import Outcome, Run, Stop
-from placer.verify import violations
+from placer.plans.evaluate import latency_schedule
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.reductions.hosts import fewer_hosts
+from placer.search.run import Outcome, Run
 from tests.support.brute import latency_optimum
 from tests.support.level import seeds
 from tests.support.random_instances import random_instance, with_single_hosts

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import placer
-from placer.cluster import DeviceClass, Kind, Link
-from placer.downsets.lattice import Lattice
-from placer.downsets.measures import measures
-from placer.downsets.search import Limits, attempt
-from placer.instance import Instance
-from placer.methods import load_method
+from placer.instance.cluster import DeviceClass, Kind, Link
+from placer.instance.instance import Instance
+from placer.methods.downsets.lattice import Lattice
+from placer.methods.downsets.measures import measures
+from placer.methods.downsets.search import Limits, attempt
+from placer.methods.registry import load_method
 from placer.options import Objective, Options
-from placer.report import objective_ms
-from placer.run import Run
+from placer.plans.figures import objective_ms
+from placer.search.run import Run
 from tests.support.transformer import BLOCK, transformer_training
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from placer.check import check
-from placer.cluster import DeviceClass, Kind, Link, Server
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind, Link, Server
+from placer.instance.instance import Instance
+from placer.instance.training import Training
 from placer.options import Options
-from placer.result import Result, Status
-from placer.solve import solve
-from placer.training import Training
+from placer.plans.check import check
+from placer.plans.result import Result, Status
+from placer.solving.solve import solve
 from tests.support.brute import latency_optimum
 from tests.support.brute_features import candidates
 from tests.support.mixed_magnitudes import mixed_magnitudes

@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from placer.check import check
-from placer.cluster import DeviceClass, Link
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Link
+from placer.instance.instance import Instance
+from placer.instance.training import Training
 from placer.options import Options
-from placer.result import Status
-from placer.solve import solve
-from placer.training import Training
+from placer.plans.check import check
+from placer.plans.result import Status
+from placer.solving.solve import solve
 from tests.support.brute_memory import Brute
 from tests.support.level import seeds
 from tests.support.random_instances import random_cluster_memory, with_constraints

@@ -5,16 +5,17 @@ import threading
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
-from placer.evaluate import latency_schedule
-from placer.hosts import fewer_hosts
-from placer.instance import Instance
-from placer.methods import milp_latency
-from placer.methods.milp_latency import solve
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.methods.milp import milp_latency
+from placer.methods.milp.milp_latency import solve
 from placer.options import Objective, Options
-from placer.plan import Plan
-from placer.run import Run, Stop
-from placer.verify import violations
+from placer.plans.evaluate import latency_schedule
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.reductions.hosts import fewer_hosts
+from placer.search.run import Run
 from tests.support.brute import latency_optimum
 from tests.support.level import seeds
 from tests.support.random_instances import random_instance, with_single_hosts

@@ -5,14 +5,15 @@ import threading
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
-from placer.evaluate import device_loads
-from placer.instance import Instance
-from placer.methods.milp import solve
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.methods.milp.milp import solve
 from placer.options import Communication, Formulation, Options, Schedule
-from placer.plan import Plan
-from placer.run import Run, Stop
-from placer.verify import violations
+from placer.plans.evaluate import device_loads
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.search.run import Run
 from tests.support.brute import KINDS, throughput_optima
 from tests.support.level import seeds
 from tests.support.random_instances import random_instance

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from formulations.secondary import Goal, GoalName
-from placer.check import check, plan_of
-from placer.cluster import DeviceClass, Kind
+from formulations.throughput.goals import Goal, GoalName
 from placer.errors import UsageError
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
 from placer.methods.secondary import measure
 from placer.options import Options
-from placer.solve import solve
+from placer.plans.check import check, plan_of
+from placer.solving.solve import solve
 from tests.support.brute import KINDS
 from tests.support.brute_features import candidates
 from tests.support.level import seeds

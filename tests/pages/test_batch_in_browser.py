@@ -3,9 +3,9 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from placer.pages.batch import batch_page
+from placer.pages.batch_page import batch_page
 from placer.pages.folder import Folder
-from placer.pages.profiles import Entry
+from placer.pages.performance_profiles import Entry
 from tests.support.chromium import opened
 
 HOSTILE = '"><script>window.hacked = 1</script>'

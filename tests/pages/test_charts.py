@@ -2,10 +2,10 @@
 
 import pytest
 
-from placer.pages.axes import linear, logarithmic
+from placer.pages.chart_axes import linear, logarithmic
 from placer.pages.convergence import convergence, steps
-from placer.pages.profiles import Entry, profiles
-from placer.result import Progress
+from placer.pages.performance_profiles import Entry, profiles
+from placer.plans.result import Progress
 from tests.pages.test_sentence import pair
 from tests.support.plans import result_of
 

@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from placer.batch.jobs import Failure, FailureKind, Job, job_id
-from placer.batch.store import Store
 from placer.errors import UsageError
-from placer.fingerprint import fingerprint
 from placer.formats import native
 from placer.formats.files import load
+from placer.instance.fingerprint import fingerprint
 from placer.options import Options
-from placer.pages.batch import batch_page
+from placer.pages.batch_page import batch_page
 from placer.pages.folder import read_folder
-from placer.solve import solve
+from placer.solving.solve import solve
+from placer.studies.batch.jobs import Failure, FailureKind, Job, job_id
+from placer.studies.batch.store import Store
 from tests.cli.test_cli import call
 from tests.support.plans import DATA
 

@@ -4,10 +4,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.formats.files import load
-from placer.instance import Instance
-from placer.solve import solve
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.solving.solve import solve
 from tests.support.plans import DATA, cut_evenly
 
 VOID = {"br", "img"}

@@ -4,12 +4,12 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.formats.files import load
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
 from placer.pages.outline import RUN, outline
-from placer.plan import Plan
-from placer.problem import contract
+from placer.plans.plan import Plan
+from placer.reductions.problem import contract
 from tests.support.graphs import skip_chain, transformer
 from tests.support.plans import DATA
 from tests.support.random_instances import random_instance

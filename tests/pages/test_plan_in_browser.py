@@ -6,12 +6,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from placer.cluster import DeviceClass, Kind
 from placer.formats.files import load
-from placer.instance import Instance
-from placer.pages.plan import plan_page
-from placer.solve import solve
-from placer.structure import topological_position
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.instance.order import topological_position
+from placer.pages.plan_page import plan_page
+from placer.solving.solve import solve
 from tests.support.chromium import opened
 from tests.support.graphs import transformer
 from tests.support.plans import DATA, cut_evenly

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.formats.files import load
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
 from placer.options import Options
-from placer.pages.loads import by_direction
+from placer.pages.load_chart import by_direction
 from placer.pages.sentence import limit
-from placer.plan import Plan
-from placer.report import to_result
-from placer.run import Outcome, Run, Stop
-from placer.solve import solve
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.search.run import Outcome, Run
+from placer.solving.solve import solve
+from placer.solving.to_result import to_result
 from tests.support.plans import DATA, result_of
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from placer.cluster import DeviceClass, Kind
 from placer.errors import InputError, UsageError
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.instance.training import Optimizer, Training
 from placer.options import Communication, Options, Schedule
-from placer.plan import Plan
+from placer.plans.plan import Plan
 from placer.simulation import Lane, Slice, simulate
-from placer.training import Optimizer, Training
 from tests.support.simulation import simulated
 
 GPIPE = Options(schedule=Schedule.GPIPE)

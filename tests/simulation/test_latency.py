@@ -9,7 +9,7 @@ import placer
 from placer.errors import InputError, UsageError
 from placer.formats.files import load
 from placer.options import Objective, Options
-from placer.plan import Plan
+from placer.plans.plan import Plan
 from placer.simulation import simulate
 from tests.simulation.test_by_hand import chain
 from tests.support.level import seeds

@@ -8,11 +8,11 @@ import pytest
 
 import placer
 from placer.formats.files import load
-from placer.instance import Instance
+from placer.instance.instance import Instance
+from placer.instance.training import Optimizer, Training
 from placer.options import Communication, Options, Recompute, Schedule
-from placer.plan import Plan
+from placer.plans.plan import Plan
 from placer.simulation import simulate
-from placer.training import Optimizer, Training
 from tests.simulation.test_by_hand import chain
 from tests.support.level import seeds
 from tests.support.random_instances import random_cluster_memory

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import placer
 from placer.formats.files import load
+from placer.instance.training import Training
 from placer.options import Communication, Options, Schedule
-from placer.plan import Plan
+from placer.plans.plan import Plan
 from placer.simulation import simulate
-from placer.training import Training
 from tests.support.graphs import parallel_branches, skip_chain
 from tests.support.level import count, seeds
 from tests.support.random_instances import random_cluster, random_instance

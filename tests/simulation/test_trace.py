@@ -11,7 +11,7 @@ import pytest
 import placer
 from placer.formats.files import load
 from placer.options import Communication, Objective, Options
-from placer.plan import Plan
+from placer.plans.plan import Plan
 from placer.simulation import Simulation, simulate
 from placer.simulation.trace import trace_events, trace_json
 from tests.simulation.test_by_hand import TWO, UNBALANCED, chain

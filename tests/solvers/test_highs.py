@@ -11,10 +11,10 @@ import numpy as np
 import pulp
 import pytest
 
-from placer.run import Run
+from formulations.program import Program, read_pulp
+from placer.search.run import Run
 from placer.solvers import highs as adapter
 from placer.solvers.highs import LinearMaster, solve
-from placer.solvers.program import Program, read_pulp
 from placer.solvers.solution import Settings, Status
 
 

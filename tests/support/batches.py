@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from placer.batch.store import Store
-from placer.check import check
 from placer.formats import native
 from placer.formats.files import load, load_result
-from placer.instance import Instance
+from placer.instance.instance import Instance
+from placer.plans.check import check
+from placer.studies.batch.store import Store
 from tests.support.random_instances import random_instance
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Link
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Link
+from placer.instance.instance import Instance
 
 Kind = tuple[str, str, str]
 """(contiguity "free" | "each" | "ordered", schedule, communication)."""

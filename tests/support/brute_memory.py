@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from placer.instance import Instance
+from placer.instance.instance import Instance
 from tests.support.brute import _forward_edges, _mirrored_edges, costs
 
 KEPT = {"none": 1, "sgd": 2, "momentum": 3, "adam": 4, "mixed-adam": 8}

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from placer.cluster import Link, Server
-from placer.constraints import Constraints
-from placer.instance import Instance
-from placer.training import Optimizer, Training
+from placer.instance.cluster import Link, Server
+from placer.instance.constraints import Constraints
+from placer.instance.instance import Instance
+from placer.instance.training import Optimizer, Training
 from tests.support.random_instances import random_instance
 
 FEATURES = (

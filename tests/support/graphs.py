@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Kind
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
 
 
 def _instance(

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Kind, Link, Server
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind, Link, Server
+from placer.instance.instance import Instance
 
 
 def layered(

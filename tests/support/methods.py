@@ -7,12 +7,13 @@ from itertools import count
 
 import numpy as np
 
-from placer.evaluate import device_loads
-from placer.instance import Instance
-from placer.methods import METHODS, MethodInfo
+from placer.instance.instance import Instance
+from placer.methods.registry import METHODS, MethodInfo
 from placer.options import Communication, Options, Schedule
-from placer.plan import Plan
-from placer.run import Outcome, Run, Stop
+from placer.plans.evaluate import device_loads
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.search.run import Outcome, Run
 
 HERE = "tests.support.methods"
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Kind, Link, Server
-from placer.constraints import Constraints
-from placer.instance import Instance
-from placer.training import Training
+from placer.instance.cluster import DeviceClass, Kind, Link, Server
+from placer.instance.constraints import Constraints
+from placer.instance.instance import Instance
+from placer.instance.training import Training
 
 Number = Callable[[], float]
 

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from placer.instance import Instance
-from placer.origin import Origin, Source
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin, Source
 from tests.support.plans import gpus
 
 SIZE = 4

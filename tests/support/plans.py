@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Kind
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.instance.order import topological_position
 from placer.options import Options
-from placer.plan import Plan
-from placer.report import to_result
-from placer.result import Result
-from placer.run import Outcome, Run, Stop
-from placer.solve import make_options
-from placer.structure import topological_position
+from placer.plans.plan import Plan
+from placer.plans.result import Result
+from placer.plans.status import Stop
+from placer.search.run import Outcome, Run
+from placer.solving.solve import make_options
+from placer.solving.to_result import to_result
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

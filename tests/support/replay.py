@@ -3,8 +3,8 @@
 Shares no code with placer: it knows the result document and the numbers of the instance, nothing else.
 """
 
-from placer.instance import Instance
-from placer.result import Result
+from placer.instance.instance import Instance
+from placer.plans.result import Result
 
 Operation = tuple[str, int]
 """("forward" | "backward", microbatch)."""

@@ -6,11 +6,11 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from placer.instance import Instance
+from placer.instance.instance import Instance
 from placer.options import Options
-from placer.plan import Plan
-from placer.report import objective_ms
-from placer.result import Result
+from placer.plans.figures import objective_ms
+from placer.plans.plan import Plan
+from placer.plans.result import Result
 from placer.simulation import Lane, Simulation, Slice, simulate
 
 EQUAL = 1e-9

@@ -13,12 +13,12 @@ import time
 import numpy as np
 
 import placer
-from placer.cluster import DeviceClass, Kind
-from placer.instance import Instance
-from placer.methods import METHODS, MethodInfo
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.methods.registry import METHODS, MethodInfo
 from placer.options import Options
-from placer.plan import Plan
-from placer.run import Outcome, Run
+from placer.plans.plan import Plan
+from placer.search.run import Outcome, Run
 
 BOUND_MS = 1.0
 

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import nn
 
-from placer.instance import Instance
-from placer.origin import Origin, Source
+from placer.instance.instance import Instance
+from placer.instance.origin import Origin, Source
 from tests.support.plans import gpus
 
 WIDTH, WORDS, TOKENS = 8, 12, 5

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from placer.cluster import DeviceClass, Kind, Link
-from placer.instance import Instance
+from placer.instance.cluster import DeviceClass, Kind, Link
+from placer.instance.instance import Instance
 
 __all__ = ["BLOCK", "transformer_training"]
 

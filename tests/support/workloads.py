@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from placer.formats.files import load
-from placer.instance import Instance
+from placer.instance.instance import Instance
 
 ROOT = Path(
     os.environ.get("PLACER_WORKLOADS", Path(__file__).resolve().parents[2].parent / "shared" / "workloads")

@@ -1,0 +1,1 @@
+"""Programs for the latency of one sample."""

@@ -1,5 +1,0 @@
-"""Batches of instances and methods that survive whatever ends them."""
-
-from placer.batch.batch import Batch, solve_batch
-
-__all__ = ["Batch", "solve_batch"]

@@ -1,0 +1,121 @@
+"""Writing a verified plan in the format of the tool that is to run or show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from placer.choices import none_of
+from placer.errors import InputError, UsageError
+from placer.exports import FORMATS, ExportInfo, load_export
+from placer.exports.placement import Placement
+from placer.formats.files import load, load_result
+from placer.formats.replace import replaced_file, replaced_folder
+from placer.formats.text import check_writable
+from placer.instance import overrides
+from placer.instance.instance import Instance
+from placer.plans.check import check, plan_of
+from placer.plans.result import Result
+
+__all__ = ["export"]
+
+
+def export(
+    result: Result | str | Path,
+    to: str,
+    out: str | Path,
+    *,
+    instance: Instance | str | Path | None = None,
+    model: str | Path | None = None,
+) -> list[str]:
+    """Write a plan in another tool's format.
+
+    Parameters
+    ----------
+    result
+        The result, or its file.
+    to
+        Name of the format (see `placer.exports.FORMATS`).
+    out
+        File to write, whole or not at all; for ``onnx-parts`` a folder that is empty or does not exist.
+    instance
+        The instance, or its file; by default the file that the result was solved from.
+    model
+        The model that the instance was imported from, where the format needs it.
+
+    Returns
+    -------
+    list of str
+        Remarks: what the target does differently from the plan.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read, or the result does not hold for the instance.
+    UsageError
+        When the format is unknown, needs something that is missing, or cannot express the plan.
+    """
+    if to not in FORMATS:
+        raise UsageError(none_of("format", to, FORMATS))
+    source = "result" if isinstance(result, Result) else str(result)
+    document = result if isinstance(result, Result) else load_result(result)
+    file = None if isinstance(instance, Instance) else _instance_file(document, source, instance)
+    graph = instance if isinstance(instance, Instance) else load(str(file))
+    placement = _verified(graph, document, source, None if model is None else str(model))
+    info = FORMATS[to]
+    _check_fits(info, placement)
+    if not info.is_folder:  # a folder must be empty, so that it holds no input
+        check_writable(out, None if isinstance(result, Result) else result, file, model)
+    with (replaced_folder if info.is_folder else replaced_file)(out) as path:
+        remarks = load_export(to)(placement, path)
+    return remarks + _unsaid(info, placement)
+
+
+def _instance_file(document: Result, source: str, given: str | Path | None) -> Path:
+    """Path of the instance: the one given, or the one that the result remembers."""
+    if given is not None:
+        return Path(given)
+    remembered = document.instance.file
+    if remembered is None:
+        raise UsageError(
+            f"{source} does not say where its instance {document.instance.name!r} is; name it with --instance"
+        )
+    path = Path(source).parent / remembered
+    if not path.is_file():
+        raise UsageError(f"the instance of {source} is no longer at {path}; name it with --instance")
+    return path
+
+
+def _verified(instance: Instance, document: Result, source: str, model: str | None) -> Placement:
+    """Check the result against the instance; nothing unverified is exported."""
+    if document.assignment is None:
+        raise InputError(f"there is no plan to export: {document.message or document.status}", source=source)
+    found = check(instance, document)
+    if found:
+        raise InputError(f"not exported, the result does not hold: {found[0]}", source=source)
+    instance = overrides.apply(instance, document.options)
+    return Placement(instance, plan_of(instance, document), document, model)
+
+
+def _check_fits(info: ExportInfo, placement: Placement) -> None:
+    """Refuse what a format cannot do whatever the plan looks like in detail."""
+    source = placement.instance.source
+    if info.source is not None and source is not None and source.kind != info.source:
+        raise UsageError(
+            f"{info.name} is for {info.source} models, and the instance comes from a {source.kind} one"
+        )
+    if info.needs_model and placement.model is None:
+        name = "MODEL.onnx" if source is None else source.name
+        raise UsageError(f"export to {info.name} needs the model: --model {name}")
+    if placement.plan.replicas and not info.knows_replicas:
+        shared = placement.label(placement.plan.replicas[0][0])
+        raise UsageError(
+            f"{info.name} cannot express this plan: {shared} share a stage (plan with --replicas 1)"
+        )
+
+
+def _unsaid(info: ExportInfo, placement: Placement) -> list[str]:
+    """Say what a format leaves out of the plan."""
+    if info.knows_recompute or not placement.plan.recompute:
+        return []
+    names = ", ".join(placement.label(d) for d in sorted(placement.plan.recompute))
+    return [f"the plan recomputes activations on {names}, which {info.name} does not say"]

@@ -1,0 +1,1 @@
+"""What is planned: graph and costs, cluster, rules, and what a request adds to them; no plans."""

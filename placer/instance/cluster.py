@@ -1,0 +1,123 @@
+"""Devices: classes of interchangeable members, and the link of each class to host memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+
+__all__ = ["Device", "DeviceClass", "Kind", "Link", "Server"]
+
+
+class Kind(StrEnum):
+    """What a device is: accelerators pay transfers; hosts do not, and never recompute."""
+
+    ACCELERATOR = "accelerator"
+    HOST = "host"
+
+
+@dataclass(frozen=True)
+class Link:
+    """The link between a device and host memory.
+
+    A producer with a direct transfer time pays ``transfer_ms * transfer_scale``; one with
+    ``output_bytes`` pays ``latency_ms + output_bytes / bandwidth_bytes_per_s`` (in ms; nothing for
+    zero bytes).
+    """
+
+    transfer_scale: float = 1.0
+    bandwidth_bytes_per_s: float | None = None
+    latency_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class DeviceClass:
+    """``count`` identical devices; member i is called ``f"{name}{i}"``.
+
+    ``memory_reserve_bytes`` is taken by others: one size for every member, or one for each of them; and so is
+    ``memory_reserve_share`` of the limit, whatever that is.
+    ``width`` is 1 but where ``placer.reductions.replication`` lets so many devices act as one member, each
+    moving its share of the data; files know nothing of it.
+    """
+
+    name: str
+    type: str
+    count: int
+    kind: Kind = Kind.ACCELERATOR
+    memory_limit_bytes: float = inf
+    link: Link = Link()
+    memory_reserve_bytes: float | tuple[float, ...] = 0.0
+    width: int = 1
+    memory_reserve_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        reserve = self.memory_reserve_bytes
+        if isinstance(reserve, tuple) and len(set(reserve)) == 1:
+            object.__setattr__(self, "memory_reserve_bytes", reserve[0])  # one form for one meaning
+
+    @property
+    def is_host(self) -> bool:
+        """Whether the members are hosts."""
+        return self.kind is Kind.HOST
+
+    def member(self, i: int) -> str:
+        """Name of member ``i``."""
+        return f"{self.name}{i}"
+
+    @property
+    def shared_reserve_bytes(self) -> float:
+        """What the share comes to; without a limit, nothing."""
+        return self.memory_reserve_share * self.memory_limit_bytes if self.memory_limit_bytes < inf else 0.0
+
+    def reserve_bytes(self, i: int) -> float:
+        """Memory of member ``i`` that is taken by others."""
+        reserve = self.memory_reserve_bytes
+        return (reserve[i] if isinstance(reserve, tuple) else reserve) + self.shared_reserve_bytes
+
+    def room_bytes(self, i: int) -> float:
+        """Memory of member ``i`` that a plan may use."""
+        return self.memory_limit_bytes - self.reserve_bytes(i)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Devices with fast links among themselves; data to and from other servers take the uplink as well.
+
+    A transfer across servers takes as long as the slower of the device's own link and its server's uplink.
+
+    Parameters
+    ----------
+    name
+        For messages and reports.
+    devices
+        Names of devices, or of classes for all of their members.
+    uplink
+        The way to other servers, for each device by itself.
+    """
+
+    name: str
+    devices: tuple[str, ...]
+    uplink: Link = Link()
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of the cluster, with the index of its class.
+
+    ``memory_limit_bytes`` is what a plan may use.  ``rank`` is the place in the order that the user wants,
+    shared by the members of a class that is named as a whole; None for devices that may come anywhere.
+    ``server`` is the index of its server; None for a device that is in none, and so apart from all others.
+    """
+
+    name: str
+    index: int
+    class_index: int
+    is_host: bool
+    memory_limit_bytes: float
+    rank: int | None = None
+    server: int | None = None
+
+    @property
+    def likeness(self) -> tuple[int, float, int | None, int | None]:
+        """Equal for devices that are interchangeable as far as the cluster is concerned (pins aside)."""
+        return self.class_index, self.memory_limit_bytes, self.rank, self.server

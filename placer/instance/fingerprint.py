@@ -1,0 +1,76 @@
+"""The identity of an instance: a hash of its content, whatever file format it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+
+from placer.arrays import FloatArray
+from placer.instance.constraints import Constraints
+from placer.instance.instance import Instance
+from placer.instance.training import Training
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(instance: Instance) -> str:
+    """SHA-256 of the content of an instance.
+
+    Everything but its name, where it comes from, the order of its edges, of the names in a pin or a forbid
+    and of the device types, and types that no node runs on.
+    """
+    used = [t for t in range(len(instance.types)) if np.isfinite(instance.time_ms[:, t]).any()]
+    types = sorted(used, key=lambda t: instance.types[t])
+    digest = hashlib.sha256(b"placer-instance-1\n")
+    text: dict[str, object] = {
+        "ids": instance.ids,
+        "names": instance.names,
+        "types": [instance.types[t] for t in types],
+        "colocate": instance.colocate,
+        "layer": instance.layer,
+        "pin": [sorted(set(names)) for names in instance.pin],
+        "forbid": [sorted(set(names)) for names in instance.forbid],
+        "classes": [
+            (
+                cls.name,
+                cls.type,
+                cls.count,
+                cls.kind.value,
+                repr(float(cls.memory_limit_bytes)),
+                repr(float(cls.link.transfer_scale)),
+                None
+                if cls.link.bandwidth_bytes_per_s is None
+                else repr(float(cls.link.bandwidth_bytes_per_s)),
+                repr(float(cls.link.latency_ms)),
+            )
+            for cls in instance.classes
+        ],
+    }
+    reserves = [[float(cls.reserve_bytes(i)) for i in range(cls.count)] for cls in instance.classes]
+    if any(any(reserve) for reserve in reserves):
+        # Only where they say something, here and below: other instances keep the hash that they always had.
+        text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
+    if instance.servers:
+        text["servers"] = [(s.name, sorted(s.devices), repr(s.uplink)) for s in instance.servers]
+    if instance.order:
+        text["order"] = [names[0] if len(names) == 1 else sorted(names) for names in instance.places]
+    memory: tuple[FloatArray, ...] = (instance.memory_bytes,)
+    if instance.weight_bytes.any() or instance.activation_bytes.any() or instance.training != Training():
+        text["training"] = [instance.training.optimizer.value, instance.training.microbatches]
+        memory += (instance.weight_bytes, instance.activation_bytes)
+    if instance.constraints != Constraints():
+        rules = instance.constraints
+        apart = sorted(sorted(group) for group in rules.apart)
+        text["constraints"] = [apart, rules.max_devices, sorted(rules.use_devices)]
+    digest.update(json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode())
+    order = np.lexsort((instance.edges[:, 1], instance.edges[:, 0]))
+    digest.update(instance.edges[order].astype("<i8").tobytes())
+    times = instance.time_ms[:, types]
+    for numbers in (times, *memory, instance.transfer_ms, instance.output_bytes):
+        # Adding 0.0 turns -0.0 into 0.0; nan gets one bit pattern.
+        clean = np.where(np.isnan(numbers), np.nan, numbers + 0.0)
+        digest.update(clean.astype("<f8").tobytes())
+    digest.update(instance.backward.astype("u1").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+"""The baseline of no placement at all: everything on one device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placer.instance.instance import Instance
+from placer.options import Objective, Options
+from placer.plans.figures import objective_ms
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.search.run import Outcome, Run
+from placer.tolerances import MEMORY_TOLERANCE
+
+__all__ = ["solve"]
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Put all nodes on the best single device that may and can hold them."""
+    total = float(instance.held_bytes.sum())
+    best: tuple[float, Plan] | None = None
+    reasons: dict[str, str] = {}
+    for device in instance.devices:
+        closed = np.flatnonzero(~instance.allowed[:, device.index])
+        if len(closed):
+            reasons[device.name] = f"node {instance.ids[closed[0]]!r} may not or cannot run on it"
+        elif total > device.memory_limit_bytes * (1 + MEMORY_TOLERANCE):
+            reasons[device.name] = f"{total:.0f} bytes exceed its limit of {device.memory_limit_bytes:.0f}"
+        else:
+            piece = np.full(instance.n, -1 if device.is_host else 0)
+            plan = Plan(
+                np.full(instance.n, device.index), piece if options.objective is Objective.LATENCY else None
+            )
+            value = objective_ms(instance, plan, options)
+            if best is None or value < best[0]:
+                best = value, plan
+    if best is None:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:4])
+        return Outcome(Stop.NOT_APPLICABLE, message=f"no single device holds everything ({shown})")
+    run.report(best[0], phase="single")
+    name = instance.devices[best[1].device[0]].name
+    return Outcome(Stop.FINISHED, best[1], message=f"everything on {name}")

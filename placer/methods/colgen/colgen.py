@@ -1,0 +1,237 @@
+"""Non-contiguous throughput by column generation: a bound, and plans by diving and annealing.
+
+Phases look finer and finer: units of load against rounding losses, clusters of items against restricted
+values.  After each one, plans are built from its sets and improved, so that plan and bound approach each
+other at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from placer.arrays import IntArray
+from placer.instance.instance import Instance
+from placer.methods.colgen import boxes
+from placer.methods.colgen.bound import Generation, Phase
+from placer.methods.colgen.dive import dive
+from placer.methods.colgen.linear_loads import Loads, build_loads
+from placer.methods.colgen.polish import Polish
+from placer.methods.colgen.pricing import Pricer, make_pricers
+from placer.methods.local_search.local_search import Search
+from placer.options import Objective, Options
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.reductions.problem import Problem, contract
+from placer.search.run import Outcome, Run, Stopped
+
+__all__ = ["solve"]
+
+PHASES = (
+    Phase(units=4096, clusters=40, width=1e-3),
+    Phase(units=16384, clusters=40, width=5e-4),
+    Phase(units=32768, clusters=80, width=3e-4),
+    Phase(units=131072, clusters=80, width=2e-4),
+    Phase(units=131072, clusters=240, width=1e-4),
+    Phase(units=262144, clusters=10**9, width=2e-5),
+)
+CELLS = 300_000_000
+"""States times units of one pricing at most: some 0.3 s."""
+STARTS = 12
+"""Descents from balanced starts before the first annealing."""
+PHASE_SHARE = 0.3
+"""Share of the work left that one phase may take where there is a limit."""
+MOVES, MOVES_PER_ITEM = 2_000_000, 10_000
+"""Moves of one annealing, at most."""
+BOXES = {0: 256, 2: boxes.MOST_UNITS}
+"""Phases after which the boxes of ``gpipe`` are looked at, and how many units per direction they have."""
+OVERLOADS = (1.0005, 1.003, 1.01)
+"""Loads, relative to what the sets reach, that dives fill devices to."""
+SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
+"""First temperature in targets, and target as a share of the gap, of annealings in turn."""
+PATIENCE = 15
+"""Annealings in a row without a better plan after which no more are tried."""
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Bound and improve until the gap is closed, nothing finer is left to look at, or the run is over."""
+    if options.objective is not Objective.THROUGHPUT:
+        return Outcome(Stop.NOT_APPLICABLE, message="column generation handles throughput only")
+    if options.contiguous:
+        return Outcome(Stop.NOT_APPLICABLE, message="column generation does not keep plans contiguous")
+    problem = contract(instance, contiguous=False)
+    homeless = np.flatnonzero(~problem.allowed.any(axis=1))
+    if len(homeless):
+        nodes = ", ".join(repr(instance.ids[v]) for v in problem.members[homeless[0]][:6])
+        return Outcome(Stop.INFEASIBLE, message=f"no device may hold {nodes}")
+    return _Solver(problem, options, run).solve()
+
+
+@dataclass
+class _Solver:
+    """One solve."""
+
+    problem: Problem
+    options: Options
+    run: Run
+
+    def __post_init__(self) -> None:
+        self.loads: Loads = build_loads(self.problem, self.options.communication, self.options.schedule)
+        self.polish = Polish(self.loads, self.options)
+        self.generation: Generation | None = None
+        self.annealings = 0
+        self.told_ms = np.inf
+
+    def solve(self) -> Outcome:
+        """Alternate between bounds and plans."""
+        self._first_plans()
+        try:
+            pricers = make_pricers(self.loads, check=self.run.check)
+        except Stopped:
+            return self._outcome()
+        self.generation = Generation(self.loads, pricers, min(self.polish.best_ms, self._trivial_ms()))
+        if self.run.bound_ms is not None:
+            self.generation.lower_ms = min(self.run.bound_ms, self.generation.upper_ms)
+        for k, phase in enumerate(self._phases(pricers)):
+            if self._done():
+                break
+            self.generation.run_phase(phase, self._slice(), self.options.gap)
+            if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
+                self._refute_boxes(min(BOXES[k], boxes.units(self.loads, pricers)))
+            if k != 1:  # the second phase mends the rounding of the first one's bound, for little time
+                self._plans()
+        failures = 0
+        while not self._done() and failures < PATIENCE:
+            failures = 0 if self._anneal() else failures + 1
+        return self._outcome()
+
+    # -- plans ----------------------------------------------------------------------------------
+
+    def _first_plans(self) -> None:
+        if self.run.start is not None:
+            start = np.zeros(self.problem.size, dtype=np.int64)
+            start[self.problem.item] = self.run.start.device
+            self.polish.offer(start)
+            self.polish.descend(start, self.run)
+        search = Search(_without_order(self.problem), self.options, self.run)
+        for _ in range(STARTS):
+            start_at = search.next_start()
+            search.descents += 1
+            if start_at is not None and self.run.stopped() is None:
+                search.descend(start_at)
+        if search.best is not None:
+            self.polish.offer(search.best)
+        self._report()
+        if self.polish.best is not None:
+            self._anneal()
+
+    def _plans(self) -> None:
+        """Dive at several loads; descend and anneal from each plan and from the best."""
+        generation = self.generation
+        assert generation is not None
+        self._follow_upper()
+        part = self._slice()
+        base = min(max(generation.reach_ms, generation.lower_ms), generation.upper_ms)
+        for overload in OVERLOADS:
+            if self._done() or part.stopped() is not None:
+                return
+            found = dive(generation, min(base * overload, generation.top_ms), part, rounds=15)
+            if found is not None:
+                self._anneal(self.polish.descend(found, part))
+        self._anneal()
+
+    def _anneal(self, device: IntArray | None = None) -> bool:
+        """Anneal from an assignment, by default the best; tell whether the best plan improved."""
+        before = self.polish.best_ms
+        source = self.polish.best if device is None else device
+        if source is None or self._done():
+            return False
+        lower = self.generation.lower_ms if self.generation is not None else 0.8 * min(before, 1e300)
+        heat, reach = SCHEDULES[self.annealings % len(SCHEDULES)]
+        moves = min(MOVES, MOVES_PER_ITEM * self.problem.size)
+        self.annealings += 1
+        self.polish.anneal(source, lower, self._slice(), moves=moves, reach=reach, heat=heat)
+        self._follow_upper()
+        return self.polish.best_ms < before
+
+    def _follow_upper(self) -> None:
+        """Tell the bound of a better plan."""
+        if self.generation is not None:
+            self.generation.upper_ms = min(self.generation.upper_ms, self.polish.best_ms)
+        self._report()
+
+    # -- bounds ---------------------------------------------------------------------------------
+
+    def _phases(self, pricers: list[Pricer]) -> Iterator[Phase]:
+        """Phases within the time and memory that one pricing may take, each finer than the last."""
+        states = max(pricer.diagram.states for pricer in pricers)
+        bytes_left = self.options.memory_limit_mb * 2**20 / 4
+        most = int(min(CELLS, bytes_left / len(pricers)) / max(1, states))
+        before: tuple[int, int] | None = None
+        for phase in PHASES:
+            units = max(64, min(phase.units, most))
+            clusters = min(phase.clusters, self.problem.size)
+            if (units, clusters) != before:
+                before = (units, clusters)
+                yield Phase(units, clusters, phase.width)
+
+    def _refute_boxes(self, count: int) -> None:
+        """Raise the bound by looking at forward and backward loads apart."""
+        generation = self.generation
+        assert generation is not None
+        upper = generation.upper_ms
+        bound = boxes.BoxBound(self.loads, generation.pricers, generation.weight, upper, count)
+        bound.improve(self._slice(), self.options.gap)
+        generation.lower_ms = max(generation.lower_ms, bound.bound_ms)
+        self.polish.forward_share = bound.forward_share
+        self._report()
+
+    def _trivial_ms(self) -> float:
+        """Return more than any plan can cost: all times and all transfers, each at its largest."""
+        times = np.where(np.isfinite(self.problem.time_ms), self.problem.time_ms, 0.0)
+        return float(times.max(axis=2).sum() + 2 * self.problem.net_cost_ms.max(axis=1, initial=0.0).sum())
+
+    # -- stopping -------------------------------------------------------------------------------
+
+    def _slice(self) -> Run:
+        planned = self.run.planned
+        return self.run.part(work=None if planned is None else max(0.2, PHASE_SHARE * planned))
+
+    def _done(self) -> bool:
+        closed = (
+            self.polish.best is not None
+            and self.generation is not None
+            and self.generation.closed(self.options.gap)
+        )
+        return closed or self.polish.best_ms == 0.0 or self.run.stopped() is not None
+
+    def _report(self) -> None:
+        best = self.polish.best_ms if self.polish.best is not None else None
+        if self.polish.best is not None and self.polish.best_ms < self.told_ms:
+            self.told_ms = self.polish.best_ms
+            self.run.keep(Plan(self.problem.lift(self.polish.best)))
+        bound = self.generation.lower_ms if self.generation is not None else None
+        self.run.report(best, bound, "column generation")
+
+    def _outcome(self) -> Outcome:
+        generation = self.generation
+        stats: dict[str, float | int | str] = {"annealings": self.annealings}
+        stop, bound = self.run.stopped() or Stop.FINISHED, self.run.bound_ms
+        if generation is not None:
+            stats |= {
+                "rounds": generation.rounds,
+                "sets": len(generation.type),
+                "states": max(pricer.diagram.states for pricer in generation.pricers),
+            }
+            stop = Stop.FINISHED if generation.closed(self.options.gap) else stop
+            bound = generation.lower_ms
+        if self.polish.best is None:
+            return Outcome(stop, bound_ms=None, message="no plan was found within all limits", stats=stats)
+        return Outcome(stop, Plan(self.problem.lift(self.polish.best)), bound, stats=stats)
+
+
+def _without_order(problem: Problem) -> Problem:
+    """Return the problem without precedence: moves of a free plan respect none."""
+    return replace(problem, edges=problem.edges[:0])

@@ -1,0 +1,268 @@
+"""A layered diagram of all item sets along an order with few open nets.
+
+Walk the items in an order; a net is *open* between its first and its last item.  What later costs need
+to know of the items walked so far is, for each open net, whether all of its items were left out, all were
+taken, or both occurred (then the net is split).  The combinations that can occur are the *states* of a
+step; leaving an item out or taking it leads to a state of the next step, and pays for nets that became
+split.  Where sends and receives have different weights, a split net waits for its producer's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.methods.colgen.linear_loads import Hypernets
+
+__all__ = ["Diagram", "build_diagram", "walk_order"]
+
+OUT, IN, SPLIT, SPLIT_UNKNOWN = 0, 1, 2, 3
+OFTEN = 64
+"""Items between two looks at the clock."""
+SLOTS = 31
+"""Open nets that fit into the packed code of a state, 2 bits each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Diagram:
+    """States and transitions; step i decides item ``order[i]``.
+
+    Parameters
+    ----------
+    order
+        The items in the order of the walk, ``(N,)``.
+    offset
+        States of step i are ``offset[i] .. offset[i + 1] - 1``; the last step has one state, ``(N + 2,)``.
+    target
+        Next state after leaving out (column 0) or taking (column 1) the item, ``(states, 2)``.
+    paid_start, paid_net, paid_sends
+        Transition ``2 * state + choice`` pays the nets ``paid_net[paid_start[.] : paid_start[. + 1]]``,
+        as a sender where ``paid_sends``.
+    dropped
+        Nets left out to keep the number of states low, ``(H,)``: without them loads are lower, so that
+        bounds stay valid.
+    """
+
+    order: IntArray
+    offset: IntArray
+    target: IntArray
+    paid_start: IntArray
+    paid_net: IntArray
+    paid_sends: BoolArray
+    dropped: BoolArray
+
+    @property
+    def states(self) -> int:
+        """Number of states over all steps but the last."""
+        return len(self.target)
+
+    def transition_weight(self, item: FloatArray, receive: FloatArray, send: FloatArray) -> FloatArray:
+        """Weight of each transition, ``(states, 2)``, from weights of items and nets."""
+        of_net = np.where(self.paid_sends, send[self.paid_net], receive[self.paid_net])
+        total = np.concatenate([[0.0], np.cumsum(of_net)])
+        weight = (total[self.paid_start[1:]] - total[self.paid_start[:-1]]).reshape(-1, 2)
+        # Differences of running sums must not turn an exact zero into a tiny negative weight.
+        weight = np.maximum(weight, 0.0)
+        step_item = np.repeat(self.order, np.diff(self.offset)[: len(self.order)])
+        weight[:, 1] += item[step_item]
+        return np.asarray(weight)
+
+
+def walk_order(
+    items: int, nets: Hypernets, *, starts: int = 12, check: Callable[[], None] | None = None
+) -> IntArray:
+    """Find an order of the items with few open nets: greedily, from several starts.
+
+    ``check`` is called now and then and may raise.
+    """
+    check = check or (lambda: None)
+    members = [nets.members(h).tolist() for h in range(nets.count)]
+    of_item: list[list[int]] = [[] for _ in range(items)]
+    for h, net in enumerate(members):
+        for i in net:
+            of_item[i].append(h)
+    best: tuple[float, list[int]] | None = None
+    starts = max(1, min(starts, 20_000 // max(1, items)))
+    for start in range(0, items, max(1, -(-items // starts))):
+        found = _greedy_order(items, members, of_item, start, check)
+        if best is None or found[0] < best[0]:
+            best = found
+    return np.array(best[1] if best else [], dtype=np.int64)
+
+
+def _greedy_order(
+    items: int, members: list[list[int]], of_item: list[list[int]], start: int, check: Callable[[], None]
+) -> tuple[float, list[int]]:
+    """Next is the item that opens the fewest nets and closes the most; the oldest candidate on ties."""
+    left = [len(net) for net in members]
+    placed = [False] * items
+    seen = {start: 0}
+    candidates = {start}
+    order: list[int] = []
+    is_open, cost, scan = 0, 0.0, 0
+
+    def opened(i: int) -> int:
+        return sum((left[h] == len(members[h])) - (left[h] == 1) for h in of_item[i])
+
+    while len(order) < items:
+        if len(order) % OFTEN == 0:
+            check()
+        if not candidates:
+            while placed[scan]:
+                scan += 1
+            candidates, seen[scan] = {scan}, len(order)
+        item = min(candidates, key=lambda i: (opened(i), seen[i], i))
+        is_open += opened(item)
+        candidates.discard(item)
+        placed[item] = True
+        order.append(item)
+        cost += 2.0 ** min(is_open, 200)
+        for h in of_item[item]:
+            left[h] -= 1
+            for j in members[h]:
+                if not placed[j] and j not in candidates:
+                    candidates.add(j)
+                    seen.setdefault(j, len(order))
+    return cost, order
+
+
+def build_diagram(
+    order: IntArray,
+    nets: Hypernets,
+    *,
+    sides: bool,
+    max_states: int = 4096,
+    check: Callable[[], None] | None = None,
+) -> Diagram:
+    """Build the diagram of all sets along ``order``.
+
+    Parameters
+    ----------
+    order
+        Items in the order of the walk, ``(N,)``.
+    nets
+        The nets; where a step would have more than ``max_states`` states, its cheapest open nets are dropped.
+    sides
+        Whether sending and receiving have different weights.
+    check
+        Called now and then; it may raise.
+    """
+    check = check or (lambda: None)
+    dropped = np.zeros(nets.count, dtype=bool)
+    while True:
+        built = _Builder(order, nets, sides, max_states, dropped).build(check)
+        if built is not None:
+            return built
+
+
+class _Builder:
+    """One pass over the order; stops when it had to drop nets, to be started again without them."""
+
+    def __init__(
+        self, order: IntArray, nets: Hypernets, sides: bool, max_states: int, dropped: BoolArray
+    ) -> None:
+        self.order, self.nets, self.sides, self.max_states = order, nets, sides, max_states
+        self.dropped = dropped
+        self.position = np.empty(len(order), dtype=np.int64)
+        self.position[order] = np.arange(len(order))
+        self.of_item: list[list[int]] = [[] for _ in range(len(order))]
+        self.last = np.zeros(nets.count, dtype=np.int64)
+        self.first = np.zeros(nets.count, dtype=np.int64)
+        for h in range(nets.count):
+            at = self.position[nets.members(h)]
+            self.first[h], self.last[h] = at.min(), at.max()
+            if not dropped[h]:
+                for i in nets.members(h).tolist():
+                    self.of_item[i].append(h)
+        self.price = nets.cost_ms.sum(axis=(0, 2))
+
+    def build(self, check: Callable[[], None]) -> Diagram | None:
+        """Return the diagram, or None after marking nets as dropped."""
+        state = np.zeros((1, 0), dtype=np.int8)
+        open_nets: list[int] = []
+        targets: list[IntArray] = []
+        paid: list[tuple[IntArray, IntArray, BoolArray]] = []
+        offset = [0, 1]
+        for step, item in enumerate(self.order.tolist()):
+            check()
+            new = [h for h in self.of_item[item] if self.first[h] == step]
+            state = np.concatenate([state, np.full((len(state), len(new)), OUT, dtype=np.int8)], axis=1)
+            open_nets = open_nets + new
+            sides = [self._choose(state, open_nets, item, step, take) for take in (False, True)]
+            keep = [s for s, h in enumerate(open_nets) if self.last[h] > step]
+            both = np.stack([after[:, keep] for after, _ in sides], axis=1).reshape(2 * len(state), len(keep))
+            if len(keep) > SLOTS:
+                self._drop([open_nets[s] for s in keep], len(keep) - SLOTS)
+                return None
+            code = both.astype(np.int64) @ (np.int64(4) ** np.arange(len(keep), dtype=np.int64))
+            _, representative, target = np.unique(code, return_index=True, return_inverse=True)
+            if len(representative) > self.max_states:
+                self._drop([open_nets[s] for s in keep], 1)
+                return None
+            targets.append(offset[-1] + target.reshape(-1, 2))
+            base = 2 * offset[-2]
+            paid += [
+                (base + 2 * rows + take, np.full(len(rows), h), np.full(len(rows), sends))
+                for take, (_, events) in enumerate(sides)
+                for rows, h, sends in events
+            ]
+            state, open_nets = both[representative], [open_nets[s] for s in keep]
+            offset.append(offset[-1] + len(state))
+        return self._diagram(targets, paid, offset)
+
+    def _drop(self, open_nets: list[int], count: int) -> None:
+        cheapest = sorted(open_nets, key=lambda h: (self.price[h], h))[:count]
+        self.dropped[cheapest] = True
+
+    def _choose(
+        self, state: np.ndarray, open_nets: list[int], item: int, step: int, take: bool
+    ) -> tuple[np.ndarray, list[tuple[IntArray, int, bool]]]:
+        """States after one choice, and the nets paid: (states, net, as a sender)."""
+        after = state.copy()
+        events: list[tuple[IntArray, int, bool]] = []
+        mine = set(self.of_item[item])
+        for slot, h in enumerate(open_nets):
+            if h not in mine:
+                continue
+            producer = int(self.nets.items[self.nets.start[h]])
+            if self.first[h] == step:
+                after[:, slot] = IN if take else OUT
+                continue
+            now = state[:, slot]
+            splits = now == (OUT if take else IN)
+            pending = now == SPLIT_UNKNOWN
+            if not self.sides:
+                after[splits, slot] = SPLIT
+                events.append((np.flatnonzero(splits), h, False))
+            elif item == producer:
+                after[splits | pending, slot] = SPLIT
+                events.append((np.flatnonzero(splits | pending), h, take))
+            elif self.position[producer] < step:
+                # The producer was walked: all items so far share its side.
+                after[splits, slot] = SPLIT
+                events.append((np.flatnonzero(splits), h, not take))
+            else:
+                after[splits, slot] = SPLIT_UNKNOWN
+        return after, [event for event in events if len(event[0])]
+
+    def _diagram(
+        self, targets: list[IntArray], paid: list[tuple[IntArray, IntArray, BoolArray]], offset: list[int]
+    ) -> Diagram:
+        empty = np.zeros(0, dtype=np.int64)
+        where = np.concatenate([empty, *(p[0] for p in paid)])
+        net = np.concatenate([empty, *(p[1] for p in paid)])
+        sends = np.concatenate([empty.astype(bool), *(p[2] for p in paid)])
+        by_place = np.argsort(where, kind="stable")
+        target = np.concatenate([np.zeros((0, 2), dtype=np.int64), *targets])
+        return Diagram(
+            order=self.order,
+            offset=np.array(offset, dtype=np.int64),
+            target=target,
+            paid_start=np.searchsorted(where[by_place], np.arange(2 * len(target) + 1)),
+            paid_net=net[by_place],
+            paid_sends=sends[by_place],
+            dropped=self.dropped,
+        )

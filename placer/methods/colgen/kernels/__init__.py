@@ -1,0 +1,1 @@
+"""Inner loops of pricing and annealing, compiled; functions on plain arrays."""

@@ -1,0 +1,128 @@
+"""Plans by annealing: from a plan, lower the target load a little and wander until all devices keep it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from placer.arrays import IntArray
+from placer.methods.colgen.kernels import annealing
+from placer.methods.colgen.linear_loads import Loads
+from placer.methods.local_search.kernels import moves as kernel
+from placer.methods.local_search.local_search import WORK_S, make_state, make_static
+from placer.options import Options, Schedule
+from placer.search.run import Run
+
+__all__ = ["Polish"]
+
+SLICE = 200_000
+"""Moves between two looks at the clock."""
+MOVE_S = 7e-7
+"""Work of a move, in nominal seconds."""
+
+
+class Polish:
+    """Improves assignments of items.
+
+    Parameters
+    ----------
+    loads
+        The problem.
+    options
+        The model and the seed.
+    """
+
+    def __init__(self, loads: Loads, options: Options) -> None:
+        self.loads = loads
+        self.static = make_static(replace(loads.problem, edges=loads.problem.edges[:0]), options)
+        self.state = make_state(self.static)
+        self.gpipe = options.schedule is Schedule.GPIPE
+        self.rng = np.random.default_rng(options.seed)
+        self.forward_share: float | None = None
+        """For gpipe: share of the forward load in the objective that the bound leaves possible."""
+        self._by_bound = False
+        self.best: IntArray | None = None
+        self.best_ms = np.inf
+
+    def offer(self, device: IntArray) -> bool:
+        """Take an assignment ``(N,)`` if it is valid and the best so far."""
+        value = self.loads.objective_ms(device)
+        if value < self.best_ms:
+            self.best, self.best_ms = device.copy(), value
+            return True
+        return False
+
+    def descend(self, device: IntArray, run: Run) -> IntArray:
+        """Descend to a local optimum of the moves of single items; returns it, ``(N,)``."""
+        self.state.device[:] = device
+        done = False
+        while not done and run.stopped() is None:
+            work, done = kernel.improve(self.static, self.state, 10_000_000)
+            run.spend(WORK_S * work)
+        found: IntArray = self.state.device.copy()
+        self.offer(found)
+        return found
+
+    def anneal(
+        self, device: IntArray, lower_ms: float, run: Run, *, moves: int, reach: float, heat: float
+    ) -> bool:
+        """Anneal from an assignment towards a target between the bound and the best plan.
+
+        Parameters
+        ----------
+        device
+            Where to start, ``(N,)``.
+        lower_ms
+            Proven lower bound.
+        moves
+            Moves tried.
+        reach
+            Target: the best value less this share of the gap.
+        heat
+            First temperature, in targets; the last is a thousandth of it.
+
+        Returns
+        -------
+        bool
+            Whether the best plan improved.
+        """
+        target = self.best_ms - reach * (self.best_ms - lower_ms)
+        forward, backward = self._targets(target)
+        found = np.empty_like(device)
+        self.state.device[:] = device
+        improved = False
+        largest = max(2, min(24, len(device) // 8))
+        cluster = np.empty(2 * largest + 2, dtype=np.int64)
+        slices = -(-moves // SLICE)
+        length = moves // slices
+        hot, cold = heat * target, 1e-3 * heat * target
+        for part in range(slices):
+            if run.stopped() is not None:
+                break
+            top = hot * (cold / hot) ** (part / slices)
+            low = hot * (cold / hot) ** ((part + 1) / slices)
+            seed = int(self.rng.integers(2**31)) if not part else -1
+            kernel.fill(self.static, self.state)
+            energy = annealing.anneal(
+                self.static, self.state, seed, length, top, low, forward, backward, target,
+                largest, cluster, found,
+            )  # fmt: skip
+            run.spend(MOVE_S * length)
+            improved = self.offer(found) or improved
+            if energy <= 0.0:
+                break
+        return self.offer(self.descend(self.best if self.best is not None else found, run)) or improved
+
+    def _targets(self, target: float) -> tuple[float, float]:
+        """Split a target between the directions: by turns as the best plan does, and as the bound allows."""
+        if not self.gpipe or self.best is None:
+            return target, target
+        self._by_bound = not self._by_bound and self.forward_share is not None
+        if self._by_bound and self.forward_share is not None:
+            return self.forward_share * target, (1 - self.forward_share) * target
+        self.state.device[:] = self.best
+        kernel.fill(self.static, self.state)
+        forward = float(self.state.load[0].max())
+        share = forward / max(1e-300, forward + float(self.state.load[1].max()))
+        return share * target, (1 - share) * target

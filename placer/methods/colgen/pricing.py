@@ -1,0 +1,200 @@
+"""Pricing: the most valuable set of items that one device of a type can serve within a load.
+
+Everything is relaxed in one direction, so that the best value found is never too small: several facets
+and the memory limit are folded into one weight by a convex mix, transition weights are rounded down to
+whole units, and nets that make the diagram too wide are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.methods.colgen.frontier import Diagram, build_diagram, walk_order
+from placer.methods.colgen.linear_loads import Loads
+
+__all__ = ["Grid", "Pricer", "make_pricers"]
+
+ROUNDING = 1e-12
+"""Relative slack given to every weight and capacity, against rounding errors of the sums."""
+CELL_S = 7e-10
+"""Work for a state and a unit of load, in nominal seconds."""
+MEMORY_SLACK = 2e-9
+"""Relative excess over a memory limit that verification may still accept."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Loads are counted in units: ``units`` of them make ``top_ms``, the largest load of interest."""
+
+    units: int
+    top_ms: float
+
+    @property
+    def unit_ms(self) -> float:
+        """Size of one unit."""
+        return self.top_ms / self.units
+
+
+class Pricer:
+    """Prices sets for one type of device.
+
+    Parameters
+    ----------
+    loads
+        The loads.
+    t
+        Index of the device type.
+    diagram
+        The sets to choose from.
+    """
+
+    def __init__(self, loads: Loads, t: int, diagram: Diagram) -> None:
+        self.loads, self.t, self.diagram = loads, t, diagram
+        self.kind = loads.types[t]
+        self.mix = np.full(len(loads.facets), 1.0 / len(loads.facets))
+        self.memory_mix = 0.0
+        memory = loads.problem.memory_bytes
+        limit = self.kind.memory_limit_bytes * (1 + MEMORY_SLACK)
+        self.allowed: BoolArray = self.kind.allowed & (memory <= limit)
+        self.limits_memory = bool(0 < limit < memory[self.allowed].sum())
+        self.limit = limit
+        self._grid: Grid | None = None
+        self._weight: IntArray = np.zeros((0, 2), dtype=np.int64)
+        self._taken = np.zeros((0, 0), dtype=np.uint8)
+
+    def set_grid(self, grid: Grid) -> None:
+        """Count in other units."""
+        self._grid = grid
+        loads, t = self.loads, self.t
+        item = loads.item_weight(t, self.mix)
+        receive, send = loads.net_weight(t, self.mix)
+        share = 1.0 - self.memory_mix
+        item, receive, send = share * item, share * receive, share * send
+        if self.memory_mix:
+            item = item + self.memory_mix * grid.top_ms * loads.problem.memory_bytes / self.limit
+        weight = self.diagram.transition_weight(item, receive, send)
+        step_item = np.repeat(self.diagram.order, np.diff(self.diagram.offset)[:-1])
+        weight[~self.allowed[step_item], 1] = np.inf
+        units = np.minimum(weight * (1 - ROUNDING) / grid.unit_ms, grid.units + 1.0)
+        self._weight = np.floor(units).astype(np.int64)
+
+    def recount(self) -> None:
+        """Recount the weights after the mix has changed."""
+        assert self._grid is not None
+        self.set_grid(self._grid)
+
+    def capacity(self, load_ms: float) -> int:
+        """Units that a load of at most ``load_ms`` can have; -1 for none."""
+        assert self._grid is not None
+        mixed = (1.0 - self.memory_mix) * load_ms + self.memory_mix * self._grid.top_ms
+        return min(self._grid.units, int(np.floor(mixed * (1 + ROUNDING) / self._grid.unit_ms)))
+
+    @property
+    def work_s(self) -> float:
+        """Work of one pricing, in nominal seconds."""
+        assert self._grid is not None
+        return CELL_S * self.diagram.states * (self._grid.units + 1)
+
+    def values(self, dual: IntArray) -> IntArray:
+        """Best value for every capacity in units, ``(units + 1,)``, with integer values of items."""
+        from placer.methods.colgen.kernels.knapsack import best_values
+
+        assert self._grid is not None
+        shape = (self.diagram.states, self._grid.units + 1)
+        if self._taken.shape != shape:
+            self._taken = np.zeros(shape, dtype=np.uint8)
+        layer = (int(np.diff(self.diagram.offset).max()), shape[1])
+        return np.asarray(
+            best_values(
+                self.diagram.offset,
+                self.diagram.target,
+                self._weight,
+                dual[self.diagram.order].astype(np.int32),
+                self._grid.units,
+                self._taken,
+                np.empty(layer, dtype=np.int32),
+                np.empty(layer, dtype=np.int32),
+            )
+        )
+
+    def best_set(self, load_ms: float) -> BoolArray:
+        """Return the set that attained the last `values` within ``load_ms``, ``(N,)``."""
+        from placer.methods.colgen.kernels.knapsack import follow
+
+        chosen = follow(
+            self.diagram.offset, self.diagram.target, self._weight, self._taken, self.capacity(load_ms)
+        )
+        out = np.zeros(len(chosen), dtype=bool)
+        out[self.diagram.order[chosen]] = True
+        return out
+
+    def adapt(self, inside: BoolArray, load_ms: float) -> bool:
+        """Shift the mix towards the limits that the sets ``(S, N)`` break; tell whether it changed."""
+        excess = self._facet_loads(inside) / load_ms - 1.0
+        before = (self.mix.copy(), self.memory_mix)
+        if len(self.mix) > 1:
+            step = self.mix * np.exp(np.clip(excess.mean(axis=1), -1.0, 1.0))
+            self.mix = step / step.sum()
+        if self.limits_memory:
+            used = float(self.loads.memory_bytes(inside).mean()) / self.limit - 1.0
+            load = float(excess.max(axis=0).mean())
+            odds = max(self.memory_mix, 0.02) / (1 - max(self.memory_mix, 0.02))
+            odds *= np.exp(np.clip(used - max(load, -0.5), -1.0, 1.0))
+            self.memory_mix = odds / (1 + odds) if odds > 0.021 else 0.0
+        return not (np.allclose(before[0], self.mix, rtol=1e-3) and abs(before[1] - self.memory_mix) < 1e-3)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether there is anything to mix."""
+        return len(self.mix) > 1 or self.limits_memory
+
+    def _facet_loads(self, inside: BoolArray) -> FloatArray:
+        loads = self.loads
+        out = np.empty((len(loads.facets), len(inside)))
+        count = np.add.reduceat(inside[:, loads.nets.items], loads.nets.start[:-1], axis=1, dtype=np.int64)
+        split = (count > 0) & (count < np.diff(loads.nets.start))
+        sends = inside[:, loads.nets.items[loads.nets.start[:-1]]]
+        for f in range(len(loads.facets)):
+            only = np.zeros(len(loads.facets))
+            only[f] = 1.0
+            receive, send = loads.net_weight(self.t, only)
+            out[f] = inside @ loads.item_weight(self.t, only)
+            out[f] += (split & ~sends) @ receive + (split & sends) @ send
+        return out
+
+
+def make_pricers(
+    loads: Loads, *, max_states: int = 4096, check: Callable[[], None] | None = None
+) -> list[Pricer]:
+    """Build the diagrams, one for all accelerators and one without nets for all hosts.
+
+    ``check`` is called now and then and may raise.
+    """
+    size = loads.problem.size
+    sides = any(
+        not np.array_equal(*loads.net_weight(t, np.eye(len(loads.facets))[f]))
+        for t in range(len(loads.types))
+        for f in range(len(loads.facets))
+    )
+    order = walk_order(size, loads.nets, check=check)
+    accelerator = build_diagram(order, loads.nets, sides=sides, max_states=max_states, check=check)
+    host = _without_nets(order, loads.nets.count)
+    return [Pricer(loads, t, host if kind.is_host else accelerator) for t, kind in enumerate(loads.types)]
+
+
+def _without_nets(order: IntArray, nets: int) -> Diagram:
+    """One state per step: what hosts need, which pay no transfers."""
+    size = len(order)
+    return Diagram(
+        order=order,
+        offset=np.arange(size + 2, dtype=np.int64),
+        target=np.repeat(np.arange(1, size + 1, dtype=np.int64)[:, None], 2, axis=1),
+        paid_start=np.zeros(2 * size + 1, dtype=np.int64),
+        paid_net=np.zeros(0, dtype=np.int64),
+        paid_sends=np.zeros(0, dtype=bool),
+        dropped=np.ones(nets, dtype=bool),
+    )

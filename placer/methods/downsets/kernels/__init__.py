@@ -1,0 +1,1 @@
+"""Inner loops of the threshold search, compiled; functions on plain arrays."""

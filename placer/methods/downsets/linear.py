@@ -1,0 +1,75 @@
+"""The linearised program: the best plan whose pieces are intervals of one topological order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placer.arrays import IntArray
+from placer.methods.downsets.incumbent import EXACT, Incumbent
+from placer.methods.downsets.lattice import Lattice
+from placer.methods.downsets.measures import direction_bounds, measures, root_bound
+from placer.methods.downsets.search import Limits, attempt
+from placer.search.run import Run
+
+__all__ = ["best_on_order"]
+
+
+def best_on_order(
+    lattice: Lattice,
+    positions: IntArray,
+    best: Incumbent,
+    run: Run,
+    *,
+    precision: float = EXACT,
+    memory_mb: float = 512.0,
+    phase: str = "linear order",
+) -> bool:
+    """Find the best plan along an order, if it is better than the incumbent; whether it was.
+
+    On a chain every prefix is a downset, and a state has one way to grow: a threshold test costs as much as
+    the pieces near the target, and bisection does the rest.
+
+    Parameters
+    ----------
+    lattice
+        The items.
+    positions
+        Topological order, ``(N,)``.
+    best
+        Takes the plans.
+    run
+        The clock.
+    precision
+        Relative precision of the optimum on this order.
+    memory_mb
+        For states.
+    """
+    chain = lattice.chained(positions)
+    if chain.one_way and not chain.backwards:
+        chain = chain.reversed()
+    m = measures(chain.graph)
+    low = max(best.bound_ms, root_bound(m, chain.graph))
+    floor = direction_bounds(m, chain.graph)
+    limits = Limits(memory_mb=memory_mb)
+    high, step = best.objective_ms, 0.01
+    improved, closing = False, best.device is not None
+    while run.stopped() is None:
+        # After a bisection step found a plan, it is often the best: one test just below it tells.
+        if closing:
+            target = high * (1 - precision)
+        elif high < np.inf:
+            target = (low + high) / 2
+        else:
+            target = min(low * (1 + step), lattice.enough) if low > 0 else lattice.enough
+            step *= 4
+        found = attempt(chain, m, target, run, limits, floor=floor)
+        if found.pieces is not None:
+            high = min(best.offer(chain, found.pieces, phase), target)
+            improved, closing = True, not closing
+        elif closing or target >= lattice.enough:
+            break
+        else:
+            low = target
+        if low >= high * (1 - 2 * precision):
+            break
+    return improved

@@ -1,0 +1,1 @@
+"""Latency of one sample by label setting over downsets."""

@@ -1,0 +1,312 @@
+"""Latency of one sample by label setting over downsets: exact, or the best plan with a proven bound.
+
+Every plan is a chain of downsets, because its pieces and host nodes wait for each other without a cycle:
+a step adds one host atom or one piece.  The search keeps the best few labels per downset and widens this
+beam until nothing was given up that could still win; what it gave up limits the bound otherwise.
+Source: the latency model of Tarnawski et al., NeurIPS 2020, Section 4; the program is this project's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from math import inf
+
+import numpy as np
+
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.methods.latency.atoms import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
+from placer.methods.latency.decode import decode, unload_leaves
+from placer.methods.latency.kernels.label_setting import new_step, search
+from placer.methods.latency.kernels.labels import BEST, DROPPED, ROUNDING, UPPER
+from placer.methods.latency.kernels.types import Floats, Lattice, Slots
+from placer.methods.latency.kernels.walk import new_walk
+from placer.methods.latency.restrict import (
+    by_branches,
+    by_time,
+    longest_path_ms,
+    thinned,
+    windowed,
+    work_bound_ms,
+)
+from placer.methods.latency.tables import bound_tables, build_lattice, call, empty_labels, label_bytes
+from placer.options import Options
+from placer.plans.evaluate import latency_schedule
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.search.run import Outcome, Run
+
+__all__ = ["compile_kernels", "solve"]
+
+BEAMS = (2, 16, 128, 1024, 8192, 65536, 2**40)
+"""Labels kept per downset and number of pieces left, in one pass after another."""
+PATIENT_BEAM = 8192
+"""Passes up to this beam go on to the exact optimum; wider ones stop at the gap asked for."""
+WIDTHS = (2, 4, 8, 16)
+"""Windows tried in linear orders where the full lattice is too large."""
+SLICE_WORK_S = 30.0
+"""Work for one of the attempts on a lattice that is too large, at most, in nominal seconds."""
+MB = 1e6
+NO_PLAN = "no plan keeps to the memory limits, the pins and the colocation"
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Minimise the latency of one sample.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    options
+        ``pieces`` per accelerator, ``gap``, ``memory_limit_mb``.
+    run
+        Clock, stop button, progress; its start plan and bound are used.
+
+    Returns
+    -------
+    Outcome
+        ``FINISHED`` with a bound within the gap, or the reason for stopping with the best plan and a
+        proven bound.
+    """
+    compile_kernels()
+    work = _Work(instance, options, run)
+    try:
+        work.search()
+    except Infeasible as reason:
+        return Outcome(Stop.INFEASIBLE, message=str(reason), stats=work.stats)
+    return work.outcome()
+
+
+@cache
+def compile_kernels() -> None:
+    """Compile the kernels, or load them from disk, so that no time slice pays for it."""
+    instance = Instance.build(
+        ids=["a", "b"],
+        types=["acc", "host"],
+        time_ms=[[1.0, 2.0], [1.0, 2.0]],
+        edges=[(0, 1)],
+        classes=[DeviceClass("acc", "acc", 1), DeviceClass("host", "host", 1, Kind.HOST)],
+    )
+    run, model = Run(), build_model(instance, 1, relaxed=False)
+    lattice = build_lattice(model.atoms, run, inf)
+    assert lattice is not None  # without a limit it cannot fail
+    slots = slots_by_kind(model, 1, 0)
+    h, h0, _ = bound_tables(model.atoms, lattice, slots, run)
+    labels = empty_labels(lattice, slots, 10, inf)
+    call(
+        run,
+        search,
+        model.atoms,
+        lattice,
+        slots,
+        h,
+        h0,
+        labels,
+        1,
+        new_step(model.atoms),
+        new_walk(model.atoms),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """A model with its lattice and its bound.
+
+    ``valid`` says whether what is found out about the model bounds the instance (it does not where an order
+    was imposed).
+    """
+
+    model: LatencyModel
+    lattice: Lattice
+    h: Floats
+    h0: Floats
+    valid: bool
+
+
+@dataclass(eq=False)
+class _Work:
+    """The best plan and the best bound so far, and what is done to improve them."""
+
+    instance: Instance
+    options: Options
+    run: Run
+    plan: Plan | None = None
+    objective: float = inf
+    bound: float = 0.0
+    stop: Stop | None = None
+    notes: list[str] = field(default_factory=list)
+    stats: dict[str, float | int | str] = field(default_factory=dict)
+
+    def search(self) -> None:
+        """Do everything."""
+        self.bound = self.run.bound_ms or 0.0
+        if self.run.start is not None:
+            self.offer(self.run.start)
+        for relaxed in (True, False):
+            model = build_model(self.instance, self.options.pieces, relaxed=relaxed)
+            if model.size == 0:
+                self.offer(Plan(model.parked.copy(), np.full(self.instance.n, -1)))
+                return
+            self.raise_bound(max(longest_path_ms(model), work_bound_ms(model)))
+            self._linear_plans(model)
+            self._whole_lattice(model)
+            if not len(model.leaves) or self.closed or self.stop or self.run.stopped():
+                return
+
+    def offer(self, plan: Plan) -> None:
+        """Take a plan if it is valid and better."""
+        if violations(self.instance, plan, self.options):
+            return
+        value = latency_schedule(self.instance, plan).makespan_ms
+        if value < self.objective:
+            self.plan, self.objective = plan, value
+            self.run.keep(plan)
+            self.run.report(incumbent_ms=value)
+
+    def raise_bound(self, bound: float) -> None:
+        """Take a proven bound if it is better."""
+        bound *= 1 - ROUNDING
+        if bound > self.bound:
+            self.bound = bound
+            self.run.report(bound_ms=bound)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the plan is optimal up to rounding."""
+        return self.bound >= self.objective * (1 - 2 * ROUNDING)
+
+    @property
+    def close_enough(self) -> bool:
+        """Whether the gap asked for is reached."""
+        return self.bound >= self.objective * (1 - self.options.gap)
+
+    def outcome(self) -> Outcome:
+        """Sum up."""
+        if self.plan is not None and self.close_enough:
+            return Outcome(Stop.FINISHED, self.plan, min(self.bound, self.objective), stats=self.stats)
+        stop = self.run.stopped() or self.stop or Stop.FINISHED
+        what = "" if self.plan is None else f"not proven optimal: gap {1 - self.bound / self.objective:.2%}"
+        message = "; ".join(dict.fromkeys(filter(None, [what, *self.notes])))
+        return Outcome(stop, self.plan, min(self.bound, self.objective), message, self.stats)
+
+    # -- stages -----------------------------------------------------------------------------------
+
+    def _linear_plans(self, model: LatencyModel) -> None:
+        """Find the best plans along two linear orders: something to hold."""
+        for order in (by_branches(model), by_time(model)):
+            if not (self.closed or self.run.stopped()):
+                self._windowed_plan(windowed(model, order, 1))
+
+    def _windowed_plan(self, model: LatencyModel) -> bool:
+        """Search a model with an order imposed; return whether there was room and time for it."""
+        part = self._slice()
+        tables = self._tables(model, part, valid=False)
+        if tables is not None:
+            serial = self.options.pieces > 1
+            slots = slots_by_device(model, self.options.pieces) if serial else slots_by_kind(model, 1, 0)
+            self._widen(tables, slots, BEAMS[:2], part)
+        return tables is not None and not part.stopped()
+
+    def _whole_lattice(self, model: LatencyModel) -> None:
+        if self.closed or self.run.stopped():
+            return
+        tables = self._tables(model, self._slice(whole=True), valid=True)
+        if tables is None:
+            self._approach(model)
+        elif self.options.pieces == 1:
+            self._widen(tables, slots_by_kind(model, 1, 0), BEAMS, self.run)
+        else:
+            self._start_from_one_piece()
+            tethers = int(np.diff(tables.lattice.open_start).max())
+            self._widen(tables, slots_by_kind(model, self.options.pieces, tethers), BEAMS, self.run)
+            if not self.close_enough:
+                self._widen(tables, slots_by_device(model, self.options.pieces), BEAMS, self.run)
+
+    def _approach(self, model: LatencyModel) -> None:
+        """Where the lattice is too large: wider windows for plans, more atoms for bounds."""
+        self.stop = Stop.MEMORY_LIMIT
+        self.notes.append(
+            "too many downsets for an exact answer: plans within linear orders, bounds from subgraphs"
+        )
+        attempts = [(w, order) for w in WIDTHS for order in (by_branches(model), by_time(model))]
+        bounds = thinned(model)
+        more_bounds = True
+        while (more_bounds or attempts) and not (self.close_enough or self.run.stopped()):
+            if more_bounds:
+                smaller = next(bounds, None)
+                more_bounds = (
+                    smaller is not None and self._tables(smaller, self._slice(), valid=True) is not None
+                )
+            elif attempts:
+                width, order = attempts.pop(0)
+                if not self._windowed_plan(windowed(model, order, width)):
+                    attempts = [(w, o) for w, o in attempts if o is not order and o != order]
+
+    def _start_from_one_piece(self) -> None:
+        """Find a good plan with one piece per accelerator: it is a plan with more as well."""
+        if self.closed:
+            return
+        options = self.options.model_copy(update={"pieces": 1})
+        planned = self.run.planned
+        part = self.run.part(work=None if planned is None else planned / 4, quiet=True)
+        outcome = solve(self.instance, options, part)
+        if outcome.plan is not None:
+            self.offer(outcome.plan)
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def _slice(self, *, whole: bool = False) -> Run:
+        """Return a part of the work: half of what is left for the whole lattice, else a short attempt."""
+        left = self.run.planned
+        if whole:
+            return self.run.part(work=None if left is None else left / 2)
+        return self.run.part(work=SLICE_WORK_S if left is None else min(SLICE_WORK_S, left / 4))
+
+    def _tables(self, model: LatencyModel, part: Run, *, valid: bool) -> _Tables | None:
+        """Enumerate and bound a model; None where room or time does not suffice."""
+        lattice = build_lattice(model.atoms, part, self.options.memory_limit_mb * MB / 4)
+        if lattice is None:
+            return None
+        slots = slots_by_kind(model, self.options.pieces, 0)
+        h, h0, complete = bound_tables(model.atoms, lattice, slots, part)
+        if not complete:
+            return None
+        if valid:
+            self.stats |= {"atoms": model.size, "downsets": len(h0)}
+            if h0[0] == inf:
+                raise Infeasible(NO_PLAN)
+            self.stats["backward_bound_ms"] = float(h0[0])
+            self.raise_bound(float(h0[0]))
+        return _Tables(model, lattice, h, h0, valid)
+
+    def _widen(self, tables: _Tables, slots: Slots, beams: tuple[int, ...], run: Run) -> None:
+        """Search with one beam after another, until the search is exhaustive or a limit is met."""
+        model, lattice = tables.model, tables.lattice
+        exact = not len(model.leaves) and (slots.serial or self.options.pieces == 1)
+        most = max(1000, int(self.options.memory_limit_mb * MB / 2 / label_bytes(lattice, slots)))
+        scratch = new_step(model.atoms), new_walk(model.atoms)
+        best = self.objective
+        for beam in beams:
+            if run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
+                return
+            ranks = int(slots.pieces.sum()) + 1
+            rows = min(most, (beam + 1) * ranks * len(tables.h0) + 8)
+            labels = empty_labels(lattice, slots, rows, min(best, self.objective))
+            args = (model.atoms, lattice, slots, tables.h, tables.h0, labels, beam, *scratch)
+            self.stats["steps"] = int(self.stats.get("steps", 0)) + int(call(run, search, *args))
+            self.stats["labels"] = int(labels.counters[1])
+            if labels.counters[BEST] >= 0:
+                plan = decode(model, lattice, slots, labels)
+                self.offer(plan if exact else unload_leaves(model, plan))
+            best, dropped = float(labels.values[UPPER]), float(labels.values[DROPPED])
+            if tables.valid and min(best, dropped) == inf:
+                raise Infeasible(NO_PLAN)
+            if tables.valid:
+                self.raise_bound(min(best, dropped))
+            if dropped >= best:
+                return
+        if tables.valid:
+            self.stop = Stop.MEMORY_LIMIT
+            self.notes.append("the labels did not fit into the memory limit")

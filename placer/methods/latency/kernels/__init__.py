@@ -1,0 +1,1 @@
+"""Inner loops of the label setting, compiled; functions on plain arrays."""

@@ -1,0 +1,1 @@
+"""Inner loops of the local search, compiled; functions on plain arrays."""

@@ -1,0 +1,1 @@
+"""Methods that build a mathematical program and hand it to the solver."""

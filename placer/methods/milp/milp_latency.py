@@ -1,0 +1,311 @@
+"""The integer programs for latency: start, network of downsets, program, plan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+
+from formulations.latency import ordered as latency_ordered
+from formulations.latency import paper as latency_paper
+from formulations.latency import start as latency_start
+from formulations.latency.network import Network, along_tokens, long_paths, refine
+from formulations.latency.problem import LatencyProblem
+from formulations.program import Program, read_pulp
+from placer.arrays import FloatArray
+from placer.instance.instance import Instance
+from placer.methods.milp.latency_fill import fill, from_network
+from placer.methods.starts.timeless import timeless
+from placer.options import Formulation, Options
+from placer.plans.evaluate import latency_schedule
+from placer.plans.plan import Plan
+from placer.plans.status import Stop
+from placer.plans.verify import violations
+from placer.reductions.free_nodes import Reduction, reduce
+from placer.search.run import Outcome, Run
+from placer.solvers import highs
+from placer.solvers.solution import Settings, Solution, Status
+from placer.tolerances import EQUAL
+
+__all__ = ["solve"]
+
+logger = logging.getLogger(__name__)
+
+NETWORK_ARCS = 20_000
+"""Arcs of the network: more give a better bound and a slower program."""
+NETWORK_SHARE = 0.4
+"""Share of the work that growing the network may take where there is a limit."""
+ENTRY_S = 3e-9
+"""Work for an entry (arc and node) of a network that is made, in nominal seconds."""
+COARSE_STEP = 0.5
+"""First trial upper bound above the proven bound, as a share; doubled from trial to trial."""
+FINE_STEP = 0.005
+"""The same once a trial has left a path."""
+NETWORK_MARGIN = 1e-9
+"""Relative rounding of a sum of times, taken off the network's bound."""
+FEASIBILITY = 1e-7
+"""Tolerance of the solver, for coefficients of at most 1."""
+PROGRAM_MARGIN = 1e-6
+"""What the solver's tolerances may add to its bound, as a share of the upper bound."""
+COARSE = 0.5
+"""A program whose solution has at most this share of the upper bound is built again for that solution, where
+its margin hides the gap."""
+
+CONTRADICTION = "the solver contradicts itself on this program, so its bound is left out"
+UNDECIDED = "the solver could not tell whether there is a plan"
+
+STOPS = {
+    Status.OPTIMAL: Stop.FINISHED,
+    Status.NOTHING_BETTER: Stop.FINISHED,
+    Status.INFEASIBLE: Stop.INFEASIBLE,
+    Status.TIME_LIMIT: Stop.TIME_LIMIT,
+    Status.WORK_LIMIT: Stop.WORK_LIMIT,
+    Status.MEMORY_LIMIT: Stop.MEMORY_LIMIT,
+    Status.INTERRUPTED: Stop.INTERRUPTED,
+}
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Solve the latency problem by an integer program (``options.formulation``).
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    options
+        Pieces, formulation, gap, threads, seed and memory limit are used.
+    run
+        Its start plan is the first incumbent; without one a greedy plan is.
+
+    Returns
+    -------
+    Outcome
+    """
+    paper = options.formulation is Formulation.PAPER
+    search = _Search(options, run, Reduction.identity(instance) if paper else reduce(instance))
+    if not np.isfinite(search.problem.least_ms).all():
+        return search.outcome(Stop.INFEASIBLE)
+    return search.paper() if paper else search.ordered()
+
+
+class _Search:
+    """The best plan and bound so far, and the steps that improve them, on the reduced instance."""
+
+    def __init__(self, options: Options, run: Run, reduction: Reduction) -> None:
+        self.options, self.run, self.reduction = options, run, reduction
+        self.problem = LatencyProblem.of(self.reduction.instance, options.pieces)
+        self.plan: Plan | None = None
+        self.objective = np.inf
+        self.bound = run.bound_ms or 0.0
+        self.ranked = self.waiting = False
+        """Whether the paper's program has ranks in any case, and whether a plan did not hold without them."""
+        self.stats: dict[str, float | int | str] = {
+            "nodes_reduced": self.problem.n,
+            "pieces": self.problem.slots,
+        }
+        if run.start is not None:
+            self.offer(self.reduction.shrink(run.start), "start")
+        if self.plan is None:
+            for plan in fill(self.problem):
+                self.offer(plan, "greedy")
+
+    def offer(self, plan: Plan | None, phase: str) -> None:
+        """Take a plan of the reduced instance if it is valid and better."""
+        if plan is None:
+            return
+        instance = self.reduction.instance
+        broken = violations(instance, plan, self.options)
+        if broken:
+            logger.info("%s: plan not used: %s", phase, broken[0])
+            self.waiting = True
+            return
+        objective = latency_schedule(instance, plan).makespan_ms
+        if objective < self.objective:
+            self.plan, self.objective = plan, objective
+            if self.bound > objective * (1 + EQUAL):
+                logger.info("%s: the bound %g is refuted by a plan of %g", phase, self.bound, objective)
+                self.bound = 0.0
+            self.run.keep(self.reduction.expand(plan))
+            self.run.report(objective, self.bound or None, phase)
+
+    def raise_bound(self, bound: float, phase: str) -> None:
+        """Take a bound if it is better and no plan refutes it; it never exceeds the best plan."""
+        if phase == "program" and bound > self.objective * (1 + EQUAL):
+            return
+        bound = min(bound, self.objective)
+        if bound > self.bound:
+            self.bound = bound
+            self.run.report(self.objective if self.plan is not None else None, bound, phase)
+
+    @property
+    def upper_ms(self) -> float:
+        """An upper bound on the optimum: the best plan, or one that holds for every plan."""
+        return min(self.objective, self.problem.safe_upper_ms)
+
+    def closed(self) -> bool:
+        """Whether the gap asked for is proven."""
+        return self.plan is not None and self.objective - self.bound <= self.options.gap * self.objective
+
+    def ordered(self) -> Outcome:
+        """Grow the network, then solve the ordered program where it leaves a gap."""
+        if self.plan is None and (failed := self.find()) is not None:
+            return failed
+        network = self.grow()
+        return self.improve(lambda: self.ordered_program(network))
+
+    def paper(self) -> Outcome:
+        """Solve the paper's program."""
+        if self.plan is None and (failed := self.find()) is not None:
+            return failed
+        return self.improve(self.paper_program)
+
+    def improve(self, solve_one: Callable[[], Solution]) -> Outcome:
+        """Improve the plan by a program; build that again where a much better plan shows it too coarse."""
+        while True:
+            stop = Stop.FINISHED if self.closed() else self.run.stopped()
+            if stop is not None:
+                return self.outcome(stop)
+            before, self.waiting = self.objective, False
+            solution = solve_one()
+            self.waiting = self.waiting and not self.ranked and self.options.formulation is Formulation.PAPER
+            coarse = self.objective <= COARSE * before or self.waiting
+            if not coarse or self.closed() or solution.status is not Status.OPTIMAL:
+                return self._closing(solution)
+            self.ranked = self.ranked or self.waiting
+
+    def find(self) -> Outcome | None:
+        """Find any plan by the same programs without times; what to report if there is none."""
+        free = timeless(self.reduction.instance)
+        options = self.options.model_copy(update={"gap": 0.0})
+        search = _Search(options, self.run.part(quiet=True), Reduction.identity(free))
+        if self.options.formulation is Formulation.PAPER:
+            solution = search.paper_program()
+        else:
+            network = search.grow()
+            if not np.isfinite(network.bound_ms):
+                return self.outcome(Stop.INFEASIBLE)
+            solution = search.ordered_program(network)
+        self.stats |= search.stats
+        if search.plan is not None:
+            self.offer(search.plan, "without times")
+            return None
+        return self._closing(solution)
+
+    def ordered_program(self, network: Network) -> Solution:
+        """Solve the ordered program for plans that are no worse than the best one."""
+        model = latency_ordered.build(self.problem, network.pruned(self.upper_ms), self.upper_ms)
+        start = None
+        if self.plan is not None:
+            schedule = latency_schedule(self.reduction.instance, self.plan)
+            start = latency_start.encode(model, self.plan, schedule)
+        return self.program(model.program, model.upper_ms, start, model.decode)
+
+    def paper_program(self) -> Solution:
+        """Solve the paper's program for plans that are no worse than the best one."""
+        model = latency_paper.build(self.problem, self.upper_ms, ranked=self.ranked)
+        program = read_pulp(model.program)
+        start = None
+        if self.plan is not None:
+            schedule = latency_schedule(self.reduction.instance, self.plan)
+            start = program.point(model.encode(self.plan, schedule))
+        return self.program(program, model.unit_ms, start, lambda values: model.decode(program.named(values)))
+
+    def grow(self) -> Network:
+        """Grow networks for trial upper bounds a little above the proven bound, at last for the known one.
+
+        A network for a small upper bound drops so many arcs that it often covers the whole graph.  If no
+        path is left, the trial is a lower bound; else its shortest path is often a plan.
+        """
+        planned = self.run.planned
+        part = self.run.part(work=None if planned is None else NETWORK_SHARE * planned)
+
+        def stopped(entries: int = 0) -> bool:
+            part.spend(ENTRY_S * entries)
+            return part.stopped() is not None
+
+        longest = (self.problem.head_ms + self.problem.tail_ms).max()
+        self.raise_bound(float(longest) * (1 - NETWORK_MARGIN), "longest path")
+        tokens = long_paths(self.problem)  # never empty
+        # A start is taken to be near the optimum: its makespan is the first and last trial.
+        step = COARSE_STEP if self.run.start is None else np.inf
+        while True:
+            trial = min(self.bound * (1 + step), self.upper_ms)
+            if stopped() or self.bound <= 0:
+                trial = self.upper_ms
+            last = trial >= self.upper_ms
+            network = along_tokens(self.problem, trial, tokens, arc_limit=NETWORK_ARCS, stopped=stopped)
+            coarse = len(tokens) > 1 and not last
+            if not coarse:
+                network = refine(network, arc_limit=NETWORK_ARCS, stopped=stopped)
+            self.raise_bound(min(network.bound_ms, trial) * (1 - NETWORK_MARGIN), "network")
+            if network.arcs:
+                self.offer(from_network(network), "network")
+            if last or self.closed():
+                break
+            if coarse and network.arcs:
+                # The bound is near now: go on in small steps and with the best token alone.
+                tokens, step = [network.token], FINE_STEP
+            else:
+                step *= 2
+        self.stats["network_arcs"] = network.arcs
+        self.stats["network_core"] = int(network.core.sum())
+        self.stats["network_bound_ms"] = self.bound
+        return network
+
+    def program(
+        self,
+        program: Program,
+        unit_ms: float,
+        start: FloatArray | None,
+        decode: Callable[[FloatArray], Plan],
+    ) -> Solution:
+        """Hand a program to the solver and take what it finds."""
+        margin, sure = PROGRAM_MARGIN * unit_ms, self.bound
+        solution = highs.solve(
+            program,
+            self.run,
+            Settings(
+                gap=max(0.0, self.options.gap - 2 * PROGRAM_MARGIN / COARSE),
+                threads=self.options.threads,
+                seed=self.options.seed,
+                memory_limit_mb=self.options.memory_limit_mb,
+                feasibility=FEASIBILITY,
+                confirm=True,
+                # The presolve of HiGHS 1.15 loses the optimum of some of these programs.
+                extra=(("presolve", "off"),),
+            ),
+            start=start,
+            on_incumbent=lambda values: self.offer(decode(values), "program"),
+            on_progress=lambda _, bound, __: self.raise_bound((bound or 0.0) * unit_ms - margin, "program"),
+        )
+        if solution.values is not None:
+            self.offer(decode(solution.values), "program")
+        if solution.bound is not None:
+            self.raise_bound(solution.bound * unit_ms - margin, "program")
+        if solution.status in (Status.FAILED, Status.INFEASIBLE):
+            self.bound = min(self.bound, sure)
+        self.stats |= {
+            "columns": program.columns,
+            "rows": program.rows,
+            "nodes": solution.nodes,
+            "start_used": str(solution.start_used),
+        }
+        return solution
+
+    def _closing(self, solution: Solution) -> Outcome:
+        """Say what is held after the last program."""
+        stop = STOPS.get(solution.status)
+        if stop is Stop.INFEASIBLE and self.plan is None:
+            return self.outcome(stop)
+        if stop is None or stop is Stop.INFEASIBLE:
+            return self.outcome(Stop.FINISHED, UNDECIDED if self.plan is None else CONTRADICTION)
+        if stop is Stop.FINISHED and self.plan is None:
+            return self.outcome(stop, UNDECIDED)
+        return self.outcome(stop)
+
+    def outcome(self, stop: Stop, message: str = "") -> Outcome:
+        """Return what is held."""
+        plan = None if self.plan is None else self.reduction.expand(self.plan)
+        bound = None if stop is Stop.INFEASIBLE else self.bound
+        return Outcome(stop, plan, bound, message, self.stats)

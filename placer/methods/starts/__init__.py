@@ -1,0 +1,1 @@
+"""Plans and answers without a search: what cheap rules find, and instances without times."""

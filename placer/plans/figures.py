@@ -1,0 +1,82 @@
+"""Figures of a plan, recomputed from the instance: its objective, and what each device and piece does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from placer.instance.instance import Instance
+from placer.options import Objective, Options
+from placer.plans.evaluate import device_loads, device_memory, latency_schedule, stage_order
+from placer.plans.in_flight import in_flight
+from placer.plans.plan import Plan
+from placer.plans.result import DeviceReport, Piece
+
+__all__ = ["device_reports", "objective_ms", "piece_reports", "stages_of"]
+
+
+def objective_ms(instance: Instance, plan: Plan, options: Options) -> float:
+    """Objective of a plan in ms, recomputed from the instance alone."""
+    if options.objective is Objective.LATENCY:
+        return latency_schedule(instance, plan).makespan_ms
+    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
+    return loads.objective_ms(options.communication, options.schedule)
+
+
+def stages_of(instance: Instance, plan: Plan, options: Options) -> tuple[int, ...] | None:
+    """Devices of a contiguous throughput plan in pipeline order: the plan's own, or one that holds."""
+    if options.objective is Objective.LATENCY or not options.strictly_ordered:
+        return None
+    return plan.stages or stage_order(instance, plan, in_flight(instance, options))
+
+
+def device_reports(instance: Instance, plan: Plan, options: Options) -> list[DeviceReport]:
+    """Report what each device does per sample."""
+    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
+    stages = stages_of(instance, plan, options)
+    memory = device_memory(instance, plan, in_flight(instance, options), stages)
+    compute, receive, send = (x.sum(axis=0) for x in (loads.compute_ms, loads.receive_ms, loads.send_ms))
+    total = loads.load_ms(options.communication)
+    if plan.piece is not None:
+        # Pieces of one accelerator exchange their data through the host: count what each one moves.
+        receive, send = np.zeros_like(receive), np.zeros_like(send)
+        for piece in latency_schedule(instance, plan).pieces:
+            receive[piece.device] += piece.receive_ms
+            send[piece.device] += piece.send_ms
+        total = compute + receive + send
+    first = {d: group[0] for group in plan.replicas for d in group}
+    members = [np.flatnonzero(plan.device == first.get(d.index, d.index)) for d in instance.devices]
+    return [
+        DeviceReport(
+            name=d.name,
+            load_ms=float(total[d.index]),
+            compute_ms=float(compute[d.index]),
+            receive_ms=float(receive[d.index]),
+            send_ms=float(send[d.index]),
+            sync_ms=float(loads.sync_ms[d.index]),
+            memory_bytes=float(memory.total_bytes[d.index]),
+            memory_limit_bytes=None if np.isinf(d.memory_limit_bytes) else d.memory_limit_bytes,
+            resident_bytes=float(memory.resident_bytes[d.index]),
+            activation_bytes=float(memory.activation_bytes[d.index]),
+            in_flight=int(memory.in_flight[d.index]),
+            nodes=[instance.ids[v] for v in members[d.index]],
+        )
+        for d in instance.devices
+    ]
+
+
+def piece_reports(instance: Instance, plan: Plan) -> list[Piece]:
+    """Report the pieces of a latency plan with their times; orders are counted from 0 per device."""
+    out: list[Piece] = []
+    for piece in latency_schedule(instance, plan).pieces:
+        device = instance.devices[piece.device].name
+        order = out[-1].order + 1 if out and out[-1].device == device else 0
+        out.append(
+            Piece(
+                device=device,
+                order=order,
+                nodes=[instance.ids[v] for v in piece.nodes],
+                start_ms=piece.start_ms,
+                finish_ms=piece.finish_ms,
+            )
+        )
+    return out

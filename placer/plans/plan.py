@@ -1,0 +1,47 @@
+"""A plan: which device each node goes to and, for latency, in which piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from placer.arrays import IntArray
+
+__all__ = ["Plan", "pieces_in_order"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An assignment of all nodes.
+
+    Parameters
+    ----------
+    device
+        Device index of each node, ``(n,)``.
+    piece
+        Latency plans only: position of the node's piece in the execution order of its accelerator,
+        counted from 0, ``(n,)``; hosts run nodes one by one and have -1.
+    stages
+        Contiguous throughput plans only: the devices that hold nodes, in pipeline order; None where any
+        order that the plan and its memory allow will do.
+    recompute
+        Devices that drop their activations after the forward pass and compute them again.
+    replicas
+        Groups of identical devices that run one stage together, the one that ``device`` names first.
+    """
+
+    device: IntArray
+    piece: IntArray | None = None
+    stages: tuple[int, ...] | None = None
+    recompute: tuple[int, ...] = ()
+    replicas: tuple[tuple[int, ...], ...] = ()
+
+
+def pieces_in_order(plan: Plan) -> list[tuple[int, int, IntArray]]:
+    """Return ``(device, order, nodes)`` of each accelerator piece of a latency plan."""
+    if plan.piece is None:
+        raise ValueError("the plan has no pieces")
+    on_accelerator = np.flatnonzero(plan.piece >= 0)
+    keys = sorted({(int(plan.device[v]), int(plan.piece[v])) for v in on_accelerator})
+    return [(d, q, np.flatnonzero((plan.device == d) & (plan.piece == q))) for d, q in keys]

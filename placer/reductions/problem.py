@@ -1,0 +1,252 @@
+"""The throughput problem over items: nodes contracted by colocation, transfers as nets.
+
+A producer u and its consumers form the *net* {u} ∪ succ(u) of weight c_u.  An accelerator pays c_u once
+if it holds some but not all of the net: u inside and a consumer outside is a send, u outside and a
+consumer inside a receive, never both.  Programs and dynamic programs work on this view; a placement of
+items lifts to one of nodes with the same loads.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import networkx as nx
+import numpy as np
+
+from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.instance.instance import Instance
+
+__all__ = ["Problem", "contract"]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Items to place on devices; N items, E nets, D devices, C classes.
+
+    Parameters
+    ----------
+    instance
+        Where the items come from.
+    item
+        Item of each node, ``(n,)``.
+    time_ms
+        Forward (row 0) and backward (row 1) processing time of each item on each class,
+        ``(2, N, C)``; inf where some member cannot run.
+    memory_bytes
+        What each item keeps with one microbatch in flight, ``(N,)``.
+    allowed
+        Whether an item may go to a device, ``(N, D)``.
+    edges
+        Precedence of a pipeline between different items (``Instance.order_edges``), ``(m, 2)``, without
+        duplicates.  Under contiguity it is acyclic and items are numbered in a topological order.
+    net_items, net_start
+        Net e holds ``net_items[net_start[e] : net_start[e + 1]]``, its producer first; nets inside one
+        item are left out.
+    net_cost_ms
+        ``(E, C)``; 0 on hosts.
+    net_backward
+        Direction of the producer, ``(E,)``.
+    net_across_ms
+        Cost of a net between a device and another server, ``(E, D)``; None without servers.
+    distinct
+        Whether no two devices are interchangeable, because a plan is compared with an earlier one.
+    """
+
+    instance: Instance
+    item: IntArray
+    time_ms: FloatArray
+    memory_bytes: FloatArray
+    allowed: BoolArray
+    edges: IntArray
+    net_items: IntArray
+    net_start: IntArray
+    net_cost_ms: FloatArray
+    net_backward: BoolArray
+    net_across_ms: FloatArray | None = None
+    distinct: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of items N."""
+        return len(self.memory_bytes)
+
+    @property
+    def nets(self) -> int:
+        """Number of nets E."""
+        return len(self.net_backward)
+
+    @cached_property
+    def activation_bytes(self) -> FloatArray:
+        """What each item keeps for each further microbatch in flight, ``(N,)``."""
+        out = np.zeros(self.size)
+        np.add.at(out, self.item, self.instance.activation_bytes)
+        return out
+
+    @cached_property
+    def worst_bytes(self) -> FloatArray:
+        """What each item keeps when all microbatches are in flight, ``(N,)``."""
+        return self.memory_bytes + (self.instance.training.microbatches - 1) * self.activation_bytes
+
+    @cached_property
+    def forward_ms(self) -> FloatArray:
+        """Forward processing time of each item on each class, ``(N, C)``; inf where it cannot run."""
+        forward = np.where(self.instance.backward[:, None], 0.0, self.instance.class_time_ms)
+        out = np.zeros((self.size, forward.shape[1]))
+        np.add.at(out, self.item, forward)
+        return np.where(np.isinf(self.time_ms).any(axis=0), np.inf, out)
+
+    @cached_property
+    def stashes(self) -> list[tuple[float, int, list[int]]]:
+        """Forward outputs of known size that other items read: bytes, producer, readers (no repeats)."""
+        readers: dict[int, set[int]] = {}
+        for u, w in self.instance.forward_edges.tolist():
+            if self.instance.output_bytes[u] > 0 and self.item[u] != self.item[w]:
+                readers.setdefault(u, set()).add(int(self.item[w]))
+        return [
+            (float(self.instance.output_bytes[u]), int(self.item[u]), sorted(items))
+            for u, items in sorted(readers.items())
+        ]
+
+    def net(self, e: int) -> IntArray:
+        """Items of net e, the producer first."""
+        return self.net_items[self.net_start[e] : self.net_start[e + 1]]
+
+    def lift(self, item_device: IntArray) -> IntArray:
+        """Device of each node, ``(n,)``, from the device of each item, ``(N,)``."""
+        return item_device[self.item]
+
+    @cached_property
+    def members(self) -> tuple[IntArray, ...]:
+        """Nodes of each item."""
+        order = np.argsort(self.item, kind="stable")
+        return tuple(np.split(order, np.searchsorted(self.item[order], np.arange(1, self.size))))
+
+
+def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = True) -> Problem:
+    """Contract colocated nodes to items and transfers to nets.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    contiguous
+        Also contract forward cycles among the items: a contiguous plan cannot split them.
+    keep_producers
+        Whether nets of different producers stay apart.  Merging nets with equal item sets is exact for
+        the sequential and the overlap model; the duplex model must know who sends.  With servers they
+        always stay apart.
+
+    Returns
+    -------
+    Problem
+        Its optimum over items equals the instance's.
+    """
+    return _contracted(instance, contiguous, keep_producers or bool(instance.servers))
+
+
+@lru_cache(maxsize=2)  # the phases of a solve contract the same instance again and again
+def _contracted(instance: Instance, contiguous: bool, keep_producers: bool) -> Problem:
+    item = _items(instance, contiguous=contiguous)
+    count = int(item.max()) + 1
+    direction = instance.backward.astype(np.int64)
+    times = np.zeros((2, count, len(instance.classes)))
+    np.add.at(times, (direction, item), instance.class_time_ms)
+    # A class that some member cannot run on is closed to the whole item.
+    times[:, np.isinf(times).any(axis=0)] = np.inf
+    memory = np.zeros(count)
+    np.add.at(memory, item, instance.held_bytes)
+    allowed = np.ones((count, len(instance.devices)), dtype=bool)
+    np.logical_and.at(allowed, item, instance.allowed)
+
+    edges = item[instance.order_edges]
+    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
+
+    classes = len(instance.classes)
+    merged: dict[tuple[object, ...], tuple[list[int], FloatArray]] = {}
+    for backward, members, cost in _nets(instance, item):
+        key = (backward, members[0] if keep_producers else -1, *sorted(members))
+        if key in merged:
+            cost = cost + merged[key][1]
+        merged[key] = (members, cost)
+    sizes = [len(members) for members, _ in merged.values()]
+    columns = classes + (len(instance.devices) if instance.servers else 0)
+    costs = np.array([c for _, c in merged.values()]).reshape(-1, columns)
+    return Problem(
+        instance=instance,
+        item=item,
+        time_ms=times,
+        memory_bytes=memory,
+        allowed=allowed,
+        edges=edges,
+        net_items=np.array([v for members, _ in merged.values() for v in members], dtype=np.int64),
+        net_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+        net_cost_ms=costs[:, :classes],
+        net_backward=np.array([key[0] for key in merged], dtype=np.bool_),
+        net_across_ms=costs[:, classes:] if instance.servers else None,
+    )
+
+
+def _items(instance: Instance, *, contiguous: bool) -> IntArray:
+    """Item of each node: colocation groups, and under contiguity forward cycles among them."""
+    label = np.arange(instance.n)
+    for nodes in instance.groups.values():
+        label[nodes] = nodes.min()
+    order = np.unique(label)
+    if contiguous:
+        found = _topological(order, label[instance.order_edges])
+        if found is None:
+            quotient = nx.DiGraph()
+            quotient.add_nodes_from(order.tolist())
+            quotient.add_edges_from(label[instance.order_edges].tolist())
+            for component in nx.strongly_connected_components(quotient):
+                if len(component) > 1:
+                    label[np.isin(label, list(component))] = min(component)
+            found = _topological(np.unique(label), label[instance.order_edges])
+        assert found is not None
+        order = found
+    rank = np.zeros(instance.n, dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[label]
+
+
+def _topological(nodes: IntArray, edges: IntArray) -> IntArray | None:
+    """Sort nodes along edges, the least number first where there is a choice; None if there is a cycle.
+
+    Edges from a node to itself are none.
+    """
+    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
+    size = int(nodes.max(initial=-1)) + 1
+    missing = np.bincount(edges[:, 1], minlength=size).tolist()
+    start = np.searchsorted(edges[:, 0], np.arange(size + 1)).tolist()
+    after = edges[:, 1].tolist()
+    ready = [v for v in nodes.tolist() if not missing[v]]  # sorted, and so a heap
+    out: list[int] = []
+    while ready:
+        v = heapq.heappop(ready)
+        out.append(v)
+        for w in after[start[v] : start[v + 1]]:
+            missing[w] -= 1
+            if not missing[w]:
+                heapq.heappush(ready, w)
+    return np.array(out, dtype=np.int64) if len(out) == len(nodes) else None
+
+
+def _nets(instance: Instance, item: IntArray) -> Iterator[tuple[bool, list[int], FloatArray]]:
+    """Yield (backward, items with the producer's first, costs) of nets that can be split.
+
+    The costs are those by class, and with servers those by device between servers behind them.
+    """
+    pairs = item[instance.edges]
+    costs = instance.class_transfer_ms
+    if instance.servers:
+        costs = np.concatenate([costs, instance.across_ms], axis=1)
+    costly: BoolArray = np.any(costs, axis=1)
+    cut = np.flatnonzero((pairs[:, 0] != pairs[:, 1]) & costly[instance.edges[:, 0]])
+    consumers: dict[int, set[int]] = {}
+    for u, w in zip(instance.edges[cut, 0].tolist(), pairs[cut, 1].tolist(), strict=True):
+        consumers.setdefault(u, set()).add(w)
+    for u in sorted(consumers):
+        yield bool(instance.backward[u]), [int(item[u]), *sorted(consumers[u])], costs[u]

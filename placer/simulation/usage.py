@@ -1,0 +1,187 @@
+"""Figures of a timeline: what each device did, and what it held, over time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+
+import numpy as np
+
+from placer.arrays import FloatArray
+from placer.instance.training import STATE_FACTOR
+from placer.simulation.engine import Timeline
+from placer.simulation.outcome import DeviceUse
+from placer.simulation.plan_costs import Placement
+from placer.simulation.tasks import Lane, Resource
+
+__all__ = ["device_uses", "fill_and_drain", "latencies", "slots"]
+
+
+def device_uses(
+    placement: Placement, timeline: Timeline, steady_ms: float | None, recompute: Sequence[int]
+) -> tuple[DeviceUse, ...]:
+    """Measure all devices of the instance.
+
+    Parameters
+    ----------
+    placement, timeline
+        What was run.
+    steady_ms
+        Time per sample in steady state; None for latency, which leaves activations out of account.
+    recompute
+        Devices that drop their activations and compute them again.
+    """
+    memory = [
+        _memory(placement, timeline, d, activations=steady_ms is not None, recomputes=d in recompute)
+        for d in range(len(placement.is_host))
+    ]
+    uses = [_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory)]
+    for group in placement.replicas.values():
+        for d in group[1:]:
+            uses[d] = replace(uses[group[0]], name=placement.name(d))
+    return tuple(uses)
+
+
+def _device_use(
+    placement: Placement,
+    timeline: Timeline,
+    steady_ms: float | None,
+    d: int,
+    memory: tuple[tuple[float, float], ...],
+) -> DeviceUse:
+    program = timeline.program
+    mine = [t for t, task in enumerate(program.tasks) if task.device == d and task.parts]
+    lanes = {
+        lane: timeline.samples
+        * sum(part.duration_ms for t in mine for part in program.tasks[t].parts if part.lane is lane)
+        for lane in Lane
+    }
+    busy = _union(timeline, mine)
+    load = _load(timeline, mine)
+    limit = placement.instance.devices[d].memory_limit_bytes
+    return DeviceUse(
+        name=placement.name(d),
+        compute_ms=lanes[Lane.COMPUTE],
+        receive_ms=lanes[Lane.RECEIVE],
+        send_ms=lanes[Lane.SEND],
+        busy_ms=busy,
+        idle_ms=max(timeline.makespan_ms - busy, 0.0),
+        load_ms=load,
+        steady_utilisation=None if steady_ms is None else (load / steady_ms if steady_ms else 0.0),
+        in_flight=_in_flight(timeline, [t for t in mine if program.tasks[t].computed]),
+        memory=memory,
+        memory_limit_bytes=None if np.isinf(limit) else float(limit),
+    )
+
+
+def _load(timeline: Timeline, mine: list[int]) -> float:
+    """Work per sample of the busiest resource; forward and backward work take turns and add up."""
+    work: dict[tuple[bool, Resource], float] = {}
+    for task in (timeline.program.tasks[t] for t in mine):
+        key = (task.backward, task.resource)
+        work[key] = work.get(key, 0.0) + task.duration_ms
+    return sum(max((x for (way, _), x in work.items() if way == b), default=0.0) for b in (False, True))
+
+
+def _union(timeline: Timeline, mine: list[int]) -> float:
+    """Length of the union of the times at which some of the tasks run."""
+    start, finish = timeline.start_ms[mine].ravel(), timeline.finish_ms[mine].ravel()
+    order = np.argsort(start, kind="stable")
+    start, finish = start[order], finish[order]
+    covered = np.maximum.accumulate(np.concatenate([[0.0], finish]))[:-1]  # until when before each task
+    return float(np.maximum(finish - np.maximum(start, covered), 0.0).sum())
+
+
+def _in_flight(timeline: Timeline, mine: list[int]) -> int:
+    """Largest number of samples that are between their first start and their last finish."""
+    if not mine:
+        return 0
+    entered, left = timeline.start_ms[mine].min(axis=0), timeline.finish_ms[mine].max(axis=0)
+    changes = sorted([(t, -1) for t in left.tolist()] + [(t, 1) for t in entered.tolist()])
+    return max(1, *accumulate(change for _, change in changes))
+
+
+def _memory(
+    placement: Placement, timeline: Timeline, d: int, *, activations: bool, recomputes: bool
+) -> tuple[tuple[float, float], ...]:
+    """List the steps of the memory of an accelerator, with or without activations.
+
+    A microbatch in flight holds the activations of a stage from the start of its forward task to the end
+    of its last backward task on the device; those of backward nodes are held with the first stage.  Without
+    a backward pass they are held while the stage runs.  A device that recomputes keeps only what it
+    received, and its activations while a task runs.
+    """
+    instance = placement.instance
+    here = [v for v in range(instance.n) if placement.device[v] == d]
+    state = STATE_FACTOR[instance.training.optimizer]
+    resident = float(sum(instance.memory_bytes[v] + instance.weight_bytes[v] * state for v in here))
+    tasks = timeline.program.tasks
+    mine = [t for t, task in enumerate(tasks) if task.device == d and (task.computed or not task.parts)]
+    forward, backward = ([t for t in mine if tasks[t].backward == way] for way in (False, True))
+    changes: list[tuple[float, float]] = []
+
+    def hold(size: float, start: FloatArray, finish: FloatArray) -> None:
+        changes.extend((time, size) for time in start.tolist())
+        changes.extend((time, -size) for time in finish.tolist())
+
+    extra = float(sum(instance.activation_bytes[v] for v in here if instance.backward[v]))
+    for t in (forward or backward[:1]) if activations else ():
+        nodes = [v for v in tasks[t].computed if not instance.backward[v]]
+        held = extra + float(sum(instance.activation_bytes[v] for v in nodes))
+        extra = 0.0
+        start, finish = timeline.start_ms[t], timeline.finish_ms[t]
+        until = timeline.finish_ms[[t, *backward]].max(axis=0)
+        if recomputes:
+            hold(_received_bytes(placement, nodes), start, until)
+            for again in {t, *backward[:1]}:
+                hold(held, timeline.start_ms[again], timeline.finish_ms[again])
+        elif instance.is_training:
+            hold(held, start, until)
+        else:
+            hold(held, start, finish)
+    steps = {0.0: resident}
+    in_flight = 0.0
+    for time, size in sorted(changes):  # what is freed at some time can be used again at that time
+        in_flight += size
+        steps[time] = resident + in_flight
+    return tuple(steps.items())
+
+
+def _received_bytes(placement: Placement, nodes: list[int]) -> float:
+    """Size of the forward outputs that nodes read from other devices, as far as it is known."""
+    instance, device = placement.instance, placement.device
+    read = {u for v in nodes for u in placement.producers[v] if device[u] != device[v]}
+    return float(sum(np.nan_to_num(instance.output_bytes[u]) for u in read))
+
+
+def fill_and_drain(timeline: Timeline) -> tuple[float, float]:
+    """Time until every device with work has begun, and since one of them had none left, ms."""
+    rows: dict[int, list[int]] = {}
+    for t, task in enumerate(timeline.program.tasks):
+        if task.parts:
+            rows.setdefault(task.device, []).append(t)
+    began = max(float(timeline.start_ms[mine].min()) for mine in rows.values())
+    ended = min(float(timeline.finish_ms[mine].max()) for mine in rows.values())
+    return began, timeline.makespan_ms - ended
+
+
+def latencies(timeline: Timeline) -> tuple[float, ...]:
+    """Time from the first start to the last finish of each sample, ms."""
+    return tuple((timeline.finish_ms.max(axis=0) - timeline.start_ms.min(axis=0)).tolist())
+
+
+def slots(timeline: Timeline) -> dict[int, int]:
+    """Slot of each task of a single sample, so that those of one device and slot do not overlap."""
+    free: dict[int, list[int]] = {}
+    running: dict[int, list[tuple[float, int]]] = {}
+    found: dict[int, int] = {}
+    for t in np.argsort(timeline.start_ms[:, 0], kind="stable").tolist():
+        d = timeline.program.tasks[t].device
+        busy, idle = running.setdefault(d, []), free.setdefault(d, [])
+        while busy and busy[0][0] <= timeline.start_ms[t, 0]:
+            heapq.heappush(idle, heapq.heappop(busy)[1])
+        found[t] = heapq.heappop(idle) if idle else len(busy)
+        heapq.heappush(busy, (float(timeline.finish_ms[t, 0]), found[t]))
+    return found

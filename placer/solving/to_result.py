@@ -1,0 +1,94 @@
+"""From an outcome to the result document: verify the plan, recompute its figures, judge the bound."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from placer.errors import VerificationError
+from placer.instance.fingerprint import fingerprint
+from placer.instance.instance import Instance
+from placer.options import Options
+from placer.plans.figures import device_reports, objective_ms, piece_reports, stages_of
+from placer.plans.result import InstanceReference, Progress, Result, gap_of, status_of
+from placer.plans.verify import violations
+from placer.search.run import Outcome, Run
+from placer.tolerances import BOUND_TOLERANCE, EQUAL
+
+__all__ = ["to_result"]
+
+
+def to_result(instance: Instance, original: Instance, options: Options, outcome: Outcome, run: Run) -> Result:
+    """Verify an outcome and write it down.
+
+    Parameters
+    ----------
+    instance
+        The instance with the overrides of the options (see `placer.instance.overrides`).
+    original
+        The instance as given; its identity is recorded, and its memory reported.
+    options, outcome, run
+        What was asked, what was found, and the clock.
+
+    Raises
+    ------
+    VerificationError
+        When the plan breaks a rule, or the bound lies above the plan's objective.
+    """
+    plan = outcome.plan
+    objective = stages = None
+    if plan is not None:
+        broken = violations(instance, plan, options)
+        if broken:
+            raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
+        objective = objective_ms(instance, plan, options)
+        stages = stages_of(instance, plan, options)
+    bound = outcome.bound_ms if outcome.bound_ms is None else max(0.0, float(outcome.bound_ms))
+    if objective is not None and bound is not None:
+        if bound > objective * (1 + BOUND_TOLERANCE):
+            raise VerificationError(
+                f"method {options.method} claims the bound {bound}, above its plan's objective {objective}"
+            )
+        bound = objective if bound >= objective * (1 - EQUAL) else bound
+    gap = gap_of(objective, bound)
+    return Result(
+        status=status_of(objective, gap, outcome.stop, options.gap),
+        stop=outcome.stop,
+        objective=objective,
+        bound=bound,
+        gap=gap,
+        method=options.method,
+        formulation=options.formulation.value if options.method in ("milp", "auto") else None,
+        options=options,
+        runtime_s=run.seconds,
+        instance=InstanceReference(name=original.name, sha256=fingerprint(original)),
+        versions=dict(_versions()),
+        assignment=None
+        if plan is None
+        else {v: instance.devices[d].name for v, d in zip(instance.ids, plan.device.tolist(), strict=True)},
+        pieces=piece_reports(instance, plan) if plan is not None and plan.piece is not None else None,
+        stages=None if stages is None else [instance.devices[d].name for d in stages],
+        replicas=[]
+        if plan is None
+        else sorted([instance.devices[d].name for d in group] for group in plan.replicas),
+        recompute=[] if plan is None else [instance.devices[d].name for d in sorted(plan.recompute)],
+        devices=[] if plan is None else device_reports(instance, plan, options),
+        message=outcome.message,
+        hints=list(outcome.hints),
+        stats=dict(outcome.stats),
+        progress=[
+            Progress(seconds=p.seconds, incumbent=p.incumbent_ms, bound=p.bound_ms) for p in run.history
+        ],
+    ).sealed()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    out = {"python": platform.python_version()}
+    for package in ("dnn-placer", "highspy", "pulp", "numba", "numpy"):
+        try:
+            out[package] = version(package)
+        except PackageNotFoundError:  # running from a source tree
+            continue
+    return out

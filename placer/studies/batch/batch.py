@@ -1,0 +1,291 @@
+"""``solve_batch``: many instances, many methods, one folder, and nothing done twice."""
+
+from __future__ import annotations
+
+import concurrent.futures as cf
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from placer.errors import InputError, UsageError
+from placer.formats import native
+from placer.instance.instance import Instance
+from placer.methods.registry import METHODS
+from placer.options import Options
+from placer.plans.result import Result
+from placer.plans.status import Point
+from placer.studies.batch.executors import Engine, local_submit, submit_to, workers
+from placer.studies.batch.grid import Grid, expand
+from placer.studies.batch.isolation import Nurseries
+from placer.studies.batch.jobs import FailureKind, Job, Manifest, job_id
+from placer.studies.batch.names import shown
+from placer.studies.batch.records import Record, State, read_records, to_csv
+from placer.studies.batch.scheduler import Scheduler, Watch, failure
+from placer.studies.batch.sources import Source, find
+from placer.studies.batch.store import Store
+from placer.studies.batch.summary import Summary, summarise
+from placer.studies.batch.version import code_version
+from placer.studies.batch.work import Inspected, Outcome, inspect_safely
+
+__all__ = ["Batch", "solve_batch"]
+
+GRACE = (1.25, 30.0)
+"""A process is ended after this multiple of its time limit and so many seconds more."""
+OVERHEAD_MB = 1024
+"""What a process may hold beyond the memory of its search: libraries, the instance, the result."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A finished or interrupted batch.
+
+    Parameters
+    ----------
+    folder
+        Where everything is kept.
+    records
+        One per job of the folder.
+    summary
+        One row per method.
+    left_out
+        Files and combinations of options that are no jobs, with the reason.
+    interrupted
+        Whether it was stopped; the same call again goes on.
+    """
+
+    folder: Path
+    records: list[Record]
+    summary: Summary
+    left_out: list[str]
+    interrupted: bool
+
+    @property
+    def failed(self) -> list[Record]:
+        """The jobs that failed."""
+        return [record for record in self.records if record.state is State.FAILED]
+
+    def results(self) -> Iterator[Result]:
+        """Read the result documents, in the order of the records."""
+        store = Store(self.folder)
+        for job in store.manifest().jobs:
+            result = store.result(job)
+            if result is not None:
+                yield result
+
+
+def solve_batch(
+    instances: str | Path | Instance | Iterable[str | Path | Instance],
+    out: str | Path,
+    *,
+    methods: Sequence[str] = ("auto",),
+    grids: Sequence[Grid] | None = None,
+    jobs: int | None = None,
+    executor: cf.Executor | Engine | None = None,
+    kill_after: float | None = None,
+    job_memory_mb: int | None = None,
+    oversubscribe: bool = False,
+    retry_failed: bool = False,
+    interrupt: threading.Event | None = None,
+    watch: Watch | None = None,
+    **options: Any,
+) -> Batch:
+    """Solve every instance with every method and every combination of options.
+
+    Each job runs in a process of its own; what comes of it is written at once.  The same call again goes
+    on where the last one ended, however it ended: finished jobs are never run again.
+
+    Parameters
+    ----------
+    instances
+        Files, folders, globs, ``.zip`` and ``.tar.gz`` archives, instances, or a mix.
+    out
+        The folder of the batch.
+    methods
+        Names of methods.
+    grids
+        Further combinations, each a mapping of options to values or lists of values.
+    jobs
+        Jobs at one time; by default as many as there are cores for their threads.
+    executor
+        Anything with the interface of ``concurrent.futures.Executor`` (Dask's ``client.get_executor()``);
+        it must be able to pickle.  Processes of this machine when None.
+    kill_after
+        Seconds after which a job is ended by force; by default 1.25 times its time limit and 30 more,
+        and never without a time limit.
+    job_memory_mb
+        Memory (MiB) at which a job is ended; by default ``memory_limit_mb`` and 1024 more.
+    oversubscribe
+        Whether more threads than cores may run.
+    retry_failed
+        Whether jobs that failed by themselves are run again; those that were killed from outside always
+        are.
+    interrupt
+        Set it to stop; running jobs hand over their best plan.
+    watch
+        Told about everything that happens.
+    **options
+        Options by name, as for `placer.solve`; a list of values combines each with all others.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    UsageError
+        When options or paths lead to no job, or another batch is working in the folder.
+    InputError
+        When something cannot be written; what was written before is kept.
+    """
+    if not hasattr(os, "fork"):
+        raise UsageError("batches need a system that can fork (Linux, macOS)")
+    combinations, left_out = expand([{"methods": list(methods), **options, **grid} for grid in grids or [{}]])
+    stop, watch = interrupt or threading.Event(), watch or _Nobody()
+    remote = executor is not None
+    at_once = 1 if remote else workers(combinations, jobs, oversubscribe=oversubscribe)
+    store = Store(out)
+    with store.locked(), Nurseries() as nurseries:
+        planned, others = _plan(instances, combinations, store, nurseries, watch, stop)
+        manifest = store.plan(planned, left_out + others)
+        to_do = [job for job in planned if _to_do(store, job, retry_failed, manifest)]
+        before = sum(not job.problem for job in planned) - len(to_do)
+        limits = _Limits(kill_after, job_memory_mb)
+
+        def scheduler(submit: Any, ahead: int) -> Scheduler:
+            return Scheduler(
+                store,
+                submit,
+                at_once=ahead,
+                seconds=limits.seconds,
+                memory_mb=limits.memory_mb,
+                stop=stop,
+                watch=watch,
+            )
+
+        try:
+            if isinstance(executor, cf.Executor | Engine):
+                engine = executor if isinstance(executor, Engine) else Engine(executor, parallel=jobs)
+                watch.planned(to_do, before, engine.parallel or engine.ahead)
+                scheduler(submit_to(engine, watch.progressed), engine.ahead).run(to_do)
+            else:
+                watch.planned(to_do, before, at_once)
+                with local_submit(nurseries, at_once, watch.progressed, stop) as submit:
+                    scheduler(submit, at_once).run(to_do)
+        finally:
+            records = read_records(store, manifest)
+            summary = summarise(records)
+            store.write_table("jobs.csv", to_csv(records))
+            store.write_table("summary.csv", summary.to_csv())
+    return Batch(store.folder, records, summary, manifest.left_out, stop.is_set())
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """The limits of a job's process."""
+
+    kill_after: float | None
+    job_memory_mb: int | None
+
+    def seconds(self, job: Job) -> float | None:
+        if self.kill_after is not None:
+            return self.kill_after
+        limit = job.options.time_limit or METHODS[job.options.method].default_time_limit
+        return None if limit is None else GRACE[0] * limit + GRACE[1]
+
+    def memory_mb(self, job: Job) -> int:
+        return self.job_memory_mb or job.options.memory_limit_mb + OVERHEAD_MB
+
+
+def _plan(
+    instances: str | Path | Instance | Iterable[str | Path | Instance],
+    combinations: list[Options],
+    store: Store,
+    readers: Nurseries,
+    watch: Watch,
+    stop: threading.Event,
+) -> tuple[list[Job], list[str]]:
+    """Read all instances, keep them, and list the jobs, each once; also what was left out."""
+    given = [instances] if isinstance(instances, str | Path | Instance) else list(instances)
+    jobs: dict[str, Job] = {}
+    left_out: list[str] = []
+    for source in _sources(given, store.folder):
+        watch.reading(source.where)
+        found = Inspected(problem=source.problem)
+        if source.data is not None:
+            found = inspect_safely(readers, source.data, source.name, stop.is_set)
+        if stop.is_set():
+            break
+        if found.other and not source.explicit:
+            left_out.append(f"{shown(source.where, 200)}: {found.problem}")
+            continue
+        if source.data is not None and not found.problem:
+            store.keep_instance(found.sha256, source.data)
+        for options in combinations:
+            job = _job(source, found, options)
+            jobs.setdefault(job.id, job)
+    return list(jobs.values()), left_out
+
+
+def _sources(given: list[str | Path | Instance], out: Path) -> Iterator[Source]:
+    for item in given:
+        if isinstance(item, Instance):
+            yield Source(f"instance {item.name}", item.name, native.to_json(item).encode(), explicit=True)
+    paths = [item for item in given if not isinstance(item, Instance)]
+    yield from find(paths, without=out)
+
+
+def _job(source: Source, found: Inspected, options: Options) -> Job:
+    sha256 = found.sha256
+    if found.problem:
+        content = source.data if source.data is not None else source.where.encode(errors="surrogateescape")
+        sha256 = f"file:{hashlib.sha256(content).hexdigest()}"
+    where = source.where.encode(errors="replace").decode()  # names of files need not be Unicode
+    return Job(
+        id=job_id(sha256, options, code_version()),
+        instance=found.name or source.name.encode(errors="replace").decode(),
+        source=where,
+        sha256=sha256,
+        options=options,
+        code=code_version(),
+        problem=found.problem,
+    )
+
+
+def _to_do(store: Store, job: Job, retry_failed: bool, manifest: Manifest) -> bool:
+    """Whether a job must be run; bad instances and damaged documents are dealt with here."""
+    if job.problem:
+        store.fail(job, failure(job, Outcome(None, FailureKind.BAD_INSTANCE, job.problem, 0)))
+        return False
+    try:
+        result = store.result(job)
+    except InputError as error:
+        store.set_aside(job)
+        manifest.left_out.append(f"{error}; it was set aside and the job is run again")
+        return True
+    if result is not None:
+        store.finish_up(job)
+        return False
+    failed = store.failure(job)
+    if failed is None or failed.kind is FailureKind.KILLED:
+        return True
+    return retry_failed and failed.kind is not FailureKind.REFUSED
+
+
+class _Nobody:
+    """Looks on and says nothing."""
+
+    def reading(self, where: str) -> None: ...
+
+    def planned(self, jobs: list[Job], finished: int, parallel: int) -> None: ...
+
+    def started(self, job: Job) -> None: ...
+
+    def progressed(self, job: str, point: Point, phase: str) -> None: ...
+
+    def ended(self, job: Job, outcome: Outcome) -> None: ...
+
+    def tick(self) -> None: ...

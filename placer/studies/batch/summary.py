@@ -1,0 +1,168 @@
+"""What a batch found, per method."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from placer.studies.batch.names import cell, shown
+from placer.studies.batch.records import Record, State
+
+__all__ = ["MethodSummary", "Summary", "summarise"]
+
+SHIFT_S = 1.0
+"""Seconds added before the geometric mean and taken off after it, so that tiny times do not rule it."""
+AGREE = 1e-6
+"""Relative difference that the tolerances of solvers explain; within it, several methods win."""
+
+
+class MethodSummary(BaseModel):
+    """One method (with its options, where they vary) over all instances.
+
+    Parameters
+    ----------
+    jobs
+        All of its jobs; the states that follow add up to it.
+    solved
+        Jobs with a plan, proven ones included.
+    proven
+        Those whose gap is within the one asked for.
+    infeasible, stopped, not_applicable, failed, waiting
+        Jobs without a plan, by what came of them.
+    time_s
+        Shifted geometric mean (shift 1 s) of the seconds of all jobs but the failed, the waiting and
+        those that do not apply.
+    mean_gap, with_gap, without_gap
+        Mean gap of the solved jobs that have a bound, how many these are, and how many jobs that could
+        have one do not (no plan or no bound; proven infeasible ones do not count).
+    wins
+        Problems on which no method has a better plan.
+    ratio_to_best
+        Geometric mean of the objective over the best one known, of the solved jobs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    jobs: int
+    solved: int
+    proven: int
+    infeasible: int
+    stopped: int
+    not_applicable: int
+    failed: int
+    waiting: int
+    time_s: float | None
+    mean_gap: float | None
+    with_gap: int
+    without_gap: int
+    wins: int
+    ratio_to_best: float | None
+
+
+class Summary(BaseModel):
+    """The table of a batch.
+
+    Parameters
+    ----------
+    methods
+        One row per method.
+    contradictions
+        Claims that cannot both be true, in words; there must be none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["placer-summary"] = "placer-summary"
+    version: Literal[1] = 1
+    methods: list[MethodSummary]
+    contradictions: list[str] = []
+
+    def to_json(self) -> str:
+        """Return the table as a JSON document."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    def to_csv(self) -> str:
+        """Return the rows as CSV with a header line; absent values are empty."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(MethodSummary.model_fields)
+        for row in self.methods:
+            values = row.model_dump(mode="json").values()
+            writer.writerow([cell(v) if isinstance(v, str) else v for v in values])
+        return out.getvalue()
+
+
+def summarise(records: Sequence[Record]) -> Summary:
+    """Summarise the jobs of a batch per method."""
+    methods: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        methods[record.method].append(record)
+    return Summary(
+        methods=[_summary(method, rows) for method, rows in methods.items()],
+        contradictions=_contradictions(records),
+    )
+
+
+def _summary(method: str, rows: list[Record]) -> MethodSummary:
+    def count(*states: State) -> int:
+        return sum(row.state in states for row in rows)
+
+    ran = (State.PROVEN, State.SOLVED, State.INFEASIBLE, State.STOPPED)
+    gaps = [row.gap for row in rows if row.gap is not None]
+    could = count(State.PROVEN, State.SOLVED, State.STOPPED, State.FAILED)
+    ratios = [row.ratio for row in rows if row.ratio is not None]
+    return MethodSummary(
+        method=method,
+        jobs=len(rows),
+        solved=count(State.PROVEN, State.SOLVED),
+        proven=count(State.PROVEN),
+        infeasible=count(State.INFEASIBLE),
+        stopped=count(State.STOPPED),
+        not_applicable=count(State.NOT_APPLICABLE),
+        failed=count(State.FAILED),
+        waiting=count(State.WAITING),
+        time_s=_geometric([r.seconds for r in rows if r.state in ran and r.seconds is not None], SHIFT_S),
+        mean_gap=sum(gaps) / len(gaps) if gaps else None,
+        with_gap=len(gaps),
+        without_gap=could - len(gaps),
+        wins=len({row.problem for row in rows if row.ratio is not None and row.ratio <= 1 + AGREE}),
+        ratio_to_best=_geometric(ratios, 0.0),
+    )
+
+
+def _geometric(values: Sequence[float], shift: float) -> float | None:
+    """Shifted geometric mean ``(prod (x + s))^(1/n) - s``."""
+    if not values:
+        return None
+    return math.exp(sum(math.log(x + shift) for x in values) / len(values)) - shift
+
+
+def _contradictions(records: Sequence[Record]) -> list[str]:
+    """Find proofs that a verified plan for the same problem contradicts."""
+    best: dict[str, Record] = {}
+    for record in records:
+        if record.objective is not None:
+            known = best.get(record.problem)
+            if known is None or known.objective is None or record.objective < known.objective:
+                best[record.problem] = record
+    found = []
+    for record in records:
+        plan = best.get(record.problem)
+        if plan is None or plan.objective is None:
+            continue
+        held = f"{plan.method} has a verified plan of {plan.objective!r} ms"
+        if record.state is State.INFEASIBLE:
+            found.append(
+                f"{shown(record.instance)}: {record.method} claims that there is no plan, but {held}"
+            )
+        elif record.bound is not None and record.bound > plan.objective * (1 + AGREE):
+            claim = f"claims that no plan is below {record.bound!r} ms"
+            found.append(f"{shown(record.instance)}: {record.method} {claim}, but {held}")
+    return found

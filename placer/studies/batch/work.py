@@ -1,0 +1,248 @@
+"""What is done with one instance, in a process of its own, on this machine or any other."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from placer.errors import InputError, NotAnInstanceError, PlacerError, VerificationError
+from placer.formats.files import loads
+from placer.formats.text import decode
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.fingerprint import fingerprint
+from placer.instance.instance import Instance
+from placer.methods.registry import load_method
+from placer.options import Objective, Options
+from placer.plans.result import Result
+from placer.plans.status import Point, Stop
+from placer.processes import peak_memory_mb
+from placer.solving.solve import solve
+from placer.studies.batch.isolation import Nurseries, nurseries_of
+from placer.studies.batch.jobs import FailureKind
+from placer.studies.batch.nursery import Call, How, Life
+from placer.studies.batch.version import code_version
+
+__all__ = ["Inspected", "Outcome", "Task", "inspect", "inspect_safely", "run_task"]
+
+ATTEMPTS = 2
+"""How often a job is started that is killed from outside."""
+INSPECT_SECONDS = 120.0
+INSPECT_MB = 4096
+PROGRESS_SECONDS = 0.25
+COMPILED = frozenset({"dp", "dpl", "greedy", "local-search", "max-load", "pipedream", "single"})
+"""Methods that use compiled kernels and start no thread: they can be tried before a fork."""
+
+SHORT_OF_MEMORY = ("can't start new thread", os.strerror(errno.EAGAIN), "without setting an exception")
+"""What Python and C++ say when a thread's stack does not fit into the memory of the process, and Python when
+an extension could not allocate and forgot to say so."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that is needed to run a job anywhere.
+
+    Parameters
+    ----------
+    id
+        The job.
+    data, name
+        The instance file and the name of the instance.
+    sha256, code
+        What the instance and the solver must be.
+    options
+        How to solve it.
+    seconds, memory_mb
+        Limits of the process.
+    """
+
+    id: str
+    data: bytes
+    name: str
+    sha256: str
+    code: str
+    options: Options
+    seconds: float | None
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task.
+
+    Parameters
+    ----------
+    result
+        The result document, or None.
+    kind, reason
+        Why there is none.  Without a kind the job was interrupted.
+    attempts, seconds, peak_memory_mb
+        How often it was started, and what the last one took.
+    """
+
+    result: Result | None
+    kind: FailureKind | None = None
+    reason: str = ""
+    attempts: int = 1
+    seconds: float = 0.0
+    peak_memory_mb: float | None = None
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What a file is: the instance with its content hash and name, or the problem with it."""
+
+    sha256: str = ""
+    name: str = ""
+    problem: str = ""
+    other: bool = False
+
+
+def inspect(life: Life, data: bytes, name: str) -> Inspected:
+    """Read an instance to know what it is."""
+    try:
+        instance = loads(decode(data, ""), source="", name=name)
+    except NotAnInstanceError as error:
+        return Inspected(problem=str(error), other=True)
+    except InputError as error:
+        return Inspected(problem=str(error))
+    return Inspected(fingerprint(instance), instance.name)
+
+
+def inspect_safely(
+    nurseries: Nurseries, data: bytes, name: str, stopped: Callable[[], bool] | None = None
+) -> Inspected:
+    """Read an instance in a process of its own: whatever it does to the reader is its problem."""
+    for _ in range(ATTEMPTS):
+        answer = nurseries.run(Call(inspect, (data, name), INSPECT_SECONDS, INSPECT_MB), stopped=stopped)
+        if isinstance(answer.value, Inspected):
+            return answer.value
+        if answer.ended.how is not How.KILLED:
+            break
+    return Inspected(problem=f"it cannot be read: {answer.ended.reason or answer.ended.how}")
+
+
+def run_task(
+    task: Task,
+    tell: Callable[[str, Point, str], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
+    nurseries: Nurseries | None = None,
+) -> Outcome:
+    """Run a job in a process of its own; start it once more if it is killed from outside.
+
+    Parameters
+    ----------
+    task
+        The job.
+    tell
+        Called with the job's id, its progress and the name of the phase.
+    stopped
+        Asked ten times a second whether to stop.
+    nurseries
+        Where processes come from; those kept by this process when None.
+    """
+    if task.code != code_version():
+        reason = "this worker runs another version of placer, or of a library that it uses, than the batch"
+        return Outcome(None, FailureKind.DEFECT, reason)
+    nurseries = nurseries or nurseries_of(os.getpid())
+    method, objective = task.options.method, task.options.objective
+    call = Call(_solve, (task,), task.seconds, task.memory_mb, _Warm(method, objective))
+    tell_all = None if tell is None else functools.partial(_pass_on, tell, task.id)
+    attempts = 0
+    while True:
+        attempts += 1
+        answer = nurseries.run(call, tell=tell_all, stopped=stopped)
+        ended = answer.ended
+        outcome = answer.value if isinstance(answer.value, Outcome) else Outcome(None)
+        cut_short = outcome.result is not None and outcome.result.stop is Stop.INTERRUPTED
+        figures = (attempts, ended.seconds, ended.peak_memory_mb)
+        if ended.how in (How.TIME, How.MEMORY):
+            return Outcome(None, FailureKind(ended.how.value), ended.reason, *figures)
+        if (outcome.result is not None and not cut_short) or outcome.kind is not None:
+            return Outcome(outcome.result, outcome.kind, outcome.reason, *figures)
+        if ended.how is How.STOPPED:
+            return Outcome(outcome.result, None, ended.reason, *figures, interrupted=True)
+        if ended.how is How.CRASHED:
+            return Outcome(None, FailureKind.CRASHED, ended.reason, *figures)
+        if attempts == ATTEMPTS:
+            reason = f"{ended.reason or 'it was interrupted from outside'}, {attempts} times"
+            return Outcome(None, FailureKind.KILLED, reason, *figures)
+
+
+def _pass_on(tell: Callable[[str, Point, str], None], job: str, said: tuple[Point, str]) -> None:
+    tell(job, *said)
+
+
+def _solve(life: Life, task: Task) -> Outcome:
+    """Solve, in the process of the job."""
+    try:
+        instance = loads(decode(task.data, task.name), source=task.name, name=task.name)
+        if fingerprint(instance) != task.sha256:
+            return Outcome(None, FailureKind.BAD_INSTANCE, "its file changed after the batch was planned")
+        result = solve(
+            instance.replace(name=task.name),
+            task.options,
+            on_progress=_Sparse(life.tell),
+            interrupt=life.interrupt,
+        )
+    except VerificationError as error:
+        return Outcome(None, FailureKind.DEFECT, str(error))
+    except PlacerError as error:
+        return Outcome(None, FailureKind.REFUSED, str(error))
+    except MemoryError:
+        return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
+    except Exception as error:
+        if any(part in str(error) for part in SHORT_OF_MEMORY):
+            return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
+        return Outcome(None, FailureKind.DEFECT, " ".join(f"{type(error).__name__}: {error}".split()))
+    stats: dict[str, Any] = {**result.stats, "peak_memory_mb": round(peak_memory_mb() or 0.0, 1)}
+    return Outcome(result.model_copy(update={"stats": stats}).sealed())
+
+
+class _Sparse:
+    """Passes progress on, a few times a second at most."""
+
+    def __init__(self, tell: Callable[[Any], None]) -> None:
+        self._tell, self._next = tell, 0.0
+
+    def __call__(self, point: Point, phase: str) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + PROGRESS_SECONDS
+            self._tell((point, phase))
+
+
+@dataclass(frozen=True)
+class _Warm:
+    """Loads a method, and its kernels by solving a tiny instance where that starts no thread."""
+
+    method: str
+    objective: Objective
+
+    def __call__(self) -> None:
+        load_method(self.method, self.objective)
+        if self.method in COMPILED:
+            solve(_tiny(), Options(method=self.method, objective=self.objective, time_limit=60.0))
+
+
+@functools.cache
+def _tiny() -> Instance:
+    """Three nodes, two accelerators, a host: enough to load every kernel of a method."""
+    return Instance.build(
+        name="tiny",
+        ids=["a", "b", "c"],
+        types=("gpu", "cpu"),
+        time_ms=[[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]],
+        memory_bytes=[1.0, 1.0, 1.0],
+        transfer_ms=[0.5, 0.5, 0.0],
+        edges=[(0, 1), (1, 2)],
+        classes=(
+            DeviceClass("acc", "gpu", 2, Kind.ACCELERATOR, 2.0),
+            DeviceClass("cpu", "cpu", 1, Kind.HOST),
+        ),
+    )

@@ -1,0 +1,115 @@
+"""Bisection without memory limits: bounds below every optimum, plans that keep every limit."""
+
+import numpy as np
+import pytest
+
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.methods.downsets import narrow
+from placer.methods.downsets.incumbent import Incumbent
+from placer.methods.downsets.lattice import Lattice
+from placer.methods.downsets.measures import measures, root_bound
+from placer.methods.downsets.narrow import Narrowing, without_limits
+from placer.options import Communication, Options, Schedule
+from placer.plans.verify import violations
+from placer.search.run import Run
+from tests.support.brute import throughput_optima
+from tests.support.brute_memory import Brute
+from tests.support.level import seeds
+from tests.support.random_instances import random_cluster, random_cluster_memory, random_instance
+
+PLENTY = 10**9
+
+
+def narrowed(instance: Instance, options: Options, budget: int = PLENTY) -> Incumbent:
+    lattice = Lattice.of(instance, options)
+    best = Incumbent(lattice, options, Run())
+    best.raise_bound(root_bound(measures(lattice.graph), lattice.graph), "work")
+    Narrowing(lattice, best, options, best.run).search(budget)
+    return best
+
+
+def check(instance: Instance, options: Options, optimum: float) -> None:
+    best = narrowed(instance, options)
+    assert best.bound_ms <= optimum * (1 + 1e-9)
+    if best.plan is not None:
+        assert violations(instance, best.plan, options) == []
+        assert best.objective_ms >= optimum * (1 - 1e-9)
+    limits = [c.memory_limit_bytes for c in instance.classes if not c.is_host]
+    if sum(instance.memory_bytes) <= min(limits, default=np.inf) and best.bound_ms > 0:
+        assert best.objective_ms == pytest.approx(optimum, rel=1e-6)
+        assert best.bound_ms == pytest.approx(optimum, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", seeds(150))
+def test_brackets_the_optimum(seed: int) -> None:
+    """And meets it where no memory limit can bind."""
+    for instance in (random_cluster(seed), random_instance(seed, training=True, overrides=True)):
+        optima = throughput_optima(instance)
+        for schedule in Schedule if instance.is_training else [Schedule.ONE_F_ONE_B]:
+            for communication in Communication:
+                optimum = optima["ordered", schedule.value, communication.value]
+                lattice = Lattice.of(instance, Options())
+                if 0 < optimum < np.inf and root_bound(measures(lattice.graph), lattice.graph) < np.inf:
+                    options = Options(schedule=schedule, communication=communication, gap=0.0)
+                    check(instance, options, optimum)
+
+
+@pytest.mark.parametrize("seed", seeds(30))
+def test_brackets_the_optimum_where_stages_keep_microbatches(seed: int) -> None:
+    """Memory by stage, recomputation, wanted orders: forgotten by the relaxation, kept by every plan."""
+    instance = random_cluster_memory(seed, nodes=5)
+    m = instance.training.microbatches
+    recomputes = ("none", "auto", "all") if instance.is_training else ("none",)
+    choices = [(s, "sequential", recompute, m) for s in ("1f1b", "gpipe") for recompute in recomputes]
+    for (schedule, _, recompute, _), optimum in Brute(instance).optima(choices).items():
+        options = Options(schedule=schedule, recompute=recompute, gap=0.0)
+        lattice = Lattice.of(instance, options)
+        if root_bound(measures(lattice.graph), lattice.graph) < np.inf:
+            best = narrowed(instance, options)
+            assert best.bound_ms <= optimum * (1 + 1e-9)
+            assert best.objective_ms >= optimum * (1 - 1e-9)
+            assert best.plan is None or violations(instance, best.plan, options) == []
+
+
+def two_heavy_nodes(limit: float) -> Instance:
+    """A chain of 1, 1, 4, 4 ms on two devices, where the first and the last two are heavy."""
+    return Instance.build(
+        ids=["a", "b", "c", "d"],
+        types=("gpu",),
+        time_ms=[1.0, 1.0, 4.0, 4.0],
+        memory_bytes=[1.0, 6.0, 6.0, 1.0],
+        transfer_ms=[0.0, 0.0, 0.5, 0.0],
+        edges=[(0, 1), (1, 2), (2, 3)],
+        classes=(DeviceClass("gpu", "gpu", 2, Kind.ACCELERATOR, limit),),
+    )
+
+
+def test_memory_that_binds_is_kept() -> None:
+    """With room {a, b, c} | {d} takes 6.5 ms; with b and c apart {a, b} | {c, d} takes 8 ms."""
+    options = Options(gap=0.0)
+    roomy = narrowed(two_heavy_nodes(13.0), options)
+    assert (roomy.objective_ms, roomy.bound_ms) == (pytest.approx(6.5), pytest.approx(6.5))
+    tight = narrowed(two_heavy_nodes(10.0), options)
+    assert tight.objective_ms == pytest.approx(8.0)
+    assert tight.bound_ms == pytest.approx(6.5, rel=1e-3)
+
+
+def test_relaxation_forgets_accelerator_limits_only() -> None:
+    lattice = Lattice.of(two_heavy_nodes(10.0), Options())
+    free = without_limits(lattice)
+    assert np.isinf(free.graph.limit).all()
+    assert lattice.graph.limit[0] == pytest.approx(10.0)
+    assert (free.graph.memory == lattice.graph.memory).all()
+
+
+def test_small_budgets_prove_less_and_nothing_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(narrow, "BEAMS", ((1, 3),))
+    for seed in range(30):
+        instance = random_instance(seed, nodes=6)
+        optimum = throughput_optima(instance)["ordered", "1f1b", "sequential"]
+        lattice = Lattice.of(instance, Options())
+        if 0 < optimum < np.inf and root_bound(measures(lattice.graph), lattice.graph) < np.inf:
+            best = narrowed(instance, Options(gap=0.0), budget=20)
+            assert best.bound_ms <= optimum * (1 + 1e-9)
+            assert best.objective_ms >= optimum * (1 - 1e-9)

@@ -1,0 +1,103 @@
+"""The reduction for latency keeps the optimum, and plans go back and forth without loss."""
+
+import numpy as np
+import pytest
+
+from placer.instance.cluster import DeviceClass, Kind
+from placer.instance.instance import Instance
+from placer.methods.milp.milp_latency import solve
+from placer.options import Objective, Options
+from placer.plans.evaluate import latency_schedule
+from placer.plans.plan import Plan
+from placer.plans.verify import violations
+from placer.reductions.free_nodes import reduce
+from placer.search.run import Run
+from tests.support.brute import latency_optimum
+from tests.support.level import count
+from tests.support.random_instances import random_instance, with_single_hosts
+
+COUNT = count(12, least=6)
+CLASSES = (DeviceClass("acc", "gpu", 2), DeviceClass("cpu", "cpu", 1, Kind.HOST))
+
+
+def with_free_nodes(seed: int, pieces: int) -> Instance:
+    """A random instance in which about half of the nodes cost nothing."""
+    instance = with_single_hosts(
+        random_instance(seed, nodes=5 if pieces == 1 else 4, heterogeneous=bool(seed & 1), latency=True)
+    )
+    free = np.random.default_rng(seed).random(instance.n) < 0.5
+    time = instance.time_ms.copy()
+    time[free] = np.where(np.isfinite(time[free]), 0.0, np.inf)
+    return instance.replace(time_ms=time, memory_bytes=np.where(free, 0.0, instance.memory_bytes))
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_optimum_is_preserved(pieces):
+    smaller = 0
+    for seed in range(2 * COUNT):
+        instance = with_free_nodes(seed, pieces)
+        reduction = reduce(instance)
+        smaller += reduction.instance.n < instance.n
+        optimum = latency_optimum(instance, pieces)
+        assert latency_optimum(reduction.instance, pieces) == pytest.approx(optimum, rel=1e-12)
+        if not np.isfinite(optimum):
+            continue
+        options = Options(objective=Objective.LATENCY, pieces=pieces, method="milp", gap=0)
+        plan = solve(reduction.instance, options, Run()).plan
+        lifted = reduction.expand(plan)
+        assert violations(instance, lifted, options) == []
+        assert latency_schedule(instance, lifted).makespan_ms == pytest.approx(optimum, rel=1e-5, abs=1e-9)
+        shrunk = reduction.shrink(lifted)
+        assert shrunk.device.tolist() == plan.device.tolist()
+        assert shrunk.piece.tolist() == plan.piece.tolist()
+    assert smaller > COUNT / 2
+
+
+def build(edges: list[tuple[int, int]], transfer: list[float], **changes: object) -> Instance:
+    """Four nodes; node 1 costs nothing."""
+    return Instance.build(
+        ids="abcd",
+        types=("gpu", "cpu"),
+        time_ms=[[1, 2], [0, 0], [3, 4], [5, 6]],
+        transfer_ms=transfer,
+        edges=edges,
+        classes=CLASSES,
+        **changes,
+    )
+
+
+def test_a_node_between_two_joins_the_cheaper_side():
+    # c_b ≤ c_a: b follows a and its output is what is sent.
+    reduction = reduce(build([(0, 1), (1, 2), (1, 3)], [7, 2, 0, 0]))
+    assert reduction.target.tolist() == [0, 0, 1, 2]
+    assert reduction.instance.transfer_ms.tolist() == [2, 0, 0]
+    assert reduction.instance.edges.tolist() == [[0, 1], [0, 2]]
+    # c_b > c_a and two consumers: b stays.
+    assert reduce(build([(0, 1), (1, 2), (1, 3)], [1, 2, 0, 0])).instance.n == 4
+    # c_a ≤ c_b and one consumer: b joins the consumer although a feeds another node.
+    reduction = reduce(build([(0, 1), (0, 3), (1, 2)], [1, 2, 0, 0]))
+    assert reduction.target.tolist() == [0, 1, 1, 2]
+    assert reduction.instance.edges.tolist() == [[0, 1], [0, 2]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"memory_bytes": [0, 1, 0, 0]},
+        {"forbid": [(), ("acc",), (), ()]},
+        {"colocate": [None, "g", None, "g"]},
+    ],
+)
+def test_conditions(changes):
+    """A node with memory, with fewer devices or with a group of its own stays."""
+    edges, transfer = [(0, 1), (1, 2), (0, 3)], [1.0, 2.0, 0.0, 0.0]
+    assert reduce(build(edges, transfer)).instance.n == 3
+    assert reduce(build(edges, transfer, **changes)).instance.n == 4
+
+
+def test_identity_of_plans_without_free_nodes():
+    instance = build([(0, 2), (2, 3)], [1, 1, 1, 1], memory_bytes=[1, 1, 1, 1])
+    reduction = reduce(instance)
+    plan = Plan(np.array([0, 1, 0, 2]), np.array([0, 0, 0, -1]))
+    assert reduction.instance.n == 4
+    assert reduction.expand(plan).device.tolist() == [0, 1, 0, 2]
