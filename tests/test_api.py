@@ -10,7 +10,7 @@ import placer
 from placer.errors import InputError, UsageError
 from placer.option_types import OptionChanges
 from placer.options import Options
-from tests.test_sweep import chain
+from tests.studies.test_sweep import chain
 
 
 def test_keywords_are_the_options():

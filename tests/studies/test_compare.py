@@ -125,7 +125,7 @@ def test_a_crash_is_a_row(tmp_path, monkeypatch):
     """The child registers a method that kills its own process."""
     (tmp_path / "sitecustomize.py").write_text(
         "import placer.methods as m\n"
-        "m.METHODS['dies'] = m.MethodInfo('dies', '', throughput='tests.test_compare:dies')\n"
+        "m.METHODS['dies'] = m.MethodInfo('dies', '', throughput='tests.studies.test_compare:dies')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     report = solve_isolated(chain(), Options(method="dies"))

@@ -12,7 +12,7 @@ from placer.options import Communication, Schedule
 from placer.plans.status import Stop
 from placer.reductions.problem import contract
 from placer.search.run import Run
-from tests.colgen.test_pricing import subsets
+from tests.methods.colgen.test_pricing import subsets
 from tests.support.brute import throughput_optima
 from tests.support.level import count
 from tests.support.random_instances import random_instance
