@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import placer.search.run
-from placer.methods.registry import auto, load_method
+from placer.methods import auto
+from placer.methods.registry import load_method
 from placer.options import Objective, Options
 from placer.plans.status import Stop
 from placer.search.run import Outcome, Run
