@@ -57,6 +57,7 @@ import numpy as np
 from placer.arrays import IntArray
 from placer.methods.downsets.kernels import arrays, threshold
 from placer.methods.downsets.kernels.arrays import Graph, Measures, Space
+from placer.methods.downsets.kernels.views import Control, GraphView, MeasuresView, SpaceView
 from placer.methods.downsets.lattice import Lattice
 from placer.plans.status import Stop
 from placer.search.run import Run
@@ -147,43 +148,45 @@ def attempt(
     """
     g = lattice.graph
     space = _space(g, len(measures.kind), order)
-    ctl = np.zeros(arrays.CTL_SIZE, dtype=np.int64)
+    ctl = Control()
     _start(g, measures, space, ctl, floor)
+    items, work, states = GraphView(g), MeasuresView(measures), SpaceView(space)
     capacity = max(FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, space)))
     step_s = STEP_S * min(SLOWEST, 1.0 + lattice.size / CACHED)
     begin, stop, found = 0, None, False
     while True:
-        before = int(ctl[arrays.COUNT])
+        before = ctl.count
         left = min(CALL_STEPS, limits.steps - before)
         if left <= 0:
             break
-        why = threshold.expand(g, measures, space, ctl, target, left, limits.piece_steps)
-        run.spend(step_s * (int(ctl[arrays.COUNT]) - before))
-        if why == threshold.FOUND:
+        why = threshold.expand(items, work, states, ctl, target, left, limits.piece_steps)
+        run.spend(step_s * (ctl.count - before))
+        if why == arrays.FOUND:
             found = True
             break
-        if why == threshold.LEVEL:
-            begin, end = int(ctl[arrays.LEVEL_END]), int(ctl[arrays.STATES])
+        if why == arrays.LEVEL:
+            begin, end = ctl.level_end, ctl.states
             if begin == end:
                 break
             if _thin(space, begin, end, limits.width):
-                ctl[arrays.TRUNCATED] = 1
-            ctl[arrays.LEVEL_END] = end
-        elif why == threshold.FULL:
+                ctl.truncated = 1
+            ctl.level_end = end
+        elif why == arrays.FULL:
             if len(space.low) >= capacity:
                 stop = Stop.MEMORY_LIMIT
                 break
-            space = _grown(space, int(ctl[arrays.STATES]), capacity)
+            space = _grown(space, ctl.states, capacity)
+            states = SpaceView(space)
         stop = run.stopped()
         if stop is not None:
             break
-    ended = begin == int(ctl[arrays.STATES]) and not found and stop is None and why == threshold.LEVEL
+    ended = begin == ctl.states and not found and stop is None and why == arrays.LEVEL
     return Attempt(
         pieces=_pieces(space, ctl, lattice.size) if found else None,
-        exhausted=ended and not ctl[arrays.TRUNCATED],
+        exhausted=ended and not ctl.truncated,
         stop=stop,
-        steps=int(ctl[arrays.COUNT]),
-        states=int(ctl[arrays.STATES]),
+        steps=ctl.count,
+        states=ctl.states,
     )
 
 
@@ -217,17 +220,17 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
     )  # fmt: skip
 
 
-def _start(g: Graph, m: Measures, space: Space, ctl: IntArray, floor: tuple[float, float]) -> None:
+def _start(g: Graph, m: Measures, space: Space, ctl: Control, floor: tuple[float, float]) -> None:
     """Put in the empty downset as the only state."""
     space.left[0] = m.weight.sum(axis=1)
     space.parent[0], space.kind[0], space.alive[0] = -1, -1, True
     if g.gpipe:
         space.peak[0] = floor
     space.chain[0] = -1
-    threshold.rehash(space, 1)
-    ctl[arrays.STATE] = -1
-    ctl[arrays.STATES] = ctl[arrays.LEVEL_END] = 1
-    ctl[arrays.AVAILABLE] = int((space.position >= 0).sum())
+    threshold.rehash(SpaceView(space), 1)
+    ctl.state = -1
+    ctl.states = ctl.level_end = 1
+    ctl.available = int((space.position >= 0).sum())
 
 
 def _state_bytes(g: Graph, m: Measures, space: Space) -> float:
@@ -254,7 +257,7 @@ def _grown(space: Space, states: int, capacity: int) -> Space:
     pool[: len(space.pool)] = space.pool
     heads = np.full(1 << (2 * size - 1).bit_length(), -1, np.int64)
     grown = space._replace(**changes, pool=pool, heads=heads)
-    threshold.rehash(grown, states)
+    threshold.rehash(SpaceView(grown), states)
     return grown
 
 
@@ -277,9 +280,9 @@ def _downset(space: Space, s: int, n: int) -> np.ndarray:
     return np.unpackbits(words.view(np.uint8), bitorder="little")[:n].astype(bool)
 
 
-def _pieces(space: Space, ctl: IntArray, n: int) -> list[tuple[int, IntArray]]:
+def _pieces(space: Space, ctl: Control, n: int) -> list[tuple[int, IntArray]]:
     inside = np.ones(n, dtype=bool)
-    s, t = int(ctl[arrays.GOAL_STATE]), int(ctl[arrays.GOAL_TYPE])
+    s, t = ctl.goal_state, ctl.goal_type
     pieces = []
     while s >= 0:
         before = _downset(space, s, n)

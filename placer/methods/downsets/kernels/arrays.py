@@ -16,19 +16,11 @@ Counts = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
-# Where an item is: in the piece, left to later devices, or in the downset already.
-UNDECIDED, TAKEN, EXCLUDED, BEFORE = 0, 1, 2, 3
+# Why the search returned: a plan, the end of a level, the budget, full arrays.
+FOUND, LEVEL, STEPS, FULL = 0, 1, 2, 3
 
-# Places in an accumulator row; then come three blocks of K: measured work of the piece, of what it may
-# still reach, and charges for the boundary of the downset.
-MEMORY, FIXED, OPEN, BLOCKS = 2, 3, 7, 11
-
-# Places in the control array.
-(
-    PHASE, STATE, TYPE, DEPTH, LISTED, TRAIL, STATES, POOL, LEVEL_END, STAMP, TRUNCATED, COUNT,
-    GOAL_STATE, GOAL_TYPE, PIECE_COUNT, AVAILABLE, READ,
-) = range(17)  # fmt: skip
-CTL_SIZE = 17
+OPEN, BLOCKS = 7, 11
+"""Lengths of the loads of a piece, and of an accumulator row before the measured work (see ``views``)."""
 
 
 class Graph(NamedTuple):

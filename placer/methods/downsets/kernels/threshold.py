@@ -11,76 +11,32 @@ arguments for the validity of each rule stand in ``placer.methods.downsets.searc
 
 from __future__ import annotations
 
-import numpy as np
+import cython
 
-from placer.jit import jit
-from placer.methods.downsets.kernels.arrays import (
-    BLOCKS,
-    COUNT,
-    DEPTH,
-    GOAL_STATE,
-    GOAL_TYPE,
-    LEVEL_END,
-    LISTED,
-    MEMORY,
-    PHASE,
-    PIECE_COUNT,
-    POOL,
-    STATE,
-    STATES,
-    TAKEN,
-    TRAIL,
-    TRUNCATED,
-    TYPE,
-    Floats,
-    Graph,
-    Ints,
-    Measures,
-    Space,
-)
-from placer.methods.downsets.kernels.exchange import (
-    costs_nothing,
-    finishes,
-    fits,
-    harmless,
-    holdable,
-    in_order,
-    mark_zone,
-)
-from placer.methods.downsets.kernels.pieces import (
-    capacity,
-    exclude,
-    load,
-    load_state,
-    received,
-    set_flights,
-    take,
-    unexclude,
-    untake,
-    within,
-)
+if not cython.compiled:
+    from placer.methods.downsets.kernels.views import INFINITY, BLOCKS, FOUND, FULL, FULL_WORD, LEVEL, MEMORY, ONE, STEPS, TAKEN, Control, GraphView, MeasuresView, SpaceView
+    from placer.methods.downsets.kernels.pieces import capacity, exclude, load, load_state, received, set_flights, take, unexclude, untake, within
+    from placer.methods.downsets.kernels.exchange import costs_nothing, finishes, fits, harmless, holdable, in_order, mark_zone
 
-__all__ = ["FOUND", "FULL", "LEVEL", "STEPS", "expand", "rehash"]
-
-# Why ``expand`` returned.
-FOUND, LEVEL, STEPS, FULL = 0, 1, 2, 3
+__all__ = ["expand", "rehash"]
 
 # Phases of the search.
-NEXT_STATE, NEXT_TYPE, FORWARD, BACKWARD, GIVE_UP = range(5)
+NEXT_STATE, NEXT_TYPE, FORWARD, BACKWARD, GIVE_UP = 0, 1, 2, 3, 4
+
+# Odd multipliers that spread the bits of a word (those of splitmix64).
+SPREAD, MIX = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 
 
-@jit
-def _bucket(space: Space, at: int, begin: int, length: int) -> np.int64:
+def _bucket(space: SpaceView, at: int, begin: int, length: int) -> int:
     """Hash bucket of the downset with words pool[at : at + length] after ``begin`` full ones."""
-    code = np.uint64(begin) * np.uint64(0x9E3779B97F4A7C15)
+    code = (begin * SPREAD) & FULL_WORD
     for i in range(length):
-        code = (code ^ space.pool[at + i]) * np.uint64(0xBF58476D1CE4E5B9)
-        code ^= code >> np.uint64(29)
-    return np.int64(code & np.uint64(len(space.heads) - 1))
+        code = ((code ^ space.pool[at + i]) * MIX) & FULL_WORD
+        code ^= code >> 29
+    return code & (space.heads.shape[0] - 1)
 
 
-@jit
-def rehash(space: Space, states: int) -> None:
+def rehash(space: SpaceView, states: int) -> None:
     """Fill the empty table of a grown space."""
     for s in range(states):
         head = _bucket(space, space.offset[s], space.low[s], space.length[s])
@@ -88,12 +44,11 @@ def rehash(space: Space, states: int) -> None:
         space.heads[head] = s
 
 
-@jit
 def _insert(
-    g: Graph,
-    m: Measures,
-    space: Space,
-    ctl: Ints,
+    g: GraphView,
+    m: MeasuresView,
+    space: SpaceView,
+    ctl: Control,
     s: int,
     t: int,
     forward: float,
@@ -101,20 +56,19 @@ def _insert(
     rank: float,
 ) -> bool:
     """Store the downset of the finished piece; False if there is no room left."""
-    one, full = np.uint64(1), ~np.uint64(0)
-    K, W, S = len(m.kind), len(space.words), len(space.low)
-    at = ctl[POOL]
-    if ctl[STATES] >= S or at + W >= len(space.pool):
+    K, W, S = m.kinds, space.words.shape[0], space.low.shape[0]
+    at = ctl.pool
+    if ctl.states >= S or at + W >= space.pool.shape[0]:
         return False
     low = space.low[s]
     for w in range(low, W):
         space.pool[at + w - low] = space.words[w]
-    for d in range(ctl[DEPTH]):
+    for d in range(ctl.depth):
         v = space.listed[d]
         if space.where[v] == TAKEN:
-            space.pool[at + (v >> 6) - low] |= one << np.uint64(v & 63)
+            space.pool[at + (v >> 6) - low] |= ONE << (v & 63)
     begin, end = low, W
-    while begin < end and space.pool[at + begin - low] == full:
+    while begin < end and space.pool[at + begin - low] == FULL_WORD:
         begin += 1
     while end > begin and space.pool[at + end - 1 - low] == 0:
         end -= 1
@@ -135,7 +89,7 @@ def _insert(
             if space.alive[x]:
                 fewer = space.peak[x, 0] <= forward and space.peak[x, 1] <= backward
                 more = space.peak[x, 0] >= forward and space.peak[x, 1] >= backward
-                for i in range(len(g.devices)):
+                for i in range(g.types):
                     used = space.used[s, i] + (1 if g.pool[i] == g.pool[t] else 0)
                     fewer = fewer and space.used[x, i] <= used
                     more = more and space.used[x, i] >= used
@@ -144,12 +98,12 @@ def _insert(
                 if more and x > s:
                     space.alive[x] = False
         x = space.chain[x]
-    new = ctl[STATES]
-    ctl[STATES] += 1
+    new = ctl.states
+    ctl.states += 1
     if offset == at:
-        ctl[POOL] += length
+        ctl.pool += length
     space.low[new], space.length[new], space.offset[new] = begin, length, offset
-    for i in range(len(g.devices)):
+    for i in range(g.types):
         space.used[new, i] = space.used[s, i] + (1 if g.pool[i] == g.pool[t] else 0)
     space.peak[new, 0], space.peak[new, 1] = forward, backward
     for k in range(K):
@@ -162,94 +116,89 @@ def _insert(
     return True
 
 
-@jit
-def _emit(g: Graph, m: Measures, space: Space, ctl: Ints, target: float, scratch: Floats) -> bool:
+def _emit(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target: float) -> bool:
     """Judge the finished piece and store its downset; False if there is no room left."""
-    K = len(m.kind)
-    s, t, row = ctl[STATE], ctl[TYPE], space.row
-    forward, backward = load(g, row, 0, True), load(g, row, 1, True)
-    peak = space.peak[s]
-    if not within(g, peak, forward, backward, target):
+    K = m.kinds
+    s, t = ctl.state, ctl.type
+    forward, backward = load(g, space, 0, True), load(g, space, 1, True)
+    if not within(g, space, s, forward, backward, target):
         return True
-    if g.again[t] and row[MEMORY] + received(g, space, ctl, -1) > g.limit[t]:
+    if g.again[t] and space.row[MEMORY] + received(g, space, ctl, -1) > g.limit[t]:
         return True
-    forward = max(forward, peak[0]) if g.gpipe else 0.0
-    backward = max(backward, peak[1]) if g.gpipe else 0.0
+    forward = max(forward, space.peak[s, 0]) if g.gpipe else 0.0
+    backward = max(backward, space.peak[s, 1]) if g.gpipe else 0.0
     rank = 0.0
     for k in range(K):
-        left = space.left[s, k] - row[BLOCKS + k] + space.crossing[s, k] + row[BLOCKS + 2 * K + k]
-        room = capacity(g, m, k, space.used[s], t, forward, backward, target)
+        left = space.left[s, k] - space.row[BLOCKS + k] + space.crossing[s, k] + space.row[BLOCKS + 2 * K + k]
+        room = capacity(g, m, space, k, s, t, forward, backward, target)
         if left > room + m.slack[k]:
             return True
-        if room > 0.0 and room < np.inf:
+        if room > 0.0 and room < INFINITY:
             rank = max(rank, left / room)
     any_taken = False
-    for d in range(ctl[DEPTH]):
+    for d in range(ctl.depth):
         v = space.listed[d]
         if space.where[v] == TAKEN:
             any_taken = True
-        elif fits(g, space, ctl, s, t, v, row, target, scratch) and harmless(
-            g, space, space.used[s], t, v, scratch
-        ):
+        elif fits(g, space, ctl, s, t, v, target) and harmless(g, space, s, t, v):
             return True
     if not any_taken:
         return True
     return _insert(g, m, space, ctl, s, t, forward, backward, rank)
 
 
-@jit
-def _needs(g: Graph, m: Measures, space: Space, ctl: Ints, target: float) -> bool:
+def _needs(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target: float) -> bool:
     """Work that the piece must hold at least, so that the devices left can hold the rest; whether it can."""
-    K = len(m.kind)
-    s, t = ctl[STATE], ctl[TYPE]
-    peak = space.peak[s]
+    K = m.kinds
+    s, t = ctl.state, ctl.type
     for k in range(K):
-        room = capacity(g, m, k, space.used[s], t, peak[0], peak[1], target)
+        room = capacity(g, m, space, k, s, t, space.peak[s, 0], space.peak[s, 1], target)
         space.need[k] = space.left[s, k] - room - m.slack[k]
         if space.row[BLOCKS + K + k] < space.need[k]:
             return False
     return True
 
 
-@jit
-def _leave(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, target: float) -> bool:
+def _leave(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t: int, v: int, target: float) -> bool:
     """Decide against item v at this depth; whether plans within the target may remain."""
-    d, s, row = ctl[DEPTH], ctl[STATE], space.row
+    d, s = ctl.depth, ctl.state
     space.frame[d, 0] = 0
-    ctl[DEPTH] = d + 1
+    ctl.depth = d + 1
     return (
         (g.ghost[v] or holdable(g, space, s, t, v, target))
-        and exclude(g, m, space, ctl, t, v, row)
-        and within(g, space.peak[s], load(g, row, 0, False), load(g, row, 1, False), target)
+        and exclude(g, m, space, ctl, t, v)
+        and within(g, space, s, load(g, space, 0, False), load(g, space, 1, False), target)
     )
 
 
-@jit
-def _choose(space: Space, ctl: Ints, depth: int) -> int:
+def _choose(space: SpaceView, ctl: Control, depth: int) -> int:
     """Bring the undecided item of best priority to the front; returns where it came from."""
     best = depth
-    for i in range(depth + 1, ctl[LISTED]):
+    for i in range(depth + 1, ctl.listed):
         if space.order[space.listed[i]] < space.order[space.listed[best]]:
             best = i
     space.listed[depth], space.listed[best] = space.listed[best], space.listed[depth]
     return best
 
 
-@jit
-def _save(space: Space, d: int) -> None:
-    for i in range(len(space.row)):
+def _save(space: SpaceView, d: int) -> None:
+    for i in range(space.row.shape[0]):
         space.rows[d, i] = space.row[i]
 
 
-@jit
-def _restore(space: Space, d: int) -> None:
-    for i in range(len(space.row)):
+def _restore(space: SpaceView, d: int) -> None:
+    for i in range(space.row.shape[0]):
         space.row[i] = space.rows[d, i]
 
 
-@jit
 def expand(
-    g: Graph, m: Measures, space: Space, ctl: Ints, target: float, budget: int, piece_budget: int
+    g: GraphView,
+    m: MeasuresView,
+    space: SpaceView,
+    ctl: Control,
+    target: float,
+    budget: int,
+    piece_budget: int,
 ) -> int:
     """Expand states until a plan is found, a level ends, the budget is spent or the arrays are full.
 
@@ -265,94 +214,106 @@ def expand(
     Returns
     -------
     int
-        FOUND (``ctl[GOAL_STATE]``, ``ctl[GOAL_TYPE]`` say how), LEVEL, STEPS or FULL.
+        FOUND (``ctl.goal_state``, ``ctl.goal_type`` say how), LEVEL, STEPS or FULL.
     """
-    T = len(g.devices)
-    scratch = space.scratch
-    end = ctl[COUNT] + budget
-    row = space.row
-    while ctl[COUNT] < end:
-        phase = ctl[PHASE]
+    with cython.nogil:
+        why = _expand(g, m, space, ctl, target, budget, piece_budget)
+    return why
+
+
+def _expand(
+    g: GraphView,
+    m: MeasuresView,
+    space: SpaceView,
+    ctl: Control,
+    target: float,
+    budget: int,
+    piece_budget: int,
+) -> int:
+    T = g.types
+    end = ctl.count + budget
+    while ctl.count < end:
+        phase = ctl.phase
         if phase == NEXT_STATE:
-            s = ctl[STATE] + 1
-            if s >= ctl[LEVEL_END]:
+            s = ctl.state + 1
+            if s >= ctl.level_end:
                 return LEVEL
-            ctl[STATE] = s
-            ctl[COUNT] += 1
+            ctl.state = s
+            ctl.count += 1
             if not space.alive[s]:
                 continue
             load_state(g, space, ctl, s)
             set_flights(g, space, s)
-            ctl[COUNT] += len(space.words)
+            ctl.count += space.words.shape[0]
             devices = 0
             for t in range(T):
                 left = g.devices[t] - space.used[s, t]
                 devices += left if g.pool[t] == t else 0
                 if left > 0 and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
-                    ctl[GOAL_STATE], ctl[GOAL_TYPE] = s, t
+                    ctl.goal_state, ctl.goal_type = s, t
                     return FOUND
-            ctl[TYPE] = -1 if devices > 1 else T
-            ctl[PHASE] = NEXT_TYPE
+            ctl.type = -1 if devices > 1 else T
+            ctl.phase = NEXT_TYPE
         elif phase == NEXT_TYPE:
-            ctl[TYPE] += 1
-            t = ctl[TYPE]
+            ctl.type += 1
+            t = ctl.type
             if t >= T:
-                ctl[PHASE] = NEXT_STATE
-            elif g.devices[t] > space.used[ctl[STATE], t] and in_order(g, space, ctl[STATE], t):
-                row[:] = 0.0
-                ctl[DEPTH] = ctl[LISTED] = ctl[TRAIL] = 0
+                ctl.phase = NEXT_STATE
+            elif g.devices[t] > space.used[ctl.state, t] and in_order(g, space, ctl.state, t):
+                space.row[:] = 0.0
+                ctl.depth = ctl.listed = ctl.trail = 0
                 mark_zone(g, m, space, ctl, t, target)
-                ctl[PIECE_COUNT] = ctl[COUNT]
+                ctl.piece_count = ctl.count
                 if _needs(g, m, space, ctl, target):
-                    ctl[PHASE] = FORWARD
+                    ctl.phase = FORWARD
         elif phase == FORWARD:
-            d, s, t = ctl[DEPTH], ctl[STATE], ctl[TYPE]
-            if ctl[COUNT] - ctl[PIECE_COUNT] > piece_budget:
-                ctl[TRUNCATED] = 1
-                ctl[PHASE] = GIVE_UP
+            d, s, t = ctl.depth, ctl.state, ctl.type
+            if ctl.count - ctl.piece_count > piece_budget:
+                ctl.truncated = 1
+                ctl.phase = GIVE_UP
                 continue
-            if d == ctl[LISTED]:
-                ctl[COUNT] += 1 + d
-                if not _emit(g, m, space, ctl, target, scratch):
+            if d == ctl.listed:
+                ctl.count += 1 + d
+                if not _emit(g, m, space, ctl, target):
                     return FULL
-                ctl[PHASE] = BACKWARD
+                ctl.phase = BACKWARD
                 continue
             space.frame[d, 3] = _choose(space, ctl, d)
             v = space.listed[d]
             _save(space, d)
-            space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl[LISTED], ctl[TRAIL]
-            if costs_nothing(g, space, ctl, s, t, v, row, scratch):
+            space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl.listed, ctl.trail
+            if costs_nothing(g, space, ctl, s, t, v):
                 space.frame[d, 0] = 2
-            take(g, m, space, ctl, t, v, row)
-            if row[MEMORY] <= g.limit[t] and within(
-                g, space.peak[s], load(g, row, 0, False), load(g, row, 1, False), target
+            take(g, m, space, ctl, t, v)
+            if space.row[MEMORY] <= g.limit[t] and within(
+                g, space, s, load(g, space, 0, False), load(g, space, 1, False), target
             ):
-                ctl[DEPTH] = d + 1
+                ctl.depth = d + 1
             else:
                 untake(g, space, t, v)
-                ctl[LISTED] = space.frame[d, 1]
+                ctl.listed = space.frame[d, 1]
                 _restore(space, d)
                 if space.frame[d, 0] == 2:
                     space.frame[d, 0] = 0
-                    ctl[DEPTH] = d + 1
-                    ctl[PHASE] = BACKWARD
+                    ctl.depth = d + 1
+                    ctl.phase = BACKWARD
                 elif not _leave(g, m, space, ctl, t, v, target):
-                    ctl[PHASE] = BACKWARD
+                    ctl.phase = BACKWARD
         else:  # BACKWARD or GIVE_UP
-            d, t = ctl[DEPTH] - 1, ctl[TYPE]
+            d, t = ctl.depth - 1, ctl.type
             if d < 0:
-                ctl[PHASE] = NEXT_TYPE
+                ctl.phase = NEXT_TYPE
                 continue
             v = space.listed[d]
-            ctl[DEPTH] = d
+            ctl.depth = d
             choice = space.frame[d, 0]
             if choice >= 1:
                 untake(g, space, t, v)
-                ctl[LISTED] = space.frame[d, 1]
+                ctl.listed = space.frame[d, 1]
                 _restore(space, d)
                 if phase == BACKWARD and choice == 1:
                     if _leave(g, m, space, ctl, t, v, target):
-                        ctl[PHASE] = FORWARD
+                        ctl.phase = FORWARD
                     continue
             else:
                 unexclude(g, space, ctl, space.frame[d, 2])

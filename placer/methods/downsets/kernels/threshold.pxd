@@ -1,0 +1,91 @@
+# What the compiler needs to know of threshold.py.
+
+cimport cython
+
+from placer.methods.downsets.kernels.views cimport (
+    INFINITY,
+    BLOCKS,
+    FOUND,
+    FULL,
+    FULL_WORD,
+    LEVEL,
+    ONE,
+    STEPS,
+    MEMORY,
+    TAKEN,
+    Control,
+    GraphView,
+    MeasuresView,
+    SpaceView,
+)
+from placer.methods.downsets.kernels.pieces cimport (
+    capacity,
+    exclude,
+    load,
+    load_state,
+    received,
+    set_flights,
+    take,
+    unexclude,
+    untake,
+    within,
+)
+from placer.methods.downsets.kernels.exchange cimport (
+    costs_nothing,
+    finishes,
+    fits,
+    harmless,
+    holdable,
+    in_order,
+    mark_zone,
+)
+
+
+cdef int NEXT_STATE, NEXT_TYPE, FORWARD, BACKWARD, GIVE_UP
+cdef unsigned long long SPREAD, MIX
+
+@cython.locals(code=cython.ulonglong, i=cython.longlong)
+cdef long long _bucket(SpaceView space, long long at, long long begin, long long length) noexcept nogil
+
+@cython.locals(K=cython.longlong, S=cython.longlong, W=cython.longlong, at=cython.longlong,
+    begin=cython.longlong, d=cython.longlong, end=cython.longlong, fewer=cython.bint, head=cython.longlong,
+    i=cython.longlong, k=cython.longlong, length=cython.longlong, low=cython.longlong, more=cython.bint,
+    new=cython.longlong, offset=cython.longlong, same=cython.bint, used=cython.longlong, v=cython.longlong,
+    w=cython.longlong, x=cython.longlong)
+cdef bint _insert(GraphView g, MeasuresView m, SpaceView space, Control ctl, long long s, long long t,
+    double forward, double backward, double rank) noexcept nogil
+
+@cython.locals(K=cython.longlong, any_taken=cython.bint, backward=cython.double, d=cython.longlong,
+    forward=cython.double, k=cython.longlong, left=cython.double, rank=cython.double, room=cython.double,
+    s=cython.longlong, t=cython.longlong, v=cython.longlong)
+cdef bint _emit(GraphView g, MeasuresView m, SpaceView space, Control ctl, double target) noexcept nogil
+
+@cython.locals(K=cython.longlong, k=cython.longlong, room=cython.double, s=cython.longlong, t=cython.longlong)
+cdef bint _needs(GraphView g, MeasuresView m, SpaceView space, Control ctl, double target) noexcept nogil
+
+@cython.locals(d=cython.longlong, s=cython.longlong)
+cdef bint _leave(GraphView g, MeasuresView m, SpaceView space, Control ctl, long long t, long long v,
+    double target) noexcept nogil
+
+@cython.locals(best=cython.longlong, i=cython.longlong)
+cdef long long _choose(SpaceView space, Control ctl, long long depth) noexcept nogil
+
+@cython.locals(i=cython.longlong)
+cdef void _save(SpaceView space, long long d) noexcept nogil
+
+@cython.locals(i=cython.longlong)
+cdef void _restore(SpaceView space, long long d) noexcept nogil
+
+@cython.locals(T=cython.longlong, choice=cython.longlong, d=cython.longlong, devices=cython.longlong,
+    end=cython.longlong, left=cython.longlong, other=cython.longlong, phase=cython.longlong,
+    s=cython.longlong, t=cython.longlong, v=cython.longlong)
+cdef long long _expand(GraphView g, MeasuresView m, SpaceView space, Control ctl, double target,
+    long long budget, long long piece_budget) noexcept nogil
+
+
+@cython.locals(why=cython.longlong)
+cpdef long long expand(GraphView g, MeasuresView m, SpaceView space, Control ctl, double target,
+    long long budget, long long piece_budget)
+
+@cython.locals(head=cython.longlong, s=cython.longlong)
+cpdef void rehash(SpaceView space, long long states)
