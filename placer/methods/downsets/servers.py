@@ -30,7 +30,9 @@ from math import inf, prod
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
-from placer.methods.downsets.kernels.server_cuts import Chain, Desk, open_server, pack
+from placer.methods.downsets.kernels.arrays import Chain, Scratch
+from placer.methods.downsets.kernels.server_cuts import open_server, pack
+from placer.methods.downsets.kernels.views import ChainView, ScratchView, Server
 from placer.methods.downsets.lattice import MODES, in_groups
 from placer.methods.downsets.measures import prices
 from placer.methods.downsets.twins import are_twins
@@ -115,7 +117,7 @@ class Servers:
             for m, a, b in zip(mixes_by_kind, self.chain.slot_start, self.chain.slot_start[1:], strict=False)
         ]
         n, mixes = problem.size, max(kind.mixes for kind in kinds)
-        self.desk = Desk(
+        self.scratch = Scratch(
             inside=np.zeros(problem.nets, dtype=np.int32),
             holds=np.zeros(problem.nets, dtype=np.bool_),
             moved=np.zeros((2, 2)),
@@ -127,8 +129,10 @@ class Servers:
             free=np.zeros((n + 1, mixes), dtype=np.uint8),
             stop=np.zeros(1, dtype=np.int64),
             full=np.zeros((n + 1, mixes), dtype=np.uint8),
+            limits=np.zeros(3),
+            bytes=np.zeros(2),
         )
-        self._bytes = np.zeros(3)
+        self._views = ChainView(self.chain), ScratchView(self.scratch)
         self._worth = [float(self.chain.mix_worth[end - 1]) for end in self.chain.mix_start[1:]]
 
     def floor_ms(self, direction: int) -> float:
@@ -161,9 +165,9 @@ class Servers:
         fewest[none] = np.full(n + 1, n + 1)
         fewest[none][0] = 0
         sets = product(*(range(len(kind.slots) + 1) for kind in self.kinds))
-        with run.raising(self.desk.stop):
+        with run.raising(self.scratch.stop):
             reached = self._walk(sets, fewest, parents, limits, run)
-        self.desk.stop[0] = 0
+        self.scratch.stop[0] = 0
         return None if reached is None else self._found(reached, fewest, parents, limits)
 
     def _walk(
@@ -208,7 +212,7 @@ class Servers:
         contain another.
         """
         most = self._devices.astype(np.int64)
-        with run.raising(self.desk.stop):
+        with run.raising(self.scratch.stop):
             return self._none_reaches(most, limits, run)
 
     def _none_reaches(self, most: IntArray, limits: FloatArray, run: Run) -> bool:
@@ -235,9 +239,10 @@ class Servers:
     ) -> list[tuple[int, IntArray]]:
         """List the ends of servers that begin at s, each with the mixes that fill it."""
         room *= float(limits[2]) * (1 + ROUNDING)
-        open_server(self.chain, self.desk, kind, s, near, earlier, room, limits, self._bytes)
-        ends = np.flatnonzero(self.desk.full.any(axis=1)).tolist()
-        return [(e, np.flatnonzero(self.desk.full[e])) for e in ends]
+        self.scratch.limits[:] = limits
+        open_server(*self._views, Server(kind, self.kinds[kind].mixes, s, s, near, earlier, room))
+        ends = np.flatnonzero(self.scratch.full.any(axis=1)).tolist()
+        return [(e, np.flatnonzero(self.scratch.full[e])) for e in ends]
 
     def _found(
         self,
@@ -267,14 +272,15 @@ class Servers:
         self, kind: int, s: int, e: int, earlier: int, limits: FloatArray
     ) -> list[tuple[int, int, int]]:
         """Stages (slot, begin, end) of a server on [s, e), in pipeline order."""
-        c, desk = self.chain, self.desk
-        pack(c, desk, kind, s, e, s, False, earlier, inf, limits, self._bytes)
+        c, scratch = self.chain, self.scratch
+        scratch.limits[:] = limits
+        pack(*self._views, Server(kind, self.kinds[kind].mixes, s, e, False, earlier, inf))
         first = int(c.mix_start[kind])
-        mixes = np.flatnonzero(desk.reach[e, : c.mix_start[kind + 1] - first])
+        mixes = np.flatnonzero(scratch.reach[e, : c.mix_start[kind + 1] - first])
         m = int(mixes[np.argmin(c.mix_stages[first + mixes])])
         out = []
         while e > s:
-            k, i = int(desk.slot[e, m]), int(desk.before[e, m])
+            k, i = int(scratch.slot[e, m]), int(scratch.before[e, m])
             out.append((k - int(c.slot_start[kind]), i, e))
             m, e = m - int(c.stride[k]), i
         return out

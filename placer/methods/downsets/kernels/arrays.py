@@ -1,4 +1,4 @@
-"""The arrays of the threshold search: items, measures of work, states and scratch."""
+"""The arrays of the kernels: items, measures of work, states, chains, scratch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Graph", "Measures", "Space"]
+__all__ = ["Chain", "Graph", "Measures", "Scratch", "Space"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -113,3 +113,51 @@ class Space(NamedTuple):
     rows: Floats  # (N + 1, A)
     seen: Ints  # (O,) stamps of outputs that were counted
     frame: Ints  # (N + 1, 4): choice, listed, trail, swapped
+
+
+class Chain(NamedTuple):
+    """N items, E nets; servers of one kind hold the slots ``slot_start[kind] : slot_start[kind + 1]``."""
+
+    ok: Bools  # (K, N)
+    time: Floats  # (K, 2, N)
+    memory: Floats  # (N,) with one microbatch in flight
+    activation: Floats  # (N,) for each further one
+    flights: int  # microbatches in flight at most
+    by_stage: bool  # whether the s-th stage has at most s of them
+    limit: Floats  # (K,)
+    own: Floats  # (K, E) cost of a net within the server
+    extra: Floats  # (K, E) what it costs more across servers
+    net_start: Ints  # (E + 1,)
+    net_items: Ints  # the producer first
+    first: Ints  # (E,) first position of a reader
+    last: Ints  # (E,)
+    direction: Ints  # (E,)
+    item_start: Ints  # (N + 1,)
+    item_nets: Ints
+    back: Ints  # (N + 1,) first position of the nets that items before and from a position on share
+    work: Floats  # (N + 1,) least worth of the items from a position on
+    slot_start: Ints
+    devices: Ints  # (K,) of a slot in one server
+    stride: Ints  # (K,)
+    mix_start: Ints  # by kind of server
+    mix_stages: Ints  # devices that a mix uses
+    mix_worth: Floats  # what they can do per ms
+    mode: int  # 0 sequential, 1 overlap, 2 duplex
+
+
+class Scratch(NamedTuple):
+    """Scratch of the server kernels."""
+
+    inside: Counts  # (E,) items of a net in the stage
+    holds: Bools  # (E,) whether its producer is one of them
+    moved: Floats  # (2, 2) by direction: received, sent
+    compute: Floats  # (2,)
+    reach: Bytes  # (N + 1, M) whether a mix covers the server's items up to a position
+    before: Ints  # (N + 1, M) where its last stage begins
+    slot: Ints  # (N + 1, M) and on which slot it is
+    far: Ints  # (N,) where the longest stage ends that begins there, before transfers are counted
+    free: Bytes  # (N + 1, M) reach of a server whose end is not known
+    stop: Ints  # (1,) not 0 when all is to end at once, with what was found
+    full: Bytes  # (N + 1, M) mixes that fill a server up to its end
+    limits: Floats  # (3,) largest forward load, backward load, and sum of both on a device, in ms
+    bytes: Floats  # (2,) memory of the stage with one microbatch, and for each further one

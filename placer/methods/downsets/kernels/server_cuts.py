@@ -8,207 +8,156 @@ the end is fixed before the stages are chosen.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import cython
 
-from placer.jit import jit, jit_inline
-from placer.methods.downsets.kernels.arrays import Bools, Bytes, Counts, Floats, Ints
+if not cython.compiled:
+    from placer.methods.downsets.kernels.arrays import Bytes
+    from placer.methods.downsets.kernels.views import ChainView, ScratchView, Server
 
-__all__ = ["Chain", "Desk", "open_server", "pack"]
-
-
-class Chain(NamedTuple):
-    """N items, E nets; servers of one kind hold the slots ``slot_start[kind] : slot_start[kind + 1]``."""
-
-    ok: Bools  # (K, N)
-    time: Floats  # (K, 2, N)
-    memory: Floats  # (N,) with one microbatch in flight
-    activation: Floats  # (N,) for each further one
-    flights: int  # microbatches in flight at most
-    by_stage: bool  # whether the s-th stage has at most s of them
-    limit: Floats  # (K,)
-    own: Floats  # (K, E) cost of a net within the server
-    extra: Floats  # (K, E) what it costs more across servers
-    net_start: Ints  # (E + 1,)
-    net_items: Ints  # the producer first
-    first: Ints  # (E,) first position of a reader
-    last: Ints  # (E,)
-    direction: Ints  # (E,)
-    item_start: Ints  # (N + 1,)
-    item_nets: Ints
-    back: Ints  # (N + 1,) first position of the nets that items before and from a position on share
-    work: Floats  # (N + 1,) least worth of the items from a position on
-    slot_start: Ints
-    devices: Ints  # (K,) of a slot in one server
-    stride: Ints  # (K,)
-    mix_start: Ints  # by kind of server
-    mix_stages: Ints  # devices that a mix uses
-    mix_worth: Floats  # what they can do per ms
-    mode: int  # 0 sequential, 1 overlap, 2 duplex
+__all__ = ["open_server", "pack"]
 
 
-class Desk(NamedTuple):
-    """Scratch."""
-
-    inside: Counts  # (E,) items of a net in the stage
-    holds: Bools  # (E,) whether its producer is one of them
-    moved: Floats  # (2, 2) by direction: received, sent
-    compute: Floats  # (2,)
-    reach: Bytes  # (N + 1, M) whether a mix covers the server's items up to a position
-    before: Ints  # (N + 1, M) where its last stage begins
-    slot: Ints  # (N + 1, M) and on which slot it is
-    far: Ints  # (N,) where the longest stage ends that begins there, before transfers are counted
-    free: Bytes  # (N + 1, M) reach of a server whose end is not known
-    stop: Ints  # (1,) not 0 when all is to end at once, with what was found
-    full: Bytes  # (N + 1, M) mixes that fill a server up to its end
-
-
-@jit_inline
-def _cost(c: Chain, desk: Desk, k: int, x: int, s: int, e: int, near: bool) -> float:
-    """Return what net x costs the stage: its own link, and the uplink if data cross servers.
-
-    With ``near`` only the items next to [s, e) count as being in another server.
-    """
+def _cost(c: ChainView, scratch: ScratchView, server: Server, k: int, x: int) -> float:
+    """Return what net x costs the stage: its own link, and the uplink if data cross servers."""
     begin, end = c.net_start[x], c.net_start[x + 1]
-    if desk.inside[x] == 0 or desk.inside[x] == end - begin:
+    if scratch.inside[x] == 0 or scratch.inside[x] == end - begin:
         return 0.0
     cost = c.own[k, x]
-    if c.extra[k, x] > 0.0:
-        away = False
-        if near:
-            last = end if desk.holds[x] else begin + 1
-            for i in range(begin, last):
-                away = away or c.net_items[i] == e or c.net_items[i] == s - 1
-        elif desk.holds[x]:
-            away = c.first[x] < s or c.last[x] >= e
-        else:
-            away = c.net_items[begin] < s or c.net_items[begin] >= e
-        if away:
-            cost += c.extra[k, x]
+    if c.extra[k, x] > 0.0 and _crosses(c, scratch, server, x):
+        cost += c.extra[k, x]
     return cost
 
 
-@jit
-def _take(c: Chain, desk: Desk, k: int, v: int, s: int, e: int, near: bool) -> None:
+def _crosses(c: ChainView, scratch: ScratchView, server: Server, x: int) -> bool:
+    """Whether net x has items in other servers that the stage exchanges data with."""
+    begin, end = c.net_start[x], c.net_start[x + 1]
+    if server.near:
+        last = end if scratch.holds[x] else begin + 1
+        for i in range(begin, last):
+            if c.net_items[i] == server.end or c.net_items[i] == server.begin - 1:
+                return True
+        return False
+    if scratch.holds[x]:
+        return c.first[x] < server.begin or c.last[x] >= server.end
+    return c.net_items[begin] < server.begin or c.net_items[begin] >= server.end
+
+
+def _take(c: ChainView, scratch: ScratchView, server: Server, k: int, v: int) -> None:
     """Add item v to the stage."""
     for i in range(c.item_start[v], c.item_start[v + 1]):
         x = c.item_nets[i]
         r = c.direction[x]
-        desk.moved[r, 1 if desk.holds[x] else 0] -= _cost(c, desk, k, x, s, e, near)
-        desk.inside[x] += 1
+        scratch.moved[r, 1 if scratch.holds[x] else 0] -= _cost(c, scratch, server, k, x)
+        scratch.inside[x] += 1
         if c.net_items[c.net_start[x]] == v:
-            desk.holds[x] = True
-        desk.moved[r, 1 if desk.holds[x] else 0] += _cost(c, desk, k, x, s, e, near)
-    desk.compute[0] += c.time[k, 0, v]
-    desk.compute[1] += c.time[k, 1, v]
+            scratch.holds[x] = True
+        scratch.moved[r, 1 if scratch.holds[x] else 0] += _cost(c, scratch, server, k, x)
+    scratch.compute[0] += c.time[k, 0, v]
+    scratch.compute[1] += c.time[k, 1, v]
+    scratch.bytes[0] += c.memory[v]
+    scratch.bytes[1] += c.activation[v]
 
 
-@jit
-def _clear(c: Chain, desk: Desk, begin: int, end: int) -> None:
+def _clear(c: ChainView, scratch: ScratchView, begin: int, end: int) -> None:
     """Forget the stage [begin, end)."""
     for v in range(begin, end):
         for i in range(c.item_start[v], c.item_start[v + 1]):
-            desk.inside[c.item_nets[i]] = 0
-            desk.holds[c.item_nets[i]] = False
-    desk.moved[:] = 0.0
-    desk.compute[:] = 0.0
+            scratch.inside[c.item_nets[i]] = 0
+            scratch.holds[c.item_nets[i]] = False
+    for r in range(2):
+        scratch.moved[r, 0] = scratch.moved[r, 1] = scratch.compute[r] = scratch.bytes[r] = 0.0
 
 
-@jit_inline
-def _load(c: Chain, desk: Desk, r: int) -> float:
+def _load(c: ChainView, scratch: ScratchView, r: int) -> float:
     if c.mode == 0:
-        return desk.compute[r] + desk.moved[r, 0] + desk.moved[r, 1]
+        return scratch.compute[r] + scratch.moved[r, 0] + scratch.moved[r, 1]
     if c.mode == 1:
-        return max(desk.compute[r], desk.moved[r, 0] + desk.moved[r, 1])
-    return max(desk.compute[r], desk.moved[r, 0], desk.moved[r, 1])
+        return max(scratch.compute[r], scratch.moved[r, 0] + scratch.moved[r, 1])
+    return max(scratch.compute[r], scratch.moved[r, 0], scratch.moved[r, 1])
 
 
-@jit
-def _mark(
-    c: Chain, desk: Desk, kind: int, k: int, i: int, end: int, earlier: int, room: float, bytes_: Floats
-) -> None:
+def _within(scratch: ScratchView, forward: float, backward: float) -> bool:
+    """Whether the loads of a stage keep the limits."""
+    if forward > scratch.limits[0] or backward > scratch.limits[1]:
+        return False
+    return forward + backward <= scratch.limits[2]
+
+
+def _mark(c: ChainView, scratch: ScratchView, server: Server, k: int, i: int, end: int) -> None:
     """Let every mix that reaches i and has a device of slot k left reach the end of the stage [i, end)."""
-    radix, stride = c.devices[k] + 1, c.stride[k]
-    for m in range(c.mix_start[kind + 1] - c.mix_start[kind] - stride):
-        at = c.mix_start[kind] + m
-        if not desk.reach[i, m] or (m // stride) % radix == c.devices[k] or desk.reach[end, m + stride]:
+    radix, stride, first = c.devices[k] + 1, c.stride[k], c.mix_start[server.kind]
+    for m in range(server.mixes - stride):
+        if not scratch.reach[i, m] or scratch.reach[end, m + stride]:
+            continue
+        if (m // stride) % radix == c.devices[k]:
             continue
         flights = c.flights
         if c.by_stage:
-            flights = min(flights, earlier + c.mix_stages[at] + 1)
-        if bytes_[0] + (flights - 1) * bytes_[1] > c.limit[k]:
+            flights = min(flights, server.earlier + c.mix_stages[first + m] + 1)
+        if scratch.bytes[0] + (flights - 1) * scratch.bytes[1] > c.limit[k]:
             continue
-        if c.work[end] > room - bytes_[2] * c.mix_worth[at + stride]:
+        if c.work[end] > server.room - scratch.limits[2] * c.mix_worth[first + m + stride]:
             continue
-        desk.reach[end, m + stride] = 1
-        desk.before[end, m + stride], desk.slot[end, m + stride] = i, k
+        scratch.reach[end, m + stride] = 1
+        scratch.before[end, m + stride], scratch.slot[end, m + stride] = i, k
 
 
-@jit
-def pack(
-    c: Chain, desk: Desk, kind: int, s: int, e: int, known: int, near: bool, earlier: int, room: float,
-    limits: Floats, bytes_: Floats,
-) -> None:  # fmt: skip
-    """Fill ``desk.reach`` for a server on [s, e); e = N + 1 is an end beyond all items, of unknown place.
+def _stages(c: ChainView, scratch: ScratchView, server: Server, k: int, i: int, top: int) -> int:
+    """Mark the ends of all stages on slot k that begin at i; return where the longest ends."""
+    end = i
+    while end < top and c.ok[k, end]:
+        _take(c, scratch, server, k, end)
+        end += 1
+        if not _within(scratch, scratch.compute[0], scratch.compute[1]) or scratch.bytes[0] > c.limit[k]:
+            break
+        if end > server.known and _within(scratch, _load(c, scratch, 0), _load(c, scratch, 1)):
+            _mark(c, scratch, server, k, i, end)
+    _clear(c, scratch, i, end)
+    return end
+
+
+def _pack(c: ChainView, scratch: ScratchView, server: Server) -> None:
+    """Fill ``scratch.reach`` for a server, see `pack`."""
+    s, known = server.begin, server.known
+    top = min(server.end, c.memory.shape[0])
+    for i in range(s if known == s else known + 1, top + 1):
+        for m in range(server.mixes):
+            scratch.reach[i, m] = 0
+    if known == s:
+        scratch.reach[s, 0] = 1
+    for i in range(s, top):
+        if scratch.stop[0]:
+            return
+        if not _any(scratch.reach, i, server.mixes) or (known > s and scratch.far[i] <= known):
+            continue
+        for k in range(c.slot_start[server.kind], c.slot_start[server.kind + 1]):
+            end = _stages(c, scratch, server, k, i, top)
+            if server.end > top:
+                scratch.far[i] = end if k == c.slot_start[server.kind] else max(scratch.far[i], end)
+
+
+def pack(c: ChainView, scratch: ScratchView, server: Server) -> None:
+    """Find which mixes cover a server's items up to each position: ``scratch.reach``.
 
     Parameters
     ----------
-    c, desk
-        The chain, and scratch.
-    kind
-        Kind of server.
-    s, e
-        What it holds.
-    known
-        Position up to which ``desk.reach`` holds already, s for none; otherwise `desk.far` must hold, which
-        the call with an unknown end sets.
-    near
-        Whether only the items next to it are known to be in other servers.
-    earlier
-        Stages nearer to the end of the pipeline.
-    room
-        Work that this server and those after it can do within the limits.
-    limits
-        Largest forward load, backward load, and sum of both on a device, ``(3,)`` in ms.
-    bytes_
-        Scratch, ``(3,)``.
+    c, scratch
+        The chain, and scratch; ``scratch.limits`` says what a device may do.
+    server
+        The server; where it ends at N + 1, its end lies beyond all items in an unknown place.  Unless nothing
+        is known, ``scratch.far`` must hold, which the call with an unknown end sets.
     """
-    mixes = c.mix_start[kind + 1] - c.mix_start[kind]
-    top = min(e, len(c.memory))
-    desk.reach[known + 1 : top + 1, :mixes] = 0
-    if known == s:
-        desk.reach[s, :mixes] = 0
-        desk.reach[s, 0] = 1
-    for i in range(s, top):
-        if desk.stop[0]:
-            return
-        if not desk.reach[i, :mixes].any() or (known > s and desk.far[i] <= known):
-            continue
-        for k in range(c.slot_start[kind], c.slot_start[kind + 1]):
-            _clear(c, desk, i, i)
-            bytes_[0] = bytes_[1] = 0.0
-            bytes_[2] = limits[2]
-            end = i
-            while end < top and c.ok[k, end]:
-                _take(c, desk, k, end, s, e, near)
-                bytes_[0] += c.memory[end]
-                bytes_[1] += c.activation[end]
-                end += 1
-                forward, backward = desk.compute[0], desk.compute[1]
-                if forward > limits[0] or backward > limits[1] or forward + backward > limits[2]:
-                    break
-                if bytes_[0] > c.limit[k]:
-                    break
-                if end <= known:
-                    continue
-                forward, backward = _load(c, desk, 0), _load(c, desk, 1)
-                if forward <= limits[0] and backward <= limits[1] and forward + backward <= limits[2]:
-                    _mark(c, desk, kind, k, i, end, earlier, room, bytes_)
-            _clear(c, desk, i, end)
-            if e > top:
-                desk.far[i] = end if k == c.slot_start[kind] else max(desk.far[i], end)
+    with cython.nogil:
+        _pack(c, scratch, server)
 
 
-@jit
+def _any(marks: Bytes, i: int, mixes: int) -> bool:
+    for m in range(mixes):
+        if marks[i, m]:
+            return True
+    return False
+
+
 def _copy(source: Bytes, target: Bytes, begin: int, last: int, mixes: int) -> None:
     """Copy rows begin..last."""
     for i in range(begin, last + 1):
@@ -216,25 +165,30 @@ def _copy(source: Bytes, target: Bytes, begin: int, last: int, mixes: int) -> No
             target[i, m] = source[i, m]
 
 
-@jit
-def open_server(
-    c: Chain, desk: Desk, kind: int, s: int, near: bool, earlier: int, room: float, limits: Floats,
-    bytes_: Floats,
-) -> None:  # fmt: skip
-    """Find all ends of a server that begins at s, and the mixes that fill it: ``desk.full``.
-
-    Parameters as for `pack`. Of a server's stages only those that share nets with what lies beyond its end
-    depend on where that is: the others are found once.
-    """
-    n, mixes = len(c.memory), c.mix_start[kind + 1] - c.mix_start[kind]
-    pack(c, desk, kind, s, n + 1, s, near, earlier, room, limits, bytes_)
-    _copy(desk.reach, desk.free, s, n, mixes)
-    desk.full[:, :] = 0
+def _open(c: ChainView, scratch: ScratchView, server: Server) -> None:
+    """Fill ``scratch.full``, see `open_server`."""
+    n, s, mixes = c.memory.shape[0], server.begin, server.mixes
+    server.end, server.known = n + 1, s
+    _pack(c, scratch, server)
+    _copy(scratch.reach, scratch.free, s, n, mixes)
+    for e in range(n + 1):
+        for m in range(scratch.full.shape[1]):
+            scratch.full[e, m] = 0
     for e in range(s + 1, n + 1):
-        if desk.stop[0]:
+        if scratch.stop[0]:
             return
-        if desk.free[e, :mixes].any():
-            known = max(s, min(c.back[e], e - 1))
-            _copy(desk.free, desk.reach, s, known, mixes)
-            pack(c, desk, kind, s, e, known, near, earlier, room, limits, bytes_)
-            _copy(desk.reach, desk.full, e, e, mixes)
+        if _any(scratch.free, e, mixes):
+            server.end, server.known = e, max(s, min(c.back[e], e - 1))
+            _copy(scratch.free, scratch.reach, s, server.known, mixes)
+            _pack(c, scratch, server)
+            _copy(scratch.reach, scratch.full, e, e, mixes)
+
+
+def open_server(c: ChainView, scratch: ScratchView, server: Server) -> None:
+    """Find all ends of a server that begins at a position, and the mixes that fill it: ``scratch.full``.
+
+    Of a server's stages only those that share nets with what lies beyond its end depend on where that is: the
+    others are found once.
+    """
+    with cython.nogil:
+        _open(c, scratch, server)

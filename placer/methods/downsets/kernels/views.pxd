@@ -42,3 +42,30 @@ cdef class SpaceView:
 cdef class Control:
     cdef public long long phase, state, type, depth, listed, trail, states, pool, level_end, stamp
     cdef public long long truncated, count, goal_state, goal_type, piece_count, available, read
+
+
+cdef class ChainView:
+    cdef unsigned char[:, ::1] ok
+    cdef double[:, :, ::1] time
+    cdef double[::1] memory, activation, limit, work, mix_worth
+    cdef long long flights, mode
+    cdef bint by_stage
+    cdef double[:, ::1] own, extra
+    cdef long long[::1] net_start, net_items, first, last, direction, item_start, item_nets, back
+    cdef long long[::1] slot_start, devices, stride, mix_start, mix_stages
+
+
+cdef class ScratchView:
+    cdef int[::1] inside
+    cdef unsigned char[::1] holds
+    cdef double[:, ::1] moved
+    cdef double[::1] compute, limits, bytes
+    cdef unsigned char[:, ::1] reach, free, full
+    cdef long long[:, ::1] before, slot
+    cdef long long[::1] far, stop
+
+
+cdef class Server:
+    cdef long long kind, mixes, begin, end, known, earlier
+    cdef bint near
+    cdef double room

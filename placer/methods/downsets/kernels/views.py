@@ -1,10 +1,10 @@
-"""The arrays of the threshold search as the kernels see them: typed views, and where the search stands."""
+"""The arrays as the kernels see them: typed views, and where the threshold search stands."""
 
 from __future__ import annotations
 
 from placer.kernels import fixed, view
 from placer.methods.downsets.kernels import arrays
-from placer.methods.downsets.kernels.arrays import Graph, Measures, Space
+from placer.methods.downsets.kernels.arrays import Chain, Graph, Measures, Scratch, Space
 
 # Where an item is: in the piece, left to later devices, or in the downset already.
 UNDECIDED, TAKEN, EXCLUDED, BEFORE = 0, 1, 2, 3
@@ -134,3 +134,86 @@ class Control:
         self.piece_count = 0
         self.available = 0
         self.read = 0
+
+
+class ChainView:
+    """See `Chain`."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.ok = fixed(chain.ok)
+        self.time = fixed(chain.time)
+        self.memory = fixed(chain.memory)
+        self.activation = fixed(chain.activation)
+        self.flights = chain.flights
+        self.by_stage = chain.by_stage
+        self.limit = fixed(chain.limit)
+        self.own = fixed(chain.own)
+        self.extra = fixed(chain.extra)
+        self.net_start = fixed(chain.net_start)
+        self.net_items = fixed(chain.net_items)
+        self.first = fixed(chain.first)
+        self.last = fixed(chain.last)
+        self.direction = fixed(chain.direction)
+        self.item_start = fixed(chain.item_start)
+        self.item_nets = fixed(chain.item_nets)
+        self.back = fixed(chain.back)
+        self.work = fixed(chain.work)
+        self.slot_start = fixed(chain.slot_start)
+        self.devices = fixed(chain.devices)
+        self.stride = fixed(chain.stride)
+        self.mix_start = fixed(chain.mix_start)
+        self.mix_stages = fixed(chain.mix_stages)
+        self.mix_worth = fixed(chain.mix_worth)
+        self.mode = chain.mode
+
+
+class ScratchView:
+    """See `Scratch`."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.inside = view(scratch.inside)
+        self.holds = view(scratch.holds)
+        self.moved = view(scratch.moved)
+        self.compute = view(scratch.compute)
+        self.reach = view(scratch.reach)
+        self.before = view(scratch.before)
+        self.slot = view(scratch.slot)
+        self.far = view(scratch.far)
+        self.free = view(scratch.free)
+        self.stop = view(scratch.stop)
+        self.full = view(scratch.full)
+        self.limits = view(scratch.limits)
+        self.bytes = view(scratch.bytes)
+
+
+class Server:
+    """The server under way.
+
+    Parameters
+    ----------
+    kind
+        Kind of server.
+    mixes
+        How many mixes its kind has.
+    begin, end
+        What it holds.
+    known
+        Position up to which ``ScratchView.reach`` holds already, ``begin`` for none.
+    near
+        Whether only the items next to it are known to be in other servers.
+    earlier
+        Stages nearer to the end of the pipeline.
+    room
+        Work in ms that this server and those after it can do within the limits.
+    """
+
+    def __init__(
+        self, kind: int, mixes: int, begin: int, end: int, near: bool, earlier: int, room: float
+    ) -> None:
+        self.kind = kind
+        self.mixes = mixes
+        self.begin = self.known = begin
+        self.end = end
+        self.near = near
+        self.earlier = earlier
+        self.room = room
