@@ -18,6 +18,7 @@ import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.methods.colgen.bound import SAFETY, VALUE_SCALE
+from placer.methods.colgen.kernels.knapsack_boxes import best_box_values, follow_box
 from placer.methods.colgen.linear_loads import Loads
 from placer.methods.colgen.master import Master
 from placer.methods.colgen.pricing import ROUNDING, Pricer
@@ -84,7 +85,7 @@ class BoxBound:
         self._weights = [[self._units(pricer, way) for way in (0, 1)] for pricer in pricers]
         self._taken = [np.zeros((p.diagram.states, *shape), dtype=np.uint8) for p in pricers]
         widest = max(int(np.diff(p.diagram.offset).max()) for p in pricers)
-        self._layers = [np.empty((widest, *shape), dtype=np.int32) for _ in range(2)]
+        self._layers = np.empty((2, widest, *shape), dtype=np.int32)
         self.inside: BoolArray = np.zeros((0, loads.problem.size), dtype=np.bool_)
         self.type: IntArray = np.zeros(0, dtype=np.int64)
         self.need: IntArray = np.zeros((0, 2), dtype=np.int64)
@@ -160,8 +161,6 @@ class BoxBound:
 
     def _price(self, value: FloatArray, run: Run) -> None:
         """Compute V at all boxes for values of the items, and drop the boxes that they refute."""
-        from placer.methods.colgen.kernels.knapsack_boxes import best_box_values
-
         norm = float(np.abs(value).sum())
         integer = np.round(value * (VALUE_SCALE / norm)).astype(np.int64)
         room = np.zeros(self.left.shape, dtype=np.int64)
@@ -174,15 +173,13 @@ class BoxBound:
                 backward,
                 integer[diagram.order].astype(np.int32),
                 taken,
-                *self._layers,
+                self._layers,
             )
             room += pricer.kind.count * np.maximum(best, 0).astype(np.int64)
             run.spend(CELL_S * taken.size)
         self.left &= room >= int(integer.sum())
 
     def _best_set(self, t: int, i: int, j: int) -> BoolArray:
-        from placer.methods.colgen.kernels.knapsack_boxes import follow_box
-
         diagram = self.pricers[t].diagram
         forward, backward = self._weights[t]
         chosen = follow_box(diagram.offset, diagram.target, forward, backward, self._taken[t], i, j)

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from placer.arrays import IntArray
-from placer.methods.colgen.kernels import annealing
+from placer.methods.colgen.kernels.annealing import Course, anneal
+from placer.methods.colgen.kernels.twister import Twister
 from placer.methods.colgen.linear_loads import Loads
 from placer.methods.local_search.kernels import moves as kernel
+from placer.methods.local_search.kernels.views import StateView, StaticView
 from placer.methods.local_search.local_search import WORK_S, make_state, make_static
 from placer.options import Options, Schedule
 from placer.search.run import Run
@@ -37,6 +39,7 @@ class Polish:
         self.loads = loads
         self.static = make_static(replace(loads.problem, edges=loads.problem.edges[:0]), options)
         self.state = make_state(self.static)
+        self.views = StaticView(self.static), StateView(self.state)
         self.gpipe = options.schedule is Schedule.GPIPE
         self.rng = np.random.default_rng(options.seed)
         self.forward_share: float | None = None
@@ -58,7 +61,7 @@ class Polish:
         self.state.device[:] = device
         done = False
         while not done and run.stopped() is None:
-            work, done = kernel.improve(self.static, self.state, 10_000_000)
+            work, done = kernel.improve(*self.views, 10_000_000)
             run.spend(WORK_S * work)
         found: IntArray = self.state.device.copy()
         self.offer(found)
@@ -90,10 +93,11 @@ class Polish:
         target = self.best_ms - reach * (self.best_ms - lower_ms)
         forward, backward = self._targets(target)
         found = np.empty_like(device)
+        twister = Twister(int(self.rng.integers(2**31)))
         self.state.device[:] = device
         improved = False
         largest = max(2, min(24, len(device) // 8))
-        cluster = np.empty(2 * largest + 2, dtype=np.int64)
+        course = Course(twister, forward, backward, target, largest, found)
         slices = -(-moves // SLICE)
         length = moves // slices
         hot, cold = heat * target, 1e-3 * heat * target
@@ -102,12 +106,8 @@ class Polish:
                 break
             top = hot * (cold / hot) ** (part / slices)
             low = hot * (cold / hot) ** ((part + 1) / slices)
-            seed = int(self.rng.integers(2**31)) if not part else -1
-            kernel.fill(self.static, self.state)
-            energy = annealing.anneal(
-                self.static, self.state, seed, length, top, low, forward, backward, target,
-                largest, cluster, found,
-            )  # fmt: skip
+            kernel.fill(*self.views)
+            energy = anneal(*self.views, course, length, top, low)
             run.spend(MOVE_S * length)
             improved = self.offer(found) or improved
             if energy <= 0.0:
@@ -122,7 +122,7 @@ class Polish:
         if self._by_bound and self.forward_share is not None:
             return self.forward_share * target, (1 - self.forward_share) * target
         self.state.device[:] = self.best
-        kernel.fill(self.static, self.state)
+        kernel.fill(*self.views)
         forward = float(self.state.load[0].max())
         share = forward / max(1e-300, forward + float(self.state.load[1].max()))
         return share * target, (1 - share) * target

@@ -14,6 +14,7 @@ import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.methods.colgen.frontier import Diagram, build_diagram, walk_order
+from placer.methods.colgen.kernels.knapsack import best_values, follow
 from placer.methods.colgen.linear_loads import Loads
 
 __all__ = ["Grid", "Pricer", "make_pricers"]
@@ -101,30 +102,24 @@ class Pricer:
 
     def values(self, dual: IntArray) -> IntArray:
         """Best value for every capacity in units, ``(units + 1,)``, with integer values of items."""
-        from placer.methods.colgen.kernels.knapsack import best_values
-
         assert self._grid is not None
         shape = (self.diagram.states, self._grid.units + 1)
         if self._taken.shape != shape:
             self._taken = np.zeros(shape, dtype=np.uint8)
-        layer = (int(np.diff(self.diagram.offset).max()), shape[1])
+        layers = np.empty((2, int(np.diff(self.diagram.offset).max()), shape[1]), dtype=np.int32)
         return np.asarray(
             best_values(
                 self.diagram.offset,
                 self.diagram.target,
                 self._weight,
                 dual[self.diagram.order].astype(np.int32),
-                self._grid.units,
                 self._taken,
-                np.empty(layer, dtype=np.int32),
-                np.empty(layer, dtype=np.int32),
+                layers,
             )
         )
 
     def best_set(self, load_ms: float) -> BoolArray:
         """Return the set that attained the last `values` within ``load_ms``, ``(N,)``."""
-        from placer.methods.colgen.kernels.knapsack import follow
-
         chosen = follow(
             self.diagram.offset, self.diagram.target, self._weight, self._taken, self.capacity(load_ms)
         )

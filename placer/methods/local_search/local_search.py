@@ -14,7 +14,9 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
+from placer.methods.local_search.kernels import arrays
 from placer.methods.local_search.kernels import moves as kernel
+from placer.methods.local_search.kernels.views import StateView, StaticView
 from placer.methods.starts.pipelines import (
     adjacency,
     balanced,
@@ -47,9 +49,9 @@ WORK_S = 5e-8
 KICKS = (0.0, 0.01, 0.03, 0.1)
 """Shares of the items that a kick displaces, at least one item."""
 MODELS = {
-    Communication.SEQUENTIAL: kernel.SEQUENTIAL,
-    Communication.OVERLAP: kernel.OVERLAP,
-    Communication.DUPLEX: kernel.DUPLEX,
+    Communication.SEQUENTIAL: arrays.SEQUENTIAL,
+    Communication.OVERLAP: arrays.OVERLAP,
+    Communication.DUPLEX: arrays.DUPLEX,
 }
 
 
@@ -93,6 +95,7 @@ class Search:
         self.rng = np.random.default_rng(options.seed)
         self.static = make_static(problem, options)
         self.state = make_state(self.static)
+        self.views = StaticView(self.static), StateView(self.state)
         self.best: IntArray | None = None
         self.best_ms = np.inf
         self.work = 0
@@ -127,12 +130,12 @@ class Search:
             done = False
             enough = self.work + LONGEST
             while not done and self.run.stopped() is None and (self.work < enough or self._value() == np.inf):
-                work, done = kernel.improve(self.static, self.state, SLICE, only_mend)
+                work, done = kernel.improve(*self.views, SLICE, only_mend)
                 self.work += work
                 self.run.spend(WORK_S * work)
             value = self._value()
             self._keep(value)
-            if not len(self.problem.edges) or not done or value >= reached * (1 - kernel.EPSILON):
+            if not len(self.problem.edges) or not done or value >= reached * (1 - arrays.EPSILON):
                 return
             reached = value
 
@@ -169,8 +172,8 @@ class Search:
 
     def _value(self) -> float:
         """Objective of the state in ms, recomputed; inf while memory is exceeded."""
-        kernel.fill(self.static, self.state)
-        if kernel.memory_excess(self.static, self.state) > 0:
+        kernel.fill(*self.views)
+        if kernel.memory_excess(*self.views) > 0:
             return np.inf
         load = self.state.load
         return float(load[0].max() + load[1].max() if self.static.gpipe else load[2].max())
@@ -188,7 +191,7 @@ def _item_devices(problem: Problem, plan: Plan) -> IntArray:
     return device
 
 
-def make_static(problem: Problem, options: Options) -> kernel.Static:
+def make_static(problem: Problem, options: Options) -> arrays.Static:
     """Lay out the items, their nets and the device limits for the kernel."""
     instance = problem.instance
     size = problem.size
@@ -196,7 +199,7 @@ def make_static(problem: Problem, options: Options) -> kernel.Static:
     item_start, item_nets = adjacency(size, problem.net_items, net_of)
     after_start, after = adjacency(size, problem.edges[:, 0], problem.edges[:, 1])
     before_start, before = adjacency(size, problem.edges[:, 1], problem.edges[:, 0])
-    return kernel.Static(
+    return arrays.Static(
         time=np.ascontiguousarray(problem.time_ms),
         memory=problem.worst_bytes,
         allowed=problem.allowed,
@@ -217,10 +220,10 @@ def make_static(problem: Problem, options: Options) -> kernel.Static:
     )
 
 
-def make_state(static: kernel.Static) -> kernel.State:
+def make_state(static: arrays.Static) -> arrays.State:
     """Allocate a state; it has no meaning before ``device`` is set and the kernel fills the rest."""
     devices = len(static.limit)
-    return kernel.State(
+    return arrays.State(
         device=np.zeros(len(static.memory), dtype=np.int64),
         position=np.arange(devices),
         held=np.zeros((len(static.net_way), devices), dtype=np.int64),
@@ -230,4 +233,8 @@ def make_state(static: kernel.Static) -> kernel.State:
         used=np.zeros(devices),
         load=np.zeros((3, devices)),
         top=np.zeros((3, 3), dtype=np.int64),
+        parts=np.zeros((2, 3, 2)),
+        verdict=np.zeros(3),
+        best=np.zeros(3),
+        hot=np.zeros(devices, dtype=np.bool_),
     )

@@ -41,7 +41,7 @@ def test_best_value_for_every_pair_of_capacities(seed):
             backward,
             value[diagram.order].astype(np.int32),
             bound._taken[t],
-            *bound._layers,
+            bound._layers,
         )
         possible = ~(sets & ~pricer.allowed).any(axis=1)
         load = np.where(possible, loads.by_direction(t, sets), np.inf)

@@ -1,30 +1,59 @@
 """Simulated annealing towards a target load: moves of connected clusters between two devices.
 
 The energy is what exceeds the target, summed over the devices, so that the search wanders freely among
-plans that keep the target everywhere but on a few devices.  Random numbers come from the compiler's own
-generator, which has the interface of numpy's legacy functions and is seeded by `anneal`.
+plans that keep the target everywhere but on a few devices.
 """
-
-# ruff: noqa: NPY002
 
 from __future__ import annotations
 
+import cython
 import numpy as np
 
 from placer.arrays import IntArray
-from placer.jit import jit, jit_inline
-from placer.methods.local_search.kernels.moves import DUPLEX, OVERLAP, State, Static
+from placer.kernels import view
 
-__all__ = ["anneal"]
+if not cython.compiled:
+    from math import exp
+
+    from placer.methods.colgen.kernels.twister import Twister, below, share
+    from placer.methods.local_search.kernels.views import DUPLEX, OVERLAP, StateView, StaticView
+
+__all__ = ["Course", "anneal"]
 
 MEMORY_PENALTY = 10.0
 """Energy of exceeding a memory limit by the whole limit, in target loads."""
 ROUNDING = 1e-12
 """Relative excess over a memory limit that running sums may feign."""
+NEAR, SINGLE, EXCHANGE = 0.6, 0.4, 0.4
+"""Shares of moves that go where a neighbour is, of one item alone, and that bring others back in exchange."""
 
 
-@jit_inline
-def _load(static: Static, state: State, way: int, d: int) -> float:
+class Course:
+    """A course of annealing.
+
+    Parameters
+    ----------
+    twister
+        The random numbers.
+    forward, backward, both
+        Targets in ms; the first two count for gpipe, the last otherwise.
+    largest
+        Largest cluster moved.
+    best
+        Receives the assignment of least energy, ``(N,)``.
+    """
+
+    def __init__(
+        self, twister: Twister, forward: float, backward: float, both: float, largest: int, best: IntArray
+    ) -> None:
+        self.twister = twister
+        self.forward, self.backward, self.both = forward, backward, both
+        self.largest = largest
+        self.best = view(best)
+        self.cluster = view(np.zeros(2 * largest + 2, dtype=np.int64))
+
+
+def _load(static: StaticView, state: StateView, way: int, d: int) -> float:
     """Load of device d in one direction."""
     compute, receive, send = state.compute[way, d], state.receive[way, d], state.send[way, d]
     if static.communication == OVERLAP:
@@ -34,19 +63,28 @@ def _load(static: Static, state: State, way: int, d: int) -> float:
     return compute + receive + send
 
 
-@jit_inline
-def _energy(static: Static, state: State, d: int, forward: float, backward: float, both: float) -> float:
+def _energy(static: StaticView, state: StateView, course: Course, d: int) -> float:
     """Return what device d exceeds: the target of each direction or of both together, and its memory."""
     fw, bw = _load(static, state, 0, d), _load(static, state, 1, d)
-    out = max(0.0, fw - forward) + max(0.0, bw - backward) if static.gpipe else max(0.0, fw + bw - both)
+    if static.gpipe:
+        out = max(0.0, fw - course.forward) + max(0.0, bw - course.backward)
+    else:
+        out = max(0.0, fw + bw - course.both)
     over = state.used[d] - static.limit[d]
     if over > ROUNDING * state.used[d]:
-        out += MEMORY_PENALTY * both * (over / static.limit[d] if static.limit[d] > 0.0 else over)
+        out += MEMORY_PENALTY * course.both * (over / static.limit[d] if static.limit[d] > 0.0 else over)
     return out
 
 
-@jit_inline
-def _leave(static: Static, state: State, i: int) -> None:
+def _book(state: StateView, sends: bool, way: int, d: int, cost: float) -> None:
+    """Add a cost to what device d sends or receives."""
+    if sends:
+        state.send[way, d] += cost
+    else:
+        state.receive[way, d] += cost
+
+
+def _leave(static: StaticView, state: StateView, i: int) -> None:
     """Take item i off its device."""
     a = state.device[i]
     c = static.class_of[a]
@@ -55,25 +93,16 @@ def _leave(static: Static, state: State, i: int) -> None:
     state.used[a] -= static.memory[i]
     for k in range(static.item_start[i], static.item_start[i + 1]):
         e = static.item_nets[k]
-        first = static.net_start[e]
-        held, cost, way = state.held[e, a], static.net_cost[e, c], static.net_way[e]
-        producer = static.net_items[first]
-        at_home = state.device[producer] == a
+        first, held, cost, way = static.net_start[e], state.held[e, a], static.net_cost[e, c], static.net_way[e]
+        at_home = state.device[static.net_items[first]] == a
         if held < static.net_start[e + 1] - first:
-            if at_home:
-                state.send[way, a] -= cost
-            else:
-                state.receive[way, a] -= cost
+            _book(state, at_home, way, a, -cost)
         if held > 1:
-            if at_home and producer != i:
-                state.send[way, a] += cost
-            else:
-                state.receive[way, a] += cost
+            _book(state, at_home and static.net_items[first] != i, way, a, cost)
         state.held[e, a] = held - 1
 
 
-@jit_inline
-def _enter(static: Static, state: State, i: int, b: int) -> None:
+def _enter(static: StaticView, state: StateView, i: int, b: int) -> None:
     """Put item i, which is nowhere, on device b."""
     state.device[i] = b
     c = static.class_of[b]
@@ -82,153 +111,129 @@ def _enter(static: Static, state: State, i: int, b: int) -> None:
     state.used[b] += static.memory[i]
     for k in range(static.item_start[i], static.item_start[i + 1]):
         e = static.item_nets[k]
-        first = static.net_start[e]
-        held, cost, way = state.held[e, b], static.net_cost[e, c], static.net_way[e]
-        producer = static.net_items[first]
-        at_home = state.device[producer] == b
+        first, held, cost, way = static.net_start[e], state.held[e, b], static.net_cost[e, c], static.net_way[e]
+        at_home = state.device[static.net_items[first]] == b
         if held > 0:
-            if at_home and producer != i:
-                state.send[way, b] -= cost
-            else:
-                state.receive[way, b] -= cost
+            _book(state, at_home and static.net_items[first] != i, way, b, -cost)
         if held + 1 < static.net_start[e + 1] - first:
-            if at_home:
-                state.send[way, b] += cost
-            else:
-                state.receive[way, b] += cost
+            _book(state, at_home, way, b, cost)
         state.held[e, b] = held + 1
 
 
-@jit
-def _shift(static: Static, state: State, i: int, b: int) -> None:
-    """Move item i to device b."""
-    _leave(static, state, i)
-    _enter(static, state, i, b)
-
-
-@jit
-def _neighbour(static: Static, i: int) -> int:
+def _neighbour(static: StaticView, twister: Twister, i: int) -> int:
     """Return a random item of a random net of i; i itself where it has none."""
     first, last = static.item_start[i], static.item_start[i + 1]
     if first == last:
         return i
-    e = static.item_nets[np.random.randint(first, last)]
-    return static.net_items[np.random.randint(static.net_start[e], static.net_start[e + 1])]
+    e = static.item_nets[first + below(twister, last - first)]
+    begin = static.net_start[e]
+    return static.net_items[begin + below(twister, static.net_start[e + 1] - begin)]
 
 
-@jit
-def _grow(
-    static: Static, state: State, seed: int, a: int, b: int, size: int, cluster: IntArray, begin: int
-) -> int:
-    """Collect connected items on device a that may go to b; return the end of the list."""
-    end = begin
-    if state.device[seed] != a or not static.allowed[seed, b]:
+def _grow(static: StaticView, state: StateView, course: Course, seed: int, b: int, begin: int) -> int:
+    """List connected items of the seed's device that may go to b, from a place on; return the end of the list."""
+    end, a = begin, state.device[seed]
+    size = 1 if share(course.twister) < SINGLE else 1 + below(course.twister, course.largest)
+    if not static.allowed[seed, b]:
         return end
-    cluster[end] = seed
+    course.cluster[end] = seed
     end += 1
     for _ in range(4 * size):
         if end - begin >= size:
             break
-        j = _neighbour(static, cluster[np.random.randint(begin, end)])
-        if state.device[j] != a or not static.allowed[j, b]:
-            continue
-        fresh = True
+        j = _neighbour(static, course.twister, course.cluster[begin + below(course.twister, end - begin)])
+        fresh = state.device[j] == a and static.allowed[j, b]
         for k in range(begin, end):
-            fresh = fresh and cluster[k] != j
+            fresh = fresh and course.cluster[k] != j
         if fresh:
-            cluster[end] = j
+            course.cluster[end] = j
             end += 1
     return end
 
 
-@jit
-def _total(static: Static, state: State, forward: float, backward: float, both: float) -> float:
-    out = 0.0
-    for d in range(state.used.size):
-        out += _energy(static, state, d, forward, backward, both)
-    return out
+def _shift(static: StaticView, state: StateView, course: Course, first: int, last: int, b: int) -> None:
+    """Move the items listed at first..last - 1 to device b, in this order or, if last < first, backwards."""
+    k = first if first <= last else first - 1
+    step = 1 if first <= last else -1
+    for _ in range(abs(last - first)):
+        _leave(static, state, course.cluster[k])
+        _enter(static, state, course.cluster[k], b)
+        k += step
 
 
-@jit
-def anneal(
-    static: Static,
-    state: State,
-    seed: int,
-    moves: int,
-    hot: float,
-    cold: float,
-    forward: float,
-    backward: float,
-    both: float,
-    largest: int,
-    cluster: IntArray,
-    best: IntArray,
-) -> float:
+def _note(state: StateView, course: Course) -> None:
+    for i in range(state.device.shape[0]):
+        course.best[i] = state.device[i]
+
+
+def _try(static: StaticView, state: StateView, course: Course, temperature: float) -> float:
+    """Try one move; return the change of energy, 0 where it is not made."""
+    N, D = state.device.shape[0], state.used.shape[0]
+    i = below(course.twister, N)
+    a = state.device[i]
+    if share(course.twister) < NEAR:
+        b = state.device[_neighbour(static, course.twister, i)]
+    else:
+        b = below(course.twister, D)
+    if b == a:
+        return 0.0
+    middle = _grow(static, state, course, i, b, 0)
+    if middle == 0:
+        return 0.0
+    end = middle
+    if share(course.twister) < EXCHANGE:
+        j = below(course.twister, N)
+        if state.device[j] == b:
+            end = _grow(static, state, course, j, a, middle)
+    before = _energy(static, state, course, a)
+    before += _energy(static, state, course, b)
+    _shift(static, state, course, 0, middle, b)
+    _shift(static, state, course, middle, end, a)
+    change = _energy(static, state, course, a) - before
+    change += _energy(static, state, course, b)
+    if change <= 0.0 or share(course.twister) < exp(-change / temperature):
+        return change
+    _shift(static, state, course, end, middle, b)
+    _shift(static, state, course, middle, 0, a)
+    return 0.0
+
+
+def _anneal(static: StaticView, state: StateView, course: Course, moves: int, hot: float, cold: float) -> float:
+    energy = 0.0
+    for d in range(state.used.shape[0]):
+        energy += _energy(static, state, course, d)
+    least, temperature, cooling = energy, hot, (cold / hot) ** (1.0 / max(1, moves))
+    _note(state, course)
+    for _ in range(moves):
+        if least <= 0.0:
+            break
+        temperature *= cooling
+        energy += _try(static, state, course, temperature)
+        if energy < least - 1e-12 * course.both:
+            least = energy
+            _note(state, course)
+    return max(0.0, least)
+
+
+def anneal(static: StaticView, state: StateView, course: Course, moves: int, hot: float, cold: float) -> float:
     """Anneal from the filled state; call it for few enough moves that rounding does not build up.
 
     Parameters
     ----------
     static, state
         Of the local search.
-    seed
-        Seeds the random numbers; negative to go on with them.
+    course
+        Targets, and where the best assignment goes.
     moves
         Number of moves tried; the temperature falls geometrically from ``hot`` to ``cold``.
-    forward, backward, both
-        Targets in ms; the first two count for gpipe, the last otherwise.
-    largest
-        Largest cluster moved.
-    cluster
-        Scratch, ``(2 * largest + 2,)``.
-    best
-        Receives the assignment of least energy, ``(N,)``.
+    hot, cold
+        Temperatures, in ms of energy.
 
     Returns
     -------
     float
-        Its energy; 0 when every device keeps the target.
+        Energy of the best assignment; 0 when every device keeps the target.
     """
-    if seed >= 0:
-        np.random.seed(seed)
-    N, D = state.device.size, state.used.size
-    energy = _total(static, state, forward, backward, both)
-    least = energy
-    for i in range(N):
-        best[i] = state.device[i]
-    cooling = (cold / hot) ** (1.0 / max(1, moves))
-    temperature = hot
-    for _ in range(moves):
-        if least <= 0.0:
-            break
-        temperature *= cooling
-        i = np.random.randint(N)
-        a = state.device[i]
-        b = state.device[_neighbour(static, i)] if np.random.random() < 0.6 else np.random.randint(D)
-        if b == a:
-            continue
-        size = 1 if np.random.random() < 0.4 else 1 + np.random.randint(largest)
-        middle = _grow(static, state, i, a, b, size, cluster, 0)
-        if middle == 0:
-            continue
-        end = middle
-        if np.random.random() < 0.4:
-            j = np.random.randint(N)
-            if state.device[j] == b:
-                size = 1 if np.random.random() < 0.4 else 1 + np.random.randint(largest)
-                end = _grow(static, state, j, b, a, size, cluster, middle)
-        before = _energy(static, state, a, forward, backward, both)
-        before += _energy(static, state, b, forward, backward, both)
-        for k in range(end):
-            _shift(static, state, cluster[k], b if k < middle else a)
-        change = _energy(static, state, a, forward, backward, both) - before
-        change += _energy(static, state, b, forward, backward, both)
-        if change <= 0.0 or np.random.random() < np.exp(-change / temperature):
-            energy += change
-            if energy < least - 1e-12 * both:
-                least = energy
-                for k in range(N):
-                    best[k] = state.device[k]
-        else:
-            for k in range(end - 1, -1, -1):
-                _shift(static, state, cluster[k], a if k < middle else b)
-    return max(0.0, least)
+    with cython.nogil:
+        least = _anneal(static, state, course, moves, hot, cold)
+    return least

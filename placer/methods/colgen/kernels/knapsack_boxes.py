@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+import cython
 import numpy as np
 import numpy.typing as npt
 
 from placer.arrays import BoolArray, IntArray
-from placer.jit import compiled
-from placer.methods.colgen.kernels.knapsack import LOWEST
 
 __all__ = ["best_box_values", "follow_box"]
 
 Values = npt.NDArray[np.int32]
 Marks = npt.NDArray[np.uint8]
 
+LOWEST = -(2**30)
+"""As in ``knapsack``."""
 
-@compiled
+
+def _best(
+    offset: IntArray,
+    target: IntArray,
+    forward: IntArray,
+    backward: IntArray,
+    value: Values,
+    taken: Marks,
+    layers: Values,
+) -> None:
+    """Fill the layers and marks, see `best_box_values`."""
+    size = taken.shape[1]
+    for i in range(size):
+        for j in range(size):
+            layers[value.shape[0] % 2, 0, i, j] = 0
+    for step in range(value.shape[0] - 1, -1, -1):
+        here, after, gain = step % 2, (step + 1) % 2, value[step]
+        for s in range(offset[step], offset[step + 1]):
+            at = s - offset[step]
+            skip, take = target[s, 0] - offset[step + 1], target[s, 1] - offset[step + 1]
+            f0, f1 = min(forward[s, 0], size), min(forward[s, 1], size)
+            b0, b1 = min(backward[s, 0], size), min(backward[s, 1], size)
+            for i in range(size):
+                first = b0 if i >= f0 else size
+                for j in range(first):
+                    layers[here, at, i, j] = LOWEST
+                for j in range(first, size):
+                    layers[here, at, i, j] = layers[after, skip, i - f0, j - b0]
+                first = b1 if i >= f1 else size
+                for j in range(first):
+                    taken[s, i, j] = 0
+                for j in range(first, size):
+                    old, new = layers[here, at, i, j], layers[after, take, i - f1, j - b1] + gain
+                    taken[s, i, j] = new > old
+                    layers[here, at, i, j] = max(new, old)
+
+
 def best_box_values(
     offset: IntArray,
     target: IntArray,
@@ -23,8 +60,7 @@ def best_box_values(
     backward: IntArray,
     value: Values,
     taken: Marks,
-    here: Values,
-    after: Values,
+    layers: Values,
 ) -> Values:
     """Compute the best value of a set for all pairs of capacities, from the last step backwards.
 
@@ -38,49 +74,26 @@ def best_box_values(
         Value of the item of each step, ``(N,)`` int32.
     taken
         Receives whether taking is best, ``(states, U, U)`` uint8, for capacities 0..U - 1.
-    here, after
-        Scratch of two layers, ``(largest step, U, U)`` int32.
+    layers
+        Scratch of two layers, ``(2, largest step, U, U)`` int32.
 
     Returns
     -------
     ndarray
         ``(U, U)`` int32.
     """
-    size = taken.shape[1]
-    after[0] = 0
-    for step in range(len(value) - 1, -1, -1):
-        base = offset[step + 1]
-        gain = value[step]
-        for s in range(offset[step], offset[step + 1]):
-            skip, take = after[target[s, 0] - base], after[target[s, 1] - base]
-            f0, f1 = min(forward[s, 0], size), min(forward[s, 1], size)
-            b0, b1 = min(backward[s, 0], size), min(backward[s, 1], size)
-            for i in range(size):
-                row, mark = here[s - offset[step], i], taken[s, i]
-                mark[:] = 0
-                row[: b0 if i >= f0 else size] = LOWEST
-                if i >= f0:
-                    row[b0:] = skip[i - f0, : size - b0]
-                if i < f1:
-                    continue
-                upper, flag, other = row[b1:], mark[b1:], take[i - f1, : size - b1]
-                for j in range(size - b1):
-                    new = np.int32(other[j] + gain)
-                    flag[j] = np.uint8(new > upper[j])
-                    upper[j] = max(new, upper[j])
-        here, after = after, here
-    return after[0].copy()
+    with cython.nogil:
+        _best(offset, target, forward, backward, value, taken, layers)
+    return np.array(layers[0, 0], dtype=np.int32)
 
 
-@compiled
 def follow_box(
     offset: IntArray, target: IntArray, forward: IntArray, backward: IntArray, taken: Marks, i: int, j: int
 ) -> BoolArray:
     """Trace the best set for one pair of capacities: whether each step takes its item, ``(N,)``."""
-    steps = len(offset) - 2
-    out = np.zeros(steps, dtype=np.bool_)
+    out = np.zeros(offset.shape[0] - 2, dtype=np.bool_)
     s = 0
-    for step in range(steps):
+    for step in range(offset.shape[0] - 2):
         choice = taken[s, i, j]
         out[step] = choice == 1
         i -= forward[s, choice]
