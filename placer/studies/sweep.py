@@ -21,10 +21,11 @@ from placer.errors import InputError, UsageError
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.instance.overrides import apply
+from placer.objectives import OBJECTIVES
 from placer.option_types import OptionChanges
-from placer.options import Options
+from placer.options import Objective, Options
 from placer.plans.check import plan_of
-from placer.plans.figures import objective_ms
+from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.result import InstanceReference, Result, Status, gap_of, status_of
 from placer.plans.status import Point
@@ -172,7 +173,7 @@ def sweep(
         options=common,
         axes=labels,
         points=rows,
-        findings=_findings(chosen, grid, rows),
+        findings=_findings(chosen, grid, rows, common.objective),
         interrupted=interrupt.is_set(),
         results=[None if p.result is None or p.instance is None else (p.instance, p.result) for p in solved],
     )
@@ -218,7 +219,7 @@ def _best_start(instance: Instance, solved: list[_Solved], options: Options) -> 
         plan = plan_of(instance, point.result)
         if violations(instance, plan, options):
             continue
-        objective = objective_ms(instance, plan, options)
+        objective = objective_of(instance, plan, options)
         if best is None or objective < best[0]:
             best = (objective, plan)
     return None if best is None else best[1]
@@ -273,8 +274,11 @@ def _row(axes: list[Axis], point: _Solved, solved: list[_Solved]) -> SweepPoint:
     )
 
 
-def _findings(axes: list[Axis], grid: list[tuple[int, ...]], rows: list[SweepPoint]) -> list[str]:
+def _findings(
+    axes: list[Axis], grid: list[tuple[int, ...]], rows: list[SweepPoint], objective: Objective
+) -> list[str]:
     """Say for each line along an axis from which value on more brings little."""
+    shown = OBJECTIVES[objective].shown
     by_place = dict(zip(grid, rows, strict=False))
     out = []
     for k, axis in enumerate(axes[:1] if len(grid) > MANY else axes):
@@ -291,5 +295,5 @@ def _findings(axes: list[Axis], grid: list[tuple[int, ...]], rows: list[SweepPoi
             rest = [a for a in axes if a is not axis]
             where = ", ".join(f"{a.label} {a.values[i]:g}" for a, i in zip(rest, others, strict=True))
             near = f"{axis.label} {enough:g} is within {100 * WORTH:.0f} % of the best"
-            out.append(f"{where and where + ': '}{near} ({best:.6g} ms at {axis.label} {best_value:g})")
+            out.append(f"{where and where + ': '}{near} ({shown(best, 6)} at {axis.label} {best_value:g})")
     return out

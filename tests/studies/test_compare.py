@@ -124,7 +124,7 @@ def test_a_process_of_its_own_measures_memory():
 def test_a_crash_is_a_row(tmp_path, monkeypatch):
     """The child registers a method that kills its own process."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import placer.methods as m\n"
+        "import placer.methods.registry as m\n"
         "m.METHODS['dies'] = m.MethodInfo('dies', '', throughput='tests.studies.test_compare:dies')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -136,7 +136,7 @@ def test_a_crash_is_a_row(tmp_path, monkeypatch):
 
 def test_an_interrupt_and_a_missed_limit_end_the_process(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(
-        "import placer.methods as m\n"
+        "import placer.methods.registry as m\n"
         "m.METHODS['waits'] = m.MethodInfo('waits', '', throughput='tests.support.methods:waits')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)

@@ -8,8 +8,12 @@ that no run has seen.
 
 import math
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
-__all__ = ["FIRST_SEED", "FULL", "LEVEL", "QUICK", "count", "seeds"]
+__all__ = ["FIRST_SEED", "FULL", "LEVEL", "QUICK", "count", "first", "seeds"]
+
+T = TypeVar("T")
 
 QUICK, FULL, STRESS = "quick", "full", "stress"
 FACTORS = {QUICK: 1 / 8, FULL: 1.0, STRESS: 20.0}
@@ -30,3 +34,12 @@ def seeds(full: int, start: int = 0) -> range:
     """Seeds of the random instances that this run tries, from ``start`` on or where the user wants."""
     first = start + FIRST_SEED
     return range(first, first + count(full))
+
+
+def first(make: Callable[[int], T | None], seed: int) -> T:
+    """Return what the seed makes, or the next that makes something: a test must have something to check."""
+    for attempt in range(100):
+        made = make(seed + 1_000_003 * attempt)
+        if made is not None:
+            return made
+    raise AssertionError("a hundred seeds make nothing to check")

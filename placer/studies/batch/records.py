@@ -9,6 +9,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 
 from placer.errors import InputError
+from placer.objectives import OBJECTIVES
 from placer.options import Options
 from placer.plans.result import Result, Status
 from placer.plans.status import Stop
@@ -38,7 +39,7 @@ class State(StrEnum):
 
 
 class Record(BaseModel):
-    """One job in a table; objective and bound in ms."""
+    """One job in a table; objective and bound in the unit of the objective."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,6 +58,7 @@ class Record(BaseModel):
     peak_memory_mb: float | None = None
     reason: str = ""
     source: str = ""
+    unit: str = "ms"
 
 
 def read_records(store: Store, manifest: Manifest) -> list[Record]:
@@ -103,6 +105,7 @@ def _record(store: Store, job: Job, label: str) -> Record:
         problem=problem_key(job.sha256, job.options),
         method=label,
         state=State.WAITING,
+        unit=OBJECTIVES[job.options.objective].unit,
     )
     try:
         result = store.result(job)

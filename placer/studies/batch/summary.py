@@ -157,12 +157,12 @@ def _contradictions(records: Sequence[Record]) -> list[str]:
         plan = best.get(record.problem)
         if plan is None or plan.objective is None:
             continue
-        held = f"{plan.method} has a verified plan of {plan.objective!r} ms"
+        held = f"{plan.method} has a verified plan of {plan.objective!r} {plan.unit}"
         if record.state is State.INFEASIBLE:
             found.append(
                 f"{shown(record.instance)}: {record.method} claims that there is no plan, but {held}"
             )
         elif record.bound is not None and record.bound > plan.objective * (1 + AGREE):
-            claim = f"claims that no plan is below {record.bound!r} ms"
+            claim = f"claims that no plan is below {record.bound!r} {record.unit}"
             found.append(f"{shown(record.instance)}: {record.method} {claim}, but {held}")
     return found
