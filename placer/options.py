@@ -93,6 +93,11 @@ class Options(BaseModel):
     """What counts as good enough for the secondary goals, relative to the best objective found."""
 
     @property
+    def pipelined(self) -> bool:
+        """Whether plans run a stream of samples; else they run a single one, piece by piece."""
+        return self.objective is not Objective.LATENCY
+
+    @property
     def strictly_ordered(self) -> bool:
         """Whether a plan must be contiguous with an acyclic device graph.
 

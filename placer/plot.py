@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from placer.errors import UsageError
+from placer.objectives import OBJECTIVES
 from placer.pages.load_chart import load_chart
 from placer.pages.performance_profiles import Entry, profiles
 from placer.pages.timeline import timeline as slices_of
@@ -108,7 +109,7 @@ def convergence(result: Result) -> Figure:
     if not axes.has_data():
         raise UsageError("this result holds neither an objective nor a bound to draw")
     axes.set_xlabel("seconds")
-    axes.set_ylabel("ms")
+    axes.set_ylabel(OBJECTIVES[result.options.objective].unit)
     axes.legend(frameon=False)
     return figure
 

@@ -13,6 +13,8 @@ from placer.cli.tables import print_json, stdout
 from placer.errors import UsageError
 from placer.formats.files import load
 from placer.formats.text import check_writable, write_text
+from placer.objectives import OBJECTIVES
+from placer.options import Objective
 from placer.signals import stop_on_signals
 from placer.studies.batch.names import shown
 from placer.studies.compare import Comparison, Row, RowStatus, compare
@@ -31,13 +33,16 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         check_writable(args.out, args.instance, args.split)
 
+    given = options_from(args)
+    value_text = OBJECTIVES[given.get("objective", Objective.THROUGHPUT)].shown
+
     def tell(row: Row) -> None:
         if not args.quiet:
-            value = "" if row.objective is None else f" {row.objective:.8g} ms"
+            value = "" if row.objective is None else f" {value_text(row.objective, 8)}"
             print(f"{row.method}: {row.status}{value}, {row.seconds:.2f} s", file=sys.stderr)
 
     with stop_on_signals() as interrupt:
-        table = compare(instance, methods, on_row=tell, interrupt=interrupt, **options_from(args))
+        table = compare(instance, methods, on_row=tell, interrupt=interrupt, **given)
     if args.out:
         write_text(args.out, table.to_csv() if args.out.endswith(".csv") else table.to_json())
     if args.json:
@@ -92,7 +97,8 @@ def exit_code(table: Comparison) -> int:
 
 
 def _print(table: Comparison) -> None:
-    shown = Table(header_style="bold", title=f"{table.instance.name}, {table.options.objective}, ms")
+    unit = OBJECTIVES[table.options.objective].unit
+    shown = Table(header_style="bold", title=f"{table.instance.name}, {table.options.objective}, {unit}")
     shown.add_column("method")
     for name in ("objective", "ratio", "bound", "gap", "seconds", "peak MiB"):
         shown.add_column(name, justify="right")

@@ -9,6 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.status import Status
 
+from placer.objectives import OBJECTIVES
+from placer.options import Objective
 from placer.plans.result import gap_of
 from placer.plans.status import Point
 
@@ -21,9 +23,9 @@ PLAIN_SECONDS = 5.0
 class Display:
     """Shows the best objective, the bound and the gap while a solve runs."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, objective: Objective = Objective.THROUGHPUT) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._quiet = quiet
+        self._quiet, self._objective = quiet, objective
         self._live: Status | None = None
         self._last = -PLAIN_SECONDS
 
@@ -40,7 +42,7 @@ class Display:
         """Show the progress at one moment."""
         if self._quiet:
             return
-        line = describe(point, phase)
+        line = describe(point, phase, self._objective)
         if self._live is None and self._console.is_terminal:
             # Not before the search tells something: its fork needs a process without threads.
             self._live = self._console.status(line)
@@ -52,14 +54,15 @@ class Display:
             print(line, file=sys.stderr, flush=True)
 
 
-def describe(point: Point, phase: str) -> str:
+def describe(point: Point, phase: str, objective: Objective = Objective.THROUGHPUT) -> str:
     """One line about the progress at one moment."""
+    shown = OBJECTIVES[objective].shown
     gap = gap_of(point.incumbent_ms, point.bound_ms)
     parts = [f"{point.seconds:7.1f} s", phase or "planning"]
     if point.incumbent_ms is not None:
-        parts.append(f"best {point.incumbent_ms:.6g} ms")
+        parts.append(f"best {shown(point.incumbent_ms, 6)}")
     if point.bound_ms is not None:
-        parts.append(f"bound {point.bound_ms:.6g} ms")
+        parts.append(f"bound {shown(point.bound_ms, 6)}")
     if gap is not None:
         parts.append(f"gap {100 * max(gap, 0.0):.3g} %")
     return "  ".join(parts)

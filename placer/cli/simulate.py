@@ -16,6 +16,11 @@ from placer.errors import UsageError
 from placer.formats import paper
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import check_writable, parse_json, read_text, write_text
+from placer.instance.instance import Instance
+from placer.instance.overrides import apply
+from placer.objectives import OBJECTIVES
+from placer.plans.check import plan_of
+from placer.plans.figures import objective_ms
 from placer.plans.plan import Plan
 from placer.plans.result import Result
 from placer.simulation import Simulation, simulate
@@ -44,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     simulation = simulate(instance, plan, samples=args.samples, microbatches=args.microbatches)
     if args.trace:
         write_text(args.trace, trace_json(simulation, args.trace_samples))
-    predicted = plan.objective if isinstance(plan, Result) else None
+    predicted = _time_ms(instance, plan) if isinstance(plan, Result) else None
     if args.json:
         print_json(json.dumps({"predicted_ms": predicted, **simulation.to_dict()}, indent=1) + "\n")
     else:
@@ -58,6 +63,14 @@ def run(args: argparse.Namespace) -> int:
         )
         return DOES_NOT_HOLD
     return AGREES
+
+
+def _time_ms(instance: Instance, result: Result) -> float | None:
+    """Time that a result claims, as its objective or by the plan that it holds."""
+    if OBJECTIVES[result.options.objective].is_time:
+        return result.objective
+    instance = apply(instance, result.options)
+    return objective_ms(instance, plan_of(instance, result), result.options)
 
 
 def _print(simulation: Simulation, predicted: float | None, console: Console) -> None:

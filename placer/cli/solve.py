@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     start = None if args.start is None else _start(instance, args.start, options.objective)
     if args.out:
         check_writable(args.out, args.instance, args.start, args.keep, args.near, args.split)
-    with stop_on_signals() as interrupt, Display(quiet=args.quiet) as display:
+    with stop_on_signals() as interrupt, Display(quiet=args.quiet, objective=options.objective) as display:
         result = solve(
             instance,
             options,

@@ -14,6 +14,7 @@ from placer.cli.progress import Display
 from placer.cli.tables import print_json, size, stdout
 from placer.formats.files import load, save, save_result
 from placer.formats.text import check_writable, write_text
+from placer.objectives import OBJECTIVES
 from placer.signals import stop_on_signals
 from placer.solving.solve import make_options
 from placer.studies.axes import parse_axis
@@ -40,10 +41,12 @@ def run(args: argparse.Namespace) -> int:
         for earlier in folder.glob("point-*.json"):  # what may be replaced
             check_writable(earlier, args.instance, args.split)
 
+    info = OBJECTIVES[options.objective]
+
     def tell(point: SweepPoint) -> None:
         if not args.quiet:
             settings = ", ".join(f"{name} {value:g}" for name, value in point.settings.items())
-            value = "" if point.objective is None else f" {point.objective:.8g} ms"
+            value = "" if point.objective is None else f" {info.shown(point.objective, 8)}"
             print(f"{settings}: {point.status}{value}, {point.seconds:.2f} s", file=sys.stderr)
 
     with stop_on_signals() as interrupt, Display(quiet=True) as display:
@@ -79,7 +82,10 @@ def _save(table: Sweep, folder: Path) -> None:
 
 
 def _print(table: Sweep) -> None:
-    shown = Table(header_style="bold", title=Text(f"{table.instance.name}, {table.options.objective}, ms"))
+    unit = OBJECTIVES[table.options.objective].unit
+    shown = Table(
+        header_style="bold", title=Text(f"{table.instance.name}, {table.options.objective}, {unit}")
+    )
     for name in table.axes:
         shown.add_column(Text(name), justify="right")
     for name in ("objective", "bound", "gap", "devices", "moved", "seconds"):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from placer.instance.instance import Instance
 from placer.instance.order import topological_position
+from placer.objectives import OBJECTIVES
 from placer.plans.result import Result
 from placer.units import memory, size
 
@@ -126,11 +127,12 @@ def _pieces(instance: Instance, result: Result) -> Table:
 
 
 def _headline(result: Result) -> Text:
+    shown = OBJECTIVES[result.options.objective].shown
     parts = [f"status {result.status}"]
     if result.objective is not None:
-        parts.append(f"objective {result.objective:.10g} ms")
+        parts.append(f"objective {shown(result.objective, 10)}")
     if result.bound is not None:
-        parts.append(f"bound {result.bound:.10g} ms")
+        parts.append(f"bound {shown(result.bound, 10)}")
     if result.gap is not None:
         parts.append(f"gap {100 * result.gap:.4f} %")
     parts += [f"method {result.method}", f"{result.runtime_s:.2f} s", f"stopped: {result.stop}"]

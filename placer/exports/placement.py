@@ -15,7 +15,8 @@ from placer.exports.module_order import Part, in_parts
 from placer.instance.cluster import Device
 from placer.instance.instance import Instance
 from placer.instance.origin import Origin
-from placer.plans.figures import objective_ms
+from placer.objectives import OBJECTIVES
+from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.result import Result
 from placer.plans.verify import violations
@@ -189,5 +190,8 @@ class Placement:
         broken = violations(instance, plan, options)
         if broken:
             raise UsageError(f"{target} cannot express this plan: {why}, and then {broken[0]}")
-        before, after = (objective_ms(instance, p, options) for p in (self.plan, plan))
-        return [f"{why} (nodes moved: {count}; {after:.6g} ms instead of {before:.6g})"]
+        before, after = (
+            OBJECTIVES[options.objective].shown(objective_of(instance, p, options), 6)
+            for p in (self.plan, plan)
+        )
+        return [f"{why} (nodes moved: {count}; {after} instead of {before})"]

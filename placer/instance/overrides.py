@@ -16,7 +16,7 @@ from placer.choices import offer
 from placer.errors import UsageError
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.options import Objective, Options
+from placer.options import Options
 
 __all__ = ["MAX_CHOICES", "apply", "choices", "refused"]
 
@@ -121,7 +121,7 @@ def refused(instance: Instance, options: Options) -> str | None:
     if not rules.apart and not rules.use_devices:
         return None
     what = "nodes apart" if rules.apart else "devices that must be used"
-    if options.objective is not Objective.THROUGHPUT:
+    if not options.pipelined:
         return f"{what} are supported for throughput only"
     if options.method not in ("auto", "milp"):
         return f"method {options.method} cannot keep {what}; milp and auto can"

@@ -13,8 +13,9 @@ from math import inf
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS, load_method
-from placer.options import Formulation, Objective, Options, Recompute
-from placer.plans.figures import objective_ms
+from placer.objectives import OBJECTIVES
+from placer.options import Formulation, Options, Recompute
+from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.result import gap_of
 from placer.plans.status import Stop
@@ -95,7 +96,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Run the phases until the gap asked for is proven or none is left."""
     held = _Held(bounds={} if run.bound_ms is None else {"given": run.bound_ms})
     if run.start is not None:
-        held.plan, held.objective = run.start, objective_ms(instance, run.start, options)
+        held.plan, held.objective = run.start, objective_of(instance, run.start, options)
     for phase in phases(instance, options):
         if run.stopped() or held.gap <= max(options.gap, EQUAL):
             break
@@ -117,7 +118,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     at_once = [Phase("milp", 0.3, TINY_WORK_S)] if instance.n <= TINY else []
     large = instance.n > LARGE
     first = Phase("first-fit", 0.05, 10.0)
-    if options.objective is Objective.LATENCY:
+    if not options.pipelined:
         chosen = [
             Phase("greedy", 0.1, 30.0),
             *at_once,
@@ -203,7 +204,7 @@ def _keep(
     phase: Phase, instance: Instance, options: Options, run: Run, held: _Held, outcome: Outcome
 ) -> None:
     """Take the plan and the bound of an outcome where they are better, and tell the story."""
-    told = []
+    told, shown = [], OBJECTIVES[options.objective].shown
     if outcome.plan is not None:
         broken = violations(instance, outcome.plan, options)
         if broken:
@@ -211,14 +212,14 @@ def _keep(
             log.error("the plan of method %s does not hold: %s", phase.method, broken[0])
             told.append(f"a plan that does not hold ({broken[0]})")
         else:
-            objective = objective_ms(instance, outcome.plan, options)
-            told.append(f"{objective:.6g} ms")
+            objective = objective_of(instance, outcome.plan, options)
+            told.append(shown(objective, 6))
             if objective < held.objective:
                 held.plan, held.objective = outcome.plan, objective
                 run.keep(outcome.plan)
                 held.stats["plan_from"] = phase.method
     if outcome.bound_ms is not None and not phase.narrower:
-        told.append(f"bound {outcome.bound_ms:.6g} ms")
+        told.append(f"bound {shown(outcome.bound_ms, 6)}")
         held.bounds[phase.method] = max(outcome.bound_ms, held.bounds.get(phase.method, 0.0))
     if held.bound_from is not None:
         held.stats["bound_from"] = held.bound_from

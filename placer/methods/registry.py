@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from placer.instance.instance import Instance
+from placer.objectives import OBJECTIVES
 from placer.options import Objective, Options
 from placer.search.run import Outcome, Run
 
@@ -45,8 +46,12 @@ class MethodInfo:
     @property
     def objectives(self) -> frozenset[Objective]:
         """The objectives it plans for."""
-        places = {Objective.THROUGHPUT: self.throughput, Objective.LATENCY: self.latency}
-        return frozenset(objective for objective, where in places.items() if where is not None)
+        return frozenset(objective for objective in Objective if self.entry(objective) is not None)
+
+    def entry(self, objective: Objective) -> str | None:
+        """Return ``"module:function"`` for an objective, or None."""
+        own = {Objective.THROUGHPUT: self.throughput, Objective.LATENCY: self.latency}
+        return own.get(objective) or OBJECTIVES[objective].methods.get(self.name)
 
 
 METHODS: dict[str, MethodInfo] = {
@@ -147,8 +152,7 @@ METHODS: dict[str, MethodInfo] = {
 
 def load_method(name: str, objective: Objective) -> Method:
     """Import the method called ``name`` for an objective that it plans for."""
-    info = METHODS[name]
-    where = info.throughput if objective is Objective.THROUGHPUT else info.latency
+    where = METHODS[name].entry(objective)
     if where is None:
         raise ValueError(f"method {name} does not plan for {objective}")
     module, function = where.split(":")

@@ -15,9 +15,9 @@ from placer.errors import VerificationError
 from placer.instance import overrides
 from placer.instance.instance import Instance
 from placer.methods.registry import Method
-from placer.options import Formulation, Objective, Options
+from placer.options import Formulation, Options
 from placer.plans import infeasible
-from placer.plans.figures import objective_ms
+from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations
@@ -49,7 +49,7 @@ def variants(instance: Instance, options: Options) -> list[Variant]:
     UsageError
         When there are too many choices.
     """
-    known = options.method == "milp" and options.objective is Objective.THROUGHPUT
+    known = options.method == "milp" and options.pipelined
     known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
     if options.method == "expert":  # a split says itself which devices it uses
         return [Variant(instance, lambda plan: plan, same_devices=True)]
@@ -73,7 +73,7 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     instance, options, run
         See ``placer.methods``.
     """
-    if options.objective is not Objective.LATENCY or options.split is not None:  # a split names real hosts
+    if options.pipelined or options.split is not None:  # a split names real hosts
         return _each(method, instance, options, run)
     smaller = fewer_hosts(instance)
     part = run.part()
@@ -88,7 +88,7 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
     if len(todo) == 1 and todo[0].instance is instance:
         return method(instance, options, run)
     plan = run.start
-    best = inf if plan is None else objective_ms(instance, plan, options)
+    best = inf if plan is None else objective_of(instance, plan, options)
     bound, stop = inf, Stop.INFEASIBLE
     told: list[str] = []
     for k, variant in enumerate(todo):
@@ -108,7 +108,7 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
             if broken:
                 raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
             lifted = variant.lift(outcome.plan)
-            objective = objective_ms(instance, lifted, options)
+            objective = objective_of(instance, lifted, options)
             if objective < best:
                 plan, best = lifted, objective
                 told.insert(0, message)

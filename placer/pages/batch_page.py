@@ -58,6 +58,7 @@ def batch_page(batch: Folder) -> str:
     """
     entries = batch.entries
     methods = list(dict.fromkeys(entry.method for entry in entries))
+    units = {entry.unit for entry in entries}
     scatter, time, gap, left_out = _scatter(entries)
     charts = [
         _profile(
@@ -69,6 +70,7 @@ def batch_page(batch: Folder) -> str:
     ]
     return render(
         "batch.html",
+        unit=f", {units.pop()}" if len(units) == 1 else "",
         scripts=("page.js", "batch.js"),
         devices=len(methods),
         batch=batch,

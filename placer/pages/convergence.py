@@ -22,11 +22,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Convergence:
-    """The curves, their axes (seconds, ms) and the points for a table."""
+    """The curves, their axes (seconds, the unit of the objective) and the points for a table."""
 
     curves: tuple[Curve, ...]
     seconds: Axis
-    ms: Axis
+    values: Axis
     points: tuple[Progress, ...]
 
 
@@ -46,15 +46,15 @@ def convergence(result: Result) -> Convergence | None:
     if not values:
         return None
     seconds = linear(0.0, max(p.seconds for p in points))
-    ms = linear(min(values) if min(values) < 0.8 * max(values) else 0.95 * min(values), max(values))
+    scale = linear(min(values) if min(values) < 0.8 * max(values) else 0.95 * min(values), max(values))
     curves = []
     for kind, label in (("objective", "best objective"), ("bound", "proven bound")):
         series = [(p.seconds, p.incumbent if kind == "objective" else p.bound) for p in points]
         known = [(s, v) for s, v in series if v is not None]
         if known:
-            placed = [(seconds.place(s), 100 - ms.place(v)) for s, v in known]
+            placed = [(seconds.place(s), 100 - scale.place(v)) for s, v in known]
             curves.append(Curve(kind, label, steps(placed)))
-    return Convergence(tuple(curves), seconds, ms, tuple(points))
+    return Convergence(tuple(curves), seconds, scale, tuple(points))
 
 
 def steps(points: Sequence[tuple[float, float]]) -> str:

@@ -17,6 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from placer import units
+from placer.objectives import OBJECTIVES
+from placer.options import Objective
 
 __all__ = ["asset", "macro", "render"]
 
@@ -66,6 +68,12 @@ def asset(name: str) -> str:
     return files("placer.pages").joinpath("assets", name).read_text(encoding="utf-8")
 
 
+def objective_text(value: float, objective: Objective) -> str:
+    """Objective or bound with its unit."""
+    info = OBJECTIVES[objective]
+    return units.milliseconds(value) if info.is_time else info.shown(value, 4)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -77,6 +85,8 @@ def _environment() -> Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters["ms"] = units.milliseconds
+    environment.filters["of"] = objective_text
+    environment.globals["objectives"] = OBJECTIVES
     environment.filters["gap"] = units.gap
     environment.filters["percent"] = units.percent
     environment.filters["size"] = units.size

@@ -104,4 +104,5 @@ def _entry(record: Record) -> Entry:
         ratio=record.ratio,
         seconds=record.seconds,
         reason=record.reason,
+        unit=record.unit,
     )

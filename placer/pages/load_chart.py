@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from placer.instance.instance import Instance
-from placer.options import Communication, Objective, Options, Schedule
+from placer.objectives import OBJECTIVES
+from placer.options import Communication, Options, Schedule
 from placer.plans.check import plan_of
 from placer.plans.evaluate import DeviceLoads, device_loads
 from placer.plans.result import DeviceReport, Result
@@ -97,7 +98,7 @@ def by_direction(result: Result, instance: Instance | None) -> Direction | None:
     instance
         Its instance.
     """
-    if instance is None or not instance.is_training or result.options.objective is Objective.LATENCY:
+    if instance is None or not instance.is_training or not result.options.pipelined:
         return None
     plan = plan_of(instance, result)
     loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
@@ -154,7 +155,7 @@ def _lanes(
 ) -> list[tuple[str, list[tuple[str, float]]]]:
     """Bars of one device as (label, [(kind, ms)]), apart by direction when that is given."""
     # A piece of a latency plan receives, computes and sends strictly in sequence, whatever the model.
-    latency = options.objective is Objective.LATENCY
+    latency = not options.pipelined
     groups = KINDS[Communication.SEQUENTIAL if latency else options.communication]
     if direction is not None:
         parts = {
@@ -192,9 +193,9 @@ def _marks(
             ("objective", "largest forward load", max(direction.forward_ms)),
             ("bound", "largest backward load", max(direction.backward_ms)),
         ]
-    if split:
+    if split or not OBJECTIVES[result.options.objective].is_time:
         return []
-    if result.options.schedule is Schedule.GPIPE and result.options.objective is Objective.THROUGHPUT:
+    if result.options.schedule is Schedule.GPIPE and result.options.pipelined:
         # Whether backward nodes make the objective a sum of two loads is not known without the instance.
         return []
     marks = []

@@ -15,7 +15,7 @@ FINISHED = ("proven", "infeasible")
 
 @dataclass(frozen=True)
 class Entry:
-    """One job of a batch; objective and bound in ms.
+    """One job of a batch; objective and bound in ``unit``.
 
     Parameters
     ----------
@@ -41,6 +41,7 @@ class Entry:
     ratio: float | None = None
     seconds: float | None = None
     reason: str = ""
+    unit: str = "ms"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from placer.instance.instance import Instance
-from placer.options import Communication, Objective, Schedule
+from placer.objectives import OBJECTIVES
+from placer.options import Communication, Schedule
 from placer.pages.load_chart import TIED, Direction
 from placer.plans.result import DeviceReport, Result, Status
 from placer.units import milliseconds, percent
@@ -47,9 +48,12 @@ def _limit(result: Result, direction: Direction | None, instance: Instance | Non
         why = f": {result.message}" if result.message else ""
         return f"{'There is no plan' if result.status is Status.INFEASIBLE else 'No plan was found'}{why}."
     proof = _proof(result)
+    info = OBJECTIVES[result.options.objective]
+    if not info.is_time:
+        return f"{info.label}: {info.shown(result.objective, 4)}; {proof}."
     if result.objective == 0:
         return "Nothing limits this plan: every load is zero."
-    if result.options.objective is Objective.LATENCY:
+    if not result.options.pipelined:
         return f"{_latency(result)}; {proof}."
     if direction is not None and result.options.schedule is Schedule.GPIPE:
         return f"{_gpipe(result.devices, direction)}; {proof}."
@@ -137,13 +141,14 @@ def _latency(result: Result) -> str:
 
 def _proof(result: Result) -> str:
     plan = "contiguous plan" if result.options.contiguous else "plan"
+    better = OBJECTIVES[result.options.objective].better
     if result.status is Status.OPTIMAL:
         if result.gap is not None and result.gap > NEGLIGIBLE:
-            return f"it is proven that no {plan} is more than {_small(result.gap)} faster"
-        return f"it is proven that no {plan} is faster"
+            return f"it is proven that no {plan} is more than {_small(result.gap)} {better}"
+        return f"it is proven that no {plan} is {better}"
     if result.bound is not None and result.gap is not None and result.bound > 0:
-        return f"a {plan} could at best be {_small(result.gap)} faster"
-    return "how much faster a plan could be is not known"
+        return f"a {plan} could at best be {_small(result.gap)} {better}"
+    return f"how much {better} a plan could be is not known"
 
 
 def _small(gap: float) -> str:

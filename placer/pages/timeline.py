@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from placer.instance.instance import Instance
-from placer.options import Objective
+from placer.objectives import OBJECTIVES
 from placer.plans.result import Result
 from placer.simulation import Simulation, simulate
 from placer.units import milliseconds
@@ -72,7 +72,7 @@ def timeline(instance: Instance, result: Result) -> Timeline:
 
 
 def _run(instance: Instance, result: Result) -> Simulation:
-    if result.options.objective is Objective.LATENCY:
+    if not result.options.pipelined:
         return simulate(instance, result)
     count = 2 * sum(bool(d.nodes) for d in result.devices) + STEADY
     if not instance.is_training:
@@ -82,7 +82,7 @@ def _run(instance: Instance, result: Result) -> Simulation:
 
 
 def _label(run: Simulation, sample: int, direction: str, nodes: str) -> str:
-    if run.objective is Objective.LATENCY:
+    if run.steady_ms is None:
         return nodes
     what = f"sample {sample + 1}" if run.schedule is None else f"microbatch {sample + 1} {direction}"
     return f"{what}, {nodes}"
@@ -99,6 +99,8 @@ def _caption(run: Simulation, result: Result) -> str:
         f"{milliseconds(run.fill_ms)} to fill and {milliseconds(run.drain_ms)} to drain the pipeline. "
         f"A long stream takes {milliseconds(run.steady_ms)} per {what}"
     )
+    if not OBJECTIVES[result.options.objective].is_time:
+        return f"{text}."
     objective = result.objective or 0.0
     if abs(run.steady_ms - objective) <= SAME * objective:
         return f"{text}, which is the objective."

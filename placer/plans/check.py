@@ -10,8 +10,8 @@ from placer.errors import UsageError
 from placer.instance import overrides
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
-from placer.options import Objective
-from placer.plans.figures import device_reports, objective_ms, piece_reports
+from placer.objectives import OBJECTIVES
+from placer.plans.figures import device_reports, objective_of, piece_reports
 from placer.plans.plan import Plan
 from placer.plans.result import DeviceReport, Piece, Result, gap_of, status_of
 from placer.plans.verify import violations
@@ -57,9 +57,9 @@ def check(instance: Instance, result: Result) -> list[str]:
         instance = overrides.apply(instance, options)
     except UsageError as error:
         return [*found, str(error)]
-    pipeline = options.objective is Objective.THROUGHPUT and options.strictly_ordered
+    pipeline = options.pipelined and options.strictly_ordered
     if pipeline != (result.stages is not None):
-        found.append("contiguous throughput plans list their stages, others do not")
+        found.append("contiguous pipelines list their stages, others do not")
     try:
         plan = plan_of(instance, result)
     except ValueError as error:
@@ -93,7 +93,7 @@ def plan_of(instance: Instance, result: Result) -> Plan:
             raise ValueError(f"a stage or recomputing device is called {name!r}, which is no device")
     stages = None if result.stages is None else tuple(instance.device_index[d] for d in result.stages)
     recompute = tuple(instance.device_index[name] for name in result.recompute)
-    if result.options.objective is not Objective.LATENCY:
+    if result.options.pipelined:
         replicas = tuple(
             tuple(instance.device_index[name] for name in group) for group in result.replicas if group
         )
@@ -110,9 +110,10 @@ def plan_of(instance: Instance, result: Result) -> Plan:
 def _figures(instance: Instance, plan: Plan, result: Result) -> list[str]:
     """Compare every figure of the document with a recomputed one."""
     found = []
-    objective = objective_ms(instance, plan, result.options)
+    objective = objective_of(instance, plan, result.options)
     if not _same(result.objective, objective):
-        found.append(f"the objective is {objective!r} ms, not {result.objective!r}")
+        unit = OBJECTIVES[result.options.objective].unit
+        found.append(f"the objective is {objective!r} {unit}, not {result.objective!r}")
     if result.bound is not None and not 0 <= result.bound <= objective * (1 + EQUAL):
         found.append(f"the bound {result.bound!r} is not between 0 and the objective {objective!r}")
     if not _same(result.gap, gap_of(objective, result.bound), absolute=EQUAL):

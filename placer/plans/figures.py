@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from placer.arrays import BoolArray, FloatArray
 from placer.instance.instance import Instance
-from placer.options import Objective, Options
+from placer.objectives import OBJECTIVES
+from placer.options import Options
 from placer.plans.evaluate import device_loads, device_memory, latency_schedule, stage_order
 from placer.plans.in_flight import in_flight
 from placer.plans.plan import Plan
 from placer.plans.result import DeviceReport, Piece
 
-__all__ = ["device_reports", "objective_ms", "piece_reports", "stages_of"]
+__all__ = ["device_reports", "objective_ms", "objective_of", "piece_reports", "stages_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What a plan does, each figure computed when an objective asks for it."""
+
+    instance: Instance
+    plan: Plan
+    options: Options
+
+    @property
+    def time_ms(self) -> float:
+        loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.replicas)
+        return loads.objective_ms(self.options.communication, self.options.schedule)
+
+    @property
+    def makespan_ms(self) -> float:
+        return latency_schedule(self.instance, self.plan).makespan_ms
+
+    @property
+    def memory_bytes(self) -> FloatArray:
+        stages = stages_of(self.instance, self.plan, self.options)
+        return device_memory(
+            self.instance, self.plan, in_flight(self.instance, self.options), stages
+        ).total_bytes
+
+    @property
+    def used(self) -> BoolArray:
+        out = np.zeros(len(self.instance.devices), dtype=np.bool_)
+        out[[*self.plan.device.tolist(), *(d for group in self.plan.replicas for d in group)]] = True
+        return out
 
 
 def objective_ms(instance: Instance, plan: Plan, options: Options) -> float:
-    """Objective of a plan in ms, recomputed from the instance alone."""
-    if options.objective is Objective.LATENCY:
-        return latency_schedule(instance, plan).makespan_ms
-    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
-    return loads.objective_ms(options.communication, options.schedule)
+    """Time of a plan in ms: per sample of a pipeline, or of a single sample in pieces."""
+    measured = _Measured(instance, plan, options)
+    return measured.time_ms if options.pipelined else measured.makespan_ms
+
+
+def objective_of(instance: Instance, plan: Plan, options: Options) -> float:
+    """Objective of a plan in its unit, recomputed from the instance alone."""
+    return OBJECTIVES[options.objective].value(instance, _Measured(instance, plan, options))
 
 
 def stages_of(instance: Instance, plan: Plan, options: Options) -> tuple[int, ...] | None:
     """Devices of a contiguous throughput plan in pipeline order: the plan's own, or one that holds."""
-    if options.objective is Objective.LATENCY or not options.strictly_ordered:
+    if not options.pipelined or not options.strictly_ordered:
         return None
     return plan.stages or stage_order(instance, plan, in_flight(instance, options))
 

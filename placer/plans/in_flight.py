@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from placer.instance.instance import Instance
-from placer.options import Objective, Options, Recompute, Schedule
+from placer.options import Options, Recompute, Schedule
 
 __all__ = ["InFlight", "in_flight", "left_in_flight", "settled"]
 
@@ -32,7 +32,7 @@ class InFlight:
 
 def in_flight(instance: Instance, options: Options) -> InFlight:
     """Say how many microbatches are in flight under the options."""
-    if options.objective is Objective.LATENCY:
+    if not options.pipelined:
         return InFlight(0)
     if not instance.is_training:
         return InFlight(1)

@@ -11,7 +11,7 @@ import numpy as np
 from placer.arrays import BoolArray, IntArray
 from placer.instance.cluster import Device
 from placer.instance.instance import Instance
-from placer.options import Objective, Options, Recompute
+from placer.options import Options, Recompute
 from placer.tolerances import MEMORY_TOLERANCE
 from placer.units import size
 
@@ -146,7 +146,7 @@ def _one_microbatch(instance: Instance, options: Options) -> tuple[Instance, Opt
 
 FAMILIES: dict[str, Family] = {
     "contiguity": Family(
-        lambda _, o: o.objective is Objective.THROUGHPUT and o.contiguous,
+        lambda _, o: o.pipelined and o.contiguous,
         lambda i, o: (i, o.model_copy(update={"contiguous": False})),
     ),
     "the microbatches in flight": Family(

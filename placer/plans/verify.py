@@ -7,7 +7,7 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
-from placer.options import Objective, Options, Recompute
+from placer.options import Options, Recompute
 from placer.plans.evaluate import Deadlock, device_memory, latency_schedule, stage_order
 from placer.plans.in_flight import in_flight
 from placer.plans.plan import Plan
@@ -38,7 +38,7 @@ def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
     found += _colocation(instance, plan.device) + _constraints(instance, plan)
     found += _recompute(instance, plan, options) + _replicas(instance, plan, options)
     stages = None
-    if options.objective is Objective.LATENCY:
+    if not options.pipelined:
         found += _pieces(instance, plan, options.pieces)
     elif options.per_device_contiguity:
         found += _each_contiguous(instance, plan.device)

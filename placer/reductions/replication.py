@@ -23,7 +23,7 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.errors import UsageError
 from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
-from placer.options import Objective, Options
+from placer.options import Options
 from placer.plans.plan import Plan
 
 __all__ = ["MAX_CHOICES", "Grouped", "choices", "refused"]
@@ -36,7 +36,7 @@ def refused(instance: Instance, options: Options) -> str | None:
     """Say why stages cannot be replicated here, or None when they can."""
     if options.replicas == 1:
         return None
-    if options.objective is not Objective.THROUGHPUT:
+    if not options.pipelined:
         return "replication applies to throughput only"
     if options.method == "expert":
         return "a split names single devices: method expert takes no replicas"

@@ -27,7 +27,7 @@ from placer.errors import PlacerError
 from placer.instance.instance import Instance
 from placer.options import Options
 from placer.plans.evaluate import Deadlock
-from placer.plans.figures import objective_ms
+from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.status import Point, Stop
 from placer.plans.verify import violations
@@ -70,7 +70,7 @@ class Kept:
         bound = history[-1].bound_ms if history else self.run.bound_ms
         if best is not None and bound is not None:
             # Methods drop a bound that a plan refutes; what was told before stays in the history.
-            refuted = bound > objective_ms(self.instance, best, self.options) * (1 + BOUND_TOLERANCE)
+            refuted = bound > objective_of(self.instance, best, self.options) * (1 + BOUND_TOLERANCE)
             bound = None if refuted else bound
         where = f"stopped during {phase}" if phase else ""
         return Outcome(stop, best, bound, where if best is not None else "stopped before a plan was found")
@@ -81,7 +81,7 @@ class Kept:
         for k, plan in enumerate(self._plans):
             if self.instance.allowed[np.arange(self.instance.n), plan.device].all():
                 with contextlib.suppress(Deadlock):
-                    valued.append((objective_ms(self.instance, plan, self.options), k, plan))
+                    valued.append((objective_of(self.instance, plan, self.options), k, plan))
         for _, _, plan in sorted(valued, key=lambda entry: entry[:2]):
             if not violations(self.instance, plan, self.options):
                 return plan
@@ -95,7 +95,7 @@ class Kept:
         best = self.best()
         if best is None or held is None:
             return outcome if best is None else replace(outcome, plan=best, message="")
-        values = [objective_ms(self.instance, plan, options) for plan in (best, held)]
+        values = [objective_of(self.instance, plan, options) for plan in (best, held)]
         return replace(outcome, plan=best) if values[0] < values[1] else outcome
 
 

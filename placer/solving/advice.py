@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from placer.instance.instance import Instance
-from placer.options import Objective, Options, Recompute
+from placer.objectives import OBJECTIVES
+from placer.options import Options, Recompute
 from placer.plans.figures import objective_ms
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan
@@ -46,10 +47,11 @@ def hints(instance: Instance, options: Options, plan: Plan, bound_ms: float | No
     -------
     list of str
     """
-    if not bound_ms or instance.n > LARGEST or violations(instance, plan, options):
+    timed = OBJECTIVES[options.objective].is_time
+    if not timed or not bound_ms or instance.n > LARGEST or violations(instance, plan, options):
         return []
     least = bound_ms * (1 - WORTH_SAYING)
-    if options.objective is Objective.LATENCY:
+    if not options.pipelined:
         found = _pieces(instance, options, bound_ms, least)
     else:
         found = _throughput(instance, options, plan, bound_ms, least)
@@ -59,9 +61,9 @@ def hints(instance: Instance, options: Options, plan: Plan, bound_ms: float | No
 
 def remedies(instance: Instance, options: Options) -> list[str]:
     """Say which options allow a plan where there is none."""
-    if instance.n > LARGEST:
+    if instance.n > LARGEST or not OBJECTIVES[options.objective].is_time:
         return []
-    if options.objective is Objective.LATENCY:
+    if not options.pipelined:
         held = _most_pieces(instance, options)
         return [] if held is None else [f"--pieces {_used(held[1])} allows a plan of {milliseconds(held[0])}"]
     return [text for _, text in _ways(instance, options)]
@@ -179,7 +181,7 @@ def _idle(instance: Instance, options: Options, plan: Plan) -> list[str]:
         return []
     holds, them = ("hold", "them") if len(idle) > 1 else ("holds", "it")
     said = f"{_listed(idle)} {holds} no nodes: a plan that uses {them}"
-    if options.objective is Objective.THROUGHPUT:
+    if options.pipelined:
         spread = _all_used(instance, options, plan)
         if spread:
             return [f"{said} is as good ({spread}), and none is better"]

@@ -18,8 +18,9 @@ from placer.instance.rules import check_runnable
 from placer.methods import variants
 from placer.methods.registry import METHODS, load_method
 from placer.methods.starts.cheap import drafts
+from placer.objectives import OBJECTIVES
 from placer.option_types import OptionChanges
-from placer.options import Communication, Formulation, Objective, Options, Recompute
+from placer.options import Formulation, Options, Recompute
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan
@@ -179,20 +180,13 @@ def make_options(options: Options | None = None, **changes: Unpack[OptionChanges
     if made.objective not in METHODS[made.method].objectives:
         raise UsageError(f"method {made.method} does not plan for {made.objective}")
     if made.recompute is not Recompute.NONE:
-        if made.objective is Objective.LATENCY or not made.strictly_ordered:
+        if not made.pipelined or not made.strictly_ordered:
             raise UsageError("only contiguous throughput plans recompute")
         if not METHODS[made.method].recompute:
             able = ", ".join(name for name, info in METHODS.items() if info.recompute)
             raise UsageError(f"method {made.method} cannot plan what recomputes; choose from {able}")
-    if made.objective is Objective.LATENCY:
-        if made.communication is not Communication.SEQUENTIAL:
-            raise UsageError("latency knows only sequential communication")
-        if not made.contiguous:
-            raise UsageError("latency plans consist of contiguous pieces; allow more of them with --pieces")
-        if made.balance or made.near:
-            raise UsageError("secondary goals (balance, near) apply to throughput only")
-    elif made.pieces != 1:
-        raise UsageError("pieces apply to the latency objective only")
+    if refusal := OBJECTIVES[made.objective].refused(made):
+        raise UsageError(refusal)
     if made.per_device_contiguity and (made.balance or made.near):
         raise UsageError("secondary goals need --formulation ordered")
     return made
@@ -218,9 +212,9 @@ def _check_applicable(instance: Instance, options: Options) -> None:
         raise UsageError("recompute applies to training graphs, and this one has no backward nodes")
     if options.method == "auto" and options.formulation is Formulation.PAPER:
         raise UsageError("auto uses the default formulation; the paper's program is there for --method milp")
+    if reason := OBJECTIVES[options.objective].unsuited(instance):
+        raise UsageError(reason)
     if instance.servers:
-        if options.objective is Objective.LATENCY:
-            raise UsageError("servers have a meaning for throughput only, and this cluster has them")
         if options.papers_program:
             raise UsageError(
                 "the paper's program does not know that transfers across servers cost more; use the default "
@@ -232,7 +226,7 @@ def _check_applicable(instance: Instance, options: Options) -> None:
                 f"method {options.method} does not know that transfers across servers cost more; choose from "
                 f"{able}"
             )
-    if instance.order and options.per_device_contiguity and options.objective is Objective.THROUGHPUT:
+    if instance.order and options.per_device_contiguity and options.pipelined:
         raise UsageError(
             "the paper's program knows no order of the devices, and the cluster has one; use the default "
             "formulation"

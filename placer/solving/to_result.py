@@ -10,7 +10,7 @@ from placer.errors import VerificationError
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.options import Options
-from placer.plans.figures import device_reports, objective_ms, piece_reports, stages_of
+from placer.plans.figures import device_reports, objective_of, piece_reports, stages_of
 from placer.plans.result import InstanceReference, Progress, Result, gap_of, status_of
 from placer.plans.verify import violations
 from placer.search.run import Outcome, Run
@@ -42,7 +42,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         broken = violations(instance, plan, options)
         if broken:
             raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
-        objective = objective_ms(instance, plan, options)
+        objective = objective_of(instance, plan, options)
         stages = stages_of(instance, plan, options)
     bound = outcome.bound_ms if outcome.bound_ms is None else max(0.0, float(outcome.bound_ms))
     if objective is not None and bound is not None:

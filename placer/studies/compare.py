@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from placer.choices import none_of
 from placer.errors import UsageError
+from placer.formats.csv_table import to_csv
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS
+from placer.objectives import OBJECTIVES
 from placer.option_types import OptionChanges
-from placer.options import Formulation, Objective, Options
+from placer.options import Formulation, Options
 from placer.plans.result import InstanceReference, Result, Status
 from placer.plans.status import Stop
 from placer.solving.solve import make_options
@@ -93,12 +93,7 @@ class Comparison(BaseModel):
 
     def to_csv(self) -> str:
         """Return the rows as CSV with a header line; absent values are empty."""
-        out = io.StringIO()
-        writer = csv.DictWriter(out, fieldnames=list(Row.model_fields), lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow(row.model_dump(mode="json"))
-        return out.getvalue()
+        return to_csv(Row.model_fields, (row.model_dump(mode="json") for row in self.rows))
 
 
 def compare(
@@ -171,8 +166,8 @@ def compare(
 def _run(instance: Instance, common: Options, name: str, isolate: bool, interrupt: threading.Event) -> Report:
     """Run one method."""
     if common.objective not in METHODS[name].objectives:
-        other = Objective.LATENCY if common.objective is Objective.THROUGHPUT else Objective.THROUGHPUT
-        return Report(None, f"it plans for {other} only", refused=True)
+        others = " and ".join(sorted(METHODS[name].objectives))
+        return Report(None, f"it plans for {others} only", refused=True)
     options = common.model_copy(update={"method": name})
     if not isolate:
         return report_on(instance, options, interrupt)
@@ -223,14 +218,17 @@ def _disagreements(rows: list[Row], options: Options) -> list[str]:
     plan, while its bound holds for theirs.
     """
     found = []
+    unit = OBJECTIVES[options.objective].unit
     wider = "milp" if options.contiguous and options.formulation is Formulation.PAPER else None
     for claim in rows:
         for row in rows:
             if row.objective is None or (row.method == wider and claim.method != wider):
                 continue
-            plan = f"{row.method} has a verified plan of {row.objective!r} ms"
+            plan = f"{row.method} has a verified plan of {row.objective!r} {unit}"
             if claim.status is RowStatus.INFEASIBLE:
                 found.append(f"{claim.method} claims that there is no plan, but {plan}")
             elif claim.bound is not None and claim.bound > row.objective * (1 + AGREE):
-                found.append(f"{claim.method} claims that no plan is below {claim.bound!r} ms, but {plan}")
+                found.append(
+                    f"{claim.method} claims that no plan is below {claim.bound!r} {unit}, but {plan}"
+                )
     return found

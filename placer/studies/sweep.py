@@ -7,8 +7,6 @@ contradicts itself: with more of anything the objective does not rise.
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,13 +16,15 @@ from typing import Literal, Unpack
 from pydantic import BaseModel, ConfigDict, Field
 
 from placer.errors import InputError, UsageError
+from placer.formats.csv_table import to_csv
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.instance.overrides import apply
+from placer.objectives import OBJECTIVES
 from placer.option_types import OptionChanges
-from placer.options import Options
+from placer.options import Objective, Options
 from placer.plans.check import plan_of
-from placer.plans.figures import objective_ms
+from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.result import InstanceReference, Result, Status, gap_of, status_of
 from placer.plans.status import Point
@@ -93,14 +93,9 @@ class Sweep(BaseModel):
 
     def to_csv(self) -> str:
         """Return the points as CSV with a header line; absent values are empty."""
-        out = io.StringIO()
-        fields = [f for f in SweepPoint.model_fields if f != "settings"]
-        writer = csv.DictWriter(out, fieldnames=[*self.axes, *fields], lineterminator="\n")
-        writer.writeheader()
-        for point in self.points:
-            row = point.model_dump(mode="json")
-            writer.writerow(row.pop("settings") | row)
-        return out.getvalue()
+        fields = [name for name in SweepPoint.model_fields if name != "settings"]
+        rows = (point.settings | point.model_dump(mode="json") for point in self.points)
+        return to_csv([*self.axes, *fields], rows)
 
 
 @dataclass
@@ -172,7 +167,7 @@ def sweep(
         options=common,
         axes=labels,
         points=rows,
-        findings=_findings(chosen, grid, rows),
+        findings=_findings(chosen, grid, rows, common.objective),
         interrupted=interrupt.is_set(),
         results=[None if p.result is None or p.instance is None else (p.instance, p.result) for p in solved],
     )
@@ -218,7 +213,7 @@ def _best_start(instance: Instance, solved: list[_Solved], options: Options) -> 
         plan = plan_of(instance, point.result)
         if violations(instance, plan, options):
             continue
-        objective = objective_ms(instance, plan, options)
+        objective = objective_of(instance, plan, options)
         if best is None or objective < best[0]:
             best = (objective, plan)
     return None if best is None else best[1]
@@ -273,8 +268,11 @@ def _row(axes: list[Axis], point: _Solved, solved: list[_Solved]) -> SweepPoint:
     )
 
 
-def _findings(axes: list[Axis], grid: list[tuple[int, ...]], rows: list[SweepPoint]) -> list[str]:
+def _findings(
+    axes: list[Axis], grid: list[tuple[int, ...]], rows: list[SweepPoint], objective: Objective
+) -> list[str]:
     """Say for each line along an axis from which value on more brings little."""
+    shown = OBJECTIVES[objective].shown
     by_place = dict(zip(grid, rows, strict=False))
     out = []
     for k, axis in enumerate(axes[:1] if len(grid) > MANY else axes):
@@ -291,5 +289,5 @@ def _findings(axes: list[Axis], grid: list[tuple[int, ...]], rows: list[SweepPoi
             rest = [a for a in axes if a is not axis]
             where = ", ".join(f"{a.label} {a.values[i]:g}" for a, i in zip(rest, others, strict=True))
             near = f"{axis.label} {enough:g} is within {100 * WORTH:.0f} % of the best"
-            out.append(f"{where and where + ': '}{near} ({best:.6g} ms at {axis.label} {best_value:g})")
+            out.append(f"{where and where + ': '}{near} ({shown(best, 6)} at {axis.label} {best_value:g})")
     return out

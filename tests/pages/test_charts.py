@@ -57,7 +57,7 @@ def test_convergence_ends_with_the_final_figures():
     assert [(p.seconds, p.incumbent, p.bound) for p in found.points] == [(0, None, 1), (1, 8, 1), (2, 5, 4)]
     objective, bound = found.curves
     assert objective.path.startswith("M50.000")
-    assert objective.path.endswith(f"H100.000V{100 - found.ms.place(5.0):.3f}")
+    assert objective.path.endswith(f"H100.000V{100 - found.values.place(5.0):.3f}")
     assert bound.path.startswith("M0.000")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from placer.instance.instance import Instance
-from placer.options import Objective, Options
+from placer.options import Options
 from placer.plans.figures import objective_ms
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
@@ -28,9 +28,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
             reasons[device.name] = f"{total:.0f} bytes exceed its limit of {device.memory_limit_bytes:.0f}"
         else:
             piece = np.full(instance.n, -1 if device.is_host else 0)
-            plan = Plan(
-                np.full(instance.n, device.index), piece if options.objective is Objective.LATENCY else None
-            )
+            plan = Plan(np.full(instance.n, device.index), piece if not options.pipelined else None)
             value = objective_ms(instance, plan, options)
             if best is None or value < best[0]:
                 best = value, plan

@@ -21,7 +21,7 @@ from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.polish import Polish
 from placer.methods.colgen.pricing import Pricer, make_pricers
 from placer.methods.local_search.local_search import Search
-from placer.options import Objective, Options
+from placer.options import Options
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
@@ -57,7 +57,7 @@ PATIENCE = 15
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Bound and improve until the gap is closed, nothing finer is left to look at, or the run is over."""
-    if options.objective is not Objective.THROUGHPUT:
+    if not options.pipelined:
         return Outcome(Stop.NOT_APPLICABLE, message="column generation handles throughput only")
     if options.contiguous:
         return Outcome(Stop.NOT_APPLICABLE, message="column generation does not keep plans contiguous")
@@ -99,7 +99,7 @@ class _Solver:
                 break
             self.generation.run_phase(phase, self._slice(), self.options.gap)
             if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
-                self._refute_boxes(min(BOXES[k], boxes.units(self.loads, pricers)))
+                self._refute_boxes(min(BOXES[k], boxes.units(pricers)))
             if k != 1:  # the second phase mends the rounding of the first one's bound, for little time
                 self._plans()
         failures = 0

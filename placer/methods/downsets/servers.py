@@ -111,7 +111,7 @@ class Servers:
         self._devices = _devices(kinds)
         self.chain = _chain(problem, kinds, self.items, options)
         self._price, _ = _prices(self.chain.ok, self.chain.time.sum(axis=1), self._devices)
-        _, _, mixes_by_kind = _mixes(kinds, self._price)
+        _, _, mixes_by_kind = _mixes(kinds)
         self._mixes = [
             np.pad(m, ((0, 0), (a, len(self._price) - b)))
             for m, a, b in zip(mixes_by_kind, self.chain.slot_start, self.chain.slot_start[1:], strict=False)
@@ -325,7 +325,7 @@ def _chain(problem: Problem, kinds: tuple[ServerKind, ...], items: IntArray, opt
     limit = np.array([instance.devices[d].memory_limit_bytes for d in first])
     readers = [net_items[a + 1 : b] for a, b in zip(problem.net_start, problem.net_start[1:], strict=False)]
     flights = in_flight(instance, options)
-    slot_start, stride, mixes = _mixes(kinds, price)
+    slot_start, stride, mixes = _mixes(kinds)
     return Chain(
         ok=np.ascontiguousarray(ok),
         time=np.ascontiguousarray(time),
@@ -368,7 +368,7 @@ def _prices(ok: BoolArray, time: FloatArray, devices: FloatArray) -> tuple[Float
     return price, np.where(ok, price[:, None] * time, inf).min(axis=0)
 
 
-def _mixes(kinds: tuple[ServerKind, ...], price: FloatArray) -> tuple[IntArray, IntArray, list[IntArray]]:
+def _mixes(kinds: tuple[ServerKind, ...]) -> tuple[IntArray, IntArray, list[IntArray]]:
     """First slot of each kind, stride of each slot, and devices used by each mix ``(M, slots)``."""
     start, stride, mixes = [0], [], []
     for kind in kinds:

@@ -12,7 +12,7 @@ import numpy as np
 
 from placer.arrays import FloatArray, IntArray
 from placer.instance.instance import Instance
-from placer.options import Objective, Options
+from placer.options import Options
 from placer.plans.plan import Plan
 from placer.plans.recompute import with_recompute
 from placer.reductions.problem import Problem, contract
@@ -38,7 +38,7 @@ def drafts(instance: Instance, options: Options) -> Iterator[Plan]:
     alone = _alone(instance)
     if alone is not None:
         yield _plan(instance, options, np.full(instance.n, alone))
-    if options.objective is Objective.LATENCY:  # which knows no backward pass
+    if not options.pipelined:  # which knows no backward pass
         instance = instance.replace(backward=np.zeros(instance.n, dtype=bool))
     problem = contract(instance, contiguous=True)
     accelerators = [d.index for d in instance.devices if not d.is_host]
@@ -63,7 +63,7 @@ def _alone(instance: Instance) -> int | None:
 
 def _plan(instance: Instance, options: Options, device: IntArray) -> Plan:
     """Make a plan of a device for each node."""
-    if options.objective is Objective.LATENCY:
+    if not options.pipelined:
         hosts = np.array([d.is_host for d in instance.devices])
         return Plan(device, np.where(hosts[device], -1, 0))
     return with_recompute(instance, Plan(device), options)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from placer.studies.batch.names import cell, shown
+from placer.formats.csv_table import to_csv
+from placer.studies.batch.names import cells, shown
 from placer.studies.batch.records import Record, State
 
 __all__ = ["MethodSummary", "Summary", "summarise"]
@@ -90,13 +89,7 @@ class Summary(BaseModel):
 
     def to_csv(self) -> str:
         """Return the rows as CSV with a header line; absent values are empty."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(MethodSummary.model_fields)
-        for row in self.methods:
-            values = row.model_dump(mode="json").values()
-            writer.writerow([cell(v) if isinstance(v, str) else v for v in values])
-        return out.getvalue()
+        return to_csv(MethodSummary.model_fields, map(cells, self.methods))
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -157,12 +150,12 @@ def _contradictions(records: Sequence[Record]) -> list[str]:
         plan = best.get(record.problem)
         if plan is None or plan.objective is None:
             continue
-        held = f"{plan.method} has a verified plan of {plan.objective!r} ms"
+        held = f"{plan.method} has a verified plan of {plan.objective!r} {plan.unit}"
         if record.state is State.INFEASIBLE:
             found.append(
                 f"{shown(record.instance)}: {record.method} claims that there is no plan, but {held}"
             )
         elif record.bound is not None and record.bound > plan.objective * (1 + AGREE):
-            claim = f"claims that no plan is below {record.bound!r} ms"
+            claim = f"claims that no plan is below {record.bound!r} {record.unit}"
             found.append(f"{shown(record.instance)}: {record.method} {claim}, but {held}")
     return found

@@ -27,29 +27,34 @@ cdef void mark_zone(GraphView g, MeasuresView m, SpaceView space, Control ctl, l
     double target) noexcept nogil
 
 @cython.locals(e=cython.longlong, i=cython.longlong, left=cython.double, taken=cython.double)
-cdef double ghost_cost(GraphView g, SpaceView space, long long t, long long x) noexcept nogil
+cdef double optional_cost(GraphView g, SpaceView space, long long t, long long x) noexcept nogil
 
 @cython.locals(K=cython.longlong, backward=cython.double, e=cython.longlong, forward=cython.double,
-    k=cython.longlong, lane=cython.longlong, room=cython.double, v=cython.longlong, x=cython.longlong)
+    i=cython.longlong, k=cython.longlong, lane=cython.longlong, room=cython.double, v=cython.longlong,
+    x=cython.longlong)
 cdef bint finishes(GraphView g, MeasuresView m, SpaceView space, long long s, long long t,
     double target) noexcept nogil
 
-@cython.locals(e=cython.longlong, backward=cython.double, forward=cython.double, i=cython.longlong, inside=cython.longlong,
-    j=cython.longlong, lane=cython.longlong, mine=cython.bint, worse=cython.bint)
+@cython.locals(backward=cython.double, e=cython.longlong, forward=cython.double, i=cython.longlong,
+    inside=cython.longlong, j=cython.longlong, lane=cython.longlong, mine=cython.bint, worse=cython.bint)
 cdef bint harmless(GraphView g, SpaceView space, long long s, long long t, long long v) noexcept nogil
 
-@cython.locals(backward=cython.double, e=cython.longlong, forward=cython.double, grows=cython.bint,
-    i=cython.longlong, place=cython.longlong, taken=cython.bint)
-cdef bint costs_nothing(GraphView g, SpaceView space, Control ctl, long long s, long long t,
-    long long v) noexcept nogil
+@cython.locals(e=cython.longlong, i=cython.longlong, place=cython.longlong, taken=cython.bint)
+cdef void _add_transfers(GraphView g, SpaceView space, long long t, long long v) noexcept nogil
+
+@cython.locals(i=cython.longlong)
+cdef void _clear(SpaceView space) noexcept nogil
+
+@cython.locals(backward=cython.double, forward=cython.double, grows=cython.bint)
+cdef bint costs_nothing(GraphView g, SpaceView space, long long s, long long t, long long v) noexcept nogil
 
 @cython.locals(backward=cython.double, e=cython.longlong, forward=cython.double, i=cython.longlong,
     j=cython.longlong)
 cdef bint holdable(GraphView g, SpaceView space, long long s, long long t, long long v,
     double target) noexcept nogil
 
-@cython.locals(backward=cython.double, d=cython.longlong, e=cython.longlong, forward=cython.double,
-    i=cython.longlong, lane=cython.longlong, memory=cython.double, place=cython.longlong, taken=cython.bint)
+@cython.locals(backward=cython.double, d=cython.longlong, forward=cython.double, lane=cython.longlong,
+    memory=cython.double)
 cdef bint fits(GraphView g, SpaceView space, Control ctl, long long s, long long t, long long v,
     double target) noexcept nogil
 

@@ -1,4 +1,4 @@
-"""Rules argued in ``placer.methods.downsets.search``: what a piece reaches, what it must take."""
+"""Rules argued, by the name in brackets, in ``downsets.search``: what a piece reaches, what it must take."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if not cython.compiled:
     from placer.methods.downsets.kernels.views import BEFORE, BLOCKS, FIXED, MEMORY, OPEN, TAKEN, UNDECIDED, Control, GraphView, MeasuresView, SpaceView
     from placer.methods.downsets.kernels.pieces import direction_load, left_of, load, received, size, take, within
 
-__all__ = ["costs_nothing", "finishes", "fits", "ghost_cost", "harmless", "holdable", "in_order", "mark_zone"]
+__all__ = ["costs_nothing", "finishes", "fits", "optional_cost", "harmless", "holdable", "in_order", "mark_zone"]
 
 
 def in_order(g: GraphView, space: SpaceView, s: int, t: int) -> bool:
-    """Whether a piece on type t may follow those of state s in the wanted order of devices."""
+    """Whether a piece on type t may follow those of state s (*Wanted order of devices*)."""
     if g.rank[t] >= 0:
         for i in range(g.types):
             if space.used[s, i] > 0 and g.rank[i] > g.rank[t]:
@@ -21,7 +21,7 @@ def in_order(g: GraphView, space: SpaceView, s: int, t: int) -> bool:
 
 
 def mark_zone(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t: int, target: float) -> None:
-    """Stamp the items that some piece from the loaded downset can reach, by their longest path in time."""
+    """Stamp the items that some piece from the loaded downset can reach, by their longest path (*Room*)."""
     K = m.kinds
     ctl.stamp += 1
     stamp = ctl.stamp
@@ -61,8 +61,8 @@ def mark_zone(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t: 
     ctl.count += filled
 
 
-def ghost_cost(g: GraphView, space: SpaceView, t: int, x: int) -> float:
-    """Cost of ghost x for the device that takes all that is left: with it, or by its nets without it."""
+def optional_cost(g: GraphView, space: SpaceView, t: int, x: int) -> float:
+    """Cost of the optional item x for the device that takes all the rest: with it, or by its nets alone."""
     taken, left = g.time[t, 0, x] + g.time[t, 1, x], 0.0
     for i in range(g.item_start[x], g.item_start[x + 1]):
         e = g.item_nets[i]
@@ -86,9 +86,10 @@ def finishes(g: GraphView, m: MeasuresView, space: SpaceView, s: int, t: int, ta
             room *= target
         if space.left[s, k] > room + m.slack[k]:
             return False
-    space.last[:] = 0.0
+    for i in range(space.last.shape[0]):
+        space.last[i] = 0.0
     for v in range(64 * space.low[s], space.where.shape[0]):
-        if space.where[v] == UNDECIDED and not g.ghost[v]:
+        if space.where[v] == UNDECIDED and not g.optional[v]:
             if not g.ok[t, v]:
                 return False
             space.last[0] += g.time[t, 0, v]
@@ -98,26 +99,26 @@ def finishes(g: GraphView, m: MeasuresView, space: SpaceView, s: int, t: int, ta
         return False
     if g.paying[t]:
         for e in range(g.net_size.shape[0]):
-            x = g.net_ghost[e]
+            x = g.net_optional[e]
             if x >= 0 and space.where[x] == UNDECIDED:
                 continue
             if 0 < space.before[e] < g.net_size[e]:
                 lane = 1 if g.mode == 2 and space.where[g.net_producer[e]] == BEFORE else 0
                 space.last[FIXED + 2 * g.net_direction[e] + lane] += g.net_cost[t, e]
         for x in range(space.where.shape[0]):
-            if g.ghost[x] and space.where[x] == UNDECIDED:
-                space.last[0] += ghost_cost(g, space, t, x)
+            if g.optional[x] and space.where[x] == UNDECIDED:
+                space.last[0] += optional_cost(g, space, t, x)
     forward = direction_load(g, space.last[0], space.last[FIXED], space.last[FIXED + 1])
     backward = direction_load(g, space.last[1], space.last[FIXED + 2], space.last[FIXED + 3])
     return within(g, space, s, forward, backward, target)
 
 
 def harmless(g: GraphView, space: SpaceView, s: int, t: int, v: int) -> bool:
-    """Whether no later device gets a larger load when it loses the available item v."""
+    """Whether no later device gets a larger load when it loses the available item v (*Dominance*)."""
     for i in range(g.types):
         if left_of(g, space, s, i, t) <= 0 or not g.ok[i, v] or not g.paying[i]:
             continue
-        space.scratch[:] = 0.0
+        _clear(space)
         for j in range(g.item_start[v], g.item_start[v + 1]):
             e = g.item_nets[j]
             inside = space.before[e] + space.taken[e]
@@ -140,25 +141,34 @@ def harmless(g: GraphView, space: SpaceView, s: int, t: int, v: int) -> bool:
     return True
 
 
-def costs_nothing(
-    g: GraphView, space: SpaceView, ctl: Control, s: int, t: int, v: int
-) -> bool:
-    """Whether taking the available item v never makes any load larger, whatever else the piece takes."""
+def _add_transfers(g: GraphView, space: SpaceView, t: int, v: int) -> None:
+    """Add to the scratch (by direction and lane) what the nets of v cost more, or less, with v in the piece."""
+    if not g.paying[t]:
+        return
+    for i in range(g.item_start[v], g.item_start[v + 1]):
+        e = g.item_nets[i]
+        place = 2 * g.net_direction[e]
+        taken = space.where[g.net_producer[e]] == TAKEN
+        if space.taken[e] > 0:
+            space.scratch[place + (1 if g.mode == 2 and not taken else 0)] -= g.net_cost[t, e]
+        if space.taken[e] + 1 < g.net_size[e]:
+            taken = taken or g.net_producer[e] == v
+            space.scratch[place + (1 if g.mode == 2 and not taken else 0)] += g.net_cost[t, e]
+
+
+def _clear(space: SpaceView) -> None:
+    for i in range(4):
+        space.scratch[i] = 0.0
+
+
+def costs_nothing(g: GraphView, space: SpaceView, s: int, t: int, v: int) -> bool:
+    """Whether taking the available item v makes no load larger, whatever else the piece takes (*Forced*)."""
     if not g.ok[t, v] or space.reach[0] > g.limit[t] or (g.again[t] and g.limit[t] < INFINITY):
         return False
     if g.mode != 0 and g.time[t, 0, v] + g.time[t, 1, v] > 0.0:
         return False
-    space.scratch[:] = 0.0
-    if g.paying[t]:
-        for i in range(g.item_start[v], g.item_start[v + 1]):
-            e = g.item_nets[i]
-            place = 2 * g.net_direction[e]
-            taken = space.where[g.net_producer[e]] == TAKEN
-            if space.taken[e] > 0:
-                space.scratch[place + (1 if g.mode == 2 and not taken else 0)] -= g.net_cost[t, e]
-            if space.taken[e] + 1 < g.net_size[e]:
-                taken = taken or g.net_producer[e] == v
-                space.scratch[place + (1 if g.mode == 2 and not taken else 0)] += g.net_cost[t, e]
+    _clear(space)
+    _add_transfers(g, space, t, v)
     if g.mode == 0:
         forward, backward = space.scratch[0] + g.time[t, 0, v], space.scratch[2] + g.time[t, 1, v]
         grows = max(forward, backward) > 0.0 if g.gpipe else forward + backward > 0.0
@@ -168,7 +178,7 @@ def costs_nothing(
 
 
 def holdable(g: GraphView, space: SpaceView, s: int, t: int, v: int, target: float) -> bool:
-    """Whether a device left can hold the excluded item v with what its nets then surely cost."""
+    """Whether a device left can hold the excluded item v with what its nets then surely cost (*Holdable*)."""
     for i in range(g.types):
         if left_of(g, space, s, i, t) <= 0 or not g.ok[i, v]:
             continue
@@ -197,7 +207,7 @@ def holdable(g: GraphView, space: SpaceView, s: int, t: int, v: int, target: flo
 def fits(
     g: GraphView, space: SpaceView, ctl: Control, s: int, t: int, v: int, target: float
 ) -> bool:
-    """Whether the piece can take the available item v as well without a larger peak."""
+    """Whether the piece can take the available item v as well without a larger peak (*Dominance*)."""
     if not g.ok[t, v]:
         return False
     memory = space.row[MEMORY] + size(g, space, t, v)
@@ -206,16 +216,7 @@ def fits(
     for d in range(2):
         for lane in range(2):
             space.scratch[2 * d + lane] = space.row[FIXED + 2 * d + lane] + space.row[OPEN + 2 * d + lane]
-    if g.paying[t]:
-        for i in range(g.item_start[v], g.item_start[v + 1]):
-            e = g.item_nets[i]
-            place = 2 * g.net_direction[e]
-            taken = space.where[g.net_producer[e]] == TAKEN
-            if space.taken[e] > 0:
-                space.scratch[place + (1 if g.mode == 2 and not taken else 0)] -= g.net_cost[t, e]
-            if space.taken[e] + 1 < g.net_size[e]:
-                taken = taken or g.net_producer[e] == v
-                space.scratch[place + (1 if g.mode == 2 and not taken else 0)] += g.net_cost[t, e]
+    _add_transfers(g, space, t, v)
     forward = direction_load(g, space.row[0] + g.time[t, 0, v], space.scratch[0], space.scratch[1])
     backward = direction_load(g, space.row[1] + g.time[t, 1, v], space.scratch[2], space.scratch[3])
     if g.gpipe:

@@ -69,7 +69,7 @@ def load_state(g: GraphView, space: SpaceView, ctl: Control, s: int) -> None:
             ctl.trail += 1
     for k in range(ctl.trail):
         v = space.trail[k]
-        if g.ghost[v]:
+        if g.optional[v]:
             continue
         set_available(space, ctl, v, space.where[v] == UNDECIDED and space.missing[v] == 0)
         for i in range(g.succ_start[v], g.succ_start[v + 1]):
@@ -79,7 +79,7 @@ def load_state(g: GraphView, space: SpaceView, ctl: Control, s: int) -> None:
 
 
 def set_flights(g: GraphView, space: SpaceView, s: int) -> None:
-    """Say how many microbatches the next piece after state s keeps beside the first."""
+    """Say how many microbatches the next piece after state s keeps beside the first (*Microbatches in flight*)."""
     stage = 1
     for i in range(g.types):
         if g.pool[i] == i:

@@ -55,7 +55,10 @@ def _insert(
     backward: float,
     rank: float,
 ) -> bool:
-    """Store the downset of the finished piece; False if there is no room left."""
+    """Store the downset of the finished piece unless a state makes it superfluous (rule *States*).
+
+    False if there is no room left.
+    """
     K, W, S = m.kinds, space.words.shape[0], space.low.shape[0]
     at = ctl.pool
     if ctl.states >= S or at + W >= space.pool.shape[0]:
@@ -148,7 +151,7 @@ def _emit(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target:
 
 
 def _needs(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target: float) -> bool:
-    """Work that the piece must hold at least, so that the devices left can hold the rest; whether it can."""
+    """Work that the piece must hold at least, to leave no more than fits later; whether it can (*Room*)."""
     K = m.kinds
     s, t = ctl.state, ctl.type
     for k in range(K):
@@ -160,12 +163,12 @@ def _needs(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target
 
 
 def _leave(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t: int, v: int, target: float) -> bool:
-    """Decide against item v at this depth; whether plans within the target may remain."""
+    """Decide against item v at this depth; whether plans may remain (*Growth*, *Room*, *Holdable*)."""
     d, s = ctl.depth, ctl.state
     space.frame[d, 0] = 0
     ctl.depth = d + 1
     return (
-        (g.ghost[v] or holdable(g, space, s, t, v, target))
+        (g.optional[v] or holdable(g, space, s, t, v, target))
         and exclude(g, m, space, ctl, t, v)
         and within(g, space, s, load(g, space, 0, False), load(g, space, 1, False), target)
     )
@@ -260,7 +263,8 @@ def _expand(
             if t >= T:
                 ctl.phase = NEXT_STATE
             elif g.devices[t] > space.used[ctl.state, t] and in_order(g, space, ctl.state, t):
-                space.row[:] = 0.0
+                for i in range(space.row.shape[0]):
+                    space.row[i] = 0.0
                 ctl.depth = ctl.listed = ctl.trail = 0
                 mark_zone(g, m, space, ctl, t, target)
                 ctl.piece_count = ctl.count
@@ -282,7 +286,7 @@ def _expand(
             v = space.listed[d]
             _save(space, d)
             space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl.listed, ctl.trail
-            if costs_nothing(g, space, ctl, s, t, v):
+            if costs_nothing(g, space, s, t, v):
                 space.frame[d, 0] = 2
             take(g, m, space, ctl, t, v)
             if space.row[MEMORY] <= g.limit[t] and within(

@@ -15,8 +15,8 @@ cdef class GraphView:
     cdef bint by_stage, chain, gpipe
     cdef long long[::1] rank, pool, read_start, read, output_producer, devices, succ_start, succ
     cdef long long[::1] net_size, net_producer, net_direction, item_start, item_nets, near_start, near
-    cdef long long[::1] net_ghost
-    cdef unsigned char[::1] again, paying, ghost
+    cdef long long[::1] net_optional
+    cdef unsigned char[::1] again, paying, optional
     cdef double[:, ::1] net_cost
 
 

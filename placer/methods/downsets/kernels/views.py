@@ -52,10 +52,10 @@ class GraphView:
         self.mode = graph.mode
         self.chain = graph.chain
         self.gpipe = graph.gpipe
-        self.ghost = fixed(graph.ghost)
+        self.optional = fixed(graph.optional)
         self.near_start = fixed(graph.near_start)
         self.near = fixed(graph.near)
-        self.net_ghost = fixed(graph.net_ghost)
+        self.net_optional = fixed(graph.net_optional)
 
 
 class MeasuresView:

@@ -1,0 +1,80 @@
+"""What differs between objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from placer.arrays import BoolArray, FloatArray
+from placer.instance.instance import Instance
+from placer.options import Options
+
+__all__ = ["Measured", "ObjectiveInfo", "number"]
+
+
+class Measured(Protocol):
+    """What a plan does, recomputed from the instance (`placer.plans.figures`)."""
+
+    @property
+    def time_ms(self) -> float:
+        """Time per sample of a pipeline."""
+
+    @property
+    def makespan_ms(self) -> float:
+        """Time of a single sample; for plans in pieces."""
+
+    @property
+    def memory_bytes(self) -> FloatArray:
+        """Peak memory of each device, ``(D,)``."""
+
+    @property
+    def used(self) -> BoolArray:
+        """Whether a device holds nodes, ``(D,)``."""
+
+
+def number(value: float, digits: int) -> str:
+    """Write a figure without a unit."""
+    return f"{value:.{digits}g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveInfo:
+    """An objective.
+
+    Parameters
+    ----------
+    summary
+        What is minimised, for help texts.
+    value
+        The objective of a plan in its unit, from the instance and what the plan does.
+    label
+        The objective as the name of a figure.
+    better
+        What a plan with a smaller value is.
+    unit
+        Unit of objective and bound, for headings.
+    shown
+        Writes a value with so many significant digits in words for people, with its unit.
+    refused
+        Says why options do not fit, or None.
+    unsuited
+        Says why an instance does not fit, or None.
+    methods
+        Where methods serve this objective (``"module:function"``), other than by a function of their own.
+    """
+
+    summary: str
+    value: Callable[[Instance, Measured], float]
+    label: str
+    better: str
+    unit: str = "ms"
+    shown: Callable[[float, int], str] = field(default=lambda value, digits: f"{number(value, digits)} ms")
+    refused: Callable[[Options], str | None] = field(default=lambda options: None)
+    unsuited: Callable[[Instance], str | None] = field(default=lambda instance: None)
+    methods: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_time(self) -> bool:
+        """Whether a time is minimised, so that what is said about times is about the objective."""
+        return self.unit == "ms"
