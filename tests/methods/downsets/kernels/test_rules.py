@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from placer.methods.downsets import search
-from placer.methods.downsets.kernels import arrays, exchange, pieces
-from placer.methods.downsets.lattice import Lattice
-from placer.methods.downsets.measures import measures
 from placer.options import Communication, Options, Schedule
+from tests.support.interpreted import interpreted
 from tests.support.level import count
 from tests.support.random_instances import random_instance
+
+with interpreted():  # compiled, they can only be called from each other
+    from placer.methods.downsets import search
+    from placer.methods.downsets.kernels import exchange, pieces
+    from placer.methods.downsets.kernels.views import Control, GraphView, MeasuresView, SpaceView
+    from placer.methods.downsets.lattice import Lattice
+    from placer.methods.downsets.measures import measures
 
 STATE = 1
 """The state whose downset is loaded; no device is used yet."""
@@ -31,10 +35,12 @@ class Scene:
     left_out: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.g, self.m = self.lattice.graph, measures(self.lattice.graph)
-        self.space = search._space(self.g, len(self.m.kind), None)
-        self.ctl = np.zeros(arrays.CTL_SIZE, dtype=np.int64)
-        search._start(self.g, self.m, self.space, self.ctl, (0.0, 0.0))
+        graph, work = self.lattice.graph, measures(self.lattice.graph)
+        self.g, self.m = graph, work
+        self.space = search._space(graph, len(work.kind), None)
+        self.ctl = Control()
+        search._start(graph, work, self.space, self.ctl, (0.0, 0.0))
+        self.items, self.work, self.states = GraphView(graph), MeasuresView(work), SpaceView(self.space)
         space, n = self.space, self.lattice.size
         bits = np.zeros(64 * len(space.words), dtype=bool)
         bits[list(self.inside)] = True
@@ -42,52 +48,51 @@ class Scene:
         space.length[STATE] = len(space.words)
         self.rest = [v for v in range(n) if v not in self.inside]
         space.left[STATE] = self.m.weight[:, self.rest].sum(axis=1)
-        pieces.load_state(self.g, space, self.ctl, STATE)
-        pieces.set_flights(self.g, space, STATE)
+        pieces.load_state(self.items, self.states, self.ctl, STATE)
+        pieces.set_flights(self.items, self.states, STATE)
         space.row[:] = 0.0
-        exchange.mark_zone(self.g, self.m, space, self.ctl, self.type, self.target)
+        exchange.mark_zone(self.items, self.work, self.states, self.ctl, self.type, self.target)
         space.need[:] = -np.inf
 
     def reached(self) -> set[int]:
-        return {int(v) for v in np.flatnonzero(self.space.zone == self.ctl[arrays.STAMP])}
+        return {int(v) for v in np.flatnonzero(self.space.zone == self.ctl.stamp)}
 
     def offered(self) -> list[int]:
         """Items that the piece may take now."""
-        listed = self.space.listed[: self.ctl[arrays.LISTED]]
+        listed = self.space.listed[: self.ctl.listed]
         return [int(v) for v in listed if v not in self.piece and v not in self.left_out]
 
     def take(self, v: int) -> None:
-        pieces.take(self.g, self.m, self.space, self.ctl, self.type, v, self.space.row)
+        pieces.take(self.items, self.work, self.states, self.ctl, self.type, v)
         self.piece.append(v)
 
     def untake(self, row: np.ndarray, listed: int) -> None:
-        pieces.untake(self.g, self.space, self.type, self.piece.pop())
+        pieces.untake(self.items, self.states, self.type, self.piece.pop())
         self.space.row[:] = row
-        self.ctl[arrays.LISTED] = listed
+        self.ctl.listed = listed
 
     def leave_out(self, v: int) -> None:
-        before = int(self.ctl[arrays.TRAIL])
-        assert pieces.exclude(self.g, self.m, self.space, self.ctl, self.type, v, self.space.row)
-        self.left_out |= {int(x) for x in self.space.trail[before : self.ctl[arrays.TRAIL]]}
+        before = self.ctl.trail
+        assert pieces.exclude(self.items, self.work, self.states, self.ctl, self.type, v)
+        self.left_out |= {int(x) for x in self.space.trail[before : self.ctl.trail]}
 
     def loads(self, *, with_open: bool) -> list[float]:
-        return [pieces.load(self.g, self.space.row, way, with_open) for way in (0, 1)]
+        return [pieces.load(self.items, self.states, way, with_open) for way in (0, 1)]
 
     def finishes(self) -> bool:
-        return exchange.finishes(self.g, self.m, self.space, STATE, self.type, self.target)
+        return exchange.finishes(self.items, self.work, self.states, STATE, self.type, self.target)
 
     def fits(self, v: int) -> bool:
-        g, space = self.g, self.space
-        return exchange.fits(g, space, self.ctl, STATE, self.type, v, space.row, self.target, space.scratch)
+        return exchange.fits(self.items, self.states, self.ctl, STATE, self.type, v, self.target)
 
     def harmless(self, v: int) -> bool:
-        return exchange.harmless(self.g, self.space, self.space.used[STATE], self.type, v, self.space.scratch)
+        return exchange.harmless(self.items, self.states, STATE, self.type, v)
 
     def costs_nothing(self, v: int) -> bool:
-        return exchange.costs_nothing(self.g, self.space, STATE, self.type, v, self.space.scratch)
+        return exchange.costs_nothing(self.items, self.states, STATE, self.type, v)
 
     def holdable(self, v: int) -> bool:
-        return exchange.holdable(self.g, self.space, STATE, self.type, v, self.target)
+        return exchange.holdable(self.items, self.states, STATE, self.type, v, self.target)
 
 
 class Definition:
@@ -199,16 +204,16 @@ def test_taking_back_undoes_taking(model):
     for scene, _, rng in scenes(*model, seeds=12):
         grow(scene, rng)
         before = {name: np.copy(getattr(scene.space, name)) for name in ("row", "where", "missing", "taken")}
-        listed = int(scene.ctl[arrays.LISTED])
+        listed = scene.ctl.listed
         if offered := scene.offered():
             scene.take(int(rng.choice(offered)))
             scene.untake(before["row"], listed)
-        trail = int(scene.ctl[arrays.TRAIL])
+        trail = scene.ctl.trail
         row = scene.space.row.copy()
         for v in scene.offered():
             if v not in scene.left_out:
                 scene.leave_out(v)
-        pieces.unexclude(scene.g, scene.space, scene.ctl, trail)
+        pieces.unexclude(scene.items, scene.states, scene.ctl, trail)
         scene.space.row[:] = row
         for name, value in before.items():
             assert (getattr(scene.space, name) == value).all(), name
