@@ -18,6 +18,7 @@ class OptionChanges(TypedDict, total=False):
     schedule: Schedule | Literal["1f1b", "gpipe"]
     microbatches: int | None
     recompute: Recompute | Literal["none", "auto", "all"]
+    max_ms: float | None
     pieces: int
     method: str
     formulation: Formulation | Literal["ordered", "paper"]

@@ -60,6 +60,8 @@ class Options(BaseModel):
     microbatches: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = None
     """Microbatches per optimizer step; None for what the instance says."""
     recompute: Recompute = Recompute.NONE
+    max_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Most time per sample, for objectives other than time."""
     pieces: Annotated[int, Field(ge=1, le=64)] = 1
     method: str = "auto"
     formulation: Formulation = Formulation.ORDERED

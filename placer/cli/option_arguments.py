@@ -84,6 +84,12 @@ def add_options(command: OptionGroup) -> None:
         "training they synchronise their weights (default: 1)",
     )
     plan.add_argument(
+        "--max-ms",
+        type=float,
+        metavar="MS",
+        help="most time per sample, where the objective is another one (default: no limit)",
+    )
+    plan.add_argument(
         "--pieces",
         type=int,
         default=_default("pieces"),
