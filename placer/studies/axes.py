@@ -1,4 +1,4 @@
-"""What a sweep varies: numbers of devices, memory limits, bandwidths, and the limit on the time per sample."""
+"""What a sweep varies: numbers of devices, memory limits, bandwidths, the limit on the time per sample."""
 
 from __future__ import annotations
 

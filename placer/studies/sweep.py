@@ -159,8 +159,8 @@ def sweep(
         if interrupt.is_set():
             break
         settings = [(axis, axis.values[i]) for axis, i in zip(chosen, place, strict=True)]
-        limits = {"max_ms": value for axis, value in settings if axis.resource == "max-ms"}
-        here = common.model_copy(update=limits)
+        most = next((value for axis, value in settings if axis.resource == "max-ms"), common.max_ms)
+        here = common.model_copy(update={"max_ms": most})
         made = _variant_or_reason(instance, settings)
         solved.append(_point(place, made, solved, here, on_progress, interrupt, guard))
         if on_point is not None:

@@ -1,1 +1,1 @@
-"""Objectives other than time as a row of questions: is there a plan that is fast enough within these limits?"""
+"""Objectives other than time as a row of questions: whether a plan within some limits is fast enough."""

@@ -1,4 +1,4 @@
-"""One question: is there a plan whose samples take no longer than a limit?
+"""One question: whether there is a plan whose samples take no longer than a limit.
 
 Any method for throughput can answer it: by a plan that is fast enough, or by a bound above the limit.
 """
