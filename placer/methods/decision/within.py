@@ -64,4 +64,4 @@ def within(instance: Instance, options: Options, run: Run) -> Answer:
     none = outcome.stop is Stop.INFEASIBLE or (
         limit_ms is not None and bound is not None and bound > limit_ms * (1 + EQUAL)
     )
-    return Answer(none=none, stop=outcome.stop, message=outcome.message)
+    return Answer(none=none, stop=outcome.stop, message="" if none else outcome.message)
