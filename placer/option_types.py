@@ -13,7 +13,7 @@ __all__ = ["OptionChanges"]
 class OptionChanges(TypedDict, total=False):
     """Single options by name; what each means and its default: `placer.options.Options`."""
 
-    objective: Objective | Literal["throughput", "latency"]
+    objective: Objective | Literal["throughput", "latency", "memory", "cost"]
     contiguous: bool
     schedule: Schedule | Literal["1f1b", "gpipe"]
     microbatches: int | None

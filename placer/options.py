@@ -13,10 +13,11 @@ __all__ = ["Communication", "Formulation", "Objective", "Options", "Recompute", 
 
 
 class Objective(StrEnum):
-    """What is minimised: the steady-state time per sample, or the time of a single sample."""
+    """What is minimised; see `placer.objectives`."""
 
     THROUGHPUT = "throughput"
     LATENCY = "latency"
+    MEMORY = "memory"
 
 
 class Schedule(StrEnum):

@@ -12,6 +12,7 @@ Goals, each minimised in turn while the earlier ones keep their values
                 turn it makes the falling sequence of loads lexicographically smallest
     transfers   Σ_d time that d spends on receiving and sending
     devices     Σ_d u_d, the devices that hold items
+    memory      z,  with  Σ_c m_c x_{cd} ≤ z M_d on every device with a limit M_d
     changes     Σ_{cdκ} n_{cκ} x_{cdκ}, the nodes that move
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from formulations.rows import Expression, Inside, Model, difference, total
 from placer.arrays import FloatArray
@@ -33,6 +35,7 @@ class GoalName(StrEnum):
     TRANSFERS = "transfers"
     DEVICES = "devices"
     CHANGES = "changes"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +68,11 @@ class Secondary:
         The earlier ones.
     scale
         What times in ms are multiplied with.
+    most
+        The most that a device may use of its memory, in the unit of the program.
     """
 
-    def __init__(self, model: Model, goal: Goal, caps: tuple[Cap, ...], scale: float) -> None:
+    def __init__(self, model: Model, goal: Goal, caps: tuple[Cap, ...], scale: float, most: float) -> None:
         self.model, self.scale = model, scale
         self.goals = [*(cap.goal for cap in caps), goal]
         self.caps = [cap.value for cap in caps]
@@ -77,6 +82,11 @@ class Secondary:
         }
         for i, level in self.levels.items():
             self.sums[i].add(level, float(self.goals[i].largest))
+        self.share: Any = None
+        """Bounds the memory of every device in place of the limits where it is the goal."""
+        if goal.name is GoalName.MEMORY:
+            self.share = model.real("z", 0.0, most)
+            self.sums[-1].add(self.share)
 
     def add_device(self, label: str, inside: Inside, load: Expression, transfers: Expression) -> None:
         """Add one device or slot: what it holds by kind, its load and its transfer time, both scaled."""

@@ -209,7 +209,9 @@ class Loads:
         if len(self.top) > 1 and high is not None:
             model.at_most(objective, high)
         self.secondary = (
-            None if params.goal is None else Secondary(model, params.goal, params.caps, params.scale)
+            None
+            if params.goal is None
+            else Secondary(model, params.goal, params.caps, params.scale, MEMORY_MOST)
         )
 
     def place(self, insides: Iterable[Inside]) -> None:
@@ -284,7 +286,10 @@ class Loads:
                     self.model.at_most(Expression().add(x))
             if recomputed is not None:
                 row.add(self._received(f"{label}_{kind}", items, rho, in_flight / limit if limit else np.inf))
-        self.model.at_most(row, MEMORY_MOST)
+        if self.secondary is not None and self.secondary.share is not None:
+            self.model.at_most(row.add(self.secondary.share, -1.0))
+        else:
+            self.model.at_most(row, MEMORY_MOST)
 
     def _received(self, label: str, items: Sequence[Any], rho: Any, unit: float) -> Expression:
         """Memory of the forward outputs that a recomputing device receives: Σ_u o_u in_u, with its unit."""
