@@ -28,8 +28,6 @@ __all__ = ["ImportOptions", "import_onnx", "import_pipedream", "import_torch", "
 
 logger = logging.getLogger(__name__)
 
-TIED = ("copy", "colocate")
-
 Devices = str | Cluster | Sequence[str]
 """A cluster of the catalogue, counts of devices, a TOML file, a list of devices, or a cluster."""
 
@@ -46,6 +44,32 @@ class ImportOptions(TypedDict, total=False):
     reserve: float | None
     allow_uncosted: Sequence[str]
     name: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chosen:
+    """The options with their defaults, checked."""
+
+    by: str = "operator"
+    training: bool = False
+    optimizer: str | None = None
+    microbatches: int = 1
+    profiles: Sequence[str] = ()
+    tied: str = "copy"
+    reserve: float | None = None
+    allow_uncosted: Sequence[str] = ()
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for what, value, choices in (
+            ("treatment of tied weights", self.tied, ("copy", "colocate")),
+            ("granularity", self.by, list(Granularity)),
+            ("optimizer", self.optimizer or "adam", list(Optimizer)),
+        ):
+            if value not in choices:
+                raise UsageError(none_of(what, value, choices))
+        if not self.training and (self.optimizer is not None or self.microbatches != 1):
+            raise UsageError("optimizer and microbatches apply to training only")
 
 
 def import_onnx(
@@ -134,20 +158,7 @@ def import_pipedream(path: str | Path, *, cluster: Devices, **options: Unpack[Im
     return to_instance(read_pipedream(path), cluster, **({"training": True} | options))
 
 
-def to_instance(
-    model: Model,
-    cluster: Devices,
-    *,
-    by: str = "operator",
-    training: bool = False,
-    optimizer: str | None = None,
-    microbatches: int = 1,
-    profiles: Sequence[str] = (),
-    tied: str = "copy",
-    reserve: float | None = None,
-    allow_uncosted: Sequence[str] = (),
-    name: str | None = None,
-) -> Instance:
+def to_instance(model: Model, cluster: Devices, **options: Unpack[ImportOptions]) -> Instance:
     """Make an instance of a model that was read.
 
     Parameters
@@ -180,29 +191,24 @@ def to_instance(
     InputError, UsageError
         When options do not fit, or the result breaks a rule of instances.
     """
-    for what, value, choices in (
-        ("treatment of tied weights", tied, TIED),
-        ("granularity", by, list(Granularity)),
-        ("optimizer", optimizer or "adam", list(Optimizer)),
-    ):
-        if value not in choices:
-            raise UsageError(none_of(what, value, choices))
-    if not training and (optimizer is not None or microbatches != 1):
-        raise UsageError("optimizer and microbatches apply to training only")
+    chosen = _Chosen(**options)
+    training = chosen.training
     found = find_cluster(cluster)
     backward = backward_pass(model)
     if training and all(factor is None for factor in backward.factor):
         raise InputError(f"{model.source.name}: there is nothing to train in it")
-    how = Training(Optimizer(optimizer or "adam"), microbatches) if training else Training()
-    cost = costs(model, backward, found, read_profiles(profiles, found), allow_uncosted)
-    parts = partition(model, Granularity(by))
+    how = Training(Optimizer(chosen.optimizer or "adam"), chosen.microbatches) if training else Training()
+    profiles = read_profiles(chosen.profiles, found)
+    cost = costs(model, backward, found, profiles, chosen.allow_uncosted)
+    parts = partition(model, Granularity(chosen.by))
     devices = sum(cls.count for cls in found.classes)
-    where = residence(model, parts, devices=devices, copy=tied == "copy")
+    where = residence(model, parts, devices=devices, copy=chosen.tied == "copy")
     work = working(model, parts, cost.shares(parts))
-    placed, kept = reserved(found, model, where, work, how, share=reserve)
+    placed, kept = reserved(found, model, where, work, how, share=chosen.reserve)
     instance = assemble(model, parts, cost, backward if training else None, placed, where, work, how)
-    notes = (*model.notes, f"by {by}", *cost.notes)
+    notes = (*model.notes, f"by {chosen.by}", *cost.notes)
     notes += (*residence_notes(model, where, training=training), working_note(parts, work), *kept)
     for note in notes:
         logger.info("%s", note)
-    return instance.replace(name=name or model.name, source=dataclasses.replace(model.source, notes=notes))
+    source = dataclasses.replace(model.source, notes=notes)
+    return instance.replace(name=chosen.name or model.name, source=source)

@@ -60,37 +60,46 @@ def profile_onnx(
     UsageError
         When onnxruntime is not installed, or an option does not fit.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UsageError("profiling needs onnxruntime: pip install 'dnn-placer[profile]'") from None
+    onnxruntime = _runtime()
     for what, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("threads", threads, 1)):
         if value < least:
             raise UsageError(f"{what} must be at least {least}, got {value}")
-    file = light_model(str(path))
-    model = _runnable(file, dims or {})
-    wanted = [o.id for o in read_onnx(path, dims=dims).operators]
+    model = _runnable(light_model(str(path)), dims or {})
     settings = onnxruntime.SessionOptions()
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
     settings.log_severity_level = 3
     settings.enable_profiling = True
+    wanted = [o.id for o in read_onnx(path, dims=dims).operators]
     with tempfile.TemporaryDirectory() as folder:
         settings.profile_file_prefix = str(Path(folder) / "profile")
         try:
             session = onnxruntime.InferenceSession(
                 model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
             )
-            feed = _feed(session, inputs or {}, np.random.default_rng(seed))
-            for _ in range(warmup + repeats):
-                session.run(None, feed)
-            written = session.end_profiling()
+            written = _ran(session, inputs or {}, warmup + repeats, seed)
         except (UsageError, InputError):
             raise
         except Exception as error:  # the runtime's own exception types are not public
             raise InputError(f"ONNX Runtime cannot run it: {error}", source=str(path)) from None
         measured = kernel_times(json.loads(Path(written).read_text(encoding="utf-8")), str(path), skip=warmup)
     return {name: measured[name] for name in wanted if name in measured}
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UsageError("profiling needs onnxruntime: pip install 'dnn-placer[profile]'") from None
+    return onnxruntime
+
+
+def _ran(session: Any, inputs: Mapping[str, Any], runs: int, seed: int) -> str:
+    """Run a model so many times; return the file of its profile."""
+    feed = _feed(session, inputs, np.random.default_rng(seed))
+    for _ in range(runs):
+        session.run(None, feed)
+    return str(session.end_profiling())
 
 
 def _runnable(file: Path, dims: Mapping[str, int]) -> Any:

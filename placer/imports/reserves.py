@@ -51,11 +51,7 @@ def reserved(
     """
     if share is not None and not 0 <= share < 1:
         raise UsageError(f"reserve must be a share from 0 to below 1, got {share}")
-    factor = STATE_FACTOR[training.optimizer]
-    shared = sum(
-        model.weights[key].size_bytes * (factor if model.weights[key].trainable else 1.0)
-        for key in where.everywhere
-    )
+    shared = _shared_bytes(model, where, training)
     need = work.reserve_bytes + shared
     notes, classes = [], []
     limited = [cls for cls in cluster.classes if cls.memory_limit_bytes < float("inf")]
@@ -77,3 +73,9 @@ def reserved(
         listed = " to ".join(f"{100 * s:g} %" for s in dict.fromkeys((free[0], free[-1])))
         notes.append(f"{listed} of each device's memory kept free for what no plan counts (--reserve)")
     return cluster.model_copy(update={"classes": tuple(classes)}), notes
+
+
+def _shared_bytes(model: Model, where: Residence, training: Training) -> float:
+    """Size of the tensors that every device keeps."""
+    weights = [model.weights[key] for key in where.everywhere]
+    return sum(w.size_bytes * (STATE_FACTOR[training.optimizer] if w.trainable else 1.0) for w in weights)

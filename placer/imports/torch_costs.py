@@ -13,7 +13,7 @@ from typing import Any
 
 from placer.errors import InputError
 from placer.imports import torch_flops, torch_products
-from placer.imports.torch_flops import Call
+from placer.imports.torch_call import Call
 
 __all__ = ["Cost", "Coster", "is_part", "name_of", "tensors_in"]
 

@@ -9,16 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING
 
 from placer.imports.onnx_flops import contraction, words
-
-if TYPE_CHECKING:
-    from placer.imports.torch_flops import Call
+from placer.imports.torch_call import Call, Shape
 
 __all__ = ["flops", "is_product", "rows_share"]
-
-Shape = tuple[int, ...]
 
 LEFT = {
     **dict.fromkeys(

@@ -8,6 +8,7 @@ import json
 import numpy as np
 
 from placer.arrays import FloatArray
+from placer.instance.cluster import Link
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.instance.training import Training
@@ -39,13 +40,11 @@ def fingerprint(instance: Instance) -> str:
                 cls.count,
                 cls.kind.value,
                 repr(float(cls.memory_limit_bytes)),
-                repr(float(cls.link.transfer_scale)),
-                None
-                if cls.link.bandwidth_bytes_per_s is None
-                else repr(float(cls.link.bandwidth_bytes_per_s)),
-                repr(float(cls.link.latency_ms)),
+                repr(link.transfer_scale),
+                None if link.bandwidth_bytes_per_s is None else repr(link.bandwidth_bytes_per_s),
+                repr(link.latency_ms),
             )
-            for cls in instance.classes
+            for cls, link in ((cls, _in_floats(cls.link)) for cls in instance.classes)
         ],
     }
     reserves = [[float(cls.reserve_bytes(i)) for i in range(cls.count)] for cls in instance.classes]
@@ -53,7 +52,7 @@ def fingerprint(instance: Instance) -> str:
         # Only where they say something, here and below: other instances keep the hash that they always had.
         text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
     if instance.servers:
-        text["servers"] = [(s.name, sorted(s.devices), repr(s.uplink)) for s in instance.servers]
+        text["servers"] = [(s.name, sorted(s.devices), repr(_in_floats(s.uplink))) for s in instance.servers]
     if instance.order:
         text["order"] = [names[0] if len(names) == 1 else sorted(names) for names in instance.places]
     memory: tuple[FloatArray, ...] = (instance.memory_bytes,)
@@ -74,3 +73,11 @@ def fingerprint(instance: Instance) -> str:
         digest.update(clean.astype("<f8").tobytes())
     digest.update(instance.backward.astype("u1").tobytes())
     return digest.hexdigest()
+
+
+def _in_floats(link: Link) -> Link:
+    """Return a link whose numbers are all of one type: an integer is written in another way."""
+    bandwidth = link.bandwidth_bytes_per_s
+    return Link(
+        float(link.transfer_scale), None if bandwidth is None else float(bandwidth), float(link.latency_ms)
+    )

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from placer.arrays import BoolArray, FloatArray
 from placer.choices import offer
 from placer.errors import InputError
+from placer.instance.cluster import DeviceClass, Link
+from placer.instance.data import InstanceData
 from placer.units import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
-
-if TYPE_CHECKING:
-    from placer.arrays import BoolArray, FloatArray
-    from placer.instance.cluster import DeviceClass, Link
-    from placer.instance.instance import Instance
 
 __all__ = ["check", "check_runnable"]
 
@@ -28,7 +25,7 @@ UNPRINTABLE = re.compile(
 text (a name would not read as what it is), or that cannot be written as UTF-8."""
 
 
-def check(instance: Instance) -> None:
+def check(instance: InstanceData) -> None:
     """Check all rules.
 
     Raises
@@ -48,7 +45,7 @@ def check(instance: Instance) -> None:
     _check_servers(instance)
 
 
-def _check_nodes(instance: Instance) -> None:
+def _check_nodes(instance: InstanceData) -> None:
     if instance.n == 0:
         raise InputError("the graph is empty; it needs at least one node", place="nodes")
     for node, count in Counter(instance.ids).items():
@@ -72,7 +69,7 @@ def _held(text: str) -> str:
     return f"holds a control character{code}, which would be invisible or turn the direction of text"
 
 
-def _check_cluster(instance: Instance) -> None:
+def _check_cluster(instance: InstanceData) -> None:
     classes = instance.classes
     for cls in classes:
         place = f"class {cls.name!r}"
@@ -127,7 +124,7 @@ def _check_link(link: Link, place: str) -> None:
         raise InputError(f"bandwidth must be finite and > 0, got {bandwidth}", place=place)
 
 
-def _check_numbers(instance: Instance) -> None:
+def _check_numbers(instance: InstanceData) -> None:
     time = instance.time_ms
     wrong = ~((time >= 0) & ((time <= MAX_TIME_MS) | np.isposinf(time)))
     for v, t in np.argwhere(wrong):
@@ -146,7 +143,7 @@ def _check_numbers(instance: Instance) -> None:
 
 
 def _check_range(
-    instance: Instance, values: FloatArray, given: BoolArray, limit: float, what: str, unit: str
+    instance: InstanceData, values: FloatArray, given: BoolArray, limit: float, what: str, unit: str
 ) -> None:
     """Check that the given values lie in 0..limit; nan never does."""
     for v in np.flatnonzero(given & ~((values >= 0) & (values <= limit))):
@@ -155,7 +152,7 @@ def _check_range(
         )
 
 
-def _check_transfers(instance: Instance) -> None:
+def _check_transfers(instance: InstanceData) -> None:
     direct, sized = ~np.isnan(instance.transfer_ms), ~np.isnan(instance.output_bytes)
     for v in np.flatnonzero(direct == sized):
         raise InputError(
@@ -174,7 +171,7 @@ def _check_transfers(instance: Instance) -> None:
         )
 
 
-def _check_edges(instance: Instance) -> None:
+def _check_edges(instance: InstanceData) -> None:
     edges, ids = instance.edges, instance.ids
     for u, w in edges[((edges < 0) | (edges >= instance.n)).any(axis=1)]:
         raise InputError(f"edge ({u}, {w}) names a node that does not exist", place="edges")
@@ -194,7 +191,7 @@ def _check_edges(instance: Instance) -> None:
             raise InputError(rule, place=f"edge {ids[source[e]]!r} -> {ids[target[e]]!r}")
 
 
-def _check_acyclic(instance: Instance) -> None:
+def _check_acyclic(instance: InstanceData) -> None:
     waiting = np.bincount(instance.edges[:, 1], minlength=instance.n).tolist()
     after: list[list[int]] = [[] for _ in range(instance.n)]
     for u, w in instance.edges.tolist():
@@ -220,7 +217,7 @@ def _check_acyclic(instance: Instance) -> None:
     raise InputError(f"the graph has a cycle: {' -> '.join(shown)}", place="edges")
 
 
-def _check_names_used(instance: Instance) -> None:
+def _check_names_used(instance: InstanceData) -> None:
     names = [*(cls.name for cls in instance.classes), *instance.device_index]
     known = set(names)
     for what, lists in (("pin", instance.pin), ("forbid", instance.forbid)):
@@ -245,7 +242,7 @@ def _check_names_used(instance: Instance) -> None:
             )
 
 
-def _check_supported(instance: Instance) -> None:
+def _check_supported(instance: InstanceData) -> None:
     """Every node has a class that can run it, every group a common one; pins are judged by the solver."""
     present = np.array([cls.count > 0 or cls.is_host for cls in instance.classes])
     runs = np.isfinite(instance.class_time_ms)[:, present]
@@ -265,7 +262,7 @@ def _check_supported(instance: Instance) -> None:
             )
 
 
-def _check_servers(instance: Instance) -> None:
+def _check_servers(instance: InstanceData) -> None:
     """Servers have names of their own and share no device."""
     names = [*(cls.name for cls in instance.classes), *instance.device_index]
     known = set(names)
@@ -291,7 +288,7 @@ def _check_servers(instance: Instance) -> None:
             raise InputError(f"device {name!r} is named by two servers, or twice", place="cluster")
 
 
-def _check_constraints(instance: Instance) -> None:
+def _check_constraints(instance: InstanceData) -> None:
     """Constraints name nodes and devices that exist, and none twice."""
     rules = instance.constraints
     for group in rules.apart:
@@ -310,7 +307,7 @@ def _check_constraints(instance: Instance) -> None:
             raise InputError(f"{name!r} is listed twice", place="constraints.use_devices")
 
 
-def check_runnable(instance: Instance) -> None:
+def check_runnable(instance: InstanceData) -> None:
     """Check that each node has a *present* device type to run on (a host class may have none).
 
     Raises

@@ -71,26 +71,7 @@ def simulate(
     count = _count(instance, plan, samples, microbatches)
     if plan.piece is not None:
         return _single_sample(instance, plan, plan.piece)
-
-    placement = place(instance, plan.device.tolist(), plan.replicas)
-    tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
-    program = make_program(tasks, options.communication, options.schedule, plan.stages)
-    steady_ms, periodic, timeline = settled(program)
-    if count is None and instance.is_training:
-        count = instance.training.microbatches
-    if count is not None:
-        timeline = execute(program, count)
-    return _measured(
-        placement,
-        timeline,
-        {},
-        recompute=plan.recompute,
-        objective=Objective.THROUGHPUT,
-        communication=options.communication,
-        schedule=options.schedule if instance.is_training else None,
-        steady_ms=steady_ms,
-        periodic=periodic,
-    )
+    return _pipeline(instance, plan, options, count)
 
 
 def _unpacked(instance: Instance, result: Result, options: Options) -> tuple[Instance, Plan]:
@@ -116,6 +97,29 @@ def _count(instance: Instance, plan: Plan, samples: int | None, microbatches: in
     if not instance.is_training and microbatches is not None:
         raise UsageError("microbatches apply to training: there is no backward pass, so use samples")
     return microbatches if samples is None else samples
+
+
+def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | None) -> Simulation:
+    """Run samples or microbatches through a throughput plan."""
+    placement = place(instance, plan.device.tolist(), plan.replicas)
+    tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
+    program = make_program(tasks, options.communication, options.schedule, plan.stages)
+    steady_ms, periodic, timeline = settled(program)
+    if count is None and instance.is_training:
+        count = instance.training.microbatches
+    if count is not None:
+        timeline = execute(program, count)
+    return _measured(
+        placement,
+        timeline,
+        {},
+        recompute=plan.recompute,
+        objective=Objective.THROUGHPUT,
+        communication=options.communication,
+        schedule=options.schedule if instance.is_training else None,
+        steady_ms=steady_ms,
+        periodic=periodic,
+    )
 
 
 def _single_sample(instance: Instance, plan: Plan, piece: IntArray) -> Simulation:

@@ -110,12 +110,12 @@ def _files(path: str) -> list[tuple[Path, bool]]:
 def _within(folder: str) -> list[Path]:
     """List instance files and archives in a folder and its folders; links to folders are not followed."""
     endings = (".json", ".json.gz", *ZIP, *TAR)
-    return [
-        Path(at) / name
-        for at, folders, names in os.walk(folder)
-        for name in sorted(names)
-        if name.lower().endswith(endings) and not name.startswith(".") and folders.sort() is None
-    ]
+    found: list[Path] = []
+    for at, folders, names in os.walk(folder):
+        folders.sort()  # in place: in this order the walk goes on
+        wanted = [n for n in sorted(names) if n.lower().endswith(endings) and not n.startswith(".")]
+        found += [Path(at) / name for name in wanted]
+    return found
 
 
 def _inside(path: Path, folder: Path | None) -> bool:

@@ -1,6 +1,7 @@
 """Files, folders, globs and archives; nothing leaves an archive, and nothing in it is too large."""
 
 import io
+import os
 import tarfile
 import zipfile
 
@@ -62,6 +63,21 @@ def test_files_folders_and_globs(tmp_path):
 def test_nothing_is_an_error(tmp_path, path):
     with pytest.raises(UsageError, match=r"there is no such|no \.json file"):
         list(find([tmp_path / path]))
+
+
+def test_folders_without_files_of_their_own_are_walked_in_order(tmp_path, monkeypatch):
+    walk = os.walk
+
+    def backwards(top):
+        for at, folders, names in walk(top):
+            folders.sort(reverse=True)
+            yield at, folders, names
+
+    monkeypatch.setattr(os, "walk", backwards)
+    for name in "cab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.json").write_text(name)
+    assert [data for _, data in seen(tmp_path)] == [b"a", b"b", b"c"]
 
 
 def test_broken_links_and_special_files(tmp_path):
