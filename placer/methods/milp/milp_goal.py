@@ -14,7 +14,8 @@ from formulations.program import read_pulp
 from formulations.throughput import free as throughput_free
 from formulations.throughput import ordered as throughput_ordered
 from formulations.throughput.goals import Goal, GoalName
-from formulations.throughput.shared import MEMORY_UNIT, ThroughputParams
+from formulations.throughput.shared import ThroughputParams
+from formulations.throughput.stage_memory import MEMORY_UNIT
 from placer.arrays import FloatArray
 from placer.instance.instance import Instance
 from placer.methods.decision.within import within
