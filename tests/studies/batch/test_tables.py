@@ -264,7 +264,7 @@ def test_no_cell_is_a_formula(start):
 
 def test_numbers_stay_numbers(tmp_path):
     row = record("=a", State.SOLVED, 4.0, -0.0)
-    assert to_csv([row]).splitlines()[1] == "0,p,0,'=a,solved,4.0,-0.0,1.0,,1.0,,,"
+    assert to_csv([row]).splitlines()[1] == "0,p,0,'=a,solved,4.0,-0.0,1.0,,1.0,,,,ms"
 
 
 def test_a_job_without_documents_waits(tmp_path):
