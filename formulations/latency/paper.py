@@ -44,13 +44,14 @@ A plan has such ranks exactly if its steps can be ordered, and N is large enough
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from formulations.latency.problem import MEMORY_UNITS, LatencyProblem, Scaled
-from formulations.rows import Expression, Model, total
+from formulations.model import ZERO, Expression, Model, dot, total
 from placer.arrays import IntArray
 from placer.plans.evaluate import LatencySchedule
 from placer.plans.plan import Plan
@@ -180,7 +181,7 @@ def build(problem: LatencyProblem, upper_ms: float, *, ranked: bool = False) -> 
     builder.node_times()
     if builder.ranked:
         builder.ranks()
-    builder.model.minimise(Expression().add(builder.C))
+    builder.model.minimise(builder.C)
     return PaperModel(problem, builder.model.problem, builder.unit, tuple(builder.slots), builder.ranked)
 
 
@@ -197,144 +198,136 @@ class _Builder:
             k for k, members in enumerate(problem.kinds) for _ in members for _ in range(problem.pieces)
         ]
         self.edges = [(int(u), int(w)) for u, w in self.instance.edges]
-        nodes, slots, hosts = range(problem.n), range(len(self.slots)), range(len(problem.hosts))
-        model = self.model
-        self.x = {
-            (v, j): model.binary(f"x_{v}_{j}")
+        self.ranked = ranked or bool((scaled.time == 0)[scaled.may_run].any())
+        self._variables()
+
+    def _variables(self) -> None:
+        """Make x, y, z, i, o, S, F, a and C; 0 where a node cannot be."""
+        model, scaled = self.model, self.scaled
+        nodes, slots = range(self.problem.n), range(len(self.slots))
+        self.x = [
+            [model.binary(f"x_{v}_{j}") if scaled.may_run[v, self.kind[j]] else ZERO for j in slots]
             for v in nodes
-            for j in slots
-            if scaled.may_run[v, self.kind[j]]
-        }
-        self.y = {(v, h): model.binary(f"y_{v}_{h}") for v in nodes for h in hosts if scaled.may_host[v, h]}
+        ]
+        self.y = [
+            [model.binary(f"y_{v}_{h}") if may else ZERO for h, may in enumerate(row)]
+            for v, row in enumerate(scaled.may_host)
+        ]
+        self.z = [[model.real(f"z_{v}_{j}", 0, 1) for j in slots] for v in nodes]
         producers = [u for u in nodes if len(self.instance.successors[u])]
-        self.z = {(v, j): model.real(f"z_{v}_{j}", 0, 1) for v in nodes for j in slots}
         most = {(u, j): float(scaled.may_move[u, self.kind[j]]) for u in producers for j in slots}
-        self.receives = {(u, j): model.real(f"i_{u}_{j}", 0, most[u, j]) for u, j in most}
-        self.sends = {(u, j): model.real(f"o_{u}_{j}", 0, most[u, j]) for u, j in most}
+        self.i = {(u, j): model.real(f"i_{u}_{j}", 0, most[u, j]) for u, j in most}
+        self.o = {(u, j): model.real(f"o_{u}_{j}", 0, most[u, j]) for u, j in most}
         self.S = [model.real(f"S_{j}", 0, 1) for j in slots]
         self.F = [model.real(f"F_{j}", 0, 1) for j in slots]
         self.a = [model.real(f"a_{v}", 0, 1) for v in nodes]
         self.C = model.real("C", 0, 1)
-        self.ranked = ranked or bool((scaled.time == 0)[scaled.may_run].any())
 
-    def inside(self, v: int, j: int) -> Any:
-        """Return x_vj, 0 where it cannot be."""
-        return self.x.get((v, j), 0.0)
+    def on_device(self, v: int) -> dict[int, Expression]:
+        """Σ_t x_v(d,t) by device d."""
+        parts: dict[int, list[Expression]] = {}
+        for (d, _), x in zip(self.slots, self.x[v], strict=True):
+            parts.setdefault(d, []).append(x)
+        return {d: total(pieces) for d, pieces in parts.items()}
 
-    def hosted(self, v: int, *, timed: bool) -> Expression:
-        """Return Σ_h y_vh, each with its time if wanted."""
-        out = Expression()
-        for h in range(len(self.problem.hosts)):
-            if (v, h) in self.y:
-                out.add(self.y[v, h], float(self.scaled.host[v, h]) if timed else 1.0)
-        return out
+    def hosted_ms(self, v: int) -> Expression:
+        """Σ_h p_vh y_vh."""
+        return dot(self.scaled.host[v].tolist(), self.y[v])
 
     def assignment(self) -> None:
-        """Every node lies in one piece or on one host."""
-        for v in range(self.problem.n):
-            self.model.equal(
-                total(self.inside(v, j) for j in range(len(self.slots))).add(self.hosted(v, timed=False)), 1.0
-            )
+        """Σ_j x_vj + Σ_h y_vh = 1."""
+        for x, y in zip(self.x, self.y, strict=True):
+            self.model.add(total((*x, *y)) == 1)
 
     def memory(self) -> None:
-        """Memory of each accelerator over its pieces, and of each host."""
+        """Σ_{v, t} s_v x_v(d,t) ≤ M_d,  Σ_v s_v y_vh ≤ M_h."""
         size = self.instance.resident_bytes
+        on = [self.on_device(v) for v in range(self.problem.n)]
         for d in dict.fromkeys(d for d, _ in self.slots):
             limit = self.instance.devices[d].memory_limit_bytes
-            held = Expression()
-            for j, (other, _) in enumerate(self.slots):
-                if other == d and limit < np.inf:
-                    for v in range(self.problem.n):
-                        if size[v] > 0:
-                            held.add(self.inside(v, j), size[v] * (MEMORY_UNITS / limit) if limit else 1.0)
-            self.model.at_most(held, MEMORY_UNITS + 1e-6 if limit else 0.0)
+            if limit == 0:
+                self.model.add(total(held[d] for held, s in zip(on, size, strict=True) if s > 0) <= 0)
+            elif limit < np.inf:
+                share = (size * (MEMORY_UNITS / limit)).tolist()
+                self.model.add(dot(share, (held[d] for held in on)) <= MEMORY_UNITS + 1e-6)
         for h, limit in enumerate(self.problem.host_limit_bytes.tolist()):
-            held = Expression()
-            for v in range(self.problem.n):
-                if (v, h) in self.y and 0 < limit < np.inf:
-                    held.add(self.y[v, h], size[v] * (MEMORY_UNITS / limit))
-            self.model.at_most(held, MEMORY_UNITS + 1e-6)
+            if 0 < limit < np.inf:
+                share = (size * (MEMORY_UNITS / limit)).tolist()
+                self.model.add(dot(share, (y[h] for y in self.y)) <= MEMORY_UNITS + 1e-6)
 
     def colocation(self) -> None:
-        """Colocated nodes lie on one device."""
-        for group in self.instance.groups.values():
-            first = int(group[0])
-            for v in group[1:].tolist():
-                for d in dict.fromkeys(d for d, _ in self.slots):
-                    mine = [j for j, (other, _) in enumerate(self.slots) if other == d]
-                    row = total(self.inside(first, j) for j in mine)
-                    self.model.equal(row.add(total(self.inside(v, j) for j in mine), -1.0), 0.0)
-                for h in range(len(self.problem.hosts)):
-                    row = Expression().add(self.y.get((first, h), 0.0))
-                    self.model.equal(row.add(self.y.get((v, h), 0.0), -1.0), 0.0)
+        """Σ_t x_u(d,t) = Σ_t x_v(d,t),  y_uh = y_vh  for colocated u, v."""
+        for u, *others in self.instance.groups.values():
+            first = self.on_device(u)
+            for v in others:
+                for d, x in self.on_device(v).items():
+                    self.model.add(first[d] == x)
+                for y_u, y_v in zip(self.y[u], self.y[v], strict=True):
+                    self.model.add(y_u == y_v)
 
     def contiguity(self) -> None:
-        """No path leaves a piece and comes back."""
+        """x_vj ≤ z_vj,  z_wj ≤ z_uj,  z_wj ≤ x_wj − x_uj + 1."""
+        x, z, add = self.x, self.z, self.model.add
         for j in range(len(self.slots)):
             for v in range(self.problem.n):
-                self.model.at_most(Expression().add(self.inside(v, j)).add(self.z[v, j], -1.0))
+                add(x[v][j] <= z[v][j])
             for u, w in self.edges:
-                z = self.z[w, j]
-                self.model.at_most(Expression().add(z).add(self.z[u, j], -1.0))
-                row = Expression().add(z).add(self.inside(w, j), -1.0).add(self.inside(u, j))
-                self.model.at_most(row, 1.0)
+                add(z[w][j] <= z[u][j])
+                add(z[w][j] <= x[w][j] - x[u][j] + 1)
 
     def transfers(self) -> None:
-        """Bind what each piece receives and sends."""
+        """i_uj ≥ x_wj − x_uj,  o_uj ≥ x_uj − x_wj."""
         for u, w in self.edges:
-            for j in range(len(self.slots)):
-                crossing = Expression().add(self.inside(w, j)).add(self.inside(u, j), -1.0)
-                self.model.at_most(Expression().add(crossing).add(self.receives[u, j], -1.0))
-                self.model.at_most(Expression().add(crossing, -1.0).add(self.sends[u, j], -1.0))
+            for j, (x_u, x_w) in enumerate(zip(self.x[u], self.x[w], strict=True)):
+                self.model.add(self.i[u, j] >= x_w - x_u)
+                self.model.add(self.o[u, j] >= x_u - x_w)
 
     def piece_times(self) -> None:
-        """Start and finish of pieces."""
-        problem, model = self.problem, self.model
+        """S_j ≥ a_u − U (1 − i_uj),  F_j = S_j + Σ_u c_ud (i_uj + o_uj) + Σ_v p_vd x_vj ≤ C,  in turn."""
+        add, S, F = self.model.add, self.S, self.F
+        producers = list(dict.fromkeys(u for u, _ in self.i))
         for j, (_, t) in enumerate(self.slots):
-            k = self.kind[j]
-            row = Expression().add(self.F[j]).add(self.S[j], -1.0)
-            for u in range(problem.n):
-                if (u, j) in self.receives:
-                    cost = float(self.scaled.move[u, k])
-                    row.add(self.receives[u, j], -cost).add(self.sends[u, j], -cost)
-                    wait = Expression().add(self.a[u]).add(self.S[j], -1.0).add(self.receives[u, j])
-                    model.at_most(wait, 1.0)
-                if (u, j) in self.x:
-                    row.add(self.x[u, j], -float(self.scaled.time[u, k]))
-            if self.scaled.exact:
-                model.equal(row, 0.0)
-            else:
-                model.at_most(Expression().add(row, -1.0))
+            p, c = (
+                self.scaled.time[:, self.kind[j]].tolist(),
+                self.scaled.move[producers, self.kind[j]].tolist(),
+            )
+            for u in producers:
+                add(S[j] >= self.a[u] - (1 - self.i[u, j]))
+            received = dot(c, (self.i[u, j] for u in producers))
+            sent = dot(c, (self.o[u, j] for u in producers))
+            end = total((S[j], received, sent, dot(p, (x[j] for x in self.x))))
+            add(F[j] == end if self.scaled.exact else F[j] >= end)
             if t:
-                model.at_most(Expression().add(self.F[j - 1]).add(self.S[j], -1.0))
-            model.at_most(Expression().add(self.F[j]).add(self.C, -1.0))
+                add(S[j] >= F[j - 1])
+            add(F[j] <= self.C)
 
     def node_times(self) -> None:
-        """When nodes are available."""
-        model = self.model
+        """a_v ≥ Σ_h p_vh y_vh,  a_v ≤ C,  a_v ≥ F_j − U (1 − x_vj),  a_w ≥ a_u + Σ_h p_wh y_wh."""
+        add = self.model.add
         for v, a in enumerate(self.a):
-            model.at_most(self.hosted(v, timed=True).add(a, -1.0))
-            model.at_most(Expression().add(a).add(self.C, -1.0))
-            for j in range(len(self.slots)):
-                if (v, j) in self.x:
-                    model.at_most(Expression().add(self.F[j]).add(a, -1.0).add(self.x[v, j]), 1.0)
+            add(a >= self.hosted_ms(v))
+            add(a <= self.C)
+            for j, x in enumerate(self.x[v]):
+                if not x.is_constant:
+                    add(a >= self.F[j] - (1 - x))
         for u, w in self.edges:
-            model.at_most(self.hosted(w, timed=True).add(self.a[u]).add(self.a[w], -1.0))
+            add(self.a[w] >= self.hosted_ms(w) + self.a[u])
 
     def ranks(self) -> None:
-        """Order everything that waits."""
-        model, slots = self.model, len(self.slots)
-        N = float(self.problem.n + slots)
+        """Let π grow along everything that waits."""
+        model, add, slots = self.model, self.model.add, range(len(self.slots))
+        N = float(self.problem.n + len(slots))
         pi = [model.real(f"pi_{v}", 0, N) for v in range(self.problem.n)]
-        rank = [model.real(f"rank_{j}", 0, N) for j in range(slots)]
+        rank = [model.real(f"rank_{j}", 0, N) for j in slots]
         for u, w in self.edges:
-            model.at_most(self.hosted(w, timed=False).add(pi[u]).add(pi[w], -1.0))
-            for j in range(slots):
-                row = Expression().add(pi[u]).add(rank[j], -1.0).add(self.receives[u, j], N + 1)
-                model.at_most(row, N)
-        for (v, j), x in self.x.items():
-            for sign in (1.0, -1.0):
-                model.at_most(Expression().add(pi[v], sign).add(rank[j], -sign).add(x, N + 1), N + 1)
+            add(pi[w] >= total(self.y[w]) + pi[u])
+            for j in slots:
+                add(rank[j] >= pi[u] + 1 - (N + 1) * (1 - self.i[u, j]))
+        for v, j in itertools.product(range(self.problem.n), slots):
+            if not self.x[v][j].is_constant:
+                away = (N + 1) * (1 - self.x[v][j])
+                add(pi[v] - rank[j] <= away)
+                add(rank[j] - pi[v] <= away)
         for j, (_, t) in enumerate(self.slots):
             if t:
-                model.at_most(Expression().add(rank[j - 1]).add(rank[j], -1.0), -1.0)
+                add(rank[j] >= rank[j - 1] + 1)

@@ -3,31 +3,35 @@
 Sets
     c ∈ items, heaviest first; d ∈ devices; κ ∈ kinds, each with its devices in order.
 Variables
-    x_{cd} ∈ {0, 1}  item c is on device d;  s_e, L, T: loads, objective: `formulations.throughput.shared`.
+    x_{cd} ∈ {0, 1}  item c is on device d;  s_e, L, T: loads, objective: `formulations.throughput.loads`.
 Constraints
     Σ_d x_{cd} = 1,  x_{cd} = 0 where c may not go to d
     x_{cd} ≤ Σ_{c' < c} x_{c',d−1}   for consecutive devices d − 1, d of one kind and the heaviest items c
-    loads ≤ T, memory ≤ limit on every device;  rules on the whole plan: `formulations.throughput.plan_rules`
+    loads ≤ T: `formulations.throughput.loads`;  memory ≤ limit: `formulations.throughput.stage_memory`;
+    rules on the whole plan: `formulations.throughput.plan_rules`
 
-The third line numbers the devices of a kind by their heaviest item.  Any plan obeys it after renaming devices
-of one kind, which changes nothing else, because no pin tells them apart.  It is stated for the heaviest
-`ORDERED_ITEMS` items only: its rows grow with the square of the items, and the light ones decide little.
+The second line numbers the devices of a kind by their heaviest item.  Any plan obeys it after renaming
+devices of one kind, which changes nothing else, because no pin tells them apart.  It is stated for the
+heaviest `ORDERED_ITEMS` items only: its rows grow with the square of the items, and the light ones decide
+little.
 
 Source: Tarnawski et al., NeurIPS 2020, Section 4 (non-contiguous program), on items and nets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pulp
 
-from formulations.rows import Model, difference, total
+from formulations.model import ZERO, Expression, Model, total
+from formulations.throughput.loads import Loads
+from formulations.throughput.place import Place
 from formulations.throughput.plan_rules import PlanRules
-from formulations.throughput.shared import Loads, ThroughputParams, fits
+from formulations.throughput.shared import ThroughputParams, fits
+from formulations.throughput.stage_memory import limit_memory
 from placer.arrays import IntArray
 from placer.reductions.kinds import Kinds, kinds_of
 from placer.reductions.problem import Problem
@@ -55,28 +59,42 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     model = Model("throughput_free")
     kinds = kinds_of(problem)
     may = fits(problem, kinds, params)
-    x: dict[int, list[Any]] = {}
-    for kind, devices in enumerate(kinds.devices):
-        for d in devices.tolist():
-            x[d] = [model.binary(_name(c, d)) if may[c, kind] else 0 for c in range(problem.size)]
-    for c in range(problem.size):
-        model.equal(total(column[c] for column in x.values()), 1.0)
+    places = {
+        d: Place(f"{d}", {kind: [_x(model, c, d) if may[c, kind] else ZERO for c in range(problem.size)]})
+        for kind, devices in enumerate(kinds.devices)
+        for d in devices.tolist()
+    }
+    x = {d: items for d, place in places.items() for items in place.x.values()}
+    _assignment(model, x)
+    _numbering(model, kinds, x)
+    loads = Loads(model, problem, kinds, params, (place.x for place in places.values()))
+    rules = PlanRules(model, problem, kinds)
+    for place in places.values():
+        loads.add(place)
+        rules.add(place)
+        limit_memory(model, problem, kinds, place)
+    rules.finish()
+    loads.finish()
+    return model.problem
+
+
+def _x(model: Model, c: int, d: int) -> Expression:
+    return model.binary(_name(c, d))
+
+
+def _assignment(model: Model, x: dict[int, Sequence[Expression]]) -> None:
+    """Σ_d x_{cd} = 1."""
+    for column in zip(*x.values(), strict=True):
+        model.add(total(column) == 1)
+
+
+def _numbering(model: Model, kinds: Kinds, x: dict[int, Sequence[Expression]]) -> None:
+    """x_{cd} ≤ Σ_{c' < c} x_{c',d−1} for the heaviest items."""
     order = _heaviest_first(kinds)[:ORDERED_ITEMS]
     for devices in kinds.devices:
         for before, d in pairwise(devices.tolist()):
             for i, c in enumerate(order):
-                model.at_most(difference(x[d][c], total(x[before][a] for a in order[:i])))
-    loads = Loads(model, problem, kinds, params)
-    loads.place({kind: x[d]} for kind, devices in enumerate(kinds.devices) for d in devices.tolist())
-    rules = PlanRules(model, problem, kinds)
-    for kind, devices in enumerate(kinds.devices):
-        for d in devices.tolist():
-            loads.add_device(f"{d}", {kind: x[d]})
-            rules.add_device(f"{d}", {kind: x[d]})
-            loads.add_memory({kind: x[d]})
-    rules.finish()
-    loads.finish()
-    return model.problem
+                model.add(x[d][c] <= total(x[before][a] for a in order[:i]))
 
 
 def decode(values: Mapping[str, float], problem: Problem, params: ThroughputParams) -> IntArray:

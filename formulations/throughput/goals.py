@@ -5,7 +5,7 @@ Sets
 Data
     n_{cκ}  nodes of item c that an earlier plan has elsewhere than on kind κ (each device its own kind).
 Variables
-    L_d      load of device d, both directions (an expression, see `formulations.throughput.shared`);
+    L_d      load of device d, both directions (an expression, see `formulations.throughput.loads`);
     t, e_d ≥ 0  with  e_d ≥ L_d − t;   u_d ≥ x_{cd}.
 Goals, each minimised in turn while the earlier ones keep their values
     balance k   k t + Σ_d e_d = sum of the k largest loads (Ogryczak & Tamir, 2003): for k = 1, 2, ... in
@@ -20,7 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from formulations.rows import Expression, Inside, Model, difference, total
+from formulations.model import Expression, Model, dot, total
+from formulations.throughput.place import Place
 from placer.arrays import FloatArray
 
 __all__ = ["Cap", "Goal", "GoalName", "Secondary"]
@@ -71,36 +72,42 @@ class Secondary:
         self.model, self.scale = model, scale
         self.goals = [*(cap.goal for cap in caps), goal]
         self.caps = [cap.value for cap in caps]
-        self.sums = [Expression() for _ in self.goals]
+        self.parts: list[list[Expression]] = [[] for _ in self.goals]
         self.levels = {
             i: model.real(f"level_{i}") for i, g in enumerate(self.goals) if g.name is GoalName.BALANCE
         }
-        for i, level in self.levels.items():
-            self.sums[i].add(level, float(self.goals[i].largest))
+        for i, t in self.levels.items():
+            self.parts[i].append(float(self.goals[i].largest) * t)
 
-    def add_device(self, label: str, inside: Inside, load: Expression, transfers: Expression) -> None:
-        """Add one device or slot: what it holds by kind, its load and its transfer time, both scaled."""
-        columns = [total(column) for column in zip(*inside.values(), strict=True)]
-        for i, goal in enumerate(self.goals):
+    def add(self, place: Place, load: Expression, transfers: Expression) -> None:
+        """Add one device or slot, with its load and its transfer time, both scaled."""
+        for i, (goal, parts) in enumerate(zip(self.goals, self.parts, strict=True)):
             if goal.name is GoalName.BALANCE:
-                excess = self.model.real(f"e_{i}_{label}")
-                self.model.at_most(difference(load, self.levels[i]).add(excess, -1.0))
-                self.sums[i].add(excess)
+                parts.append(self._excess(f"e_{i}_{place.label}", load, self.levels[i]))
             elif goal.name is GoalName.TRANSFERS:
-                self.sums[i].add(transfers)
+                parts.append(transfers)
             elif goal.name is GoalName.DEVICES:
-                used = self.model.real(f"used_{i}_{label}", 0.0, 1.0)
-                self.sums[i].add(used)
-                for x in columns:
-                    self.model.at_most(difference(x, used))
+                parts.append(self._used(f"used_{i}_{place.label}", place))
             elif goal.moved is not None:
-                for kind, items in inside.items():
-                    for c, x in enumerate(items):
-                        self.sums[i].add(x, float(goal.moved[c, kind]))
+                parts += [dot(goal.moved[:, kind].tolist(), items) for kind, items in place.x.items()]
 
     def finish(self) -> None:
         """Cap the earlier goals and minimise the last one."""
-        for goal, value, expression in zip(self.goals, self.caps, self.sums, strict=False):
+        *earlier, last = [total(parts) for parts in self.parts]
+        for goal, value, reached in zip(self.goals, self.caps, earlier, strict=False):
             timed = goal.name in (GoalName.BALANCE, GoalName.TRANSFERS)
-            self.model.at_most(expression, value * (self.scale if timed else 1.0))
-        self.model.minimise(self.sums[-1])
+            self.model.add(reached <= value * (self.scale if timed else 1.0))
+        self.model.minimise(last)
+
+    def _excess(self, name: str, load: Expression, t: Expression) -> Expression:
+        """e_d ≥ L_d − t."""
+        e = self.model.real(name)
+        self.model.add(e >= load - t)
+        return e
+
+    def _used(self, name: str, place: Place) -> Expression:
+        """u_d ≥ x_{cd}."""
+        u = self.model.real(name, 0.0, 1.0)
+        for x in place.items:
+            self.model.add(u >= x)
+        return u

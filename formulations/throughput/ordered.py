@@ -12,7 +12,7 @@ Variables
     x_{cs} = Y_{cs} − Y_{c,s−1}: item c lies at slot s;
     t_{sκ} ∈ {0, 1}   slot s is a device of kind κ (only where there is a choice);
     y_{csκ} ∈ [0, 1]  item c lies at slot s and that is of kind κ (x where c has no choice);
-    s_e, L, T         loads and objective, see `formulations.throughput.shared`.
+    s_e, L, T         loads and objective, see `formulations.throughput.loads`.
 Constraints
     Y_{cs} ≥ Y_{c,s−1}
     Y_{us} ≥ Y_{ws}                    for every edge u → w of the transitive reduction and every slot s
@@ -41,16 +41,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import networkx as nx
 import numpy as np
 import pulp
 
-from formulations.rows import Expression, Model, difference, total
+from formulations.model import ONE, ZERO, Expression, Model, total
+from formulations.throughput.loads import Loads
+from formulations.throughput.place import Inside, Place
 from formulations.throughput.plan_rules import PlanRules
-from formulations.throughput.shared import Loads, ThroughputParams, fits
-from placer.arrays import IntArray
+from formulations.throughput.shared import ThroughputParams, fits
+from formulations.throughput.stage_memory import limit_memory, recomputing, rho_name
+from placer.arrays import BoolArray, IntArray
 from placer.options import Recompute
 from placer.plans.evaluate import stage_order
 from placer.plans.plan import Plan
@@ -96,7 +98,7 @@ class Layout:
     """The slots, and which items may go to which kind, ``(N, K)``."""
 
     kinds: Kinds
-    may: np.ndarray[Any, np.dtype[np.bool_]]
+    may: BoolArray
     slots: tuple[Slot, ...]
     mixed: bool
 
@@ -106,12 +108,12 @@ class Layout:
         return self.slots[-1].accelerators
 
     @property
-    def on_host(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def on_host(self) -> BoolArray:
         """Items that may go to some host, ``(N,)``."""
         return np.asarray(self.may[:, self.kinds.hosts].any(axis=1))
 
 
-def layout(problem: Problem, params: ThroughputParams) -> Layout:
+def lay_out(problem: Problem, params: ThroughputParams) -> Layout:
     """Lay out the slots; there are none for hosts when no item can go to a host."""
     kinds = kinds_of(problem)
     may = fits(problem, kinds, params)
@@ -149,23 +151,27 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     pulp.LpProblem
     """
     model = Model("throughput_ordered")
-    places = layout(problem, params)
-    Y = _cumulative(model, problem, places, params)
+    layout = lay_out(problem, params)
+    Y = _positions(model, problem, layout, params)
     _precedence(model, problem, Y)
-    x = [[difference(b, a) for a, b in pairwise([0, *row])] for row in Y]
-    inside = _kinds_of_slots(model, places, x)
-    loads = Loads(model, problem, places.kinds, params)
-    loads.place(inside)
-    rules = PlanRules(model, problem, places.kinds)
-    for slot, on in zip(places.slots, inside, strict=True):
-        rules.add_device(slot.name, on)
-        if slot.is_host or params.recompute is Recompute.NONE:
-            loads.add_device(slot.name, on)
-            loads.add_memory(on, slot.in_flight)
-        else:
-            again, rho = loads.add_recompute(slot.name, on)
-            loads.add_device(slot.name, on, again)
-            loads.add_memory(on, slot.in_flight, again, slot.name, rho)
+    x = [[now - before for before, now in pairwise([ZERO, *row])] for row in Y]
+    t: list[dict[int, Expression]] = []
+    y: list[Inside] = []
+    for s, slot in enumerate(layout.slots):
+        t.append(_kind_of(model, slot))
+        y.append(_by_kind(model, layout, slot, [row[s] for row in x], t[s]))
+    _counts(model, layout, t)
+    _hosts_in_turn(model, layout, t)
+    _wanted_order(model, layout, t)
+    loads = Loads(model, problem, layout.kinds, params, y)
+    rules = PlanRules(model, problem, layout.kinds)
+    for slot, inside in zip(layout.slots, y, strict=True):
+        place = Place(slot.name, inside, slot.in_flight)
+        rules.add(place)
+        if not slot.is_host:
+            place = recomputing(model, layout.kinds, place, params.recompute)
+        loads.add(place)
+        limit_memory(model, problem, layout.kinds, place)
     rules.finish()
     loads.finish()
     return model.problem
@@ -173,11 +179,11 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
 
 def decode(values: Mapping[str, float], problem: Problem, params: ThroughputParams) -> IntArray:
     """Return the device of each item, ``(N,)``, from the values of the variables."""
-    places = layout(problem, params)
-    at = slot_of_items(values, problem, places, params)
-    free = {kind: iter(places.kinds.devices[kind].tolist()) for kind in range(len(places.kinds.devices))}
+    layout = lay_out(problem, params)
+    at = slot_of_items(values, problem, layout, params)
+    free = {kind: iter(layout.kinds.devices[kind].tolist()) for kind in range(len(layout.kinds.devices))}
     device = np.full(problem.size, -1, dtype=np.int64)
-    for s, slot in enumerate(places.slots):
+    for s, slot in enumerate(layout.slots):
         kind = slot.kinds[0]
         if slot.has_choice:
             kind = max(slot.kinds, key=lambda a: values.get(_kind_name(slot, a), 0.0))
@@ -190,18 +196,18 @@ def decode_stages(
     values: Mapping[str, float], problem: Problem, params: ThroughputParams, item_device: IntArray
 ) -> tuple[int, ...]:
     """Return the devices that hold items in the order of their slots; ``item_device`` is from `decode`."""
-    at = slot_of_items(values, problem, layout(problem, params), params)
+    at = slot_of_items(values, problem, lay_out(problem, params), params)
     return tuple(dict.fromkeys(item_device[np.argsort(at, kind="stable")].tolist()))
 
 
 def slot_of_items(
-    values: Mapping[str, float], problem: Problem, places: Layout, params: ThroughputParams
+    values: Mapping[str, float], problem: Problem, layout: Layout, params: ThroughputParams
 ) -> IntArray:
     """Return the slot of each item, ``(N,)``: the first one with Y = 1."""
     out = np.zeros(problem.size, dtype=np.int64)
     for c in range(problem.size):
-        for s, fixed in enumerate(_fixings(c, places, params)):
-            value = values.get(_position_name(c, places.slots[s]), 0.0) if fixed is None else fixed
+        for s, fixed in enumerate(_fixings(c, layout, params)):
+            value = values.get(_position_name(c, layout.slots[s]), 0.0) if fixed is None else fixed
             if value > 0.5 and fixed != -1:
                 out[c] = s
                 break
@@ -216,8 +222,8 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
     ValueError
         When the assignment is not contiguous.
     """
-    places = layout(problem, params)
-    kind_of = {int(d): kind for kind, devices in enumerate(places.kinds.devices) for d in devices}
+    layout = lay_out(problem, params)
+    kind_of = {int(d): kind for kind, devices in enumerate(layout.kinds.devices) for d in devices}
     order = None if params.start is None else params.start.stages
     again = () if params.start is None else params.start.recompute
     if order is None:
@@ -226,30 +232,30 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
     if order is None:
         raise ValueError("the assignment is not contiguous")
     used = set(item_device.tolist())
-    slot = _slots_of_devices([d for d in order if d in used], places, kind_of)
-    choices = [a for a in places.slots if a.has_choice]
+    slot = _slots_of_devices([d for d in order if d in used], layout, kind_of)
+    choices = [a for a in layout.slots if a.has_choice]
     values = {_kind_name(a, kind): 0.0 for a in choices for kind in a.kinds}
     if params.recompute is Recompute.AUTO:
-        values |= {f"rho_{a.name}": 0.0 for a in places.slots if not a.is_host}
-        values |= {f"rho_{places.slots[slot[d]].name}": 1.0 for d in again if d in slot}
+        values |= {rho_name(a.name): 0.0 for a in layout.slots if not a.is_host}
+        values |= {rho_name(layout.slots[slot[d]].name): 1.0 for d in again if d in slot}
     for d, s in slot.items():
-        if places.slots[s].has_choice:
-            values[_kind_name(places.slots[s], kind_of[d])] = 1.0
+        if layout.slots[s].has_choice:
+            values[_kind_name(layout.slots[s], kind_of[d])] = 1.0
     for c in range(problem.size):
         at = slot[int(item_device[c])]
-        for s, fixed in enumerate(_fixings(c, places, params)):
+        for s, fixed in enumerate(_fixings(c, layout, params)):
             if fixed is None:
-                values[_position_name(c, places.slots[s])] = float(at <= s)
+                values[_position_name(c, layout.slots[s])] = float(at <= s)
     return values
 
 
-def _slots_of_devices(stages: list[int], places: Layout, kind_of: Mapping[int, int]) -> dict[int, int]:
+def _slots_of_devices(stages: list[int], layout: Layout, kind_of: Mapping[int, int]) -> dict[int, int]:
     """Slot of each device: the used ones in pipeline order; unused accelerators after them, if they need any.
 
     Where memory depends on the stage, the used ones take the last slots.
     """
-    is_host = places.kinds.is_host
-    slots, order = places.slots, list(stages)
+    is_host = layout.kinds.is_host
+    slots, order = layout.slots, list(stages)
     s = 0
     if all(slot.may_be_empty and not slot.is_host for slot in slots):
         s = len(slots) - len(stages)
@@ -257,7 +263,7 @@ def _slots_of_devices(stages: list[int], places: Layout, kind_of: Mapping[int, i
         order += [d for d in sorted(kind_of) if d not in stages and not is_host[kind_of[d]]]
     out: dict[int, int] = {}
     for d in order:
-        while not places.mixed and slots[s].is_host != bool(is_host[kind_of[d]]):
+        while not layout.mixed and slots[s].is_host != bool(is_host[kind_of[d]]):
             s += 1
         out[d] = s
         s += 1
@@ -275,18 +281,18 @@ def _kind_name(slot: Slot, kind: int) -> str:
     return f"t_{slot.name}_{kind}"
 
 
-def _fixings(c: int, places: Layout, params: ThroughputParams) -> list[int | None]:
+def _fixings(c: int, layout: Layout, params: ThroughputParams) -> list[int | None]:
     """Y_{cs} for each slot: 0 or 1 where it is fixed, -1 where it equals the one before, else None."""
-    k = places.between
-    on_host = bool(places.on_host[c])
+    k = layout.between
+    on_host = bool(layout.on_host[c])
     first, last = (0, k + 1) if params.windows is None else params.windows[c].tolist()
-    if places.mixed and params.windows is not None:  # windows leave out the slots that hosts may take
-        last += sum(places.kinds.count(h) for h in places.kinds.hosts)
+    if layout.mixed and params.windows is not None:  # windows leave out the slots that hosts may take
+        last += sum(layout.kinds.count(h) for h in layout.kinds.hosts)
     if not on_host:
         first, last = max(first, 1), min(last, k)
     out: list[int | None] = []
-    for s, slot in enumerate(places.slots):
-        if slot.accelerators >= last or s == len(places.slots) - 1:
+    for s, slot in enumerate(layout.slots):
+        if slot.accelerators >= last or s == len(layout.slots) - 1:
             out.append(1)
         elif slot.accelerators < first:
             out.append(0)
@@ -295,102 +301,86 @@ def _fixings(c: int, places: Layout, params: ThroughputParams) -> list[int | Non
     return out
 
 
-def _cumulative(model: Model, problem: Problem, places: Layout, params: ThroughputParams) -> list[list[Any]]:
-    """Y_{cs}: a variable, or a number where it is fixed."""
-    out: list[list[Any]] = []
+def _positions(
+    model: Model, problem: Problem, layout: Layout, params: ThroughputParams
+) -> list[list[Expression]]:
+    """Y_{cs} ≥ Y_{c,s−1}; a number where it is fixed."""
+    Y: list[list[Expression]] = []
     for c in range(problem.size):
-        row: list[Any] = []
-        for slot, fixed in zip(places.slots, _fixings(c, places, params), strict=True):
-            before = row[-1] if row else 0
+        row = [ZERO]
+        for slot, fixed in zip(layout.slots, _fixings(c, layout, params), strict=True):
+            before = row[-1]
             if fixed is None:
                 row.append(model.binary(_position_name(c, slot)))
-                model.at_most(difference(before, row[-1]))
+                model.add(row[-1] >= before)
             else:
-                row.append(before if fixed == -1 else fixed)
-        out.append(row)
-    return out
+                row.append({0: ZERO, 1: ONE}.get(fixed, before))
+        Y.append(row[1:])
+    return Y
 
 
-def _precedence(model: Model, problem: Problem, Y: list[list[Any]]) -> None:
+def _precedence(model: Model, problem: Problem, Y: list[list[Expression]]) -> None:
     """Y_{us} ≥ Y_{ws} along the transitive reduction."""
     for u, w in sorted(nx.transitive_reduction(nx.DiGraph(problem.edges.tolist())).edges):
-        done: set[tuple[int, int]] = set()
-        for above, below in zip(Y[u], Y[w], strict=True):
-            pair = (id(above), id(below))
-            if pair not in done:
-                model.at_most(difference(below, above))
-            done.add(pair)
+        pairs = {(id(above), id(below)): (above, below) for above, below in zip(Y[u], Y[w], strict=True)}
+        for above, below in pairs.values():
+            model.add(above >= below)
 
 
-def _kinds_of_slots(model: Model, places: Layout, x: list[list[Expression]]) -> list[dict[int, list[Any]]]:
-    """Return what each slot holds by kind; adds t and y where a slot has a choice."""
-    chosen: list[dict[int, Any]] = []
-    inside: list[dict[int, list[Any]]] = []
-    for s, slot in enumerate(places.slots):
-        column = [row[s] for row in x]
-        t: dict[int, Any] = {slot.kinds[0]: 1}
-        if slot.has_choice:
-            t = {kind: model.binary(_kind_name(slot, kind)) for kind in slot.kinds}
-            one = total(t.values())
-            if slot.may_be_empty:
-                model.at_most(one, 1.0)
-            else:
-                model.equal(one, 1.0)
-        chosen.append(t)
-        inside.append(_by_kind(model, places, slot, column, t))
-    _counts(model, places, chosen)
-    for (a, ta), (b, tb) in pairwise(zip(places.slots, chosen, strict=True)):
-        if a.is_host and b.is_host:
-            model.at_most(difference(total(tb.values()), total(ta.values())))
-    _wanted_order(model, places, chosen)
-    return inside
-
-
-def _wanted_order(model: Model, places: Layout, chosen: list[dict[int, Any]]) -> None:
-    """Keep kinds of lower rank from following kinds of higher rank."""
-    rank = places.kinds.rank
-    for r in sorted(set(rank[rank >= 0].tolist()))[1:]:
-        before: Any = 0
-        for slot, t in zip(places.slots, chosen, strict=True):
-            low = total(t[kind] for kind in t if 0 <= rank[kind] < r)
-            high = [t[kind] for kind in t if rank[kind] >= r]
-            model.at_most(low.add(before), 1.0)
-            if high:
-                reached = model.real(f"R_{r}_{slot.name}", 0.0, 1.0)
-                model.at_most(difference(before, reached))
-                model.at_most(difference(total(high), reached))
-                before = reached
+def _kind_of(model: Model, slot: Slot) -> dict[int, Expression]:
+    """Σ_κ t_{sκ} = 1 at one slot, or ≤ 1 where it may be empty; the number 1 where there is no choice."""
+    if not slot.has_choice:
+        return {slot.kinds[0]: ONE}
+    t = {kind: model.binary(_kind_name(slot, kind)) for kind in slot.kinds}
+    model.add(total(t.values()) <= 1 if slot.may_be_empty else total(t.values()) == 1)
+    return t
 
 
 def _by_kind(
-    model: Model, places: Layout, slot: Slot, column: list[Expression], t: dict[int, Any]
-) -> dict[int, list[Any]]:
-    """Split x_{cs} over the kinds that slot s may have: y_{csκ}."""
-    out: dict[int, list[Any]] = {kind: [0] * len(column) for kind in slot.kinds}
-    for c, x in enumerate(column):
-        if x.is_constant and x.constant == 0.0:
+    model: Model, layout: Layout, slot: Slot, x: list[Expression], t: dict[int, Expression]
+) -> Inside:
+    """y_{csκ} ≤ t_{sκ},  Σ_κ y_{csκ} = x_{cs}  at one slot; x itself where c has no choice."""
+    y: dict[int, list[Expression]] = {kind: [ZERO] * len(x) for kind in slot.kinds}
+    for c, held in enumerate(x):
+        if held.is_constant and held.constant == 0:
             continue
-        kinds = [kind for kind in slot.kinds if places.may[c, kind]]
-        parts = Expression()
+        kinds = [kind for kind in slot.kinds if layout.may[c, kind]]
         for kind in kinds:
-            y = x if len(kinds) == 1 else model.real(f"y_{c:05d}_{slot.name}_{kind}", 0.0, 1.0)
-            out[kind][c] = y
-            parts.add(y)
-            model.at_most(difference(y, t[kind]))
+            several = len(kinds) > 1
+            y[kind][c] = model.real(f"y_{c:05d}_{slot.name}_{kind}", 0.0, 1.0) if several else held
+            model.add(y[kind][c] <= t[kind])
         if len(kinds) != 1:
-            model.equal(difference(x, parts), 0.0)
-    return out
+            model.add(held == total(y[kind][c] for kind in kinds))
+    return y
 
 
-def _counts(model: Model, places: Layout, chosen: list[dict[int, Any]]) -> None:
-    choices: dict[int, list[Any]] = {}
-    for t in chosen:
-        for kind, variable in t.items():
-            choices.setdefault(kind, []).append(variable)
-    exact = any(not slot.may_be_empty for slot in places.slots)
-    for kind, variables in choices.items():
-        count = float(places.kinds.count(kind))
-        if places.kinds.is_host[kind] or not exact:
-            model.at_most(total(variables), count)
-        else:
-            model.equal(total(variables), count)
+def _counts(model: Model, layout: Layout, t: list[dict[int, Expression]]) -> None:
+    """Σ_s t_{sκ} = count of κ, or ≤ for host kinds and where slots may be empty."""
+    exact = any(not slot.may_be_empty for slot in layout.slots)
+    for kind in dict.fromkeys(kind for chosen in t for kind in chosen):
+        used = total(chosen[kind] for chosen in t if kind in chosen)
+        count = float(layout.kinds.count(kind))
+        model.add(used <= count if layout.kinds.is_host[kind] or not exact else used == count)
+
+
+def _hosts_in_turn(model: Model, layout: Layout, t: list[dict[int, Expression]]) -> None:
+    """Σ_κ t_{sκ} falls over the H slots of a gap."""
+    for (a, ta), (b, tb) in pairwise(zip(layout.slots, t, strict=True)):
+        if a.is_host and b.is_host:
+            model.add(total(ta.values()) >= total(tb.values()))
+
+
+def _wanted_order(model: Model, layout: Layout, t: list[dict[int, Expression]]) -> None:
+    """R_{sr} ≥ R_{s−1,r},  R_{sr} ≥ Σ_{κ of rank ≥ r} t_{sκ},  Σ_{κ of rank < r} t_{sκ} ≤ 1 − R_{s−1,r}."""
+    rank = layout.kinds.rank
+    for r in sorted(set(rank[rank >= 0].tolist()))[1:]:
+        before = ZERO
+        for slot, chosen in zip(layout.slots, t, strict=True):
+            low = total(chosen[kind] for kind in chosen if 0 <= rank[kind] < r)
+            high = [chosen[kind] for kind in chosen if rank[kind] >= r]
+            model.add(low <= 1 - before)
+            if high:
+                R = model.real(f"R_{r}_{slot.name}", 0.0, 1.0)
+                model.add(before <= R)
+                model.add(total(high) <= R)
+                before = R

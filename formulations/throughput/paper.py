@@ -26,20 +26,20 @@ Objective
     gpipe  min Σ_r MaxLoad^r,  MaxLoad^r ≥ Load^r_i
 
 Source: Tarnawski et al., NeurIPS 2020, Section 4 and the appendix on the throughput program.  Times are
-scaled as in `formulations.throughput.shared`, and what exceeds an upper bound is left out as there:
-x_{vi} = 0, CommIn_{ui} = CommOut_{ui} = 0.
+scaled as in `formulations.throughput.shared`, and what exceeds an upper bound is left out as in
+`formulations.throughput.loads`: x_{vi} = 0, CommIn_{ui} = CommOut_{ui} = 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pulp
 
-from formulations.rows import Expression, Model, difference, total
-from formulations.throughput.shared import MEMORY_MOST, ThroughputParams, memory_share
+from formulations.model import ZERO, Expression, Model, dot, total
+from formulations.throughput.shared import ThroughputParams
+from formulations.throughput.stage_memory import MEMORY_MOST, memory_share
 from placer.arrays import BoolArray, IntArray
 from placer.instance.instance import Instance
 from placer.options import Communication, Schedule
@@ -66,15 +66,10 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     model = Model("throughput_paper")
     may = _fits(instance, params)
     x = [
-        [model.binary(_name(v, d.index)) if may[v, d.index] else 0 for d in instance.devices]
+        [model.binary(_name(v, d.index)) if may[v, d.index] else ZERO for d in instance.devices]
         for v in range(instance.n)
     ]
-    for row in x:
-        model.equal(total(row), 1.0)
-    for nodes in instance.groups.values():
-        for v in nodes[1:].tolist():
-            for a, b in zip(x[nodes[0]], x[v], strict=True):
-                model.equal(difference(a, b), 0.0)
+    _assignment(model, instance, x)
     _memory(model, instance, x)
     if params.each_contiguous:
         for i in range(len(instance.devices)):
@@ -115,29 +110,38 @@ def _name(v: int, i: int) -> str:
     return f"x_{v:05d}_{i:03d}"
 
 
-def _memory(model: Model, instance: Instance, x: list[list[Any]]) -> None:
+def _assignment(model: Model, instance: Instance, x: list[list[Expression]]) -> None:
+    """Σ_i x_{vi} = 1,  x_{ui} = x_{vi} for colocated u, v."""
+    for row in x:
+        model.add(total(row) == 1)
+    for u, *others in instance.groups.values():
+        for v in others:
+            for x_u, x_v in zip(x[u], x[v], strict=True):
+                model.add(x_u == x_v)
+
+
+def _memory(model: Model, instance: Instance, x: list[list[Expression]]) -> None:
+    """Σ_v m_v x_{vi} ≤ M_i."""
     for device in instance.devices:
         limit = device.memory_limit_bytes
-        if not np.isfinite(limit):
-            continue
-        used = Expression()
-        for v, row in enumerate(x):
-            used.add(row[device.index], memory_share(float(instance.resident_bytes[v]), limit))
-        model.at_most(used, MEMORY_MOST)
+        if np.isfinite(limit):
+            m = [memory_share(need, limit) for need in instance.resident_bytes.tolist()]
+            model.add(dot(m, (row[device.index] for row in x)) <= MEMORY_MOST)
 
 
-def _contiguity(model: Model, instance: Instance, x: list[Any], i: int) -> None:
-    """Keep forward paths that left device i from coming back."""
-    z: dict[int, Any] = {}
+def _contiguity(model: Model, instance: Instance, x: list[Expression], i: int) -> None:
+    """z_{vi} ≥ x_{vi},  z_{vi} ≤ z_{ui},  z_{vi} ≤ x_{vi} − x_{ui} + 1: no path that left i comes back."""
+    z: dict[int, Expression] = {}
     for v in np.flatnonzero(~instance.backward).tolist():
         z[v] = model.real(f"z_{v:05d}_{i:03d}", 0.0, 1.0)
-        model.at_most(difference(x[v], z[v]))
+        model.add(z[v] >= x[v])
     for u, v in instance.forward_edges.tolist():
-        model.at_most(difference(z[v], z[u]))
-        model.at_most(difference(z[v], difference(x[v], x[u])), 1.0)
+        model.add(z[v] <= z[u])
+        model.add(z[v] <= x[v] - x[u] + 1)
 
 
-def _objective(model: Model, instance: Instance, params: ThroughputParams, x: list[list[Any]]) -> None:
+def _objective(model: Model, instance: Instance, params: ThroughputParams, x: list[list[Expression]]) -> None:
+    """Minimise MaxLoad ≥ Σ_r Load^r_i, or Σ_r MaxLoad^r with MaxLoad^r ≥ Load^r_i."""
     directions = [False, True] if instance.is_training else [False]
     gpipe = params.schedule is Schedule.GPIPE
     top = [model.real(f"MaxLoad_{r}") for r in range(len(directions) if gpipe else 1)]
@@ -145,42 +149,46 @@ def _objective(model: Model, instance: Instance, params: ThroughputParams, x: li
     for device in instance.devices:
         column = [row[device.index] for row in x]
         loads = [_load(model, instance, params, column, device.index, backward) for backward in directions]
-        if gpipe:
-            for variable, load in zip(top, loads, strict=True):
-                model.at_most(difference(load, variable))
-        else:
-            model.at_most(difference(total(loads), top[0]))
+        for max_load, load in zip(top, loads if gpipe else [total(loads)], strict=True):
+            model.add(max_load >= load)
 
 
 def _load(
-    model: Model, instance: Instance, params: ThroughputParams, x: list[Any], i: int, backward: bool
+    model: Model, instance: Instance, params: ThroughputParams, x: list[Expression], i: int, backward: bool
 ) -> Expression:
-    """Load of device i in one direction: an expression, or a variable above its parts."""
+    """Load_i in one direction: an expression, or a variable above its parts."""
     device = instance.devices[i]
-    compute, receive, send = Expression(), Expression(), Expression()
-    times = params.scaled(instance.class_time_ms[:, device.class_index])
-    transfers = instance.class_transfer_ms[:, device.class_index]
-    costs, never = params.scaled(transfers), params.hopeless(transfers)
-    for v in np.flatnonzero(instance.backward == backward).tolist():
-        compute.add(x[v], float(times[v]))
-        cost = float(costs[v])
-        if never[v]:
-            for w in instance.successors[v].tolist():
-                model.equal(difference(x[w], x[v]), 0.0)
-        if cost > 0 and len(instance.successors[v]):
-            comm_in = model.real(f"CommIn_{v:05d}_{i:03d}", 0.0, 1.0)
-            comm_out = model.real(f"CommOut_{v:05d}_{i:03d}", 0.0, 1.0)
-            for w in instance.successors[v].tolist():
-                model.at_most(difference(difference(x[w], x[v]), comm_in))
-                model.at_most(difference(difference(x[v], x[w]), comm_out))
-            receive.add(comm_in, cost)
-            send.add(comm_out, cost)
+    nodes = np.flatnonzero(instance.backward == backward).tolist()
+    p = params.scaled(instance.class_time_ms[:, device.class_index])
+    compute = dot(p[nodes].tolist(), [x[v] for v in nodes])
+    receive, send = _transfers(model, instance, params, x, i, nodes)
     if params.communication is Communication.SEQUENTIAL or device.is_host:
-        return total([compute, receive, send])
+        return total((compute, receive, send))
     load = model.real(f"Load_{i:03d}_{int(backward)}")
-    parts = [compute, total([receive, send])]
-    if params.communication is Communication.DUPLEX:
-        parts = [compute, receive, send]
-    for part in parts:
-        model.at_most(difference(part, load))
-    return total([load])
+    duplex = params.communication is Communication.DUPLEX
+    for part in (compute, receive, send) if duplex else (compute, receive + send):
+        model.add(load >= part)
+    return load
+
+
+def _transfers(
+    model: Model, instance: Instance, params: ThroughputParams, x: list[Expression], i: int, nodes: list[int]
+) -> tuple[Expression, Expression]:
+    """Σ c_{ui} CommIn_{ui} and Σ c_{ui} CommOut_{ui} over the outputs of some nodes."""
+    transfers = instance.class_transfer_ms[:, instance.devices[i].class_index]
+    never, costs = params.hopeless(transfers), params.scaled(transfers)
+    receive, send = [], []
+    for u in nodes:
+        consumers, c = instance.successors[u].tolist(), float(costs[u])
+        if never[u]:
+            for v in consumers:
+                model.add(x[v] == x[u])
+        if c > 0 and consumers:
+            comm_in = model.real(f"CommIn_{u:05d}_{i:03d}", 0.0, 1.0)
+            comm_out = model.real(f"CommOut_{u:05d}_{i:03d}", 0.0, 1.0)
+            for v in consumers:
+                model.add(comm_in >= x[v] - x[u])
+                model.add(comm_out >= x[u] - x[v])
+            receive.append(c * comm_in)
+            send.append(c * comm_out)
+    return total(receive), total(send)

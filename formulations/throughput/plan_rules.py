@@ -15,9 +15,8 @@ Members of kinds with devices that must be used are all of that sort (see `place
 
 from __future__ import annotations
 
-from typing import Any
-
-from formulations.rows import Expression, Inside, Model, difference, total
+from formulations.model import Expression, Model, total
+from formulations.throughput.place import Place
 from placer.reductions.kinds import Kinds
 from placer.reductions.problem import Problem
 
@@ -42,31 +41,27 @@ class PlanRules:
         self.max_devices = rules.max_devices
         needed = {problem.instance.device_index[name] for name in rules.use_devices}
         self.needed = [k for k, devices in enumerate(kinds.devices) if needed & set(devices.tolist())]
-        self.used = Expression()
-        self.filled: dict[int, Expression] = {kind: Expression() for kind in self.needed}
+        self.used: list[Expression] = []
+        self.filled: dict[int, list[Expression]] = {kind: [] for kind in self.needed}
 
-    def add_device(self, label: str, inside: Inside) -> None:
+    def add(self, place: Place) -> None:
         """Add the rules of one device or slot."""
         for group in self.apart:
-            self.model.at_most(total(items[c] for items in inside.values() for c in group), 1.0)
+            self.model.add(total(x[c] for x in place.x.values() for c in group) <= 1)
         if self.max_devices is not None:
-            self._count(label, inside)
+            u = self.model.real(f"u_{place.label}", 0.0, 1.0)
+            for x in place.items:
+                self.model.add(x <= u)
+            self.used.append(u)
         for kind in self.needed:
-            if kind in inside:
-                v = self.model.real(f"v_{label}_{kind}", 0.0, 1.0)
-                self.model.at_most(difference(v, total(inside[kind])))
-                self.filled[kind].add(v)
+            if kind in place.x:
+                v = self.model.real(f"v_{place.label}_{kind}", 0.0, 1.0)
+                self.model.add(v <= total(place.x[kind]))
+                self.filled[kind].append(v)
 
     def finish(self) -> None:
         """Add the rules over all devices."""
         if self.max_devices is not None:
-            self.model.at_most(self.used, float(self.max_devices))
-        for kind, count in self.filled.items():
-            self.model.at_most(Expression(float(self.kinds.count(kind))).add(count, -1.0))
-
-    def _count(self, label: str, inside: Inside) -> None:
-        u = self.model.real(f"u_{label}", 0.0, 1.0)
-        self.used.add(u)
-        items: list[Any] = [total(column) for column in zip(*inside.values(), strict=True)]
-        for x in items:
-            self.model.at_most(difference(x, u))
+            self.model.add(total(self.used) <= float(self.max_devices))
+        for kind, filled in self.filled.items():
+            self.model.add(total(filled) >= float(self.kinds.count(kind)))

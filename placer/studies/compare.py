@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import threading
 import time
@@ -17,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from placer.choices import none_of
 from placer.errors import UsageError
+from placer.formats.csv_table import to_csv
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS
@@ -100,12 +99,7 @@ class Comparison(BaseModel):
 
     def to_csv(self) -> str:
         """Return the rows as CSV with a header line; absent values are empty."""
-        out = io.StringIO()
-        writer = csv.DictWriter(out, fieldnames=list(Row.model_fields), lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow(row.model_dump(mode="json"))
-        return out.getvalue()
+        return to_csv(Row.model_fields, (row.model_dump(mode="json") for row in self.rows))
 
 
 def compare(

@@ -7,8 +7,6 @@ contradicts itself: with more of anything the objective does not rise.
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Literal, Unpack
 from pydantic import BaseModel, ConfigDict, Field
 
 from placer.errors import InputError, UsageError
+from placer.formats.csv_table import to_csv
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.instance.overrides import apply
@@ -94,14 +93,9 @@ class Sweep(BaseModel):
 
     def to_csv(self) -> str:
         """Return the points as CSV with a header line; absent values are empty."""
-        out = io.StringIO()
-        fields = [f for f in SweepPoint.model_fields if f != "settings"]
-        writer = csv.DictWriter(out, fieldnames=[*self.axes, *fields], lineterminator="\n")
-        writer.writeheader()
-        for point in self.points:
-            row = point.model_dump(mode="json")
-            writer.writerow(row.pop("settings") | row)
-        return out.getvalue()
+        fields = [name for name in SweepPoint.model_fields if name != "settings"]
+        rows = (point.settings | point.model_dump(mode="json") for point in self.points)
+        return to_csv([*self.axes, *fields], rows)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from placer.studies.batch.executors import Engine, local_submit, submit_to, work
 from placer.studies.batch.grid import Grid, expand
 from placer.studies.batch.jobs import Job, Manifest, job_id
 from placer.studies.batch.names import shown
-from placer.studies.batch.records import Record, State, read_records, to_csv
+from placer.studies.batch.records import Record, State, read_records, records_to_csv
 from placer.studies.batch.scheduler import Scheduler, Watch, failure
 from placer.studies.batch.sources import Source, find
 from placer.studies.batch.store import Store
@@ -176,7 +176,7 @@ def solve_batch(
         finally:
             records = read_records(store, manifest)
             summary = summarise(records)
-            store.write_table("jobs.csv", to_csv(records))
+            store.write_table("jobs.csv", records_to_csv(records))
             store.write_table("summary.csv", summary.to_csv())
     return Batch(store.folder, records, summary, manifest.left_out, stop.is_set())
 

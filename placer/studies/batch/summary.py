@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from placer.studies.batch.names import cell, shown
+from placer.formats.csv_table import to_csv
+from placer.studies.batch.names import cells, shown
 from placer.studies.batch.records import Record, State
 from placer.studies.claims import AGREE, refuted
 
@@ -89,13 +88,7 @@ class Summary(BaseModel):
 
     def to_csv(self) -> str:
         """Return the rows as CSV with a header line; absent values are empty."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(MethodSummary.model_fields)
-        for row in self.methods:
-            values = row.model_dump(mode="json").values()
-            writer.writerow([cell(v) if isinstance(v, str) else v for v in values])
-        return out.getvalue()
+        return to_csv(MethodSummary.model_fields, map(cells, self.methods))
 
 
 def summarise(records: Sequence[Record]) -> Summary:
