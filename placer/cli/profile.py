@@ -12,7 +12,7 @@ from placer.errors import InputError
 from placer.formats.text import check_writable, write_text
 from placer.imports.measure import profile_onnx
 from placer.imports.onnx_file import parse_dims
-from placer.imports.profiles import to_csv
+from placer.imports.profiles import times_to_csv
 
 __all__ = ["run"]
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         seed=args.seed,
     )
-    text = to_csv(measured, args.type)
+    text = times_to_csv(measured, args.type)
     if not args.out:
         sys.stdout.write(text)
         return 0

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from placer.exports.placement import Placement
+from placer.formats.csv_table import to_csv
 from placer.plans.evaluate import sending_ms
 
 __all__ = ["rows", "write"]
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins so is run as a formula by spreadsheets."""
 
 Cell = str | int | float | bool | None
 
 
 def write(placement: Placement, path: Path) -> list[str]:
-    """Write a CSV file; names that a spreadsheet would run as formulas get an apostrophe in front."""
+    """Write a CSV file."""
     table = list(rows(placement))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(table[0]))
-        writer.writeheader()
-        writer.writerows({key: _guarded(value) for key, value in row.items()} for row in table)
+    path.write_text(to_csv(table[0], table), encoding="utf-8")
     return []
 
 
@@ -55,7 +49,3 @@ def rows(placement: Placement) -> Iterator[dict[str, Cell]]:
             "layer": instance.layer[v],
             "colocate": instance.colocate[v],
         }
-
-
-def _guarded(value: Cell) -> Cell:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -13,11 +13,12 @@ from typing import Any
 
 from placer.choices import offer
 from placer.errors import InputError, UsageError
+from placer.formats.csv_table import read_cell, to_csv
 from placer.formats.text import parse_json, read_text
 from placer.imports.catalogue import Cluster
 from placer.units import MAX_TIME_MS
 
-__all__ = ["COLUMNS", "Profile", "kernel_times", "read_profiles", "to_csv"]
+__all__ = ["COLUMNS", "Profile", "kernel_times", "read_profiles", "times_to_csv"]
 
 COLUMNS = ("node", "type", "ms")
 KERNEL = "_kernel_time"
@@ -116,9 +117,10 @@ def _read_csv(text: str, source: str, kind: str) -> dict[str, dict[str, float]]:
             if len(row) != len(COLUMNS):
                 raise InputError(f"expected {len(COLUMNS)} cells, got {len(row)}", place=place, source=source)
             table = tables.setdefault(kind or row[1].strip(), {})
-            if row[0] in table:
-                raise InputError(f"{row[0]!r} is measured twice", place=place, source=source)
-            table[row[0]] = _milliseconds(row[2], place, source)
+            name = read_cell(row[0])
+            if name in table:
+                raise InputError(f"{name!r} is measured twice", place=place, source=source)
+            table[name] = _milliseconds(row[2], place, source)
     except csv.Error as error:
         raise InputError(f"not CSV: {error}", source=source) from None
     if not tables:
@@ -165,10 +167,7 @@ def kernel_times(document: Any, source: str, *, skip: int = 0) -> dict[str, floa
     return {name: median(times[skip:] or times) for name, times in samples.items()}
 
 
-def to_csv(ms: Mapping[str, float], kind: str) -> str:
+def times_to_csv(ms: Mapping[str, float], kind: str) -> str:
     """Write measured times."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((name, kind, f"{time:.6g}") for name, time in ms.items())
-    return out.getvalue()
+    rows = ((name, kind, float(f"{time:.6g}")) for name, time in ms.items())
+    return to_csv(COLUMNS, (dict(zip(COLUMNS, row, strict=True)) for row in rows))

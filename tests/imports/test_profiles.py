@@ -6,7 +6,7 @@ import pytest
 
 from placer.errors import InputError, UsageError
 from placer.imports.catalogue import find_cluster
-from placer.imports.profiles import kernel_times, read_profiles, to_csv
+from placer.imports.profiles import kernel_times, read_profiles, times_to_csv
 
 CLUSTER = find_cluster("t4:2,epyc-7763:1")
 
@@ -22,9 +22,10 @@ def write(tmp_path, content):
 
 
 def test_csv_round_trip(tmp_path):
-    path = write(tmp_path, to_csv({"a": 1.5, "b,c": 0.25}, "t4"))
+    """Names that spreadsheets would run are marked in the file, and are themselves again when read."""
+    path = write(tmp_path, times_to_csv({"a": 1.5, "b,c": 0.25, "=c": 2.0}, "t4"))
     (profile,) = read_profiles([path], CLUSTER)
-    assert (profile.type, profile.ms) == ("t4", {"a": 1.5, "b,c": 0.25})
+    assert (profile.type, profile.ms) == ("t4", {"a": 1.5, "b,c": 0.25, "=c": 2.0})
     (profile,) = read_profiles([f"epyc-7763={path}"], CLUSTER)
     assert profile.type == "epyc-7763"
 

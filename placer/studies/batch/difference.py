@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from enum import StrEnum
@@ -13,7 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from placer.errors import InputError, UsageError
-from placer.studies.batch.names import cell
+from placer.formats.csv_table import to_csv
+from placer.studies.batch.names import cells
 from placer.studies.batch.records import Record, State, read_records
 from placer.studies.batch.store import Store
 from placer.tolerances import EQUAL
@@ -96,13 +95,7 @@ class Difference(BaseModel):
 
     def to_csv(self) -> str:
         """Return the changes as CSV with a header line."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(Change.model_fields)
-        for change in self.changes:
-            values = change.model_dump(mode="json").values()
-            writer.writerow([cell(v) if isinstance(v, str) else v for v in values])
-        return out.getvalue()
+        return to_csv(Change.model_fields, map(cells, self.changes))
 
 
 def compare_batches(folder_a: str | Path, folder_b: str | Path, *, noise: float = NOISE) -> Difference:

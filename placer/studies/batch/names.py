@@ -1,14 +1,15 @@
-"""Names that come from files, made harmless for terminals and spreadsheets.
+"""Names that come from files, made harmless for terminals and tables.
 
 They are never used as names of files and never reach a shell; reports escape them for HTML themselves.
 """
 
 from __future__ import annotations
 
-__all__ = ["cell", "shown"]
+from typing import Any
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet evaluate a cell."""
+from pydantic import BaseModel
+
+__all__ = ["cells", "shown"]
 
 
 def shown(name: str, limit: int = 60) -> str:
@@ -23,7 +24,7 @@ def shown(name: str, limit: int = 60) -> str:
     return f"{line[:head]}…{line[len(line) - (limit - 1 - head) :]}"
 
 
-def cell(text: str) -> str:
-    """Return ``text`` for a cell of a CSV file, never a formula."""
-    line = shown(text, 1000)
-    return f"'{line}" if line.lstrip().startswith(FORMULA) else line
+def cells(row: BaseModel) -> dict[str, Any]:
+    """Return the values of a row for a table, each text on one line."""
+    values = row.model_dump(mode="json")
+    return {name: shown(v, 1000) if isinstance(v, str) else v for name, v in values.items()}

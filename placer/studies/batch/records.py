@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
 from placer.errors import InputError
+from placer.formats.csv_table import to_csv
 from placer.objectives import OBJECTIVES
 from placer.options import Options
 from placer.plans.result import Result, Status
 from placer.plans.status import Stop
+from placer.studies.attempt import FailureKind
 from placer.studies.batch.grid import labels
-from placer.studies.batch.jobs import FailureKind, Job, Manifest
-from placer.studies.batch.names import cell
+from placer.studies.batch.jobs import Job, Manifest
+from placer.studies.batch.names import cells
 from placer.studies.batch.store import Store
+from placer.studies.claims import ratio
 
-__all__ = ["Record", "State", "problem_key", "read_records", "to_csv"]
+__all__ = ["Record", "State", "problem_key", "read_records", "records_to_csv"]
 
 METHOD = frozenset(
     {"method", "formulation", "time_limit", "gap", "threads", "seed", "memory_limit_mb", "split"}
@@ -70,23 +71,15 @@ def read_records(store: Store, manifest: Manifest) -> list[Record]:
         if record.objective is not None:
             best[record.problem] = min(record.objective, best.get(record.problem, record.objective))
     return [
-        record
-        if record.objective is None
-        else record.model_copy(update={"ratio": _ratio(record.objective, best[record.problem])})
+        record.model_copy(update={"ratio": ratio(record.objective, best.get(record.problem))})
         for record in records
     ]
 
 
-def to_csv(records: list[Record]) -> str:
-    """Return the records as CSV with a header line; no cell is a formula."""
-    out = io.StringIO()
-    fields = [name for name in Record.model_fields if name not in ("key", "problem")]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(fields)
-    for record in records:
-        values = [record.model_dump(mode="json")[name] for name in fields]
-        writer.writerow([cell(v) if isinstance(v, str) else v for v in values])
-    return out.getvalue()
+def records_to_csv(records: list[Record]) -> str:
+    """Return the records as CSV with a header line."""
+    columns = [name for name in Record.model_fields if name not in ("key", "problem")]
+    return to_csv(columns, map(cells, records))
 
 
 def problem_key(sha256: str, options: Options) -> str:
@@ -143,9 +136,3 @@ def _solved(result: Result) -> dict[str, object]:
         "peak_memory_mb": result.stats.get("peak_memory_mb"),
         "reason": "" if result.objective is not None else result.message,
     }
-
-
-def _ratio(objective: float, best: float) -> float | None:
-    if best > 0:
-        return objective / best
-    return 1.0 if objective == 0 else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,15 +9,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from placer.studies.batch.names import cell, shown
+from placer.formats.csv_table import to_csv
+from placer.studies.batch.names import cells, shown
 from placer.studies.batch.records import Record, State
+from placer.studies.claims import AGREE, refuted
 
 __all__ = ["MethodSummary", "Summary", "summarise"]
 
 SHIFT_S = 1.0
 """Seconds added before the geometric mean and taken off after it, so that tiny times do not rule it."""
-AGREE = 1e-6
-"""Relative difference that the tolerances of solvers explain; within it, several methods win."""
 
 
 class MethodSummary(BaseModel):
@@ -90,13 +88,7 @@ class Summary(BaseModel):
 
     def to_csv(self) -> str:
         """Return the rows as CSV with a header line; absent values are empty."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(MethodSummary.model_fields)
-        for row in self.methods:
-            values = row.model_dump(mode="json").values()
-            writer.writerow([cell(v) if isinstance(v, str) else v for v in values])
-        return out.getvalue()
+        return to_csv(MethodSummary.model_fields, map(cells, self.methods))
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -154,15 +146,9 @@ def _contradictions(records: Sequence[Record]) -> list[str]:
                 best[record.problem] = record
     found = []
     for record in records:
+        infeasible = record.state is State.INFEASIBLE
         plan = best.get(record.problem)
-        if plan is None or plan.objective is None:
-            continue
-        held = f"{plan.method} has a verified plan of {plan.objective!r} {plan.unit}"
-        if record.state is State.INFEASIBLE:
-            found.append(
-                f"{shown(record.instance)}: {record.method} claims that there is no plan, but {held}"
-            )
-        elif record.bound is not None and record.bound > plan.objective * (1 + AGREE):
-            claim = f"claims that no plan is below {record.bound!r} {record.unit}"
-            found.append(f"{shown(record.instance)}: {record.method} {claim}, but {held}")
+        said = None if plan is None else refuted(record, plan, record.unit, infeasible=infeasible)
+        if said is not None:
+            found.append(f"{shown(record.instance)}: {said}")
     return found
