@@ -13,11 +13,12 @@ __all__ = ["OptionChanges"]
 class OptionChanges(TypedDict, total=False):
     """Single options by name; what each means and its default: `placer.options.Options`."""
 
-    objective: Objective | Literal["throughput", "latency"]
+    objective: Objective | Literal["throughput", "latency", "memory", "cost"]
     contiguous: bool
     schedule: Schedule | Literal["1f1b", "gpipe"]
     microbatches: int | None
     recompute: Recompute | Literal["none", "auto", "all"]
+    max_ms: float | None
     pieces: int
     method: str
     formulation: Formulation | Literal["ordered", "paper"]

@@ -13,10 +13,11 @@ __all__ = ["Communication", "Formulation", "Objective", "Options", "Recompute", 
 
 
 class Objective(StrEnum):
-    """What is minimised: the steady-state time per sample, or the time of a single sample."""
+    """What is minimised; see `placer.objectives`."""
 
     THROUGHPUT = "throughput"
     LATENCY = "latency"
+    MEMORY = "memory"
 
 
 class Schedule(StrEnum):
@@ -60,6 +61,8 @@ class Options(BaseModel):
     microbatches: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = None
     """Microbatches per optimizer step; None for what the instance says."""
     recompute: Recompute = Recompute.NONE
+    max_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Most time per sample, for objectives other than time."""
     pieces: Annotated[int, Field(ge=1, le=64)] = 1
     method: str = "auto"
     formulation: Formulation = Formulation.ORDERED

@@ -6,6 +6,7 @@ import argparse
 from typing import Any, Protocol
 
 from placer.methods.registry import METHODS
+from placer.objectives import OBJECTIVES
 from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
 
 __all__ = ["OptionGroup", "add_method", "add_options", "file_name", "options_from"]
@@ -44,8 +45,10 @@ def add_options(command: OptionGroup) -> None:
         "--objective",
         choices=list(Objective),
         default=_default("objective"),
-        metavar="{throughput,latency}",
-        help="time per sample of a pipeline, or time of a single sample (default: throughput)",
+        metavar="{" + ",".join(Objective) + "}",
+        help="what is minimised: "
+        + "; ".join(f"{name}: {info.summary}" for name, info in OBJECTIVES.items())
+        + " (default: throughput)",
     )
     plan.add_argument(
         "--contiguous",
@@ -82,6 +85,12 @@ def add_options(command: OptionGroup) -> None:
         metavar="R",
         help="a stage may run on up to so many identical devices, each taking its share of the samples; in "
         "training they synchronise their weights (default: 1)",
+    )
+    plan.add_argument(
+        "--max-ms",
+        type=float,
+        metavar="MS",
+        help="most time per sample, where the objective is another one (default: no limit)",
     )
     plan.add_argument(
         "--pieces",
