@@ -19,8 +19,7 @@ from placer.methods import variants
 from placer.methods.registry import METHODS, load_method
 from placer.methods.starts.cheap import drafts
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Formulation, Options, Recompute
+from placer.options import Formulation, OptionChanges, Options, Recompute
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan

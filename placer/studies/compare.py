@@ -17,8 +17,7 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Formulation, Options
+from placer.options import Formulation, OptionChanges, Options
 from placer.plans.result import InstanceReference, Result, Status
 from placer.plans.status import Stop
 from placer.solving.solve import make_options
