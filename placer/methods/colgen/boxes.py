@@ -38,7 +38,7 @@ SMOOTHING = (0.6, 0.3, 0.0)
 COVERED, IMPROVES = 1e-6, 1e-6
 
 
-def units(loads: Loads, pricers: list[Pricer]) -> int:
+def units(pricers: list[Pricer]) -> int:
     """Return how many units of load each direction can have within the time and memory of a pricing."""
     states = max(pricer.diagram.states for pricer in pricers)
     return min(MOST_UNITS, int((CELLS / max(1, states)) ** 0.5))
@@ -51,7 +51,7 @@ def applicable(loads: Loads, pricers: list[Pricer]) -> bool:
     if not loads.problem.time_ms[1][np.isfinite(loads.problem.time_ms[1])].any():
         return False
     devices = sum(kind.count for kind in loads.types if not kind.is_host) or 1
-    return loads.problem.size / (2 * devices * units(loads, pricers)) <= WORST_LOSS
+    return loads.problem.size / (2 * devices * units(pricers)) <= WORST_LOSS
 
 
 class BoxBound:

@@ -99,7 +99,7 @@ class _Solver:
                 break
             self.generation.run_phase(phase, self._slice(), self.options.gap)
             if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
-                self._refute_boxes(min(BOXES[k], boxes.units(self.loads, pricers)))
+                self._refute_boxes(min(BOXES[k], boxes.units(pricers)))
             if k != 1:  # the second phase mends the rounding of the first one's bound, for little time
                 self._plans()
         failures = 0

@@ -3,8 +3,9 @@
 The linearised program gives a first plan. Then a test just below the best objective either finds a better
 plan or proves that there is none; it runs on the graph and on its reverse by turns with growing budgets,
 since one of them is often a thousand times cheaper. Where the budget does not suffice, three things
-happen between two rounds: bisection on the relaxation without memory limits (see ``narrow``), beam searches
-and perturbed linear orders, and the bound that sees transfers is improved (its prices prune later tests).
+happen between two rounds: bisection on the relaxation without memory limits (see ``bisection``), beam
+searches and perturbed linear orders, and the bound that sees transfers is improved (its prices prune later
+tests).
 Large graphs begin with the bisection, and end with it once it proves the gap that was asked for.
 """
 
@@ -16,16 +17,16 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
-from placer.methods.downsets.dpl import first_plan, improve, unplaceable
+from placer.methods.downsets.bisection import Bisection
+from placer.methods.downsets.dpl import first_plan, improve, prepare
 from placer.methods.downsets.incumbent import CERTAIN, Incumbent
 from placer.methods.downsets.kernels.arrays import Measures
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.linear import best_on_order
 from placer.methods.downsets.measures import KnownPrices, direction_bounds, join, measures, root_bound
 from placer.methods.downsets.merges import close_types, merge_below
-from placer.methods.downsets.narrow import Narrowing
 from placer.methods.downsets.orders import depth_first, random_order, tucked
-from placer.methods.downsets.relax import place_ghosts, relaxed_below
+from placer.methods.downsets.relax import place_optional, relaxed_below
 from placer.methods.downsets.search import Attempt, Limits, attempt
 from placer.methods.downsets.transfers import TransferBound, applicable
 from placer.options import Options
@@ -35,14 +36,16 @@ from placer.search.run import Outcome, Run
 __all__ = ["solve"]
 
 FIRST_STEPS = 50_000
+"""Budget of the first tests (a millisecond): many instances need no more, and merging would take longer."""
 PLENTY_STEPS = 16 * FIRST_STEPS
 """Budget from which on other ways are tried as well."""
 LARGEST_STEPS = 20_000_000_000
+"""Largest budget of one test (some minutes); growing fourfold for ever would starve all else."""
 PATIENCE = 12
 """Rounds without any progress after which the search gives up when memory or much effort did not help."""
 LARGE = 1000
 """Items from which on bisection comes before all else."""
-NARROW_STEPS = 20_000
+BISECTION_STEPS = 20_000
 """Budget per item of the first tests of large graphs."""
 ENOUGH_STEPS = 2_000_000_000
 """Effort for exactness, after which the gap that was asked for is enough."""
@@ -56,11 +59,9 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     instance, options, run
         See ``placer.methods``.
     """
-    if not options.contiguous:
-        return Outcome(Stop.NOT_APPLICABLE, message="downsets describe contiguous plans only")
-    lattice = Lattice.of(instance, options)
-    if message := unplaceable(lattice):
-        return Outcome(Stop.INFEASIBLE, message=message)
+    lattice = prepare(instance, options, "downsets describe contiguous plans only")
+    if isinstance(lattice, Outcome):
+        return lattice
     best = Incumbent(lattice, options, run)
     bound = root_bound(measures(lattice.graph), lattice.graph)
     if bound == np.inf:
@@ -70,7 +71,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         best.offer_plan(run.start, "start")
     first_plan(lattice, best, run, options)
     prover = Prover(lattice, best, options, run)
-    if lattice.size > LARGE and prover.narrow():
+    if lattice.size > LARGE and prover.bisect():
         return prover.outcome(run.stopped())
     improve(lattice, best, run, options, orders=2)
     return prover.outcome(prover.search())
@@ -94,12 +95,12 @@ class Prover:
         self.rng = np.random.default_rng(self.options.seed)
         self._cache: tuple[float, tuple[Lattice, ...], tuple[Lattice, ...]] | None = None
         self._relaxable = True
-        self._narrowing = Narrowing(self.lattice, self.best, self.options, self.run)
+        self._bisection = Bisection(self.lattice, self.best, self.options, self.run)
 
     def outcome(self, stop: Stop | None) -> Outcome:
         """Say what was found, and why the search stopped (None: it came to its end)."""
         best = self.best
-        effort = self, self._narrowing
+        effort = self, self._bisection
         stats = {"steps": sum(x.steps for x in effort), "states": sum(x.states for x in effort)}
         if best.device is None:
             if stop is None:
@@ -110,10 +111,10 @@ class Prover:
         )
         return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, stats)
 
-    def narrow(self) -> bool:
+    def bisect(self) -> bool:
         """Bisect with growing budgets; whether that proves the gap asked for."""
-        budget = NARROW_STEPS * self.lattice.size
-        return any(self._narrowing.search(growth * budget) for growth in (1, 4, 16))
+        budget = BISECTION_STEPS * self.lattice.size
+        return any(self._bisection.search(growth * budget) for growth in (1, 4, 16))
 
     def search(self) -> Stop | None:
         """Search until the optimum is proven (None) or a limit stops it."""
@@ -181,7 +182,7 @@ class Prover:
         """One test of a relaxation: complete without a plan it proves as much as one of the problem."""
         found = self._attempt(side, measures(side.graph, self._prices), target, limits, None)
         if found.pieces is not None:
-            pieces = place_ghosts(side, found.pieces)
+            pieces = place_optional(side, found.pieces)
             held = [(t, float(side.graph.memory[positions].sum())) for t, positions in pieces]
             if all(memory <= side.graph.limit[t] for t, memory in held):
                 self.best.offer(side, pieces, "relaxation")
@@ -217,7 +218,7 @@ class Prover:
     def _between_rounds(self, budget: int, target: float) -> None:
         """Raise the bound and improve the plan in other ways, with an effort that grows with the budget."""
         best = self.best
-        self._narrowing.search(budget)
+        self._bisection.search(budget)
         for _ in range(4):
             if self.run.stopped() is not None or best.proven:
                 return

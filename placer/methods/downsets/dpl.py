@@ -17,9 +17,10 @@ from placer.options import Options
 from placer.plans.status import Stop
 from placer.search.run import Outcome, Run
 
-__all__ = ["first_plan", "improve", "solve", "unplaceable"]
+__all__ = ["first_plan", "improve", "prepare", "solve"]
 
 RANDOM_ORDERS = 4
+"""Orders drawn at random beside the three that are always tried."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -30,11 +31,9 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     instance, options, run
         See ``placer.methods``.
     """
-    if not options.contiguous:
-        return Outcome(Stop.NOT_APPLICABLE, message="linear orders give contiguous plans only")
-    lattice = Lattice.of(instance, options)
-    if message := unplaceable(lattice):
-        return Outcome(Stop.INFEASIBLE, message=message)
+    lattice = prepare(instance, options, "linear orders give contiguous plans only")
+    if isinstance(lattice, Outcome):
+        return lattice
     if instance.servers:
         return solve_nested(instance, options, run, lattice)
     best = Incumbent(lattice, options, run)
@@ -88,7 +87,16 @@ def _order(lattice: Lattice, i: int, rng: np.random.Generator) -> IntArray:
     return depth_first(lattice) if i == 2 else random_order(lattice, rng, branches=i % 2 == 1)
 
 
-def unplaceable(lattice: Lattice) -> str:
+def prepare(instance: Instance, options: Options, refusal: str) -> Lattice | Outcome:
+    """Return the items, or why no plan can be looked for (``refusal``: it need not be contiguous)."""
+    if not options.contiguous:
+        return Outcome(Stop.NOT_APPLICABLE, message=refusal)
+    lattice = Lattice.of(instance, options)
+    message = _unplaceable(lattice)
+    return Outcome(Stop.INFEASIBLE, message=message) if message else lattice
+
+
+def _unplaceable(lattice: Lattice) -> str:
     """Say which items fit on no device at all; empty when there are none."""
     g, problem = lattice.graph, lattice.problem
     fits = g.ok & (g.memory <= g.limit[:, None])

@@ -108,12 +108,6 @@ class Lattice:
         rank = np.where(self.graph.rank >= 0, self.graph.rank.max(initial=0) - self.graph.rank, -1)
         return replace(turned, graph=turned.graph._replace(rank=rank))
 
-    def renumbered(self, positions: IntArray) -> Lattice:
-        """Return the same lattice numbered along another topological order, ``(N,)`` positions."""
-        rank = np.empty_like(positions)
-        rank[positions] = np.arange(self.size)
-        return self._renumbered(positions, rank[self.edges], self.backwards)
-
     def chained(self, positions: IntArray) -> Lattice:
         """Return the chain along a topological order: only its prefixes are downsets."""
         steps = np.arange(self.size - 1)
@@ -194,10 +188,10 @@ def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, opt
         read=np.zeros(0, dtype=np.int64),
         output_producer=np.zeros(0, dtype=np.int64),
         output_bytes=np.zeros(0),
-        ghost=np.zeros(n, dtype=bool),
+        optional=np.zeros(n, dtype=bool),
         near_start=np.zeros(n + 1, dtype=np.int64),
         near=np.zeros(0, dtype=np.int64),
-        net_ghost=np.full(len(sizes), -1, dtype=np.int64),
+        net_optional=np.full(len(sizes), -1, dtype=np.int64),
     )
 
 
@@ -206,7 +200,7 @@ def _recomputing(g: Graph, problem: Problem, types: tuple[DeviceType, ...], opti
     if options.recompute is Recompute.NONE:
         return g
     hosts = np.array([problem.instance.devices[t.devices[0]].is_host for t in types])
-    twins = np.flatnonzero(~hosts)
+    doubled = np.flatnonzero(~hosts)
     forward = np.where(g.ok, problem.forward_ms[:, [t.class_index for t in types]].T, 0.0)
     longer = g.time.copy()
     longer[:, 1] += forward
@@ -226,8 +220,8 @@ def _recomputing(g: Graph, problem: Problem, types: tuple[DeviceType, ...], opti
         time = np.where(hosts[:, None, None], g.time, longer)
         return g._replace(time=np.ascontiguousarray(time), again=~hosts)
 
-    def both(own: Any, twin: Any) -> Any:
-        return np.ascontiguousarray(np.concatenate([own, twin[twins]]))
+    def both(own: Any, recomputing: Any) -> Any:
+        return np.ascontiguousarray(np.concatenate([own, recomputing[doubled]]))
 
     return g._replace(
         ok=both(g.ok, g.ok),
@@ -238,7 +232,7 @@ def _recomputing(g: Graph, problem: Problem, types: tuple[DeviceType, ...], opti
         net_cost=both(g.net_cost, g.net_cost),
         rank=both(g.rank, g.rank),
         pool=both(g.pool, g.pool),
-        again=np.concatenate([g.again, np.ones(len(twins), dtype=bool)]),
+        again=np.concatenate([g.again, np.ones(len(doubled), dtype=bool)]),
     )
 
 
@@ -269,10 +263,10 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
         read_start=read_start,
         read=read,
         output_producer=rank[g.output_producer],
-        ghost=g.ghost[positions],
+        optional=g.optional[positions],
         near_start=near_start,
         near=near,
-        net_ghost=np.where(g.net_ghost >= 0, rank[g.net_ghost], -1),
+        net_optional=np.where(g.net_optional >= 0, rank[g.net_optional], -1),
         item_start=item_start,
         item_nets=item_nets,
     )

@@ -26,6 +26,7 @@ KnownPrices = dict[tuple[object, ...], FloatArray]
 ROUNDING = 1e-11
 """Relative allowance for the rounding of sums of work."""
 MAX_SUBSETS = 8
+"""Sets of types that have prices of their own: each is one more sum kept up in every step of the search."""
 TINY_MS = 1e-300
 """Keeps a quotient finite."""
 
@@ -128,7 +129,7 @@ def measures(g: Graph, known: KnownPrices | None = None) -> Measures:
             closed = (~column[:, None] | g.ok).all(axis=0) & (column[:, None] | ~g.ok).all(axis=0)
             rows.append(
                 (
-                    (closed & ~g.ghost).astype(float),
+                    (closed & ~g.optional).astype(float),
                     np.zeros(len(g.net_size)),
                     np.where(column, np.inf, 0.0),
                     2,
@@ -236,7 +237,7 @@ def _priced(
             known[key] = mu
     cost = _times_price(mu, time)
     weight = cost.min(axis=0)
-    weight = np.where(g.ghost, 0.0, weight)
+    weight = np.where(g.optional, 0.0, weight)
     scale = np.full(len(inside), np.inf)
     scale[inside] = mu
     boundary = np.zeros(len(g.net_size))
@@ -244,7 +245,7 @@ def _priced(
         boundary = _charges(g, inside, mu, cost - weight)
         if kind < 2:
             boundary = np.where(g.net_direction == kind, boundary, 0.0)
-        boundary = np.where(g.net_ghost >= 0, 0.0, boundary)
+        boundary = np.where(g.net_optional >= 0, 0.0, boundary)
     return weight, boundary, scale, kind, ROUNDING * float(weight.sum())
 
 

@@ -1,12 +1,12 @@
 """Merges of items that are exact below a target: smaller lattices with the same plans, or as good ones.
 
-*Closing.* A type on which an item alone exceeds the target is closed to it.
+*Closing.* A type on which an item alone exceeds the target is closed to it. (``close_types``)
 
 *Cutoff merge.* Items a, b that share nets of total weight c: if they lie on different devices, a's device
 has at least load p_a + c and b's at least p_b + c (an accelerator that holds part of a net pays for it; a
 host does not). If one of the two exceeds the target for every pair of types, a and b share a device in
 every plan within the target. Forced items on a cycle of the contracted graph are forced together as well,
-because a contiguous plan cannot split them.
+because a contiguous plan cannot split them. (``_cutoff``, ``merged``)
 
 *Dominance merge.* Let v have no precedence at all, or w as its only predecessor, or as its only
 successor. Moving v to w's device then keeps the order of devices. If p_v + o ≤ c on that device, where c
@@ -15,7 +15,7 @@ is the weight of the nets {v, w} and o that of v's nets without w, then its load
 grow if o ≤ p_v + c. No other device sees a difference, because a net is cut for it by what it holds
 itself. So some plan as good has both on one device. On a host nothing is saved, so that p_v = 0 is asked
 for where w may go to one. v must be allowed wherever w is, and its memory must never bind. Under overlap
-only items without time are moved, under duplex none (who sends and who receives changes).
+only items without time are moved, under duplex none (who sends and who receives changes). (``_dominated``)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from placer.methods.downsets.lattice import Lattice, in_groups
 __all__ = ["close_types", "merge_below", "merged", "net_members"]
 
 MAX_NET = 12
-"""Larger nets are not looked at for pairs."""
+"""Larger nets are not looked at: the pairs in a net grow with the square of its size."""
 
 
 def close_types(lattice: Lattice, target: float) -> Lattice:
@@ -117,8 +117,8 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
             producer = int(group[g.net_producer[e]])
             key = (int(g.net_direction[e]), producer if g.mode == 2 else inside[0], *inside)
             nets[key] = nets[key] + g.net_cost[:, e] if key in nets else g.net_cost[:, e]
-    if g.ghost.any():
-        raise ValueError("merge before ghosts are named")
+    if g.optional.any():
+        raise ValueError("merge before items become optional")
     size = np.array([len(key) - 2 for key in nets], dtype=np.int64)
     flat = np.array([v for key in nets for v in key[2:]], dtype=np.int64)
     item_start, item_nets = in_groups(flat, np.repeat(np.arange(len(size)), size), n)
@@ -141,9 +141,9 @@ def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:
         net_producer=np.array([key[1] for key in nets], dtype=np.int64),
         net_direction=np.array([key[0] for key in nets], dtype=np.int64),
         net_cost=np.ascontiguousarray(np.array(list(nets.values())).reshape(-1, types).T),
-        ghost=np.zeros(n, dtype=bool),
+        optional=np.zeros(n, dtype=bool),
         near_start=np.zeros(n + 1, dtype=np.int64),
-        net_ghost=np.full(len(size), -1, dtype=np.int64),
+        net_optional=np.full(len(size), -1, dtype=np.int64),
         item_start=item_start,
         item_nets=item_nets,
     )
@@ -170,7 +170,7 @@ def _pairs(lattice: Lattice) -> tuple[IntArray, FloatArray]:
 
 
 def _cutoff(g: Graph, pairs: IntArray, weights: FloatArray, target: float) -> BoolArray:
-    """Which pairs no plan within the target separates, ``(P,)``."""
+    """Which pairs no plan within the target separates, ``(P,)``: the cutoff merge."""
     together = np.ones(len(pairs), dtype=bool)
     loads = []
     for side in (0, 1):

@@ -24,6 +24,7 @@ __all__ = ["solve_nested"]
 MOST_STATES = 5_000
 """Sets of servers, and mixes of the devices of one, beyond which the program would take too long."""
 RANDOM_ORDERS = 2
+"""Orders drawn at random; each costs a program over all servers."""
 CERTAIN = 1 - 1e-9
 """Rounding allowance of bounds."""
 FIRST_STEP = 0.01
@@ -42,7 +43,7 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
     instance, options, run
         See ``placer.methods``.
     lattice
-        The items, none of which is unplaceable.
+        The items, each of which fits on some device.
     """
     problem = lattice.problem
     kinds = server_kinds(problem)

@@ -1,17 +1,18 @@
-"""A relaxation that the search settles faster: small host times are forgotten, loose items are ghosts.
+"""A relaxation that the search settles faster: small host times are forgotten, loose items optional.
 
 *Host times.* An item whose time on a host is below a thousandth of the target counts as nothing there.
 Loads only shrink, and dominance merges that failed for this time alone become possible.
 
-*Ghosts.* Backward-only items without precedence can lie anywhere, so that each multiplies the downsets by
-two. As a ghost such an item needs no device: it may join a piece that holds another item of its nets (and
-then costs what it costs), or vanish, when its neighbours pay for its nets as if it lay elsewhere. From a
-real plan, let a ghost vanish where its piece holds none of its neighbours: no load grows. A test that
-fails on the relaxation thus proves that there is no plan. The rules of the search stay valid: moving an
-item v from a later piece to the present one may leave a ghost without neighbours there, which then
-vanishes. A ghost is charged nowhere outside its piece: its weight in measures, and the charge of its nets
-for the boundary, are zero. Each net holds one ghost at most, so that the device that takes all the rest
-can decide for each ghost by itself. Sequential model, sum of both directions only.
+*Optional items.* Backward-only items without precedence can lie anywhere, so that each multiplies the
+downsets by two. An optional item needs no device: it may join a piece that holds another item of its nets
+(and then costs what it costs), or vanish, when its neighbours pay for its nets as if it lay elsewhere. From
+a real plan, let an optional item vanish where its piece holds none of its neighbours: no load grows. A test
+that fails on the relaxation thus proves that there is no plan. The rules of the search stay valid: moving
+an item v from a later piece to the present one may leave an optional item without neighbours there, which
+then vanishes. An optional item is charged nowhere outside its piece: its weight in measures, and the charge
+of its nets for the boundary, are zero. Each net holds one at most, so that the device that takes all the
+rest can decide for each by itself (``kernels.exchange.optional_cost``). Sequential model, sum of both
+directions only.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from placer.arrays import IntArray
 from placer.methods.downsets.lattice import Lattice, in_groups
 from placer.methods.downsets.merges import merge_below, net_members
 
-__all__ = ["place_ghosts", "relaxed_below"]
+__all__ = ["place_optional", "relaxed_below"]
 
 SMALL = 1e-3
 """Host times below this share of the target are forgotten."""
 LIGHT = 0.02
-"""Ghosts hold at most this share of all work: more would make the relaxation weak."""
+"""Optional items hold at most this share of all work: more would make the relaxation weak."""
 
 
 def relaxed_below(lattice: Lattice, target: float) -> Lattice | None:
@@ -48,13 +49,13 @@ def relaxed_below(lattice: Lattice, target: float) -> Lattice | None:
         lattice.backwards,
     )
     merged = merge_below(relaxed, target)
-    ghosts = _ghosts(merged)
-    if not len(ghosts):
+    loose = _loose(merged)
+    if not len(loose):
         return merged if changed else None
-    return _with_ghosts(merged, ghosts)
+    return _with_optional(merged, loose)
 
 
-def _ghosts(lattice: Lattice) -> list[int]:
+def _loose(lattice: Lattice) -> list[int]:
     """Items without precedence, light ones first, no two in one net."""
     g = lattice.graph
     bound = np.zeros(lattice.size, dtype=bool)
@@ -73,31 +74,31 @@ def _ghosts(lattice: Lattice) -> list[int]:
     return out
 
 
-def _with_ghosts(lattice: Lattice, ghosts: list[int]) -> Lattice:
+def _with_optional(lattice: Lattice, loose: list[int]) -> Lattice:
     g = lattice.graph
-    ghost = np.zeros(lattice.size, dtype=bool)
-    ghost[ghosts] = True
+    optional = np.zeros(lattice.size, dtype=bool)
+    optional[loose] = True
     start, members = net_members(g)
-    net_ghost = np.full(len(g.net_size), -1, dtype=np.int64)
+    net_optional = np.full(len(g.net_size), -1, dtype=np.int64)
     near: set[tuple[int, int]] = set()
-    for x in ghosts:
+    for x in loose:
         for e in g.item_nets[g.item_start[x] : g.item_start[x + 1]].tolist():
-            net_ghost[e] = x
+            net_optional[e] = x
             near.update((v, x) for v in members[start[e] : start[e + 1]].tolist() if v != x)
     table = np.array(sorted(near), dtype=np.int64).reshape(-1, 2)
     near_start, listed = in_groups(table[:, 0], table[:, 1], lattice.size)
-    graph = g._replace(ghost=ghost, near_start=near_start, near=listed, net_ghost=net_ghost)
+    graph = g._replace(optional=optional, near_start=near_start, near=listed, net_optional=net_optional)
     return Lattice(lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards)
 
 
-def place_ghosts(lattice: Lattice, pieces: list[tuple[int, IntArray]]) -> list[tuple[int, IntArray]]:
-    """Put each ghost on the piece that holds most of its nets' weight (its first choice for a real plan)."""
+def place_optional(lattice: Lattice, pieces: list[tuple[int, IntArray]]) -> list[tuple[int, IntArray]]:
+    """Put each optional item on the piece that holds most of its nets' weight, to try as a real plan."""
     g = lattice.graph
     owner = np.full(lattice.size, -1, dtype=np.int64)
     for i, (_, positions) in enumerate(pieces):
         owner[positions] = i
     start, members = net_members(g)
-    for x in np.flatnonzero(g.ghost).tolist():
+    for x in np.flatnonzero(g.optional).tolist():
         saved = np.zeros(len(pieces))
         for e in g.item_nets[g.item_start[x] : g.item_start[x + 1]].tolist():
             others = {int(owner[v]) for v in members[start[e] : start[e + 1]] if v != x}

@@ -1,18 +1,19 @@
 """One threshold test: is there a contiguous plan with an objective of at most T.
 
 The kernel walks over downsets, one more device per level, and grows pieces item by item. Why each rule is
-valid (S the piece, I the downset before it, J = I ∪ S; "later" devices take pieces after S):
+valid (S the piece, I the downset before it, J = I ∪ S; "later" devices take pieces after S), and which
+function of ``kernels`` relies on it:
 
 *Growth.* Compute time and memory of S only grow. A net with an item in S and one in I or excluded from S
 stays cut. What S costs by these alone must be within T. An item is left out together with all that comes
-after it.
+after it. (``pieces.take``, ``pieces.exclude``, ``pieces.load``)
 
 *Room.* The devices left must hold what S leaves: see ``measures``. While S grows, it must still be able
 to reach enough work; what it can reach lies on paths from I of length at most T in time (a piece holds,
-with an item, all of its ancestors outside I).
+with an item, all of its ancestors outside I). (``threshold._needs``, ``exchange.mark_zone``)
 
 *Holdable.* An excluded item v ends up on a later device, which pays for v and for v's nets that have
-items in J. Some type left must be able to carry that.
+items in J. Some type left must be able to carry that. (``exchange.holdable``)
 
 *Dominance.* Let v be available after S and left out, let S ∪ v be within the target (and no larger in its
 peaks, for ``gpipe``). Take any plan that goes on from J, with v on a later device, and move v to S. Only
@@ -22,30 +23,30 @@ item outside J is v no longer concerns it. So if Σ(first) - Σ(second) ≤ p_v 
 nothing, always true), no load grows, and J need not be kept: J ∪ v is found as well. Moves go to earlier
 devices only, so that repeating them ends. Under overlap and duplex transfers must not grow by themselves
 (in each lane, and a producer that leaves makes a sender a receiver); for ``gpipe`` each direction counts
-by itself.
+by itself. (``exchange.fits`` and ``exchange.harmless``)
 
 *Forced.* If moreover taking v adds nothing to S, whatever else S takes (its nets that lie in S but for v
 become uncut, nets without an item in S are paid anew), then S is never looked at without v. Both sums
 only improve as S grows, so the rule may be applied as soon as v is available; memory must not bind for
-all that S can reach.
+all that S can reach. (``exchange.costs_nothing``)
 
 *States.* Among states of one downset, one that has used no more devices of any type, with no larger
-peaks, makes the other superfluous.
+peaks, makes the other superfluous. (``threshold._insert``)
 
 Reversing all edges turns chains of downsets round and changes no load, so the same test runs on the
-reverse.
+reverse (``Lattice.reversed``).
 
 *Microbatches in flight.* Where the stage that is s-th from the end keeps those of s microbatches, pieces must
 come from the end, so that the reverse alone is searched. The rules above stay valid: a later piece is a
 stage further from the end, which keeps more; and a plan that loses a stage, because v was all that it held,
-or a state that has used fewer devices, asks for less memory of what follows.
+or a state that has used fewer devices, asks for less memory of what follows. (``pieces.set_flights``)
 
-*Recomputation.* A type has a twin that recomputes, with the same devices: more time, and other memory. What
-its piece receives is known when it ends; v, moved to a piece nearer to the end, takes nothing into the piece
-that it leaves.
+*Recomputation.* A type may stand twice, once recomputing, with the same devices: more time, and other
+memory. What its piece receives is known when it ends; v, moved to a piece nearer to the end, takes nothing
+into the piece that it leaves. (``pieces.received``)
 
 *Wanted order of devices.* A piece goes to no type that must come before one that is used already. Moves
-between pieces keep the order of devices, and fewer devices used leave more open.
+between pieces keep the order of devices, and fewer devices used leave more open. (``exchange.in_order``)
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ STEP_S = 2.5e-8
 CACHED, SLOWEST = 8192, 4.0
 """Items for which a step takes twice as long, and how many times as long it takes at most."""
 FIRST_STATES = 2048
+"""Room for states at first; it doubles whenever they are more."""
 NO_LIMIT = 2**62
+"""More steps, or states, than any search takes."""
 
 
 @dataclass(frozen=True)
@@ -151,25 +154,16 @@ def attempt(
     _start(g, measures, space, ctl, floor)
     capacity = max(FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, space)))
     step_s = STEP_S * min(SLOWEST, 1.0 + lattice.size / CACHED)
-    begin, stop, found = 0, None, False
-    while True:
+    found, ended, stop = False, False, None
+    while (left := min(CALL_STEPS, limits.steps - int(ctl[arrays.COUNT]))) > 0:
         before = int(ctl[arrays.COUNT])
-        left = min(CALL_STEPS, limits.steps - before)
-        if left <= 0:
-            break
         why = threshold.expand(g, measures, space, ctl, target, left, limits.piece_steps)
         run.spend(step_s * (int(ctl[arrays.COUNT]) - before))
-        if why == threshold.FOUND:
-            found = True
+        found = why == threshold.FOUND
+        ended = why == threshold.LEVEL and not _next_level(space, ctl, limits.width)
+        if found or ended:
             break
-        if why == threshold.LEVEL:
-            begin, end = int(ctl[arrays.LEVEL_END]), int(ctl[arrays.STATES])
-            if begin == end:
-                break
-            if _thin(space, begin, end, limits.width):
-                ctl[arrays.TRUNCATED] = 1
-            ctl[arrays.LEVEL_END] = end
-        elif why == threshold.FULL:
+        if why == threshold.FULL:
             if len(space.low) >= capacity:
                 stop = Stop.MEMORY_LIMIT
                 break
@@ -177,7 +171,6 @@ def attempt(
         stop = run.stopped()
         if stop is not None:
             break
-    ended = begin == int(ctl[arrays.STATES]) and not found and stop is None and why == threshold.LEVEL
     return Attempt(
         pieces=_pieces(space, ctl, lattice.size) if found else None,
         exhausted=ended and not ctl[arrays.TRUNCATED],
@@ -185,6 +178,17 @@ def attempt(
         steps=int(ctl[arrays.COUNT]),
         states=int(ctl[arrays.STATES]),
     )
+
+
+def _next_level(space: Space, ctl: IntArray, width: int) -> bool:
+    """Go on to the states made last, the best ``width`` of them; whether there are any."""
+    begin, end = int(ctl[arrays.LEVEL_END]), int(ctl[arrays.STATES])
+    if begin == end:
+        return False
+    if _thin(space, begin, end, width):
+        ctl[arrays.TRUNCATED] = 1
+    ctl[arrays.LEVEL_END] = end
+    return True
 
 
 def _space(g: Graph, K: int, order: IntArray | None) -> Space:
@@ -196,7 +200,7 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
         return np.zeros(n, dtype=ints)
 
     missing = np.bincount(g.succ, minlength=n).astype(ints)
-    sources = np.flatnonzero((missing == 0) & ~g.ghost)
+    sources = np.flatnonzero((missing == 0) & ~g.optional)
     available, position = per_item(), np.full(n, -1, dtype=ints)
     available[: len(sources)] = sources
     position[sources] = np.arange(len(sources))

@@ -30,7 +30,7 @@ from math import inf, prod
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
-from placer.methods.downsets.kernels.server_cuts import Chain, Desk, open_server, pack
+from placer.methods.downsets.kernels.server_cuts import Chain, Scratch, open_server, pack
 from placer.methods.downsets.lattice import MODES, in_groups
 from placer.methods.downsets.measures import prices
 from placer.methods.downsets.twins import are_twins
@@ -109,13 +109,13 @@ class Servers:
         self._devices = _devices(kinds)
         self.chain = _chain(problem, kinds, self.items, options)
         self._price, _ = _prices(self.chain.ok, self.chain.time.sum(axis=1), self._devices)
-        _, _, mixes_by_kind = _mixes(kinds, self._price)
+        _, _, mixes_by_kind = _mixes(kinds)
         self._mixes = [
             np.pad(m, ((0, 0), (a, len(self._price) - b)))
             for m, a, b in zip(mixes_by_kind, self.chain.slot_start, self.chain.slot_start[1:], strict=False)
         ]
         n, mixes = problem.size, max(kind.mixes for kind in kinds)
-        self.desk = Desk(
+        self.scratch = Scratch(
             inside=np.zeros(problem.nets, dtype=np.int32),
             holds=np.zeros(problem.nets, dtype=np.bool_),
             moved=np.zeros((2, 2)),
@@ -161,9 +161,9 @@ class Servers:
         fewest[none] = np.full(n + 1, n + 1)
         fewest[none][0] = 0
         sets = product(*(range(len(kind.slots) + 1) for kind in self.kinds))
-        with run.raising(self.desk.stop):
+        with run.raising(self.scratch.stop):
             reached = self._walk(sets, fewest, parents, limits, run)
-        self.desk.stop[0] = 0
+        self.scratch.stop[0] = 0
         return None if reached is None else self._found(reached, fewest, parents, limits)
 
     def _walk(
@@ -208,7 +208,7 @@ class Servers:
         contain another.
         """
         most = self._devices.astype(np.int64)
-        with run.raising(self.desk.stop):
+        with run.raising(self.scratch.stop):
             return self._none_reaches(most, limits, run)
 
     def _none_reaches(self, most: IntArray, limits: FloatArray, run: Run) -> bool:
@@ -235,9 +235,9 @@ class Servers:
     ) -> list[tuple[int, IntArray]]:
         """List the ends of servers that begin at s, each with the mixes that fill it."""
         room *= float(limits[2]) * (1 + ROUNDING)
-        open_server(self.chain, self.desk, kind, s, near, earlier, room, limits, self._bytes)
-        ends = np.flatnonzero(self.desk.full.any(axis=1)).tolist()
-        return [(e, np.flatnonzero(self.desk.full[e])) for e in ends]
+        open_server(self.chain, self.scratch, kind, s, near, earlier, room, limits, self._bytes)
+        ends = np.flatnonzero(self.scratch.full.any(axis=1)).tolist()
+        return [(e, np.flatnonzero(self.scratch.full[e])) for e in ends]
 
     def _found(
         self,
@@ -267,14 +267,14 @@ class Servers:
         self, kind: int, s: int, e: int, earlier: int, limits: FloatArray
     ) -> list[tuple[int, int, int]]:
         """Stages (slot, begin, end) of a server on [s, e), in pipeline order."""
-        c, desk = self.chain, self.desk
-        pack(c, desk, kind, s, e, s, False, earlier, inf, limits, self._bytes)
+        c, scratch = self.chain, self.scratch
+        pack(c, scratch, kind, s, e, s, False, earlier, inf, limits, self._bytes)
         first = int(c.mix_start[kind])
-        mixes = np.flatnonzero(desk.reach[e, : c.mix_start[kind + 1] - first])
+        mixes = np.flatnonzero(scratch.reach[e, : c.mix_start[kind + 1] - first])
         m = int(mixes[np.argmin(c.mix_stages[first + mixes])])
         out = []
         while e > s:
-            k, i = int(desk.slot[e, m]), int(desk.before[e, m])
+            k, i = int(scratch.slot[e, m]), int(scratch.before[e, m])
             out.append((k - int(c.slot_start[kind]), i, e))
             m, e = m - int(c.stride[k]), i
         return out
@@ -319,7 +319,7 @@ def _chain(problem: Problem, kinds: tuple[ServerKind, ...], items: IntArray, opt
     limit = np.array([instance.devices[d].memory_limit_bytes for d in first])
     readers = [net_items[a + 1 : b] for a, b in zip(problem.net_start, problem.net_start[1:], strict=False)]
     flights = in_flight(instance, options)
-    slot_start, stride, mixes = _mixes(kinds, price)
+    slot_start, stride, mixes = _mixes(kinds)
     return Chain(
         ok=np.ascontiguousarray(ok),
         time=np.ascontiguousarray(time),
@@ -362,7 +362,7 @@ def _prices(ok: BoolArray, time: FloatArray, devices: FloatArray) -> tuple[Float
     return price, np.where(ok, price[:, None] * time, inf).min(axis=0)
 
 
-def _mixes(kinds: tuple[ServerKind, ...], price: FloatArray) -> tuple[IntArray, IntArray, list[IntArray]]:
+def _mixes(kinds: tuple[ServerKind, ...]) -> tuple[IntArray, IntArray, list[IntArray]]:
     """First slot of each kind, stride of each slot, and devices used by each mix ``(M, slots)``."""
     start, stride, mixes = [0], [], []
     for kind in kinds:

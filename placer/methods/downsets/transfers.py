@@ -34,7 +34,9 @@ from placer.search.run import Run
 __all__ = ["TransferBound", "applicable"]
 
 MAX_STATES = 48
+"""States of a step, after which the cheapest open net is forgotten; the codes of ``choice`` hold 127."""
 MAX_ITEMS = 3000
+"""At most: the table of choices then takes 150 MB, a byte for each item, state and bucket."""
 OUT, IN, BOTH = 0, 1, 2
 CELL_S = 2e-9
 """Work for a transition and a bucket, in nominal seconds."""

@@ -244,7 +244,7 @@ def _draft(instance: Instance) -> Draft:
         memory=instance.resident_bytes.copy(),
         limit=np.array([instance.devices[members[0]].memory_limit_bytes for members in kinds]),
         host_limit=np.array([instance.devices[d].memory_limit_bytes for d in pools], dtype=np.float64),
-        twin=_twins(instance, allowed, pools),
+        alike=_alike(instance, allowed, pools),
         parked=np.full(n, -1, dtype=np.int64),
         kinds=kinds,
         pools=pools,
@@ -261,7 +261,7 @@ def _close_small_hosts(instance: Instance, group: list[int], allowed: BoolArray)
             allowed[:, d.index] &= need <= d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
 
 
-def _twins(instance: Instance, allowed: BoolArray, pools: tuple[int, ...]) -> IntArray:
+def _alike(instance: Instance, allowed: BoolArray, pools: tuple[int, ...]) -> IntArray:
     """For each host the one before it that is alike in everything, or -1."""
     last: dict[tuple[object, ...], int] = {}
     out = np.full(len(pools), -1, dtype=np.int64)

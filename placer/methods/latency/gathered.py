@@ -27,7 +27,7 @@ class Draft:
     memory: FloatArray  # (n,)
     limit: FloatArray  # (K,)
     host_limit: FloatArray  # (H,) inf for none
-    twin: IntArray  # (H,) an earlier pool that is alike in everything, or -1
+    alike: IntArray  # (H,) an earlier pool that is alike in everything, or -1
     parked: IntArray  # (n,)
     kinds: tuple[tuple[int, ...], ...]
     pools: tuple[int, ...]
@@ -105,7 +105,7 @@ def arrays(
         *csr(list(_pools(draft, inside, group))),
         np.ascontiguousarray(draft.host_time[nodes]),
         draft.host_limit,
-        draft.twin,
+        draft.alike,
     )
 
 

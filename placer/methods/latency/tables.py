@@ -76,7 +76,8 @@ def build_lattice(atoms: Atoms, run: Run, limit_bytes: float) -> Lattice | None:
         return None
     words, child_start, child_atom, child = enumerated
     live = _lists(list_live, atoms, words, len(atoms.atom_of), run, limit_bytes)
-    opened = _lists(list_open, atoms, words, len(atoms.group_size), run, limit_bytes)
+    inside = np.zeros(len(atoms.group_size), dtype=np.int64)
+    opened = _lists(list_open, atoms, words, len(inside), run, limit_bytes, inside)
     if live is None or opened is None:
         return None
     reads_nothing = np.flatnonzero(np.diff(atoms.source_start) == 0)
@@ -124,14 +125,19 @@ def _enumerate(atoms: Atoms, run: Run, limit_bytes: float) -> tuple[Words, Ints,
 
 
 def _lists(
-    kernel: Callable[..., Any], atoms: Atoms, words: Words, most: int, run: Run, limit_bytes: float
+    kernel: Callable[..., Any],
+    atoms: Atoms,
+    words: Words,
+    most: int,
+    run: Run,
+    limit_bytes: float,
+    *scratch: Ints,
 ) -> tuple[Ints, Ints] | None:
     start = np.zeros(len(words) + 1, dtype=np.int64)
     values = np.zeros(16384 + most, dtype=np.int64)
-    inside = np.zeros(most, dtype=np.int64)
     head = 0
     while head < len(words):
-        head = call(run, kernel, atoms, words, start, values, inside, head)
+        head = call(run, kernel, atoms, words, start, values, head, *scratch)
         if run.stopped() or values.nbytes > limit_bytes:
             return None
         if head < len(words):

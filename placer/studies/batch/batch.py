@@ -14,14 +14,13 @@ from typing import Any
 from placer.errors import InputError, UsageError
 from placer.formats import native
 from placer.instance.instance import Instance
-from placer.methods.registry import METHODS
 from placer.options import Options
 from placer.plans.result import Result
 from placer.plans.status import Point
+from placer.studies.attempt import FailureKind, Outcome, memory_mb, time_limit
 from placer.studies.batch.executors import Engine, local_submit, submit_to, workers
 from placer.studies.batch.grid import Grid, expand
-from placer.studies.batch.isolation import Nurseries
-from placer.studies.batch.jobs import FailureKind, Job, Manifest, job_id
+from placer.studies.batch.jobs import Job, Manifest, job_id
 from placer.studies.batch.names import shown
 from placer.studies.batch.records import Record, State, read_records, records_to_csv
 from placer.studies.batch.scheduler import Scheduler, Watch, failure
@@ -29,14 +28,13 @@ from placer.studies.batch.sources import Source, find
 from placer.studies.batch.store import Store
 from placer.studies.batch.summary import Summary, summarise
 from placer.studies.batch.version import code_version
-from placer.studies.batch.work import Inspected, Outcome, inspect_safely
+from placer.studies.batch.work import Inspected, inspect_safely
+from placer.studies.isolation import Nurseries
 
 __all__ = ["Batch", "solve_batch"]
 
 GRACE = (1.25, 30.0)
 """A process is ended after this multiple of its time limit and so many seconds more."""
-OVERHEAD_MB = 1024
-"""What a process may hold beyond the memory of its search: libraries, the instance, the result."""
 
 
 @dataclass(frozen=True)
@@ -193,11 +191,11 @@ class _Limits:
     def seconds(self, job: Job) -> float | None:
         if self.kill_after is not None:
             return self.kill_after
-        limit = job.options.time_limit or METHODS[job.options.method].default_time_limit
+        limit = time_limit(job.options)
         return None if limit is None else GRACE[0] * limit + GRACE[1]
 
     def memory_mb(self, job: Job) -> int:
-        return self.job_memory_mb or job.options.memory_limit_mb + OVERHEAD_MB
+        return self.job_memory_mb or memory_mb(job.options)
 
 
 def _plan(

@@ -52,7 +52,7 @@ def test_each_lattice_says_the_same_around_the_optimum(seed: int, monkeypatch: p
 
     Without a linearised plan at hand that would hide a rule that cuts too much.
     """
-    monkeypatch.setattr(relax, "LIGHT", 1.0)  # more ghosts than it would be wise to make
+    monkeypatch.setattr(relax, "LIGHT", 1.0)  # more optional items than it would be wise to make
     monkeypatch.setattr(relax, "SMALL", 0.1)
     instance, optima = first(with_optima, seed)
     for schedule in Schedule if instance.is_training else [Schedule.ONE_F_ONE_B]:

@@ -150,6 +150,18 @@ def _total(static: Static, state: State, forward: float, backward: float, both: 
 
 
 @jit
+def _copy(source: IntArray, goal: IntArray) -> None:
+    for i in range(source.size):
+        goal[i] = source[i]
+
+
+@jit
+def _size(largest: int) -> int:
+    """Return a random size of a cluster: often a single item."""
+    return 1 if np.random.random() < 0.4 else 1 + np.random.randint(largest)
+
+
+@jit
 def anneal(
     static: Static,
     state: State,
@@ -193,8 +205,7 @@ def anneal(
     N, D = state.device.size, state.used.size
     energy = _total(static, state, forward, backward, both)
     least = energy
-    for i in range(N):
-        best[i] = state.device[i]
+    _copy(state.device, best)
     cooling = (cold / hot) ** (1.0 / max(1, moves))
     temperature = hot
     for _ in range(moves):
@@ -206,16 +217,14 @@ def anneal(
         b = state.device[_neighbour(static, i)] if np.random.random() < 0.6 else np.random.randint(D)
         if b == a:
             continue
-        size = 1 if np.random.random() < 0.4 else 1 + np.random.randint(largest)
-        middle = _grow(static, state, i, a, b, size, cluster, 0)
+        middle = _grow(static, state, i, a, b, _size(largest), cluster, 0)
         if middle == 0:
             continue
         end = middle
         if np.random.random() < 0.4:
             j = np.random.randint(N)
             if state.device[j] == b:
-                size = 1 if np.random.random() < 0.4 else 1 + np.random.randint(largest)
-                end = _grow(static, state, j, b, a, size, cluster, middle)
+                end = _grow(static, state, j, b, a, _size(largest), cluster, middle)
         before = _energy(static, state, a, forward, backward, both)
         before += _energy(static, state, b, forward, backward, both)
         for k in range(end):
@@ -226,8 +235,7 @@ def anneal(
             energy += change
             if energy < least - 1e-12 * both:
                 least = energy
-                for k in range(N):
-                    best[k] = state.device[k]
+                _copy(state.device, best)
         else:
             for k in range(end - 1, -1, -1):
                 _shift(static, state, cluster[k], a if k < middle else b)

@@ -63,10 +63,10 @@ class Graph(NamedTuple):
     mode: int  # 0 sequential, 1 overlap, 2 duplex
     chain: bool  # each item follows the one before it
     gpipe: bool
-    ghost: Bools  # (N,) items that need no device (a relaxation)
+    optional: Bools  # (N,) items that a plan may leave out (see ``downsets.relax``)
     near_start: Ints  # (N + 1,)
-    near: Ints  # ghosts that share a net with an item
-    net_ghost: Ints  # (E,) the only ghost of a net, or -1
+    near: Ints  # optional items that share a net with an item
+    net_optional: Ints  # (E,) the only optional item of a net, or -1
 
 
 class Measures(NamedTuple):

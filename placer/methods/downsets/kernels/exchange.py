@@ -1,4 +1,4 @@
-"""Rules argued in ``placer.methods.downsets.search``: what a piece reaches, what it must take."""
+"""Rules argued, by the name in brackets, in ``downsets.search``: what a piece reaches, what it must take."""
 
 from __future__ import annotations
 
@@ -26,12 +26,21 @@ from placer.methods.downsets.kernels.arrays import (
 )
 from placer.methods.downsets.kernels.pieces import direction_load, left_of, load, received, size, within
 
-__all__ = ["costs_nothing", "finishes", "fits", "ghost_cost", "harmless", "holdable", "in_order", "mark_zone"]
+__all__ = [
+    "costs_nothing",
+    "finishes",
+    "fits",
+    "harmless",
+    "holdable",
+    "in_order",
+    "mark_zone",
+    "optional_cost",
+]
 
 
 @jit
 def in_order(g: Graph, space: Space, s: int, t: int) -> bool:
-    """Whether a piece on type t may follow those of state s in the wanted order of devices."""
+    """Whether a piece on type t may follow those of state s (*Wanted order of devices*)."""
     if g.rank[t] >= 0:
         for i in range(len(g.devices)):
             if space.used[s, i] > 0 and g.rank[i] > g.rank[t]:
@@ -41,7 +50,7 @@ def in_order(g: Graph, space: Space, s: int, t: int) -> bool:
 
 @jit
 def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: float) -> None:
-    """Stamp the items that some piece from the loaded downset can reach, by their longest path in time."""
+    """Stamp the items that some piece from the loaded downset can reach, by their longest path (*Room*)."""
     K = len(m.kind)
     ctl[STAMP] += 1
     stamp = ctl[STAMP]
@@ -82,8 +91,8 @@ def mark_zone(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, target: fl
 
 
 @jit
-def ghost_cost(g: Graph, space: Space, t: int, x: int) -> float:
-    """Cost of ghost x for the device that takes all that is left: with it, or by its nets without it."""
+def optional_cost(g: Graph, space: Space, t: int, x: int) -> float:
+    """Cost of the optional item x for the device that takes all the rest: with it, or by its nets alone."""
     taken, left = g.time[t, 0, x] + g.time[t, 1, x], 0.0
     for i in range(g.item_start[x], g.item_start[x + 1]):
         e = g.item_nets[i]
@@ -112,7 +121,7 @@ def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float)
     row = space.last
     row[:] = 0.0
     for v in range(64 * space.low[s], len(space.where)):
-        if space.where[v] == UNDECIDED and not g.ghost[v]:
+        if space.where[v] == UNDECIDED and not g.optional[v]:
             if not g.ok[t, v]:
                 return False
             row[0] += g.time[t, 0, v]
@@ -122,15 +131,15 @@ def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float)
         return False
     if g.paying[t]:
         for e in range(len(g.net_size)):
-            x = g.net_ghost[e]
+            x = g.net_optional[e]
             if x >= 0 and space.where[x] == UNDECIDED:
                 continue
             if 0 < space.before[e] < g.net_size[e]:
                 lane = 1 if g.mode == 2 and space.where[g.net_producer[e]] == BEFORE else 0
                 row[FIXED + 2 * g.net_direction[e] + lane] += g.net_cost[t, e]
         for x in range(len(space.where)):
-            if g.ghost[x] and space.where[x] == UNDECIDED:
-                row[0] += ghost_cost(g, space, t, x)
+            if g.optional[x] and space.where[x] == UNDECIDED:
+                row[0] += optional_cost(g, space, t, x)
     forward = direction_load(g, row[0], row[FIXED], row[FIXED + 1])
     backward = direction_load(g, row[1], row[FIXED + 2], row[FIXED + 3])
     return within(g, peak, forward, backward, target)
@@ -138,7 +147,7 @@ def finishes(g: Graph, m: Measures, space: Space, s: int, t: int, target: float)
 
 @jit
 def harmless(g: Graph, space: Space, used: Counts, t: int, v: int, delta: Floats) -> bool:
-    """Whether no later device gets a larger load when it loses the available item v."""
+    """Whether no later device gets a larger load when it loses the available item v (*Dominance*)."""
     for i in range(len(g.devices)):
         if left_of(g, used, i, t) <= 0 or not g.ok[i, v] or not g.paying[i]:
             continue
@@ -166,25 +175,30 @@ def harmless(g: Graph, space: Space, used: Counts, t: int, v: int, delta: Floats
 
 
 @jit
-def costs_nothing(
-    g: Graph, space: Space, ctl: Ints, s: int, t: int, v: int, row: Floats, scratch: Floats
-) -> bool:
-    """Whether taking the available item v never makes any load larger, whatever else the piece takes."""
+def _add_transfers(g: Graph, space: Space, t: int, v: int, cost: Floats) -> None:
+    """Add to ``cost`` (by direction and lane) what the nets of v cost more, or less, with v in the piece."""
+    if not g.paying[t]:
+        return
+    for i in range(g.item_start[v], g.item_start[v + 1]):
+        e = g.item_nets[i]
+        place = 2 * g.net_direction[e]
+        taken = space.where[g.net_producer[e]] == TAKEN
+        if space.taken[e] > 0:
+            cost[place + (1 if g.mode == 2 and not taken else 0)] -= g.net_cost[t, e]
+        if space.taken[e] + 1 < g.net_size[e]:
+            taken = taken or g.net_producer[e] == v
+            cost[place + (1 if g.mode == 2 and not taken else 0)] += g.net_cost[t, e]
+
+
+@jit
+def costs_nothing(g: Graph, space: Space, s: int, t: int, v: int, scratch: Floats) -> bool:
+    """Whether taking the available item v makes no load larger, whatever else the piece takes (*Forced*)."""
     if not g.ok[t, v] or space.reach[0] > g.limit[t] or (g.again[t] and g.limit[t] < np.inf):
         return False
     if g.mode != 0 and g.time[t, 0, v] + g.time[t, 1, v] > 0.0:
         return False
     scratch[:] = 0.0
-    if g.paying[t]:
-        for i in range(g.item_start[v], g.item_start[v + 1]):
-            e = g.item_nets[i]
-            place = 2 * g.net_direction[e]
-            taken = space.where[g.net_producer[e]] == TAKEN
-            if space.taken[e] > 0:
-                scratch[place + (1 if g.mode == 2 and not taken else 0)] -= g.net_cost[t, e]
-            if space.taken[e] + 1 < g.net_size[e]:
-                taken = taken or g.net_producer[e] == v
-                scratch[place + (1 if g.mode == 2 and not taken else 0)] += g.net_cost[t, e]
+    _add_transfers(g, space, t, v, scratch)
     if g.mode == 0:
         forward, backward = scratch[0] + g.time[t, 0, v], scratch[2] + g.time[t, 1, v]
         grows = max(forward, backward) > 0.0 if g.gpipe else forward + backward > 0.0
@@ -195,7 +209,7 @@ def costs_nothing(
 
 @jit
 def holdable(g: Graph, space: Space, s: int, t: int, v: int, target: float) -> bool:
-    """Whether a device left can hold the excluded item v with what its nets then surely cost."""
+    """Whether a device left can hold the excluded item v with what its nets then surely cost (*Holdable*)."""
     peak, used = space.peak[s], space.used[s]
     for i in range(len(g.devices)):
         if left_of(g, used, i, t) <= 0 or not g.ok[i, v]:
@@ -226,7 +240,7 @@ def holdable(g: Graph, space: Space, s: int, t: int, v: int, target: float) -> b
 def fits(
     g: Graph, space: Space, ctl: Ints, s: int, t: int, v: int, row: Floats, target: float, scratch: Floats
 ) -> bool:
-    """Whether the piece can take the available item v as well without a larger peak."""
+    """Whether the piece can take the available item v as well without a larger peak (*Dominance*)."""
     if not g.ok[t, v]:
         return False
     memory = row[MEMORY] + size(g, space, t, v)
@@ -235,16 +249,7 @@ def fits(
     for d in range(2):
         for lane in range(2):
             scratch[2 * d + lane] = row[FIXED + 2 * d + lane] + row[OPEN + 2 * d + lane]
-    if g.paying[t]:
-        for i in range(g.item_start[v], g.item_start[v + 1]):
-            e = g.item_nets[i]
-            place = 2 * g.net_direction[e]
-            taken = space.where[g.net_producer[e]] == TAKEN
-            if space.taken[e] > 0:
-                scratch[place + (1 if g.mode == 2 and not taken else 0)] -= g.net_cost[t, e]
-            if space.taken[e] + 1 < g.net_size[e]:
-                taken = taken or g.net_producer[e] == v
-                scratch[place + (1 if g.mode == 2 and not taken else 0)] += g.net_cost[t, e]
+    _add_transfers(g, space, t, v, scratch)
     forward = direction_load(g, row[0] + g.time[t, 0, v], scratch[0], scratch[1])
     backward = direction_load(g, row[1] + g.time[t, 1, v], scratch[2], scratch[3])
     if g.gpipe:

@@ -94,7 +94,7 @@ def load_state(g: Graph, space: Space, ctl: Ints, s: int) -> None:
             ctl[TRAIL] += 1
     for k in range(ctl[TRAIL]):
         v = space.trail[k]
-        if g.ghost[v]:
+        if g.optional[v]:
             continue
         set_available(space, ctl, v, space.where[v] == UNDECIDED and space.missing[v] == 0)
         for i in range(g.succ_start[v], g.succ_start[v + 1]):
@@ -105,7 +105,7 @@ def load_state(g: Graph, space: Space, ctl: Ints, s: int) -> None:
 
 @jit
 def set_flights(g: Graph, space: Space, s: int) -> None:
-    """Say how many microbatches the next piece after state s keeps beside the first."""
+    """Say how many microbatches the piece after state s keeps beside the first (*Microbatches in flight*)."""
     stage = 1
     for i in range(len(g.devices)):
         if g.pool[i] == i:

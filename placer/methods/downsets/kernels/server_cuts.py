@@ -13,7 +13,7 @@ from typing import NamedTuple
 from placer.jit import jit, jit_inline
 from placer.methods.downsets.kernels.arrays import Bools, Bytes, Counts, Floats, Ints
 
-__all__ = ["Chain", "Desk", "open_server", "pack"]
+__all__ = ["Chain", "Scratch", "open_server", "pack"]
 
 
 class Chain(NamedTuple):
@@ -46,7 +46,7 @@ class Chain(NamedTuple):
     mode: int  # 0 sequential, 1 overlap, 2 duplex
 
 
-class Desk(NamedTuple):
+class Scratch(NamedTuple):
     """Scratch."""
 
     inside: Counts  # (E,) items of a net in the stage
@@ -63,22 +63,22 @@ class Desk(NamedTuple):
 
 
 @jit_inline
-def _cost(c: Chain, desk: Desk, k: int, x: int, s: int, e: int, near: bool) -> float:
+def _cost(c: Chain, scratch: Scratch, k: int, x: int, s: int, e: int, near: bool) -> float:
     """Return what net x costs the stage: its own link, and the uplink if data cross servers.
 
     With ``near`` only the items next to [s, e) count as being in another server.
     """
     begin, end = c.net_start[x], c.net_start[x + 1]
-    if desk.inside[x] == 0 or desk.inside[x] == end - begin:
+    if scratch.inside[x] == 0 or scratch.inside[x] == end - begin:
         return 0.0
     cost = c.own[k, x]
     if c.extra[k, x] > 0.0:
         away = False
         if near:
-            last = end if desk.holds[x] else begin + 1
+            last = end if scratch.holds[x] else begin + 1
             for i in range(begin, last):
                 away = away or c.net_items[i] == e or c.net_items[i] == s - 1
-        elif desk.holds[x]:
+        elif scratch.holds[x]:
             away = c.first[x] < s or c.last[x] >= e
         else:
             away = c.net_items[begin] < s or c.net_items[begin] >= e
@@ -88,49 +88,49 @@ def _cost(c: Chain, desk: Desk, k: int, x: int, s: int, e: int, near: bool) -> f
 
 
 @jit
-def _take(c: Chain, desk: Desk, k: int, v: int, s: int, e: int, near: bool) -> None:
+def _take(c: Chain, scratch: Scratch, k: int, v: int, s: int, e: int, near: bool) -> None:
     """Add item v to the stage."""
     for i in range(c.item_start[v], c.item_start[v + 1]):
         x = c.item_nets[i]
         r = c.direction[x]
-        desk.moved[r, 1 if desk.holds[x] else 0] -= _cost(c, desk, k, x, s, e, near)
-        desk.inside[x] += 1
+        scratch.moved[r, 1 if scratch.holds[x] else 0] -= _cost(c, scratch, k, x, s, e, near)
+        scratch.inside[x] += 1
         if c.net_items[c.net_start[x]] == v:
-            desk.holds[x] = True
-        desk.moved[r, 1 if desk.holds[x] else 0] += _cost(c, desk, k, x, s, e, near)
-    desk.compute[0] += c.time[k, 0, v]
-    desk.compute[1] += c.time[k, 1, v]
+            scratch.holds[x] = True
+        scratch.moved[r, 1 if scratch.holds[x] else 0] += _cost(c, scratch, k, x, s, e, near)
+    scratch.compute[0] += c.time[k, 0, v]
+    scratch.compute[1] += c.time[k, 1, v]
 
 
 @jit
-def _clear(c: Chain, desk: Desk, begin: int, end: int) -> None:
+def _clear(c: Chain, scratch: Scratch, begin: int, end: int) -> None:
     """Forget the stage [begin, end)."""
     for v in range(begin, end):
         for i in range(c.item_start[v], c.item_start[v + 1]):
-            desk.inside[c.item_nets[i]] = 0
-            desk.holds[c.item_nets[i]] = False
-    desk.moved[:] = 0.0
-    desk.compute[:] = 0.0
+            scratch.inside[c.item_nets[i]] = 0
+            scratch.holds[c.item_nets[i]] = False
+    scratch.moved[:] = 0.0
+    scratch.compute[:] = 0.0
 
 
 @jit_inline
-def _load(c: Chain, desk: Desk, r: int) -> float:
+def _load(c: Chain, scratch: Scratch, r: int) -> float:
     if c.mode == 0:
-        return desk.compute[r] + desk.moved[r, 0] + desk.moved[r, 1]
+        return scratch.compute[r] + scratch.moved[r, 0] + scratch.moved[r, 1]
     if c.mode == 1:
-        return max(desk.compute[r], desk.moved[r, 0] + desk.moved[r, 1])
-    return max(desk.compute[r], desk.moved[r, 0], desk.moved[r, 1])
+        return max(scratch.compute[r], scratch.moved[r, 0] + scratch.moved[r, 1])
+    return max(scratch.compute[r], scratch.moved[r, 0], scratch.moved[r, 1])
 
 
 @jit
 def _mark(
-    c: Chain, desk: Desk, kind: int, k: int, i: int, end: int, earlier: int, room: float, bytes_: Floats
+    c: Chain, scratch: Scratch, kind: int, k: int, i: int, end: int, earlier: int, room: float, bytes_: Floats
 ) -> None:
     """Let every mix that reaches i and has a device of slot k left reach the end of the stage [i, end)."""
     radix, stride = c.devices[k] + 1, c.stride[k]
     for m in range(c.mix_start[kind + 1] - c.mix_start[kind] - stride):
         at = c.mix_start[kind] + m
-        if not desk.reach[i, m] or (m // stride) % radix == c.devices[k] or desk.reach[end, m + stride]:
+        if not scratch.reach[i, m] or (m // stride) % radix == c.devices[k] or scratch.reach[end, m + stride]:
             continue
         flights = c.flights
         if c.by_stage:
@@ -139,28 +139,28 @@ def _mark(
             continue
         if c.work[end] > room - bytes_[2] * c.mix_worth[at + stride]:
             continue
-        desk.reach[end, m + stride] = 1
-        desk.before[end, m + stride], desk.slot[end, m + stride] = i, k
+        scratch.reach[end, m + stride] = 1
+        scratch.before[end, m + stride], scratch.slot[end, m + stride] = i, k
 
 
 @jit
 def pack(
-    c: Chain, desk: Desk, kind: int, s: int, e: int, known: int, near: bool, earlier: int, room: float,
+    c: Chain, scratch: Scratch, kind: int, s: int, e: int, known: int, near: bool, earlier: int, room: float,
     limits: Floats, bytes_: Floats,
 ) -> None:  # fmt: skip
-    """Fill ``desk.reach`` for a server on [s, e); e = N + 1 is an end beyond all items, of unknown place.
+    """Fill ``scratch.reach`` for a server on [s, e); e = N + 1 is an end beyond all items, of unknown place.
 
     Parameters
     ----------
-    c, desk
+    c, scratch
         The chain, and scratch.
     kind
         Kind of server.
     s, e
         What it holds.
     known
-        Position up to which ``desk.reach`` holds already, s for none; otherwise `desk.far` must hold, which
-        the call with an unknown end sets.
+        Position up to which ``scratch.reach`` holds already, s for none; otherwise `scratch.far` must hold,
+        which the call with an unknown end sets.
     near
         Whether only the items next to it are known to be in other servers.
     earlier
@@ -174,38 +174,38 @@ def pack(
     """
     mixes = c.mix_start[kind + 1] - c.mix_start[kind]
     top = min(e, len(c.memory))
-    desk.reach[known + 1 : top + 1, :mixes] = 0
+    scratch.reach[known + 1 : top + 1, :mixes] = 0
     if known == s:
-        desk.reach[s, :mixes] = 0
-        desk.reach[s, 0] = 1
+        scratch.reach[s, :mixes] = 0
+        scratch.reach[s, 0] = 1
     for i in range(s, top):
-        if desk.stop[0]:
+        if scratch.stop[0]:
             return
-        if not desk.reach[i, :mixes].any() or (known > s and desk.far[i] <= known):
+        if not scratch.reach[i, :mixes].any() or (known > s and scratch.far[i] <= known):
             continue
         for k in range(c.slot_start[kind], c.slot_start[kind + 1]):
-            _clear(c, desk, i, i)
+            _clear(c, scratch, i, i)
             bytes_[0] = bytes_[1] = 0.0
             bytes_[2] = limits[2]
             end = i
             while end < top and c.ok[k, end]:
-                _take(c, desk, k, end, s, e, near)
+                _take(c, scratch, k, end, s, e, near)
                 bytes_[0] += c.memory[end]
                 bytes_[1] += c.activation[end]
                 end += 1
-                forward, backward = desk.compute[0], desk.compute[1]
+                forward, backward = scratch.compute[0], scratch.compute[1]
                 if forward > limits[0] or backward > limits[1] or forward + backward > limits[2]:
                     break
                 if bytes_[0] > c.limit[k]:
                     break
                 if end <= known:
                     continue
-                forward, backward = _load(c, desk, 0), _load(c, desk, 1)
+                forward, backward = _load(c, scratch, 0), _load(c, scratch, 1)
                 if forward <= limits[0] and backward <= limits[1] and forward + backward <= limits[2]:
-                    _mark(c, desk, kind, k, i, end, earlier, room, bytes_)
-            _clear(c, desk, i, end)
+                    _mark(c, scratch, kind, k, i, end, earlier, room, bytes_)
+            _clear(c, scratch, i, end)
             if e > top:
-                desk.far[i] = end if k == c.slot_start[kind] else max(desk.far[i], end)
+                scratch.far[i] = end if k == c.slot_start[kind] else max(scratch.far[i], end)
 
 
 @jit
@@ -218,23 +218,23 @@ def _copy(source: Bytes, target: Bytes, begin: int, last: int, mixes: int) -> No
 
 @jit
 def open_server(
-    c: Chain, desk: Desk, kind: int, s: int, near: bool, earlier: int, room: float, limits: Floats,
+    c: Chain, scratch: Scratch, kind: int, s: int, near: bool, earlier: int, room: float, limits: Floats,
     bytes_: Floats,
 ) -> None:  # fmt: skip
-    """Find all ends of a server that begins at s, and the mixes that fill it: ``desk.full``.
+    """Find all ends of a server that begins at s, and the mixes that fill it: ``scratch.full``.
 
     Parameters as for `pack`. Of a server's stages only those that share nets with what lies beyond its end
     depend on where that is: the others are found once.
     """
     n, mixes = len(c.memory), c.mix_start[kind + 1] - c.mix_start[kind]
-    pack(c, desk, kind, s, n + 1, s, near, earlier, room, limits, bytes_)
-    _copy(desk.reach, desk.free, s, n, mixes)
-    desk.full[:, :] = 0
+    pack(c, scratch, kind, s, n + 1, s, near, earlier, room, limits, bytes_)
+    _copy(scratch.reach, scratch.free, s, n, mixes)
+    scratch.full[:, :] = 0
     for e in range(s + 1, n + 1):
-        if desk.stop[0]:
+        if scratch.stop[0]:
             return
-        if desk.free[e, :mixes].any():
+        if scratch.free[e, :mixes].any():
             known = max(s, min(c.back[e], e - 1))
-            _copy(desk.free, desk.reach, s, known, mixes)
-            pack(c, desk, kind, s, e, known, near, earlier, room, limits, bytes_)
-            _copy(desk.reach, desk.full, e, e, mixes)
+            _copy(scratch.free, scratch.reach, s, known, mixes)
+            pack(c, scratch, kind, s, e, known, near, earlier, room, limits, bytes_)
+            _copy(scratch.reach, scratch.full, e, e, mixes)

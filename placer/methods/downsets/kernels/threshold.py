@@ -100,7 +100,10 @@ def _insert(
     backward: float,
     rank: float,
 ) -> bool:
-    """Store the downset of the finished piece; False if there is no room left."""
+    """Store the downset of the finished piece unless a state makes it superfluous (rule *States*).
+
+    False if there is no room left.
+    """
     one, full = np.uint64(1), ~np.uint64(0)
     K, W, S = len(m.kind), len(space.words), len(space.low)
     at = ctl[POOL]
@@ -199,7 +202,7 @@ def _emit(g: Graph, m: Measures, space: Space, ctl: Ints, target: float, scratch
 
 @jit
 def _needs(g: Graph, m: Measures, space: Space, ctl: Ints, target: float) -> bool:
-    """Work that the piece must hold at least, so that the devices left can hold the rest; whether it can."""
+    """Work that the piece must hold at least, to leave no more than fits later; whether it can (*Room*)."""
     K = len(m.kind)
     s, t = ctl[STATE], ctl[TYPE]
     peak = space.peak[s]
@@ -213,12 +216,12 @@ def _needs(g: Graph, m: Measures, space: Space, ctl: Ints, target: float) -> boo
 
 @jit
 def _leave(g: Graph, m: Measures, space: Space, ctl: Ints, t: int, v: int, target: float) -> bool:
-    """Decide against item v at this depth; whether plans within the target may remain."""
+    """Decide against item v at this depth; whether plans may remain (*Growth*, *Room*, *Holdable*)."""
     d, s, row = ctl[DEPTH], ctl[STATE], space.row
     space.frame[d, 0] = 0
     ctl[DEPTH] = d + 1
     return (
-        (g.ghost[v] or holdable(g, space, s, t, v, target))
+        (g.optional[v] or holdable(g, space, s, t, v, target))
         and exclude(g, m, space, ctl, t, v, row)
         and within(g, space.peak[s], load(g, row, 0, False), load(g, row, 1, False), target)
     )
@@ -321,7 +324,7 @@ def expand(
             v = space.listed[d]
             _save(space, d)
             space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl[LISTED], ctl[TRAIL]
-            if costs_nothing(g, space, ctl, s, t, v, row, scratch):
+            if costs_nothing(g, space, s, t, v, scratch):
                 space.frame[d, 0] = 2
             take(g, m, space, ctl, t, v, row)
             if row[MEMORY] <= g.limit[t] and within(

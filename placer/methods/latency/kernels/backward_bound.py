@@ -27,7 +27,7 @@ __all__ = ["backward_bound"]
 
 @jit_inline
 def _lower(
-    atoms: Atoms, lattice: Lattice, h: Floats, h0: Floats, state: int, after: int, total: float, new: Floats
+    lattice: Lattice, h: Floats, h0: Floats, state: int, after: int, total: float, new: Floats
 ) -> None:
     """Take one step into account: ``total`` from time 0, ``new[u]`` for what it reads (-1: not read)."""
     lo, hi = lattice.live_start[after], lattice.live_start[after + 1]
@@ -68,7 +68,7 @@ def _host_steps(
                     tail[atoms.inner[i]] = max(tail[atoms.inner[i]], tail[v])
                 for i in range(atoms.outer_start[v], atoms.outer_start[v + 1]):
                     new[atoms.outer[i]] = max(new[atoms.outer[i]], tail[v])
-            _lower(atoms, lattice, h, h0, state, after, total, new)
+            _lower(lattice, h, h0, state, after, total, new)
             for e in range(atoms.source_start[a], atoms.source_start[a + 1]):
                 new[atoms.source[e]] = -1.0
 
@@ -91,7 +91,7 @@ def _piece_step(
     for p in range(lo, hi):
         if walk.readers[lattice.live[p]] > 0:
             new[lattice.live[p]] = total
-    _lower(atoms, lattice, h, h0, state, after, total, new)
+    _lower(lattice, h, h0, state, after, total, new)
     for p in range(lo, hi):
         new[lattice.live[p]] = -1.0
 

@@ -98,13 +98,8 @@ def expand(
 
 
 @jit
-def list_live(
-    atoms: Atoms, words: Words, start: Ints, live: Ints, inside: Ints, head: int, control: Control
-) -> int:
-    """List the live nodes of the downsets from number ``head`` on; stop early when ``live`` is full.
-
-    ``inside`` is not used: both kernels that list share one signature.
-    """
+def list_live(atoms: Atoms, words: Words, start: Ints, live: Ints, head: int, control: Control) -> int:
+    """List the live nodes of the downsets from number ``head`` on; stop early when ``live`` is full."""
     m = len(atoms.atom_of)
     while head < len(words) and control[STOP] == 0 and start[head] + m <= len(live):
         out = start[head]
@@ -124,7 +119,7 @@ def list_live(
 
 @jit
 def list_open(
-    atoms: Atoms, words: Words, start: Ints, opened: Ints, inside: Ints, head: int, control: Control
+    atoms: Atoms, words: Words, start: Ints, opened: Ints, head: int, inside: Ints, control: Control
 ) -> int:
     """List the open groups of the downsets from number ``head`` on; stop early when the array is full.
 

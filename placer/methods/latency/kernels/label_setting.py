@@ -48,7 +48,7 @@ def new_step(atoms: Atoms) -> Step:
 
 
 @jit_inline
-def _match(step: Step, atoms: Atoms, lattice: Lattice, old: int, new: int) -> None:
+def _match(step: Step, lattice: Lattice, old: int, new: int) -> None:
     """Match live nodes and open groups of two downsets (both lists ascend)."""
     kept = made = 0
     at, end = lattice.live_start[old], lattice.live_start[old + 1]
@@ -118,7 +118,7 @@ def _host_steps(
 ) -> None:
     for c in range(lattice.child_start[state], lattice.child_start[state + 1]):
         a, new = lattice.child_atom[c], lattice.child[c]
-        _match(step, atoms, lattice, state, new)
+        _match(step, lattice, state, new)
         begun = -1
         for g in range(lattice.open_start[state], lattice.open_start[state + 1]):
             if lattice.open[g] == atoms.group[a]:
@@ -149,8 +149,8 @@ def _has_room(
     s = slots.host[host]
     if s < 0:
         return True
-    twin = atoms.twin[host]
-    if twin >= 0 and not begun and labels.free[row, slots.host[twin]] == slots.memory[slots.host[twin]]:
+    alike = atoms.alike[host]
+    if alike >= 0 and not begun and labels.free[row, slots.host[alike]] == slots.memory[slots.host[alike]]:
         return False
     return fresh <= labels.free[row, s] + MEMORY_SLACK * atoms.host_limit[host]
 
@@ -209,7 +209,7 @@ def _piece_steps(
 ) -> None:
     """Append the piece at depth ``d`` of the walk to all labels of ``state``, on all slots."""
     new = walk.state[d]
-    _match(step, atoms, lattice, state, new)
+    _match(step, lattice, state, new)
     read = 0
     for p in range(lattice.live_start[state], lattice.live_start[state + 1]):
         if walk.readers[lattice.live[p]] > 0:

@@ -66,7 +66,7 @@ class Atoms(NamedTuple):
     pool: Ints
     host_time: Floats  # (m, H) inf = may not run there
     host_limit: Floats  # (H,) what a host may hold
-    twin: Ints  # (H,) an earlier host that is alike in everything, or -1
+    alike: Ints  # (H,) an earlier host that is alike in everything, or -1
 
 
 class Lattice(NamedTuple):

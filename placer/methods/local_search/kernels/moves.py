@@ -138,48 +138,30 @@ def _over(static: Static, d: int, used: float) -> float:
 
 
 @compiled
-def _leave(static: Static, state: State, i: int, parts: FloatArray) -> None:
-    """Parts of the loads of i's device without i; ``parts`` is (compute, receive, send) x (2,)."""
-    a = state.device[i]
-    c = static.class_of[a]
+def _changed(static: Static, state: State, i: int, d: int, enters: bool, parts: FloatArray) -> None:
+    """Parts of the loads of d once i enters or leaves it; ``parts`` is (compute, receive, send) x (2,)."""
+    c = static.class_of[d]
     for way in range(2):
-        parts[0, way] = state.compute[way, a] - static.time[way, i, c]
-        parts[1, way] = state.receive[way, a]
-        parts[2, way] = state.send[way, a]
+        time = static.time[way, i, c]
+        parts[0, way] = state.compute[way, d] + (time if enters else -time)
+        parts[1, way] = state.receive[way, d]
+        parts[2, way] = state.send[way, d]
     for k in range(static.item_start[i], static.item_start[i + 1]):
         e = static.item_nets[k]
         first = static.net_start[e]
-        size = static.net_start[e + 1] - first
-        held = state.held[e, a]
-        cost = static.net_cost[e, c]
-        way = static.net_way[e]
+        others = state.held[e, d] - (0 if enters else 1)
         producer = static.net_items[first]
-        if held < size:
-            parts[2 if state.device[producer] == a else 1, way] -= cost
-        if held > 1:
-            parts[2 if state.device[producer] == a and producer != i else 1, way] += cost
-
-
-@compiled
-def _enter(static: Static, state: State, i: int, b: int, parts: FloatArray) -> None:
-    """Parts of the loads of device b with i, which is elsewhere."""
-    c = static.class_of[b]
-    for way in range(2):
-        parts[0, way] = state.compute[way, b] + static.time[way, i, c]
-        parts[1, way] = state.receive[way, b]
-        parts[2, way] = state.send[way, b]
-    for k in range(static.item_start[i], static.item_start[i + 1]):
-        e = static.item_nets[k]
-        first = static.net_start[e]
-        size = static.net_start[e + 1] - first
-        held = state.held[e, b]
-        cost = static.net_cost[e, c]
-        way = static.net_way[e]
-        producer = static.net_items[first]
-        if held > 0:
-            parts[2 if state.device[producer] == b else 1, way] -= cost
-        if held + 1 < size:
-            parts[2 if producer == i or state.device[producer] == b else 1, way] += cost
+        # What d pays for the net without i and with it.
+        without, including = others > 0, others + 1 < static.net_start[e + 1] - first
+        lane = 2 if producer != i and state.device[producer] == d else 1
+        lane_including = 2 if producer == i else lane
+        cost, way = static.net_cost[e, c], static.net_way[e]
+        if not enters:
+            without, including, lane, lane_including = including, without, lane_including, lane
+        if without:
+            parts[lane, way] -= cost
+        if including:
+            parts[lane_including, way] += cost
 
 
 @compiled
@@ -248,8 +230,8 @@ def _window(static: Static, state: State, i: int) -> tuple[int, int]:
 def _move(static: Static, state: State, i: int, b: int) -> None:
     left, entered = np.empty((3, 2)), np.empty((3, 2))
     a = state.device[i]
-    _leave(static, state, i, left)
-    _enter(static, state, i, b, entered)
+    _changed(static, state, i, a, False, left)
+    _changed(static, state, i, b, True, entered)
     for way in range(2):
         state.compute[way, a], state.compute[way, b] = left[0, way], entered[0, way]
         state.receive[way, a], state.receive[way, b] = left[1, way], entered[1, way]
@@ -306,9 +288,9 @@ def _best_device(
         if not low <= state.position[b] <= high:
             continue
         if not ready:
-            _leave(static, state, i, left)
+            _changed(static, state, i, a, False, left)
             ready = True
-        _enter(static, state, i, b, entered)
+        _changed(static, state, i, b, True, entered)
         _judge(static, state, i, b, left, entered, verdict)
         if _better(verdict, best, slack_bytes, objective):
             best[:] = verdict[:3]

@@ -25,7 +25,7 @@ from placer.methods.downsets.search import Attempt, Limits, attempt
 from placer.options import Options
 from placer.search.run import Run
 
-__all__ = ["Narrowing", "without_limits"]
+__all__ = ["Bisection", "without_limits"]
 
 FIRST_RISE = 0.01
 """Relative distance of the first target from the bound; it doubles until there is a plan."""
@@ -47,7 +47,7 @@ def without_limits(lattice: Lattice) -> Lattice:
 
 
 @dataclass
-class Narrowing:
+class Bisection:
     """Bisection with budgets; it keeps what it learned between calls.
 
     Parameters

@@ -5,11 +5,11 @@ import pytest
 
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
-from placer.methods.downsets import narrow
+from placer.methods.downsets import bisection
+from placer.methods.downsets.bisection import Bisection, without_limits
 from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import measures, root_bound
-from placer.methods.downsets.narrow import Narrowing, without_limits
 from placer.options import Communication, Options, Schedule
 from placer.plans.verify import violations
 from placer.search.run import Run
@@ -21,16 +21,16 @@ from tests.support.random_instances import random_cluster, random_cluster_memory
 PLENTY = 10**9
 
 
-def narrowed(instance: Instance, options: Options, budget: int = PLENTY) -> Incumbent:
+def bisected(instance: Instance, options: Options, budget: int = PLENTY) -> Incumbent:
     lattice = Lattice.of(instance, options)
     best = Incumbent(lattice, options, Run())
     best.raise_bound(root_bound(measures(lattice.graph), lattice.graph), "work")
-    Narrowing(lattice, best, options, best.run).search(budget)
+    Bisection(lattice, best, options, best.run).search(budget)
     return best
 
 
 def check(instance: Instance, options: Options, optimum: float) -> None:
-    best = narrowed(instance, options)
+    best = bisected(instance, options)
     assert best.bound_ms <= optimum * (1 + 1e-9)
     if best.plan is not None:
         assert violations(instance, best.plan, options) == []
@@ -69,7 +69,7 @@ def test_brackets_the_optimum_where_stages_keep_microbatches(seed: int) -> None:
         options = Options(schedule=schedule, recompute=recompute, gap=0.0)
         lattice = Lattice.of(instance, options)
         if root_bound(measures(lattice.graph), lattice.graph) < np.inf:
-            best = narrowed(instance, options)
+            best = bisected(instance, options)
             assert best.bound_ms <= optimum * (1 + 1e-9)
             assert best.objective_ms >= optimum * (1 - 1e-9)
             assert best.plan is None or violations(instance, best.plan, options) == []
@@ -91,9 +91,9 @@ def two_heavy_nodes(limit: float) -> Instance:
 def test_memory_that_binds_is_kept() -> None:
     """With room {a, b, c} | {d} takes 6.5 ms; with b and c apart {a, b} | {c, d} takes 8 ms."""
     options = Options(gap=0.0)
-    roomy = narrowed(two_heavy_nodes(13.0), options)
+    roomy = bisected(two_heavy_nodes(13.0), options)
     assert (roomy.objective_ms, roomy.bound_ms) == (pytest.approx(6.5), pytest.approx(6.5))
-    tight = narrowed(two_heavy_nodes(10.0), options)
+    tight = bisected(two_heavy_nodes(10.0), options)
     assert tight.objective_ms == pytest.approx(8.0)
     assert tight.bound_ms == pytest.approx(6.5, rel=1e-3)
 
@@ -107,14 +107,14 @@ def test_relaxation_forgets_accelerator_limits_only() -> None:
 
 
 def test_small_budgets_prove_less_and_nothing_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(narrow, "BEAMS", ((1, 3),))
+    monkeypatch.setattr(bisection, "BEAMS", ((1, 3),))
     checked = 0
     for seed in range(30):
         instance = random_instance(seed, nodes=6)
         optimum = throughput_optima(instance)["ordered", "1f1b", "sequential"]
         lattice = Lattice.of(instance, Options())
         if 0 < optimum < np.inf and root_bound(measures(lattice.graph), lattice.graph) < np.inf:
-            best = narrowed(instance, Options(gap=0.0), budget=20)
+            best = bisected(instance, Options(gap=0.0), budget=20)
             assert best.bound_ms <= optimum * (1 + 1e-9)
             assert best.objective_ms >= optimum * (1 - 1e-9)
             checked += 1

@@ -1,0 +1,327 @@
+"""Loads of a growing piece, and the rules that prune it, against every set of items of small instances."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from placer.methods.downsets import search
+from placer.methods.downsets.kernels import arrays, exchange, pieces
+from placer.methods.downsets.lattice import Lattice
+from placer.methods.downsets.measures import measures
+from placer.options import Communication, Options, Schedule
+from tests.support.level import count
+from tests.support.random_instances import random_instance
+
+STATE = 1
+"""The state whose downset is loaded; no device is used yet."""
+MODELS = [(c, s) for c in Communication for s in Schedule]
+
+
+@dataclass
+class Scene:
+    """The arrays of the kernels, with a downset loaded and a piece of some items on top of it."""
+
+    lattice: Lattice
+    inside: frozenset[int]
+    type: int
+    target: float
+    piece: list[int] = field(default_factory=list)
+    left_out: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.g, self.m = self.lattice.graph, measures(self.lattice.graph)
+        self.space = search._space(self.g, len(self.m.kind), None)
+        self.ctl = np.zeros(arrays.CTL_SIZE, dtype=np.int64)
+        search._start(self.g, self.m, self.space, self.ctl, (0.0, 0.0))
+        space, n = self.space, self.lattice.size
+        bits = np.zeros(64 * len(space.words), dtype=bool)
+        bits[list(self.inside)] = True
+        space.pool[: len(space.words)] = np.packbits(bits, bitorder="little").view(np.uint64)
+        space.length[STATE] = len(space.words)
+        self.rest = [v for v in range(n) if v not in self.inside]
+        space.left[STATE] = self.m.weight[:, self.rest].sum(axis=1)
+        pieces.load_state(self.g, space, self.ctl, STATE)
+        pieces.set_flights(self.g, space, STATE)
+        space.row[:] = 0.0
+        exchange.mark_zone(self.g, self.m, space, self.ctl, self.type, self.target)
+        space.need[:] = -np.inf
+
+    def reached(self) -> set[int]:
+        return {int(v) for v in np.flatnonzero(self.space.zone == self.ctl[arrays.STAMP])}
+
+    def offered(self) -> list[int]:
+        """Items that the piece may take now."""
+        listed = self.space.listed[: self.ctl[arrays.LISTED]]
+        return [int(v) for v in listed if v not in self.piece and v not in self.left_out]
+
+    def take(self, v: int) -> None:
+        pieces.take(self.g, self.m, self.space, self.ctl, self.type, v, self.space.row)
+        self.piece.append(v)
+
+    def untake(self, row: np.ndarray, listed: int) -> None:
+        pieces.untake(self.g, self.space, self.type, self.piece.pop())
+        self.space.row[:] = row
+        self.ctl[arrays.LISTED] = listed
+
+    def leave_out(self, v: int) -> None:
+        before = int(self.ctl[arrays.TRAIL])
+        assert pieces.exclude(self.g, self.m, self.space, self.ctl, self.type, v, self.space.row)
+        self.left_out |= {int(x) for x in self.space.trail[before : self.ctl[arrays.TRAIL]]}
+
+    def loads(self, *, with_open: bool) -> list[float]:
+        return [pieces.load(self.g, self.space.row, way, with_open) for way in (0, 1)]
+
+    def finishes(self) -> bool:
+        return exchange.finishes(self.g, self.m, self.space, STATE, self.type, self.target)
+
+    def fits(self, v: int) -> bool:
+        g, space = self.g, self.space
+        return exchange.fits(g, space, self.ctl, STATE, self.type, v, space.row, self.target, space.scratch)
+
+    def harmless(self, v: int) -> bool:
+        return exchange.harmless(self.g, self.space, self.space.used[STATE], self.type, v, self.space.scratch)
+
+    def costs_nothing(self, v: int) -> bool:
+        return exchange.costs_nothing(self.g, self.space, STATE, self.type, v, self.space.scratch)
+
+    def holdable(self, v: int) -> bool:
+        return exchange.holdable(self.g, self.space, STATE, self.type, v, self.target)
+
+
+class Definition:
+    """Loads of sets of items by the definition."""
+
+    def __init__(self, lattice: Lattice) -> None:
+        self.g, self.n = lattice.graph, lattice.size
+        self.edges = lattice.edges.tolist()
+        owner = np.repeat(np.arange(self.n), np.diff(self.g.item_start))
+        self.nets = [set(owner[self.g.item_nets == e].tolist()) for e in range(len(self.g.net_size))]
+
+    def parts(self, t: int, held: set[int]) -> np.ndarray:
+        """Compute, sent and received time of each direction, ``(2, 3)``."""
+        out = np.zeros((2, 3))
+        out[:, 0] = self.g.time[t][:, sorted(held)].sum(axis=1)
+        for e, net in enumerate(self.nets):
+            if 0 < len(net & held) < len(net):
+                out[self.g.net_direction[e], 1 if self.g.net_producer[e] in held else 2] += self.g.net_cost[
+                    t, e
+                ]
+        return out
+
+    def loads(self, parts: np.ndarray) -> np.ndarray:
+        """Load of each direction, ``(2,)``."""
+        if self.g.mode == 0:
+            return parts.sum(axis=1)
+        return np.maximum(parts[:, 0], parts[:, 1:].sum(axis=1)) if self.g.mode == 1 else parts.max(axis=1)
+
+    def runs(self, t: int, held: set[int]) -> bool:
+        return bool(self.g.ok[t, sorted(held)].all())
+
+    def memory(self, held: set[int]) -> float:
+        """Bytes of a first piece."""
+        more = 0 if self.g.by_stage else self.g.flights - 1
+        return float((self.g.memory + more * self.g.activation)[sorted(held)].sum())
+
+    def is_downset(self, held: set[int]) -> bool:
+        return all(a in held for a, b in self.edges if b in held)
+
+    def left(self, t: int) -> list[int]:
+        """Types of which a device is left when one of type t is used."""
+        return [i for i in range(len(self.g.devices)) if self.g.devices[i] - (i == t) > 0]
+
+    def subsets(self, items) -> list[set[int]]:
+        items = sorted(items)
+        return [set(s) for size in range(len(items) + 1) for s in itertools.combinations(items, size)]
+
+    def not_larger(self, after: np.ndarray, before: np.ndarray) -> bool:
+        """Whether loads, each as the schedule counts them, do not grow."""
+        after, before = self.loads(after), self.loads(before)
+        if self.g.gpipe:
+            return bool((after <= before + 1e-9).all())
+        return bool(after.sum() <= before.sum() + 1e-9)
+
+
+def scenes(communication: Communication, schedule: Schedule, seeds: int = 24):
+    """Random instances, downsets, types and targets."""
+    for seed in range(count(seeds, least=12)):
+        instance = random_instance(seed, nodes=7, training=True, heterogeneous=seed % 3 == 0)
+        lattice = Lattice.of(instance, Options(communication=communication, schedule=schedule))
+        if seed % 2:
+            lattice = lattice.reversed()
+        definition, rng = Definition(lattice), np.random.default_rng(seed)
+        downsets = [s for s in definition.subsets(range(lattice.size)) if definition.is_downset(s)]
+        total = float(lattice.graph.time.max(axis=0).sum() + lattice.graph.net_cost.max(axis=0).sum())
+        for t in np.flatnonzero(lattice.graph.devices > 0).tolist():
+            for inside in rng.choice(np.array(downsets[:-1], dtype=object), size=3):
+                target = rng.uniform(0.1, 1.2) * total + 1e-3
+                yield Scene(lattice, frozenset(inside), t, target), definition, rng
+
+
+def grow(scene: Scene, rng: np.random.Generator, *, leave: float = 0.0) -> None:
+    """Take some of the items that are offered, and leave some out."""
+    for _ in range(int(rng.integers(0, 5))):
+        offered = scene.offered()
+        if not offered:
+            break
+        v = int(rng.choice(offered))
+        if rng.random() < leave:
+            scene.leave_out(v)
+        else:
+            scene.take(v)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_loads_of_a_growing_piece(model):
+    checked = 0
+    for scene, definition, rng in scenes(*model):
+        grow(scene, rng, leave=0.3)
+        held, g = set(scene.piece), scene.g
+        if not g.paying[scene.type]:
+            expected = g.time[scene.type][:, sorted(held)].sum(axis=1)
+            assert scene.loads(with_open=True) == pytest.approx(expected)
+            continue
+        assert scene.loads(with_open=True) == pytest.approx(
+            definition.loads(definition.parts(scene.type, held)), abs=1e-9
+        )
+        # Without open nets: the least that any piece has which takes these and leaves those.
+        undecided = set(scene.rest) - held - scene.left_out
+        least = [definition.parts(scene.type, held | more) for more in definition.subsets(undecided)]
+        bound = np.min([definition.loads(parts) for parts in least], axis=0)
+        assert (np.array(scene.loads(with_open=False)) <= bound + 1e-9).all()
+        checked += bool(held)
+    assert checked
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_taking_back_undoes_taking(model):
+    for scene, _, rng in scenes(*model, seeds=12):
+        grow(scene, rng)
+        before = {name: np.copy(getattr(scene.space, name)) for name in ("row", "where", "missing", "taken")}
+        listed = int(scene.ctl[arrays.LISTED])
+        if offered := scene.offered():
+            scene.take(int(rng.choice(offered)))
+            scene.untake(before["row"], listed)
+        trail = int(scene.ctl[arrays.TRAIL])
+        row = scene.space.row.copy()
+        for v in scene.offered():
+            if v not in scene.left_out:
+                scene.leave_out(v)
+        pieces.unexclude(scene.g, scene.space, scene.ctl, trail)
+        scene.space.row[:] = row
+        for name, value in before.items():
+            assert (getattr(scene.space, name) == value).all(), name
+        assert not scene.space.excluded.any()
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_reached_items_are_all_that_a_piece_within_the_target_can_hold(model):
+    useful = 0
+    for scene, definition, _ in scenes(*model):
+        reached = scene.reached()
+        for held in definition.subsets(scene.rest):
+            if not definition.is_downset(held | scene.inside) or not definition.runs(scene.type, held):
+                continue
+            if definition.memory(held) > scene.g.limit[scene.type]:
+                continue
+            if definition.loads(definition.parts(scene.type, held)).sum() <= scene.target:
+                assert held <= reached
+        useful += reached < set(scene.rest)
+    assert useful
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_one_device_takes_the_rest(model):
+    answers = set()
+    for scene, definition, _ in scenes(*model):
+        rest, t, g = set(scene.rest), scene.type, scene.g
+        parts = definition.parts(t, rest)
+        if not g.paying[t]:
+            parts[:, 1:] = 0.0
+        possible = definition.runs(t, rest) and definition.memory(rest) <= g.limit[t]
+        expected = possible and definition.loads(parts).sum() <= scene.target
+        assert scene.finishes() == expected
+        answers.add(expected)
+    assert answers == {True, False}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_an_item_more_fits(model):
+    answers = set()
+    for scene, definition, rng in scenes(*model):
+        grow(scene, rng)
+        held, t, g = set(scene.piece), scene.type, scene.g
+        for v in scene.offered():
+            after, before = definition.parts(t, held | {v}), definition.parts(t, held)
+            if not g.paying[t]:
+                after[:, 1:] = before[:, 1:] = 0.0
+            load = definition.loads(after)
+            expected = definition.runs(t, {v}) and definition.memory(held | {v}) <= g.limit[t]
+            expected = expected and load.sum() <= scene.target
+            if g.gpipe:
+                expected = expected and bool((load <= definition.loads(before)).all())
+                if np.abs(load - definition.loads(before)).max() < 1e-9:
+                    continue
+            assert scene.fits(v) == expected
+            answers.add(expected)
+    assert answers == {True, False}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_harmless_move_makes_no_later_load_larger(model):
+    moved = 0
+    for scene, definition, rng in scenes(*model):
+        grow(scene, rng)
+        later = set(scene.rest) - set(scene.piece)
+        for v in scene.offered():
+            if not scene.harmless(v):
+                continue
+            moved += 1
+            for i in definition.left(scene.type):
+                for others in definition.subsets(later - {v}):
+                    if scene.g.paying[i] and definition.runs(i, others | {v}):
+                        after, before = definition.parts(i, others), definition.parts(i, others | {v})
+                        assert definition.not_larger(after, before)
+    assert moved
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_an_item_that_costs_nothing_makes_no_piece_larger(model):
+    free = 0
+    for scene, definition, rng in scenes(*model):
+        grow(scene, rng)
+        held, t = set(scene.piece), scene.type
+        for v in scene.offered():
+            if not scene.costs_nothing(v):
+                continue
+            free += 1
+            for more in definition.subsets(set(scene.rest) - held - {v}):
+                if definition.runs(t, held | more):
+                    after, before = definition.parts(t, held | more | {v}), definition.parts(t, held | more)
+                    if not scene.g.paying[t]:
+                        after[:, 1:] = before[:, 1:] = 0.0
+                    assert definition.not_larger(after, before)
+                    assert definition.memory(held | {v}) <= scene.g.limit[t]
+    assert free
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_what_no_device_left_can_hold(model):
+    refused = 0
+    for scene, definition, rng in scenes(*model):
+        grow(scene, rng)
+        later = set(scene.rest) - set(scene.piece)
+        scene.target *= 0.4
+        for v in scene.offered():
+            if scene.holdable(v):
+                continue
+            refused += 1
+            for i in definition.left(scene.type):
+                for others in definition.subsets(later - {v}):
+                    if definition.runs(i, others | {v}):
+                        parts = definition.parts(i, others | {v})
+                        if not scene.g.paying[i]:
+                            parts[:, 1:] = 0.0
+                        assert definition.loads(parts).sum() > scene.target
+    assert refused
