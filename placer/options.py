@@ -23,10 +23,11 @@ __all__ = [
 
 
 class Objective(StrEnum):
-    """What is minimised: the steady-state time per sample, or the time of a single sample."""
+    """What is minimised; see `placer.objectives`."""
 
     THROUGHPUT = "throughput"
     LATENCY = "latency"
+    MEMORY = "memory"
 
 
 class Schedule(StrEnum):
@@ -112,6 +113,9 @@ class Options(BaseModel):
         "training: stages that keep what they receive instead of their activations, and compute these again "
         "in the backward pass",
         Group.PLAN,
+    )
+    max_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = _option(
+        None, "most time per sample, where the objective is another one", Group.PLAN, "MS", unset="no limit"
     )
     pieces: Annotated[int, Field(ge=1, le=64)] = _option(
         1, "latency: contiguous pieces per accelerator", Group.PLAN, "Q"
@@ -208,11 +212,12 @@ class Options(BaseModel):
 class OptionChanges(TypedDict, total=False):
     """Single options as keywords, so that editors complete them; `Options` decides."""
 
-    objective: Objective | Literal["throughput", "latency"]
+    objective: Objective | Literal["throughput", "latency", "memory"]
     contiguous: bool
     schedule: Schedule | Literal["1f1b", "gpipe"]
     microbatches: int | None
     recompute: Recompute | Literal["none", "auto", "all"]
+    max_ms: float | None
     pieces: int
     method: str
     formulation: Formulation | Literal["ordered", "paper"]

@@ -227,8 +227,8 @@ def _parsers() -> tuple[_Parser, argparse._SubParsersAction[_Parser]]:
         action="append",
         required=True,
         metavar="WHAT=VALUES",
-        help="devices=2..16, memory=8GiB,16GiB or bandwidth=x0.5,x1,x2; for one class of devices "
-        "devices:NAME=... (repeatable: all combinations)",
+        help="devices=2..16, memory=8GiB,16GiB, bandwidth=x0.5,x1,x2 or max-ms=20,40; for one class of "
+        "devices devices:NAME=... (repeatable: all combinations)",
     )
     add_method(sweep)
     add_options(sweep)

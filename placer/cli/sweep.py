@@ -16,9 +16,8 @@ from placer.formats.files import load, save, save_result
 from placer.formats.text import check_writable, write_text
 from placer.objectives import OBJECTIVES
 from placer.signals import stop_on_signals
-from placer.solving.solve import make_options
 from placer.studies.axes import parse_axis
-from placer.studies.sweep import Sweep, SweepPoint, sweep
+from placer.studies.sweep import Sweep, SweepPoint, common_options, sweep
 
 __all__ = ["exit_code", "run"]
 
@@ -32,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Solve every point, print the table with a bar per point, write what was asked for."""
     instance = load(args.instance)
     axes = [parse_axis(text) for text in args.vary]
-    options = make_options(**options_from(args))
+    options = common_options(axes, **options_from(args))
     if args.out:
         check_writable(args.out, args.instance, args.split)
     if args.results:
@@ -116,6 +115,8 @@ def _print(table: Sweep) -> None:
 
 
 def _setting(name: str, value: float) -> str:
+    if name == "max-ms":
+        return f"{value:g} ms"
     if name.startswith("devices"):
         return f"{value:.0f}"
     return f"x{value:g}" if value < 1e3 else size(value) if name.startswith("memory") else f"{value:.4g} B/s"

@@ -184,6 +184,8 @@ def make_options(options: Options | None = None, **changes: Unpack[OptionChanges
         if not METHODS[made.method].recompute:
             able = ", ".join(name for name, info in METHODS.items() if info.recompute)
             raise UsageError(f"method {made.method} cannot plan what recomputes; choose from {able}")
+    if made.pipelined and made.pieces != 1:
+        raise UsageError("pieces apply to the latency objective only")
     if refusal := OBJECTIVES[made.objective].refused(made):
         raise UsageError(refusal)
     if made.per_device_contiguity and (made.balance or made.near):
