@@ -21,15 +21,15 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.instance.overrides import apply
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Objective, Options
+from placer.options import Objective, OptionChanges, Options
 from placer.plans.check import plan_of
 from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.result import InstanceReference, Result, Status, gap_of, status_of
 from placer.plans.status import Point
 from placer.plans.verify import violations
-from placer.solving.solve import make_options, solve
+from placer.solving.request import make_options
+from placer.solving.solve import solve
 from placer.studies.axes import MAX_POINTS, Axis, parse_axis, variant
 
 __all__ = ["Sweep", "SweepPoint", "common_options", "sweep"]
