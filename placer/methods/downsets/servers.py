@@ -234,7 +234,7 @@ class Servers:
     def _choices(
         self, s: int, used: IntArray, most: IntArray, limits: FloatArray
     ) -> Iterator[tuple[int, IntArray]]:
-        """Ends of a server that begins at s, each with the devices used up to there, ``most`` at most."""
+        """Extend a choice of devices by a server that begins at s: its ends, each with all that is used."""
         room = float(self._price @ (most - used))
         for kind in range(len(self.kinds)):
             for e, mixes in self._ends(kind, s, int(used.sum()), room, limits, near=True):
