@@ -8,8 +8,8 @@ from placer.formats.files import loads
 from placer.formats.text import decode
 from placer.plans.check import check
 from placer.solving.solve import solve
-from placer.studies.batch.isolation import Nurseries
-from placer.studies.batch.nursery import Call, How, Life
+from placer.studies.isolation import Nurseries
+from placer.studies.nursery import Call, How, Life
 from tests.formats.test_bad_input import NATIVE, PAPER, changed
 from tests.support.level import count
 from tests.support.mutations import mutants

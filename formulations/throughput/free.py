@@ -72,7 +72,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
     for place in places.values():
         loads.add(place)
         rules.add(place)
-        limit_memory(model, problem, kinds, place)
+        limit_memory(model, problem, kinds, place, loads.memory_most)
     rules.finish()
     loads.finish()
     return model.problem

@@ -12,6 +12,7 @@ Goals, each minimised in turn while the earlier ones keep their values
                 turn it makes the falling sequence of loads lexicographically smallest
     transfers   Σ_d time that d spends on receiving and sending
     devices     Σ_d u_d, the devices that hold items
+    memory      z,  with  (memory of d as a share of its limit) ≤ z: `formulations.throughput.stage_memory`
     changes     Σ_{cdκ} n_{cκ} x_{cdκ}, the nodes that move
 """
 
@@ -34,6 +35,7 @@ class GoalName(StrEnum):
     TRANSFERS = "transfers"
     DEVICES = "devices"
     CHANGES = "changes"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,10 @@ class Secondary:
         }
         for i, t in self.levels.items():
             self.parts[i].append(float(self.goals[i].largest) * t)
+        self.z = model.real("z") if goal.name is GoalName.MEMORY else None
+        """The largest memory of a device, where that is the goal."""
+        if self.z is not None:
+            self.parts[-1].append(self.z)
 
     def add(self, place: Place, load: Expression, transfers: Expression) -> None:
         """Add one device or slot, with its load and its transfer time, both scaled."""

@@ -40,6 +40,7 @@ from formulations.model import ZERO, Expression, Model, dot, total
 from formulations.throughput.goals import Secondary
 from formulations.throughput.place import Inside, Place
 from formulations.throughput.shared import TIME_UNIT, UPPER_SLACK, ThroughputParams
+from formulations.throughput.stage_memory import MEMORY_MOST
 from placer.arrays import FloatArray
 from placer.options import Communication, Recompute, Schedule
 from placer.reductions.kinds import Kinds
@@ -98,6 +99,13 @@ class Loads:
                 self.model.add(load <= T)
         else:
             self.model.add(total(loads) <= self.top[0])
+
+    @property
+    def memory_most(self) -> Expression:
+        """What the memory of a device is at most: its limit, or z where that is minimised."""
+        if self.secondary is None or self.secondary.z is None:
+            return Expression({}, MEMORY_MOST)
+        return self.secondary.z
 
     def finish(self) -> None:
         """Close the model after its last device."""

@@ -171,7 +171,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
         if not slot.is_host:
             place = recomputing(model, layout.kinds, place, params.recompute)
         loads.add(place)
-        limit_memory(model, problem, layout.kinds, place)
+        limit_memory(model, problem, layout.kinds, place, loads.memory_most)
     rules.finish()
     loads.finish()
     return model.problem

@@ -4,7 +4,7 @@ Data
     m_c memory of item c with one microbatch in flight, a_c for each further one of the f that are in flight;
     o_u bytes of the forward output u, which items b read; M_κ memory limit of kind κ.
 Memory of one device with a limit, scaled so that the limit is `MEMORY_UNIT`
-    Σ_c (m_c + (f − 1) a_c) x_c ≤ M
+    Σ_c (m_c + (f − 1) a_c) x_c ≤ M, or ≤ z ≤ M where the largest share z is minimised
 Recomputation of one device (ρ ∈ {0, 1}: its activations are dropped and computed again)
     r_c = ρ x_c                     by  r_c ≤ x_c,  r_c ≤ ρ,  r_c ≥ x_c + ρ − 1
     in_u ≥ x_b − x_{c(u)} + ρ − 1   for the forward outputs u that it receives
@@ -65,8 +65,8 @@ def recomputing(model: Model, kinds: Kinds, place: Place, recompute: Recompute) 
     return replace(place, r=again, rho=rho)
 
 
-def limit_memory(model: Model, problem: Problem, kinds: Kinds, place: Place) -> None:
-    """Σ_c (m_c + (f − 1) a_c) x_c − (f − 1) a_c r_c + f Σ_u o_u in_u ≤ M for one device."""
+def limit_memory(model: Model, problem: Problem, kinds: Kinds, place: Place, most: Expression) -> None:
+    """Σ_c (m_c + (f − 1) a_c) x_c − (f − 1) a_c r_c + f Σ_u o_u in_u ≤ most for one device."""
     used = []
     further = (place.in_flight - 1) * problem.activation_bytes
     for kind, items in place.x.items():
@@ -92,7 +92,7 @@ def limit_memory(model: Model, problem: Problem, kinds: Kinds, place: Place) -> 
             unit = place.in_flight / limit if limit else np.inf
             label = f"{place.label}_{kind}"
             used += [dot(saved, again), _received(model, problem, label, items, place.rho, unit)]
-    model.add(total(used) <= MEMORY_MOST)
+    model.add(total(used) <= most)
 
 
 def _received(

@@ -17,10 +17,10 @@ from rich.text import Text
 
 from placer.cli.progress import PLAIN_SECONDS, describe
 from placer.plans.status import Point
+from placer.studies.attempt import FailureKind, Outcome
 from placer.studies.batch.eta import estimate
-from placer.studies.batch.jobs import FailureKind, Job
+from placer.studies.batch.jobs import Job
 from placer.studies.batch.names import shown
-from placer.studies.batch.work import Outcome
 
 __all__ = ["BatchDisplay"]
 

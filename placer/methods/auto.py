@@ -162,7 +162,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("colgen", 0.6, 300.0),
             *program,
         ]
-    able = [phase for phase in chosen if phase.method in METHODS]
+    able = [p for p in chosen if p.method in METHODS and options.objective in METHODS[p.method].objectives]
     if options.recompute is not Recompute.NONE:
         able = [phase for phase in able if METHODS[phase.method].recompute]
     return able

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from placer.objectives.latency import LATENCY
+from placer.objectives.memory import MEMORY
 from placer.objectives.objective import Measured, ObjectiveInfo
 from placer.objectives.throughput import THROUGHPUT
 from placer.options import Objective
@@ -12,4 +13,5 @@ __all__ = ["OBJECTIVES", "Measured", "ObjectiveInfo"]
 OBJECTIVES: dict[Objective, ObjectiveInfo] = {
     Objective.THROUGHPUT: THROUGHPUT,
     Objective.LATENCY: LATENCY,
+    Objective.MEMORY: MEMORY,
 }

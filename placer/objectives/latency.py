@@ -10,6 +10,8 @@ __all__ = ["LATENCY"]
 
 
 def _refused(options: Options) -> str | None:
+    if options.max_ms is not None:
+        return "max_ms limits the time per sample of a pipeline, where the objective is another one"
     if options.communication is not Communication.SEQUENTIAL:
         return "latency knows only sequential communication"
     if not options.contiguous:

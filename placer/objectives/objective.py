@@ -10,7 +10,7 @@ from placer.arrays import BoolArray, FloatArray
 from placer.instance.instance import Instance
 from placer.options import Options
 
-__all__ = ["Measured", "ObjectiveInfo", "number"]
+__all__ = ["Measured", "ObjectiveInfo", "no_secondary", "number"]
 
 
 class Measured(Protocol):
@@ -38,6 +38,15 @@ def number(value: float, digits: int) -> str:
     return f"{value:.{digits}g}"
 
 
+def no_secondary(options: Options) -> str | None:
+    """Refuse what is known for plans that are as fast as possible only."""
+    if options.balance or options.near:
+        return "secondary goals (balance, near) apply to throughput only"
+    if options.papers_program:
+        return "the paper's program minimises times only; use --formulation ordered"
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveInfo:
     """An objective.
@@ -60,6 +69,8 @@ class ObjectiveInfo:
         Says why options do not fit, or None.
     unsuited
         Says why an instance does not fit, or None.
+    tightened
+        The instance without plans whose objective exceeds a value; others may stay.
     methods
         Where methods serve this objective (``"module:function"``), other than by a function of their own.
     """
@@ -72,6 +83,7 @@ class ObjectiveInfo:
     shown: Callable[[float, int], str] = field(default=lambda value, digits: f"{number(value, digits)} ms")
     refused: Callable[[Options], str | None] = field(default=lambda options: None)
     unsuited: Callable[[Instance], str | None] = field(default=lambda instance: None)
+    tightened: Callable[[Instance, float], Instance] = field(default=lambda instance, value: instance)
     methods: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -5,12 +5,11 @@ from __future__ import annotations
 from placer.objectives.objective import ObjectiveInfo
 from placer.options import Options
 
-__all__ = ["THROUGHPUT", "no_pieces"]
+__all__ = ["THROUGHPUT"]
 
 
-def no_pieces(options: Options) -> str | None:
-    """Refuse what has a meaning for plans in pieces only."""
-    return "pieces apply to the latency objective only" if options.pieces != 1 else None
+def _refused(options: Options) -> str | None:
+    return "max_ms limits what another objective may cost in time" if options.max_ms is not None else None
 
 
 THROUGHPUT = ObjectiveInfo(
@@ -18,5 +17,5 @@ THROUGHPUT = ObjectiveInfo(
     value=lambda _, plan: plan.time_ms,
     label="Time per sample",
     better="faster",
-    refused=no_pieces,
+    refused=_refused,
 )

@@ -8,10 +8,10 @@ import numpy as np
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.options import Options, Recompute
-from placer.plans.evaluate import Deadlock, device_memory, latency_schedule, stage_order
+from placer.plans.evaluate import Deadlock, device_loads, device_memory, latency_schedule, stage_order
 from placer.plans.in_flight import in_flight
 from placer.plans.plan import Plan
-from placer.tolerances import MEMORY_TOLERANCE
+from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["violations"]
 
@@ -46,7 +46,7 @@ def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
         stages = plan.stages or stage_order(instance, plan, in_flight(instance, options))
         found += _device_order(instance, plan.device)
         found += _stages(instance, plan.device, stages) if stages else []
-    return found + _memory(instance, plan, options, stages)
+    return found + _memory(instance, plan, options, stages) + _time(instance, plan, options)
 
 
 def _support(instance: Instance, device: IntArray) -> list[str]:
@@ -72,6 +72,16 @@ def _memory(instance: Instance, plan: Plan, options: Options, stages: tuple[int,
         for d in instance.devices
         if used[d.index] > d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
     ]
+
+
+def _time(instance: Instance, plan: Plan, options: Options) -> list[str]:
+    if options.max_ms is None:
+        return []
+    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
+    takes = loads.objective_ms(options.communication, options.schedule)
+    if takes <= options.max_ms * (1 + EQUAL):
+        return []
+    return [f"a sample takes {takes:.10g} ms, more than the limit of {options.max_ms:.10g} ms"]
 
 
 def _recompute(instance: Instance, plan: Plan, options: Options) -> list[str]:

@@ -9,8 +9,6 @@ after a solver ran, which leaves threads behind) the search works in this proces
 from __future__ import annotations
 
 import contextlib
-import os
-import pickle
 import signal
 import sys
 import threading
@@ -19,7 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, Pipe
+from functools import partial
 
 import numpy as np
 
@@ -31,11 +29,11 @@ from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.status import Point, Stop
 from placer.plans.verify import violations
-from placer.processes import die_with
+from placer.search.fork import Fork
 from placer.search.run import Outcome, Run, Stopped
 from placer.tolerances import BOUND_TOLERANCE
 
-__all__ = ["Kept", "can_guard", "searched"]
+__all__ = ["Kept", "can_guard", "grace_s", "searched"]
 
 BEAT_S = 0.05
 """Seconds between two looks at the clock, the memory and the stop button."""
@@ -58,6 +56,7 @@ class Kept:
     def __init__(self, instance: Instance, options: Options, run: Run) -> None:
         self.instance, self.options, self.run = instance, options, run
         self._plans: deque[Plan] = deque([] if run.start is None else [run.start], KEPT)
+        run.divert(self.take)
 
     def take(self, plan: Plan) -> None:
         """Remember a plan; whether it holds is judged at the end."""
@@ -99,6 +98,11 @@ class Kept:
         return replace(outcome, plan=best) if values[0] < values[1] else outcome
 
 
+def grace_s(time_limit: float) -> float:
+    """Seconds after its time limit at which a search under guard is over, whatever it does."""
+    return GRACE_S + GRACE_SHARE * time_limit
+
+
 def can_guard() -> bool:
     """Whether a fork of this process can work: nothing that it needs may be a thread."""
     solvers_threads = "highspy" in sys.modules
@@ -115,7 +119,7 @@ def searched(search: Callable[[Run], Outcome], run: Run, kept: Kept, *, guard: b
     run
         Its limits and stop button.
     kept
-        Gets the plans.
+        Takes the plans.
     guard
         Whether to work in a fork.
     """
@@ -149,22 +153,15 @@ class _Watch:
         self._run, self._kept = run, kept
         self._phase = ""
         self._told: tuple[float, Stop] | None = None
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self._connection, theirs = Pipe(duplex=False)
-        parent = os.getpid()
-        self._pid = os.fork()
-        if self._pid == 0:
-            _be_the_fork(search, run, theirs, parent)
-        theirs.close()
+        self._fork = Fork(partial(_be_the_fork, search, run))
 
     def outcome(self) -> Outcome:
         """Wait for the outcome; end the fork when it is beyond a limit and does not answer."""
         try:
             while True:
                 try:
-                    if self._connection.poll(BEAT_S):
-                        answer = self._hear(pickle.loads(self._connection.recv_bytes()))
+                    if self._fork.said.poll(BEAT_S):
+                        answer = self._hear(self._fork.said.recv())
                         if answer is not None:
                             return answer
                 except EOFError:
@@ -174,7 +171,7 @@ class _Watch:
                     self._drain()
                     return self._kept.outcome(stop, self._phase)
         finally:
-            self._end()
+            self._fork.close()
 
     def _hear(self, said: object) -> Outcome | None:
         """Take what the fork says; return its outcome when it is there."""
@@ -197,80 +194,58 @@ class _Watch:
         now, run = time.perf_counter(), self._run
         if run.memory is not None:
             most = MEMORY_SHARE * run.memory.limit_mb
-            if run.memory.taken_mb(self._pid) > most:
+            if run.memory.taken_mb(self._fork.pid) > most:
                 return Stop.MEMORY_LIMIT
         if self._told is None:
             if run.interrupt.is_set():
                 self._told = now + PATIENCE_S, Stop.INTERRUPTED
-                os.kill(self._pid, signal.SIGINT)
+                self._fork.interrupt()
             elif run.remaining == 0.0:
                 assert run.time_limit is not None
-                self._told = now + GRACE_S + GRACE_SHARE * run.time_limit, Stop.TIME_LIMIT
+                self._told = now + grace_s(run.time_limit), Stop.TIME_LIMIT
         return self._told[1] if self._told is not None and now > self._told[0] else None
 
     def _drain(self) -> None:
         """End the fork, and hear what it said before."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        self._fork.kill()
         with contextlib.suppress(EOFError, OSError):
-            while self._connection.poll():
-                said = pickle.loads(self._connection.recv_bytes())
+            while self._fork.said.poll():
+                said = self._fork.said.recv()
                 if isinstance(said, Plan | _Progress):
                     self._hear(said)
 
     def _crashed(self) -> Outcome:
         """Judge a fork that ended without an outcome."""
-        _, status = os.waitpid(self._pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        self._pid = 0
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        if code == -signal.SIGKILL:  # somebody's, or the kernel's when memory runs out: it was not ours
+        end = self._fork.ended(wait=True)
+        how = "" if end is None else end.how
+        if how == "SIGKILL":  # somebody's, or the kernel's when memory runs out: it was not ours
             held = self._kept.outcome(Stop.INTERRUPTED, self._phase)
             if held.plan is not None:
                 return replace(held, message=f"the search was ended from outside by {how}")
         raise PlacerError(f"the search was ended by {how} during {self._phase or 'its start'}")
 
-    def _end(self) -> None:
-        """Leave no process behind."""
-        self._connection.close()
-        if self._pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
 
-
-def _be_the_fork(search: Callable[[Run], Outcome], run: Run, out: Connection, parent: int) -> None:
-    """Run the search in the fork that this process is, and end it without any clean-up of the parent's."""
-    code = 1
+def _be_the_fork(search: Callable[[Run], Outcome], run: Run, tell: Callable[[object], None]) -> None:
+    """Run the search in the fork that this process is."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: run.interrupt.set())
+    run.divert(tell, _Teller(tell))
     try:
-        die_with(parent)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: run.interrupt.set())
-        run.divert(_Teller(out), lambda plan: _tell(out, plan))
-        try:
-            said: object = search(run)
-        except Stopped as over:
-            said = over.stop
-        except MemoryError:
-            said = Stop.MEMORY_LIMIT
-        except Exception as error:
-            said = error, traceback.format_exc()
-        _tell(out, said)
-        code = 0
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _tell(out: Connection, said: object) -> None:
-    out.send_bytes(pickle.dumps(said))
+        said: object = search(run)
+    except Stopped as over:
+        said = over.stop
+    except MemoryError:
+        said = Stop.MEMORY_LIMIT
+    except Exception as error:
+        said = error, traceback.format_exc()
+    tell(said)
 
 
 class _Teller:
     """Passes progress on: all that is better, and a few times a second that the search lives."""
 
-    def __init__(self, out: Connection) -> None:
-        self._out = out
+    def __init__(self, tell: Callable[[object], None]) -> None:
+        self._tell = tell
         self._last: tuple[float | None, float | None, str] = None, None, ""
         self._next = 0.0
 
@@ -278,4 +253,4 @@ class _Teller:
         now, news = time.monotonic(), (point.incumbent_ms, point.bound_ms, phase)
         if news != self._last or now >= self._next:
             self._last, self._next = news, now + TALK_S
-            _tell(self._out, _Progress(point, phase))
+            self._tell(_Progress(point, phase))

@@ -84,6 +84,9 @@ class Run:
         When the clock was started (`time.perf_counter`); now when None.
     memory
         What the process may still take, or None.
+    enough_ms
+        The question is only whether a plan is as fast as that: it is enough to find one, or to prove a bound
+        above it.  None for the best plan.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Run:
         interrupt: threading.Event | None = None,
         began: float | None = None,
         memory: Allowance | None = None,
+        enough_ms: float | None = None,
     ) -> None:
         self.began = time.perf_counter() if began is None else began
         self.time_limit = time_limit
@@ -111,6 +115,7 @@ class Run:
         self.interrupt = interrupt or threading.Event()
         self.history: list[Point] = []
         self.memory = memory
+        self.enough_ms = enough_ms
         self._on_progress = on_progress
         self._on_plan = on_plan
 
@@ -153,7 +158,18 @@ class Run:
             return Stop.MEMORY_LIMIT
         if self.work_left == 0.0:
             return Stop.WORK_LIMIT
-        return None
+        return Stop.FINISHED if self.is_answered else None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it is known if a plan is as fast as `enough_ms`, here or where this is a part of."""
+        if self._whole is not None and self._whole.is_answered:
+            return True
+        if self.enough_ms is None or not self.history:
+            return False
+        last = self.history[-1]
+        found = last.incumbent_ms is not None and last.incumbent_ms <= self.enough_ms
+        return found or (last.bound_ms is not None and last.bound_ms > self.enough_ms)
 
     def check(self) -> None:
         """Leave a long construction when the run is over.
@@ -216,9 +232,11 @@ class Run:
         if self._on_progress is not None:
             self._on_progress(point, phase)
 
-    def divert(self, on_progress: Callable[[Point, str], None], on_plan: Callable[[Plan], None]) -> None:
-        """Tell others from now on, because this process is another one."""
-        self._on_progress, self._on_plan = on_progress, on_plan
+    def divert(
+        self, on_plan: Callable[[Plan], None], on_progress: Callable[[Point, str], None] | None = None
+    ) -> None:
+        """Tell others from now on: of plans, and of progress where that is given."""
+        self._on_plan, self._on_progress = on_plan, on_progress or self._on_progress
 
     def part(
         self,
@@ -227,6 +245,7 @@ class Run:
         bounds: bool = True,
         quiet: bool = False,
         lift: Callable[[Plan], Plan] | None = None,
+        enough_ms: float | None = None,
     ) -> Run:
         """Return a run for one phase: within this one's limits, stopped with it, counted and logged in it.
 
@@ -240,6 +259,8 @@ class Run:
             It solves another problem: nothing is handed on, and nothing is reported.
         lift
             Makes its plans plans of this run; the same when None.
+        enough_ms
+            How fast a plan has to be, where that is the question; passed on to parts that solve the same.
         """
 
         def hand_on(point: Point, name: str) -> None:
@@ -257,6 +278,7 @@ class Run:
             on_progress=None if quiet else hand_on,
             on_plan=None if quiet else keep,
             memory=self.memory,
+            enough_ms=enough_ms if quiet or enough_ms is not None else self.enough_ms,
         )
         part._planned = _least(self.planned, work)
         part._whole = self

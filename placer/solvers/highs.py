@@ -243,7 +243,7 @@ def _status(highs: highspy.Highs, stop: Stop | None) -> Status:
     if status is Status.FAILED:
         logger.warning("HiGHS stopped with %s", highs.modelStatusToString(model))
     if status is Status.INTERRUPTED and stop is not None:
-        return Status(stop.value)
+        return Status.LIMIT if stop is Stop.FINISHED else Status(stop.value)
     return status
 
 

@@ -1,4 +1,4 @@
-"""What a sweep varies: numbers of devices, memory limits, bandwidths."""
+"""What a sweep varies: numbers of devices, memory limits, bandwidths, the limit on the time per sample."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["MAX_POINTS", "Axis", "Resource", "parse_axis", "variant"]
 MAX_POINTS = 1000
 """Largest number of points of a sweep."""
 
-Resource = Literal["devices", "memory", "bandwidth"]
+Resource = Literal["devices", "memory", "bandwidth", "max-ms"]
 UNITS = {"": 1.0} | {
     f"{prefix}{suffix}": factor
     for suffix, base in (("B", 1000.0), ("iB", 1024.0))
@@ -33,11 +33,12 @@ class Axis:
     Parameters
     ----------
     resource
-        ``devices`` (count of a class), ``memory`` (limit per accelerator) or ``bandwidth`` (of links).
+        ``devices`` (count of a class), ``memory`` (limit per accelerator), ``bandwidth`` (of links) or
+        ``max-ms`` (the option, in place of what the instance has).
     class_name
         The device class; None means the only accelerator class for devices, else all accelerators.
     values
-        Counts, bytes, or bytes per second; factors on what the instance has when ``relative``.
+        Counts, bytes, bytes per second or ms; factors on what the instance has when ``relative``.
     relative
         Whether values are factors.
     """
@@ -67,7 +68,7 @@ def parse_axis(text: str) -> Axis:
         raise UsageError(f"option vary: {none_of('resource', name, get_args(Resource))}")
     if not equals:
         raise UsageError(
-            f"option vary: expected devices=..., memory=... or bandwidth=..., got {text!r} "
+            f"option vary: expected devices=..., memory=..., bandwidth=... or max-ms=..., got {text!r} "
             "(for one class of devices: devices:NAME=...)"
         )
     values: list[float] = []
@@ -85,7 +86,9 @@ def parse_axis(text: str) -> Axis:
         raise UsageError(f"option vary: devices are whole numbers, got {text!r}")
     if name != "devices" and any(v <= 0 for v in values):
         raise UsageError(f"option vary: values must be above 0, got {text!r}")
-    resource: Resource = "devices" if name == "devices" else "memory" if name == "memory" else "bandwidth"
+    resource: Resource = next(known for known in get_args(Resource) if known == name)
+    if resource == "max-ms" and (cls or relative):
+        raise UsageError(f"option vary: max-ms is a time for all devices, as in max-ms=20,40, got {text!r}")
     return Axis(resource, cls or None, tuple(sorted(set(values))), relative)
 
 
@@ -118,6 +121,8 @@ def variant(instance: Instance, settings: Sequence[tuple[Axis, float]]) -> Insta
     """
     classes = list(instance.classes)
     for axis, value in settings:
+        if axis.resource == "max-ms":
+            continue
         chosen = _chosen(classes, axis)
         if axis.resource == "bandwidth" and not axis.relative and _has_direct_transfers(instance):
             raise UsageError(

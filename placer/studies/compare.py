@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from enum import StrEnum
 from typing import Literal, Unpack
 
@@ -15,21 +18,24 @@ from placer.errors import UsageError
 from placer.formats.csv_table import to_csv
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
-from placer.methods.registry import METHODS
+from placer.methods.registry import METHODS, time_limit
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Formulation, Options
+from placer.options import OptionChanges, Options
 from placer.plans.result import InstanceReference, Result, Status
 from placer.plans.status import Stop
-from placer.solving.solve import make_options
-from placer.studies.isolated import Report, report_on, solve_isolated
+from placer.processes import peak_memory_mb
+from placer.search.guard import grace_s
+from placer.solving.request import make_options
+from placer.solving.solve import solve
+from placer.studies.attempt import FailureKind, Outcome, attempt, in_a_process, memory_mb
+from placer.studies.claims import ratio, refuted
+from placer.studies.isolation import Nurseries
+from placer.studies.nursery import Call, Life
 
 __all__ = ["Comparison", "Row", "RowStatus", "compare"]
 
-AGREE = 1e-6
-"""Relative difference between methods that the tolerances of a solver explain."""
-GRACE = 60.0
-"""Seconds beyond twice its time limit after which a method's process is ended."""
+PATIENCE_S = 10.0
+"""Seconds that a method's process gets to hand over its best plan after it was told to stop."""
 
 
 class RowStatus(StrEnum):
@@ -133,60 +139,85 @@ def compare(
     """
     changes["method"] = "auto"
     common = make_options(options, **changes)
-    chosen = list(METHODS) if methods is None else list(dict.fromkeys(methods))
-    if methods is None:
-        chosen = [m for m in chosen if m != "auto" and common.objective in METHODS[m].objectives]
-    for name in chosen:
-        if name not in METHODS:
-            raise UsageError(none_of("method", name, METHODS))
     interrupt = interrupt or threading.Event()
     rows: list[Row] = []
     results: dict[str, Result] = {}
-    for name in chosen:
-        if interrupt.is_set():
-            break
-        began = time.perf_counter()
-        report = _run(instance, common, name, isolate, interrupt)
-        rows.append(_row(name, report, time.perf_counter() - began))
-        if report.result is not None:
-            results[name] = report.result
-        if on_row is not None:
-            on_row(rows[-1])
+    with Nurseries() as nurseries:
+        for name in _chosen(methods, common):
+            if interrupt.is_set():
+                break
+            began = time.perf_counter()
+            outcome = _run(instance, common, name, nurseries if isolate else None, interrupt)
+            rows.append(_row(name, outcome, time.perf_counter() - began))
+            if outcome.result is not None:
+                results[name] = outcome.result
+            if on_row is not None:
+                on_row(rows[-1])
     best = min((row.objective for row in rows if row.objective is not None), default=None)
     return Comparison(
         instance=InstanceReference(name=instance.name, sha256=fingerprint(instance)),
         options=common,
-        rows=[row.model_copy(update={"ratio": _ratio(row.objective, best)}) for row in rows],
+        rows=[row.model_copy(update={"ratio": ratio(row.objective, best)}) for row in rows],
         disagreements=_disagreements(rows, common),
         interrupted=interrupt.is_set(),
         results=results,
     )
 
 
-def _run(instance: Instance, common: Options, name: str, isolate: bool, interrupt: threading.Event) -> Report:
-    """Run one method."""
+def _chosen(methods: Sequence[str] | None, common: Options) -> list[str]:
+    """Return the methods to run, each once."""
+    if methods is None:
+        return [m for m, info in METHODS.items() if m != "auto" and common.objective in info.objectives]
+    for name in methods:
+        if name not in METHODS:
+            raise UsageError(none_of("method", name, METHODS))
+    return list(dict.fromkeys(methods))
+
+
+def _run(
+    instance: Instance, common: Options, name: str, nurseries: Nurseries | None, interrupt: threading.Event
+) -> Outcome:
+    """Run one method, in this process without nurseries."""
     if common.objective not in METHODS[name].objectives:
         others = " and ".join(sorted(METHODS[name].objectives))
-        return Report(None, f"it plans for {others} only", refused=True)
+        return Outcome(None, FailureKind.REFUSED, f"it plans for {others} only")
     options = common.model_copy(update={"method": name})
-    if not isolate:
-        return report_on(instance, options, interrupt)
-    limit = options.time_limit or METHODS[name].default_time_limit
-    kill_after = None if limit is None else 2 * limit + GRACE
-    return solve_isolated(instance, options, interrupt=interrupt, kill_after=kill_after)
+    if nurseries is None or not hasattr(os, "fork"):
+        outcome = attempt(lambda: Outcome(solve(instance, options, interrupt=interrupt)))
+        return replace(outcome, peak_memory_mb=peak_memory_mb())
+    limit = time_limit(options)
+    seconds = None if limit is None else limit + grace_s(limit)
+    call = Call(_solve, (instance, options), seconds, memory_mb(options), patience=PATIENCE_S)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(in_a_process, call, nurseries, stopped=interrupt.is_set, late=True)
+        while True:
+            try:
+                return waiting.result()
+            except KeyboardInterrupt:  # the wish to stop; what there is so far is still to come
+                interrupt.set()
 
 
-def _row(name: str, report: Report, seconds: float) -> Row:
+def _solve(life: Life, instance: Instance, options: Options) -> Outcome:
+    """Solve, in the process of a method, under guard: what it tells of is kept when it must be ended."""
+    began = time.perf_counter()
+
+    def solved() -> Outcome:
+        return Outcome(solve(instance, options, interrupt=life.interrupt, guard=True, began=began))
+
+    return attempt(solved, memory_mb(options))
+
+
+def _row(name: str, outcome: Outcome, seconds: float) -> Row:
     """Make the row of a method; its seconds are its own where it got as far as to tell them."""
-    result = report.result
+    result = outcome.result
     if result is None:
-        status = RowStatus.NOT_APPLICABLE if report.refused else RowStatus.FAILED
+        refused = outcome.kind is FailureKind.REFUSED
         return Row(
             method=name,
-            status=status,
+            status=RowStatus.NOT_APPLICABLE if refused else RowStatus.FAILED,
             seconds=seconds,
-            peak_memory_mb=report.peak_memory_mb,
-            message=report.error,
+            peak_memory_mb=outcome.peak_memory_mb,
+            message=outcome.reason,
         )
     status = RowStatus(result.status.value)
     if result.status is Status.UNKNOWN and result.stop is Stop.NOT_APPLICABLE:
@@ -198,17 +229,9 @@ def _row(name: str, report: Report, seconds: float) -> Row:
         bound=result.bound,
         gap=result.gap,
         seconds=result.runtime_s,
-        peak_memory_mb=report.peak_memory_mb,
+        peak_memory_mb=outcome.peak_memory_mb,
         message=result.message,
     )
-
-
-def _ratio(objective: float | None, best: float | None) -> float | None:
-    if objective is None or best is None:
-        return None
-    if best > 0:
-        return objective / best
-    return 1.0 if objective == 0 else None
 
 
 def _disagreements(rows: list[Row], options: Options) -> list[str]:
@@ -217,18 +240,12 @@ def _disagreements(rows: list[Row], options: Options) -> list[str]:
     The paper's program allows more plans than the others: what is proven for them says nothing about its
     plan, while its bound holds for theirs.
     """
-    found = []
     unit = OBJECTIVES[options.objective].unit
-    wider = "milp" if options.contiguous and options.formulation is Formulation.PAPER else None
-    for claim in rows:
-        for row in rows:
-            if row.objective is None or (row.method == wider and claim.method != wider):
-                continue
-            plan = f"{row.method} has a verified plan of {row.objective!r} {unit}"
-            if claim.status is RowStatus.INFEASIBLE:
-                found.append(f"{claim.method} claims that there is no plan, but {plan}")
-            elif claim.bound is not None and claim.bound > row.objective * (1 + AGREE):
-                found.append(
-                    f"{claim.method} claims that no plan is below {claim.bound!r} {unit}, but {plan}"
-                )
-    return found
+    wider = {r.method for r in rows if options.model_copy(update={"method": r.method}).per_device_contiguity}
+    found = [
+        refuted(claim, plan, unit, infeasible=claim.status is RowStatus.INFEASIBLE)
+        for claim in rows
+        for plan in rows
+        if plan.method not in wider or claim.method in wider
+    ]
+    return [text for text in found if text is not None]

@@ -1,4 +1,4 @@
-"""What-if: one instance with more or fewer devices, more or less memory, faster or slower links.
+"""What-if: one instance with more or fewer devices, more or less memory, faster or slower links, more time.
 
 Points are solved from the scarcest to the most generous one.  A plan of a scarcer point is a plan of every
 more generous one, and a bound of a more generous point holds for every scarcer one, so that a sweep never
@@ -21,18 +21,18 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.instance.overrides import apply
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Objective, Options
+from placer.options import Objective, OptionChanges, Options
 from placer.plans.check import plan_of
 from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.result import InstanceReference, Result, Status, gap_of, status_of
 from placer.plans.status import Point
 from placer.plans.verify import violations
-from placer.solving.solve import make_options, solve
+from placer.solving.request import make_options
+from placer.solving.solve import solve
 from placer.studies.axes import MAX_POINTS, Axis, parse_axis, variant
 
-__all__ = ["Sweep", "SweepPoint", "sweep"]
+__all__ = ["Sweep", "SweepPoint", "common_options", "sweep"]
 
 MANY = 12
 """Points beyond which only the first axis is summed up in words."""
@@ -140,24 +140,18 @@ def sweep(
         When axes or options are wrong.
     """
     chosen = [parse_axis(axis) if isinstance(axis, str) else axis for axis in axes]
-    common = make_options(options, **changes)
+    common = common_options(chosen, options, **changes)
     interrupt = interrupt or threading.Event()
-    grid = list(product(*(range(len(axis.values)) for axis in chosen)))
-    labels = [axis.label for axis in chosen]
-    if not chosen or len(set(labels)) < len(labels):
-        raise UsageError("option vary: give at least one axis, and each one once")
-    if len(grid) > MAX_POINTS:
-        raise UsageError(f"option vary: {len(grid)} points are more than {MAX_POINTS}")
+    grid = _grid(chosen)
     solved: list[_Solved] = []
     for place in grid:
         if interrupt.is_set():
             break
         settings = [(axis, axis.values[i]) for axis, i in zip(chosen, place, strict=True)]
-        solved.append(
-            _point(
-                place, _variant_or_reason(instance, settings), solved, common, on_progress, interrupt, guard
-            )
-        )
+        most = next((value for axis, value in settings if axis.resource == "max-ms"), common.max_ms)
+        here = common.model_copy(update={"max_ms": most})
+        made = _variant_or_reason(instance, settings)
+        solved.append(_point(place, made, solved, here, on_progress, interrupt, guard))
         if on_point is not None:
             on_point(_row(chosen, solved[-1], solved))
     _share_bounds(solved, common)
@@ -165,12 +159,32 @@ def sweep(
     return Sweep(
         instance=InstanceReference(name=instance.name, sha256=fingerprint(instance)),
         options=common,
-        axes=labels,
+        axes=[axis.label for axis in chosen],
         points=rows,
         findings=_findings(chosen, grid, rows, common.objective),
         interrupted=interrupt.is_set(),
         results=[None if p.result is None or p.instance is None else (p.instance, p.result) for p in solved],
     )
+
+
+def _grid(axes: list[Axis]) -> list[tuple[int, ...]]:
+    """List the places of all points: for each axis the index of a value."""
+    if not axes or len({axis.label for axis in axes}) < len(axes):
+        raise UsageError("option vary: give at least one axis, and each one once")
+    grid = list(product(*(range(len(axis.values)) for axis in axes)))
+    if len(grid) > MAX_POINTS:
+        raise UsageError(f"option vary: {len(grid)} points are more than {MAX_POINTS}")
+    return grid
+
+
+def common_options(
+    axes: Sequence[Axis], options: Options | None = None, **changes: Unpack[OptionChanges]
+) -> Options:
+    """Validate the options of all points; one that is varied has its largest value."""
+    for axis in axes:
+        if axis.resource == "max-ms":
+            changes["max_ms"] = axis.values[-1]
+    return make_options(options, **changes)
 
 
 def _variant_or_reason(instance: Instance, settings: list[tuple[Axis, float]]) -> Instance | str:

@@ -8,8 +8,8 @@ from rich.console import Console
 from placer.cli.batch_display import BatchDisplay
 from placer.options import Options
 from placer.plans.status import Point
-from placer.studies.batch.jobs import FailureKind, Job
-from placer.studies.batch.work import Outcome
+from placer.studies.attempt import FailureKind, Outcome
+from placer.studies.batch.jobs import Job
 
 
 def job(number, name="chain"):

@@ -12,7 +12,8 @@ from placer.options import Options
 from placer.pages.batch_page import batch_page
 from placer.pages.folder import read_folder
 from placer.solving.solve import solve
-from placer.studies.batch.jobs import Failure, FailureKind, Job, job_id
+from placer.studies.attempt import FailureKind
+from placer.studies.batch.jobs import Failure, Job, job_id
 from placer.studies.batch.store import Store
 from tests.cli.test_cli import call
 from tests.support.plans import DATA

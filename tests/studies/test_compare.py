@@ -6,20 +6,26 @@ import json
 import os
 import signal
 import threading
+import time
 
 import pytest
 
+import placer
 from placer.cli import main
 from placer.cli.compare import exit_code
 from placer.errors import UsageError
 from placer.methods.registry import METHODS, MethodInfo
 from placer.options import Options
 from placer.plans.status import Stop
+from placer.search.guard import grace_s
 from placer.search.run import Outcome, Run
+from placer.studies.attempt import Outcome as Attempted
 from placer.studies.compare import Row, RowStatus, _disagreements, compare
-from placer.studies.isolated import solve_isolated
+from placer.studies.isolation import Answer, Nurseries
+from placer.studies.nursery import Ended, How
 from tests.methods.test_baselines import chain
 from tests.support import methods as fakes
+from tests.support import stubborn
 from tests.support.workloads import needs_workloads, workload
 
 
@@ -27,11 +33,6 @@ from tests.support.workloads import needs_workloads, workload
 def _fakes():
     with fakes.registered():
         yield
-
-
-def dies(instance, options, run: Run) -> Outcome:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
 
 
 def too_bold(instance, options, run: Run) -> Outcome:
@@ -121,34 +122,89 @@ def test_a_process_of_its_own_measures_memory():
     assert 20 < table.rows[0].peak_memory_mb < 2000
 
 
-def test_a_crash_is_a_row(tmp_path, monkeypatch):
-    """The child registers a method that kills its own process."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import placer.methods.registry as m\n"
-        "m.METHODS['dies'] = m.MethodInfo('dies', '', throughput='tests.studies.test_compare:dies')\n"
-    )
+@pytest.fixture
+def _stubborn(tmp_path, monkeypatch):
+    """Methods that obey nobody, known here and in every process that starts from now on."""
+    for name in ("sleeps", "eats", "fails", "dies"):
+        monkeypatch.setitem(METHODS, name, MethodInfo(name, "", throughput=f"tests.support.stubborn:{name}"))
+    (tmp_path / "sitecustomize.py").write_text("from tests.support import stubborn; stubborn.register()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    report = solve_isolated(chain(), Options(method="dies"))
-    assert report.result is None
-    assert report.error == "the search was ended by SIGKILL during its start"
-    assert not report.refused
 
 
-def test_an_interrupt_and_a_missed_limit_end_the_process(tmp_path, monkeypatch):
-    (tmp_path / "sitecustomize.py").write_text(
-        "import placer.methods.registry as m\n"
-        "m.METHODS['waits'] = m.MethodInfo('waits', '', throughput='tests.support.methods:waits')\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    stop = threading.Event()
-    threading.Timer(5.0, stop.set).start()
-    report = solve_isolated(chain(), Options(method="waits"), interrupt=stop)
-    assert report.result is not None
-    assert report.result.stop is Stop.INTERRUPTED
-    assert report.result.objective == 30.0
-    killed = solve_isolated(chain(), Options(method="waits"), kill_after=0.2)
-    assert killed.result is None
-    assert "did not keep its time limit" in killed.error
+@pytest.mark.usefixtures("_stubborn")
+def test_crashes_are_rows():
+    table = compare(stubborn.chain(), ["dies", "fails", "single"])
+    dies, fails, single = table.rows
+    assert (dies.status, fails.status, single.status) == (RowStatus.FAILED, RowStatus.FAILED, "feasible")
+    assert dies.message == "the search was ended by SIGSEGV during its start"
+    assert fails.message == "ZeroDivisionError: in the fork"
+    assert dies.peak_memory_mb > 20
+    assert exit_code(table) == 1
+
+
+@pytest.mark.usefixtures("_stubborn")
+def test_limits_hold_and_what_was_found_is_kept():
+    began = time.monotonic()
+    table = compare(stubborn.chain(), ["sleeps", "eats"], time_limit=2, memory_limit_mb=64)
+    assert [row.status for row in table.rows] == [RowStatus.FEASIBLE] * 2
+    assert [table.results[m].stop for m in ("sleeps", "eats")] == [Stop.TIME_LIMIT, Stop.MEMORY_LIMIT]
+    assert table.rows[0].seconds < 2 + grace_s(2) + 1
+    assert time.monotonic() - began < 40  # of which most is to start an interpreter on a busy machine
+
+
+@pytest.mark.usefixtures("_stubborn")
+def test_it_stops_from_another_thread_and_keeps_the_plan():
+    stop, tables = threading.Event(), []
+
+    def run():
+        tables.append(compare(stubborn.chain(), ["sleeps", "single"], interrupt=stop))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    threading.Timer(4.0, stop.set).start()
+    thread.join(60)
+    assert tables[0].interrupted
+    assert [row.method for row in tables[0].rows] == ["sleeps"]
+    assert tables[0].results["sleeps"].stop is Stop.INTERRUPTED
+    assert tables[0].rows[0].objective == 6.0
+
+
+@pytest.mark.usefixtures("_stubborn")
+def test_ctrl_c_keeps_the_plan(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(4.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        table = compare(stubborn.chain(), ["sleeps", "single"])
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
+    assert table.interrupted
+    assert [(row.method, row.objective) for row in table.rows] == [("sleeps", 6.0)]
+
+
+@pytest.mark.parametrize(
+    ("ended", "kept"),
+    [
+        (Ended(How.TIME, "it ran for more than 1 s"), True),
+        (Ended(How.MEMORY, "it held more than 1 MiB"), True),
+        (Ended(How.STOPPED, "it was stopped"), True),
+        (Ended(How.TIME, "it ran for more than 1 s"), False),
+        (Ended(How.CRASHED, "it crashed (SIGSEGV)"), False),
+        (Ended(How.KILLED, "it was ended from outside by SIGKILL"), False),
+    ],
+)
+def test_however_a_process_ends_there_is_a_row(monkeypatch, ended, kept):
+    """What a process handed over before its end counts, whatever the end was."""
+    result = placer.solve(chain(), method="single").model_copy(update={"stop": Stop.INTERRUPTED})
+    answer = Answer(Attempted(result) if kept else None, ended)
+    monkeypatch.setattr(Nurseries, "run", lambda *_, **__: answer)
+    row = compare(chain(), ["single"], time_limit=1).rows[0]
+    if kept:
+        assert (row.status, row.objective) == (RowStatus.FEASIBLE, 6.0)
+    else:
+        assert row.status is RowStatus.FAILED
+        assert row.message.startswith(ended.reason)
 
 
 def test_json_and_csv_hold_the_same_rows():

@@ -32,6 +32,7 @@ from placer.methods.downsets.transfers import TransferBound, applicable
 from placer.options import Options
 from placer.plans.status import Stop
 from placer.search.run import Outcome, Run
+from placer.tolerances import EQUAL
 
 __all__ = ["solve"]
 
@@ -122,6 +123,8 @@ class Prover:
         while not self.best.proven:
             before = self.best.objective_ms, self.best.bound_ms
             target = self.best.target if self.best.device is not None else self.lattice.enough
+            if self.run.enough_ms is not None:
+                target = min(target, self.run.enough_ms * (1 + EQUAL))
             found, full = self._both_ways(target, budget)
             if found.exhausted and self.best.device is None:
                 return None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from placer.options import Options
 from placer.plans.result import Result
+from placer.studies.attempt import FailureKind
 
-__all__ = ["Failure", "FailureKind", "Job", "Manifest", "belongs", "job_id", "options_key"]
+__all__ = ["Failure", "Job", "Manifest", "belongs", "job_id", "options_key"]
 
 
 class _Document(BaseModel):
@@ -51,18 +51,6 @@ class Job(_Document):
     def key(self) -> str:
         """The identity without the version of the solver, to find the same job in another batch."""
         return f"{self.sha256} {options_key(self.options)}"
-
-
-class FailureKind(StrEnum):
-    """Why a job has no result."""
-
-    BAD_INSTANCE = "bad instance"
-    REFUSED = "not applicable"
-    DEFECT = "failed"
-    CRASHED = "crashed"
-    KILLED = "killed from outside"
-    TIME = "time limit exceeded"
-    MEMORY = "memory limit exceeded"
 
 
 class Failure(_Document):

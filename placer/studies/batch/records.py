@@ -12,10 +12,12 @@ from placer.objectives import OBJECTIVES
 from placer.options import Options
 from placer.plans.result import Result, Status
 from placer.plans.status import Stop
+from placer.studies.attempt import FailureKind
 from placer.studies.batch.grid import labels
-from placer.studies.batch.jobs import FailureKind, Job, Manifest
+from placer.studies.batch.jobs import Job, Manifest
 from placer.studies.batch.names import cells
 from placer.studies.batch.store import Store
+from placer.studies.claims import ratio
 
 __all__ = ["Record", "State", "problem_key", "read_records", "records_to_csv"]
 
@@ -69,9 +71,7 @@ def read_records(store: Store, manifest: Manifest) -> list[Record]:
         if record.objective is not None:
             best[record.problem] = min(record.objective, best.get(record.problem, record.objective))
     return [
-        record
-        if record.objective is None
-        else record.model_copy(update={"ratio": _ratio(record.objective, best[record.problem])})
+        record.model_copy(update={"ratio": ratio(record.objective, best.get(record.problem))})
         for record in records
     ]
 
@@ -136,9 +136,3 @@ def _solved(result: Result) -> dict[str, object]:
         "peak_memory_mb": result.stats.get("peak_memory_mb"),
         "reason": "" if result.objective is not None else result.message,
     }
-
-
-def _ratio(objective: float, best: float) -> float | None:
-    if best > 0:
-        return objective / best
-    return 1.0 if objective == 0 else None

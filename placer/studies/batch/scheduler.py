@@ -11,10 +11,11 @@ from typing import Protocol
 
 from placer.errors import UsageError
 from placer.plans.status import Point
-from placer.studies.batch.jobs import Failure, FailureKind, Job
-from placer.studies.batch.nursery import PATIENCE
+from placer.studies.attempt import ATTEMPTS, FailureKind, Outcome
+from placer.studies.batch.jobs import Failure, Job
 from placer.studies.batch.store import Store
-from placer.studies.batch.work import ATTEMPTS, Outcome, Task
+from placer.studies.batch.work import Task
+from placer.studies.nursery import PATIENCE
 
 __all__ = ["Scheduler", "Submit", "Watch", "failure"]
 

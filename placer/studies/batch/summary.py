@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from placer.formats.csv_table import to_csv
 from placer.studies.batch.names import cells, shown
 from placer.studies.batch.records import Record, State
+from placer.studies.claims import AGREE, refuted
 
 __all__ = ["MethodSummary", "Summary", "summarise"]
 
 SHIFT_S = 1.0
 """Seconds added before the geometric mean and taken off after it, so that tiny times do not rule it."""
-AGREE = 1e-6
-"""Relative difference that the tolerances of solvers explain; within it, several methods win."""
 
 
 class MethodSummary(BaseModel):
@@ -147,15 +146,9 @@ def _contradictions(records: Sequence[Record]) -> list[str]:
                 best[record.problem] = record
     found = []
     for record in records:
+        infeasible = record.state is State.INFEASIBLE
         plan = best.get(record.problem)
-        if plan is None or plan.objective is None:
-            continue
-        held = f"{plan.method} has a verified plan of {plan.objective!r} {plan.unit}"
-        if record.state is State.INFEASIBLE:
-            found.append(
-                f"{shown(record.instance)}: {record.method} claims that there is no plan, but {held}"
-            )
-        elif record.bound is not None and record.bound > plan.objective * (1 + AGREE):
-            claim = f"claims that no plan is below {record.bound!r} {record.unit}"
-            found.append(f"{shown(record.instance)}: {record.method} {claim}, but {held}")
+        said = None if plan is None else refuted(record, plan, record.unit, infeasible=infeasible)
+        if said is not None:
+            found.append(f"{shown(record.instance)}: {said}")
     return found

@@ -9,22 +9,34 @@ from pathlib import Path
 
 __all__ = ["code_version"]
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("placer", "formulations")
-NO_INFLUENCE = ("placer/batch/", "placer/cli/")
-"""What runs and shows solves, but takes no part in them."""
-LIBRARIES = ("highspy", "pulp", "numba", "numpy", "pymetis")
+ROOT = Path(__file__).resolve().parents[3]
+SOLVER = (
+    "formulations",
+    "placer/instance",
+    "placer/objectives",
+    "placer/plans",
+    "placer/reductions",
+    "placer/search",
+    "placer/methods",
+    "placer/solvers",
+    "placer/solving",
+    "placer/jit.py",
+    "placer/options.py",
+    "placer/processes.py",
+    "placer/tolerances.py",
+)
+"""What takes part in a solve, from the instance to the result; all else reads, runs and shows."""
+LIBRARIES = ("highspy", "pulp", "numba", "numpy", "networkx", "pymetis")
 
 
 @functools.cache
 def code_version() -> str:
     """Hash (16 hexadecimal digits) of the sources of the solver and the versions of its libraries."""
     digest = hashlib.sha256()
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            name = path.relative_to(ROOT).as_posix()
-            if not name.startswith(NO_INFLUENCE):
-                digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
+    for part in SOLVER:
+        path = ROOT / part
+        for file in [path] if path.suffix else sorted(path.rglob("*.py")):
+            digest.update(f"{file.relative_to(ROOT).as_posix()}\0".encode() + file.read_bytes() + b"\0")
     for library in LIBRARIES:
         try:
             digest.update(f"{library}={version(library)}\0".encode())

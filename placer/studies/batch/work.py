@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import time
@@ -10,36 +9,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from placer.errors import InputError, NotAnInstanceError, PlacerError, VerificationError
+from placer.errors import InputError, NotAnInstanceError
 from placer.formats.files import loads
 from placer.formats.text import decode
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
-from placer.methods.registry import load_method
+from placer.methods.registry import METHODS, load_method
 from placer.options import Objective, Options
-from placer.plans.result import Result
-from placer.plans.status import Point, Stop
+from placer.plans.status import Point
 from placer.processes import peak_memory_mb
 from placer.solving.solve import solve
-from placer.studies.batch.isolation import Nurseries, nurseries_of
-from placer.studies.batch.jobs import FailureKind
-from placer.studies.batch.nursery import Call, How, Life
+from placer.studies.attempt import ATTEMPTS, FailureKind, Outcome, attempt, in_a_process
 from placer.studies.batch.version import code_version
+from placer.studies.isolation import Nurseries, nurseries_of
+from placer.studies.nursery import Call, How, Life
 
-__all__ = ["Inspected", "Outcome", "Task", "inspect", "inspect_safely", "run_task"]
+__all__ = ["Inspected", "Task", "inspect", "inspect_safely", "run_task"]
 
-ATTEMPTS = 2
-"""How often a job is started that is killed from outside."""
 INSPECT_SECONDS = 120.0
 INSPECT_MB = 4096
 PROGRESS_SECONDS = 0.25
-COMPILED = frozenset({"dp", "dpl", "greedy", "local-search", "max-load", "pipedream", "single"})
-"""Methods that use compiled kernels and start no thread: they can be tried before a fork."""
-
-SHORT_OF_MEMORY = ("can't start new thread", os.strerror(errno.EAGAIN), "without setting an exception")
-"""What Python and C++ say when a thread's stack does not fit into the memory of the process, and Python when
-an extension could not allocate and forgot to say so."""
 
 
 @dataclass(frozen=True)
@@ -68,29 +58,6 @@ class Task:
     options: Options
     seconds: float | None
     memory_mb: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a task.
-
-    Parameters
-    ----------
-    result
-        The result document, or None.
-    kind, reason
-        Why there is none.  Without a kind the job was interrupted.
-    attempts, seconds, peak_memory_mb
-        How often it was started, and what the last one took.
-    """
-
-    result: Result | None
-    kind: FailureKind | None = None
-    reason: str = ""
-    attempts: int = 1
-    seconds: float = 0.0
-    peak_memory_mb: float | None = None
-    interrupted: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,25 +120,7 @@ def run_task(
     method, objective = task.options.method, task.options.objective
     call = Call(_solve, (task,), task.seconds, task.memory_mb, _Warm(method, objective))
     tell_all = None if tell is None else functools.partial(_pass_on, tell, task.id)
-    attempts = 0
-    while True:
-        attempts += 1
-        answer = nurseries.run(call, tell=tell_all, stopped=stopped)
-        ended = answer.ended
-        outcome = answer.value if isinstance(answer.value, Outcome) else Outcome(None)
-        cut_short = outcome.result is not None and outcome.result.stop is Stop.INTERRUPTED
-        figures = (attempts, ended.seconds, ended.peak_memory_mb)
-        if ended.how in (How.TIME, How.MEMORY):
-            return Outcome(None, FailureKind(ended.how.value), ended.reason, *figures)
-        if (outcome.result is not None and not cut_short) or outcome.kind is not None:
-            return Outcome(outcome.result, outcome.kind, outcome.reason, *figures)
-        if ended.how is How.STOPPED:
-            return Outcome(outcome.result, None, ended.reason, *figures, interrupted=True)
-        if ended.how is How.CRASHED:
-            return Outcome(None, FailureKind.CRASHED, ended.reason, *figures)
-        if attempts == ATTEMPTS:
-            reason = f"{ended.reason or 'it was interrupted from outside'}, {attempts} times"
-            return Outcome(None, FailureKind.KILLED, reason, *figures)
+    return in_a_process(call, nurseries, tell=tell_all, stopped=stopped)
 
 
 def _pass_on(tell: Callable[[str, Point, str], None], job: str, said: tuple[Point, str]) -> None:
@@ -180,28 +129,18 @@ def _pass_on(tell: Callable[[str, Point, str], None], job: str, said: tuple[Poin
 
 def _solve(life: Life, task: Task) -> Outcome:
     """Solve, in the process of the job."""
-    try:
+
+    def solved() -> Outcome:
         instance = loads(decode(task.data, task.name), source=task.name, name=task.name)
         if fingerprint(instance) != task.sha256:
             return Outcome(None, FailureKind.BAD_INSTANCE, "its file changed after the batch was planned")
-        result = solve(
-            instance.replace(name=task.name),
-            task.options,
-            on_progress=_Sparse(life.tell),
-            interrupt=life.interrupt,
-        )
-    except VerificationError as error:
-        return Outcome(None, FailureKind.DEFECT, str(error))
-    except PlacerError as error:
-        return Outcome(None, FailureKind.REFUSED, str(error))
-    except MemoryError:
-        return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
-    except Exception as error:
-        if any(part in str(error) for part in SHORT_OF_MEMORY):
-            return Outcome(None, FailureKind.MEMORY, f"it asked for more than {task.memory_mb} MiB")
-        return Outcome(None, FailureKind.DEFECT, " ".join(f"{type(error).__name__}: {error}".split()))
-    stats: dict[str, Any] = {**result.stats, "peak_memory_mb": round(peak_memory_mb() or 0.0, 1)}
-    return Outcome(result.model_copy(update={"stats": stats}).sealed())
+        instance = instance.replace(name=task.name)
+        told = _Sparse(life.tell)
+        result = solve(instance, task.options, on_progress=told, interrupt=life.interrupt)
+        stats = {**result.stats, "peak_memory_mb": round(peak_memory_mb() or 0.0, 1)}
+        return Outcome(result.model_copy(update={"stats": stats}).sealed())
+
+    return attempt(solved, task.memory_mb)
 
 
 class _Sparse:
@@ -226,7 +165,7 @@ class _Warm:
 
     def __call__(self) -> None:
         load_method(self.method, self.objective)
-        if self.method in COMPILED:
+        if METHODS[self.method].compiled:
             solve(_tiny(), Options(method=self.method, objective=self.objective, time_limit=60.0))
 
 

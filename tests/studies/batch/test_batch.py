@@ -14,10 +14,9 @@ import pytest
 import placer
 from placer.errors import InputError, UsageError
 from placer.formats import native
+from placer.studies.attempt import FailureKind, Outcome
 from placer.studies.batch import solve_batch
-from placer.studies.batch.jobs import FailureKind
 from placer.studies.batch.records import State
-from placer.studies.batch.work import Outcome
 from tests.support.batches import ROOT, chain, outcomes, write_instances
 
 DATA = ROOT / "data"

@@ -9,10 +9,11 @@ from placer.instance.fingerprint import fingerprint
 from placer.options import Options
 from placer.plans.result import Status
 from placer.solving.solve import solve
+from placer.studies.attempt import FailureKind
 from placer.studies.batch.difference import Turn, compare_batches, describe
 from placer.studies.batch.eta import estimate
 from placer.studies.batch.grid import expand, labels, read_grid
-from placer.studies.batch.jobs import Failure, FailureKind, Job, job_id, options_key
+from placer.studies.batch.jobs import Failure, Job, job_id, options_key
 from placer.studies.batch.names import shown
 from placer.studies.batch.records import Record, State, problem_key, read_records, records_to_csv
 from placer.studies.batch.store import Store

@@ -93,7 +93,12 @@ def _leave(static: StaticView, state: StateView, i: int) -> None:
     state.used[a] -= static.memory[i]
     for k in range(static.item_start[i], static.item_start[i + 1]):
         e = static.item_nets[k]
-        first, held, cost, way = static.net_start[e], state.held[e, a], static.net_cost[e, c], static.net_way[e]
+        first, held, cost, way = (
+            static.net_start[e],
+            state.held[e, a],
+            static.net_cost[e, c],
+            static.net_way[e],
+        )
         at_home = state.device[static.net_items[first]] == a
         if held < static.net_start[e + 1] - first:
             _book(state, at_home, way, a, -cost)
@@ -111,7 +116,12 @@ def _enter(static: StaticView, state: StateView, i: int, b: int) -> None:
     state.used[b] += static.memory[i]
     for k in range(static.item_start[i], static.item_start[i + 1]):
         e = static.item_nets[k]
-        first, held, cost, way = static.net_start[e], state.held[e, b], static.net_cost[e, c], static.net_way[e]
+        first, held, cost, way = (
+            static.net_start[e],
+            state.held[e, b],
+            static.net_cost[e, c],
+            static.net_way[e],
+        )
         at_home = state.device[static.net_items[first]] == b
         if held > 0:
             _book(state, at_home and static.net_items[first] != i, way, b, -cost)
@@ -131,7 +141,7 @@ def _neighbour(static: StaticView, twister: Twister, i: int) -> int:
 
 
 def _grow(static: StaticView, state: StateView, course: Course, seed: int, b: int, begin: int) -> int:
-    """List connected items of the seed's device that may go to b, from a place on; return the end of the list."""
+    """List connected items of the seed's device that may go to b, from ``begin`` on; return the end."""
     end, a = begin, state.device[seed]
     size = 1 if share(course.twister) < SINGLE else 1 + below(course.twister, course.largest)
     if not static.allowed[seed, b]:
@@ -198,7 +208,9 @@ def _try(static: StaticView, state: StateView, course: Course, temperature: floa
     return 0.0
 
 
-def _anneal(static: StaticView, state: StateView, course: Course, moves: int, hot: float, cold: float) -> float:
+def _anneal(
+    static: StaticView, state: StateView, course: Course, moves: int, hot: float, cold: float
+) -> float:
     energy = 0.0
     for d in range(state.used.shape[0]):
         energy += _energy(static, state, course, d)
@@ -215,7 +227,9 @@ def _anneal(static: StaticView, state: StateView, course: Course, moves: int, ho
     return max(0.0, least)
 
 
-def anneal(static: StaticView, state: StateView, course: Course, moves: int, hot: float, cold: float) -> float:
+def anneal(
+    static: StaticView, state: StateView, course: Course, moves: int, hot: float, cold: float
+) -> float:
     """Anneal from the filled state; call it for few enough moves that rounding does not build up.
 
     Parameters

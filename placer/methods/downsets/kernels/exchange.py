@@ -5,10 +5,39 @@ from __future__ import annotations
 import cython
 
 if not cython.compiled:
-    from placer.methods.downsets.kernels.views import BEFORE, BLOCKS, FIXED, MEMORY, OPEN, TAKEN, UNDECIDED, Control, GraphView, MeasuresView, SpaceView
-    from placer.methods.downsets.kernels.pieces import direction_load, left_of, load, received, size, take, within
+    from placer.methods.downsets.kernels.pieces import (
+        direction_load,
+        left_of,
+        load,
+        received,
+        size,
+        within,
+    )
+    from placer.methods.downsets.kernels.views import (
+        BEFORE,
+        BLOCKS,
+        FIXED,
+        INFINITY,
+        MEMORY,
+        OPEN,
+        TAKEN,
+        UNDECIDED,
+        Control,
+        GraphView,
+        MeasuresView,
+        SpaceView,
+    )
 
-__all__ = ["costs_nothing", "finishes", "fits", "optional_cost", "harmless", "holdable", "in_order", "mark_zone"]
+__all__ = [
+    "costs_nothing",
+    "finishes",
+    "fits",
+    "harmless",
+    "holdable",
+    "in_order",
+    "mark_zone",
+    "optional_cost",
+]
 
 
 def in_order(g: GraphView, space: SpaceView, s: int, t: int) -> bool:
@@ -142,7 +171,7 @@ def harmless(g: GraphView, space: SpaceView, s: int, t: int, v: int) -> bool:
 
 
 def _add_transfers(g: GraphView, space: SpaceView, t: int, v: int) -> None:
-    """Add to the scratch (by direction and lane) what the nets of v cost more, or less, with v in the piece."""
+    """Add to the scratch, by direction and lane, what the nets of v cost more or less with v in the piece."""
     if not g.paying[t]:
         return
     for i in range(g.item_start[v], g.item_start[v + 1]):
@@ -204,9 +233,7 @@ def holdable(g: GraphView, space: SpaceView, s: int, t: int, v: int, target: flo
     return False
 
 
-def fits(
-    g: GraphView, space: SpaceView, ctl: Control, s: int, t: int, v: int, target: float
-) -> bool:
+def fits(g: GraphView, space: SpaceView, ctl: Control, s: int, t: int, v: int, target: float) -> bool:
     """Whether the piece can take the available item v as well without a larger peak (*Dominance*)."""
     if not g.ok[t, v]:
         return False
@@ -219,7 +246,9 @@ def fits(
     _add_transfers(g, space, t, v)
     forward = direction_load(g, space.row[0] + g.time[t, 0, v], space.scratch[0], space.scratch[1])
     backward = direction_load(g, space.row[1] + g.time[t, 1, v], space.scratch[2], space.scratch[3])
-    if g.gpipe:
-        if forward > max(space.peak[s, 0], load(g, space, 0, True)) or backward > max(space.peak[s, 1], load(g, space, 1, True)):
-            return False
+    if g.gpipe and (
+        forward > max(space.peak[s, 0], load(g, space, 0, True))
+        or backward > max(space.peak[s, 1], load(g, space, 1, True))
+    ):
+        return False
     return within(g, space, s, forward, backward, target)

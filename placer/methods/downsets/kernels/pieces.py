@@ -5,7 +5,22 @@ from __future__ import annotations
 import cython
 
 if not cython.compiled:
-    from placer.methods.downsets.kernels.views import BEFORE, BLOCKS, FULL_WORD, ONE, EXCLUDED, FIXED, MEMORY, OPEN, TAKEN, UNDECIDED, Control, GraphView, MeasuresView, SpaceView
+    from placer.methods.downsets.kernels.views import (
+        BEFORE,
+        BLOCKS,
+        EXCLUDED,
+        FIXED,
+        FULL_WORD,
+        MEMORY,
+        ONE,
+        OPEN,
+        TAKEN,
+        UNDECIDED,
+        Control,
+        GraphView,
+        MeasuresView,
+        SpaceView,
+    )
 
 __all__ = [
     "book",
@@ -79,7 +94,7 @@ def load_state(g: GraphView, space: SpaceView, ctl: Control, s: int) -> None:
 
 
 def set_flights(g: GraphView, space: SpaceView, s: int) -> None:
-    """Say how many microbatches the next piece after state s keeps beside the first (*Microbatches in flight*)."""
+    """Say how many microbatches the piece after state s keeps beside the first (*Microbatches in flight*)."""
     stage = 1
     for i in range(g.types):
         if g.pool[i] == i:
@@ -168,7 +183,15 @@ def within(g: GraphView, space: SpaceView, s: int, forward: float, backward: flo
 
 
 def capacity(
-    g: GraphView, m: MeasuresView, space: SpaceView, k: int, s: int, t: int, forward: float, backward: float, target: float
+    g: GraphView,
+    m: MeasuresView,
+    space: SpaceView,
+    k: int,
+    s: int,
+    t: int,
+    forward: float,
+    backward: float,
+    target: float,
 ) -> float:
     """Work that the devices left after one more of type t can hold in measure k."""
     total = 0.0

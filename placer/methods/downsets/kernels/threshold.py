@@ -14,9 +14,43 @@ from __future__ import annotations
 import cython
 
 if not cython.compiled:
-    from placer.methods.downsets.kernels.views import INFINITY, BLOCKS, FOUND, FULL, FULL_WORD, LEVEL, MEMORY, ONE, STEPS, TAKEN, Control, GraphView, MeasuresView, SpaceView
-    from placer.methods.downsets.kernels.pieces import capacity, exclude, load, load_state, received, set_flights, take, unexclude, untake, within
-    from placer.methods.downsets.kernels.exchange import costs_nothing, finishes, fits, harmless, holdable, in_order, mark_zone
+    from placer.methods.downsets.kernels.exchange import (
+        costs_nothing,
+        finishes,
+        fits,
+        harmless,
+        holdable,
+        in_order,
+        mark_zone,
+    )
+    from placer.methods.downsets.kernels.pieces import (
+        capacity,
+        exclude,
+        load,
+        load_state,
+        received,
+        set_flights,
+        take,
+        unexclude,
+        untake,
+        within,
+    )
+    from placer.methods.downsets.kernels.views import (
+        BLOCKS,
+        FOUND,
+        FULL,
+        FULL_WORD,
+        INFINITY,
+        LEVEL,
+        MEMORY,
+        ONE,
+        STEPS,
+        TAKEN,
+        Control,
+        GraphView,
+        MeasuresView,
+        SpaceView,
+    )
 
 __all__ = ["expand", "rehash"]
 
@@ -162,7 +196,9 @@ def _needs(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target
     return True
 
 
-def _leave(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t: int, v: int, target: float) -> bool:
+def _leave(
+    g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t: int, v: int, target: float
+) -> bool:
     """Decide against item v at this depth; whether plans may remain (*Growth*, *Room*, *Holdable*)."""
     d, s = ctl.depth, ctl.state
     space.frame[d, 0] = 0

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from placer.methods.colgen.kernels import annealing
+from placer.methods.colgen.kernels.twister import Twister
 from placer.methods.local_search.kernels import moves
+from placer.methods.local_search.kernels.views import StateView, StaticView
 from placer.methods.local_search.local_search import make_state, make_static
 from placer.options import Communication, Schedule
 from tests.methods.local_search.kernels.test_moves import by_definition, problem_of, some_device
 
+MEMORY_PENALTY = 10.0
 CASES = [
     (2 * seed, communication, schedule)
     for seed in range(4)
@@ -24,10 +27,11 @@ def annealed(problem, options, device, targets, count, seed=0):
     static = make_static(problem, options)
     state = make_state(static)
     state.device[:] = device
-    moves.fill(static, state)
-    cluster, best = np.empty(2 * 3 + 2, dtype=np.int64), np.empty_like(state.device)
-    hot = 0.3 * targets[2]
-    least = annealing.anneal(static, state, seed, count, hot, hot / 1000, *targets, 3, cluster, best)
+    views = StaticView(static), StateView(state)
+    moves.fill(*views)
+    best, hot = np.empty_like(state.device), 0.3 * targets[2]
+    course = annealing.Course(Twister(seed), *targets, 3, best)
+    least = annealing.anneal(*views, course, count, hot, hot / 1000)
     return least, best, state
 
 
@@ -41,7 +45,7 @@ def energy(problem, options, device, targets) -> float:
         loads = np.maximum(0.0, load[0] - targets[0]) + np.maximum(0.0, load[1] - targets[1])
     else:
         loads = np.maximum(0.0, load[2] - targets[2])
-    return float((loads + annealing.MEMORY_PENALTY * targets[2] * share).sum())
+    return float((loads + MEMORY_PENALTY * targets[2] * share).sum())
 
 
 def least_energy(problem, options, targets) -> float:
@@ -63,9 +67,10 @@ def test_energy_of_the_best_and_tables_at_the_end(case):
     assert least == pytest.approx(energy(problem, options, best, targets), abs=1e-9)
     assert least <= energy(problem, options, device, targets) + 1e-9
     now = state.device.copy()
-    fresh = make_state(make_static(problem, options))
+    static = make_static(problem, options)
+    fresh = make_state(static)
     fresh.device[:] = now
-    moves.fill(make_static(problem, options), fresh)
+    moves.fill(StaticView(static), StateView(fresh))
     for kept, summed in (
         (state.compute, fresh.compute),
         (state.receive, fresh.receive),

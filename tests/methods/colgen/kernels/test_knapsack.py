@@ -8,6 +8,8 @@ import pytest
 from placer.methods.colgen.kernels import knapsack, knapsack_boxes
 
 SEEDS = range(12)
+LOWEST = -(2**30)
+"""Values below are those of nothing possible."""
 UNITS = 9
 """Capacities 0..UNITS - 1 are looked at."""
 
@@ -40,7 +42,7 @@ def one_capacity(offset, target, weight, value):
     """Best value by capacity, and the choices for each."""
     taken = np.zeros((len(target), UNITS), dtype=np.uint8)
     layers = np.empty((2, int(np.diff(offset).max()), UNITS), dtype=np.int32)
-    best = knapsack.best_values(offset, target, weight, value, UNITS - 1, taken, *layers)
+    best = knapsack.best_values(offset, target, weight, value, taken, layers)
     return best, lambda r: knapsack.follow(offset, target, weight, taken, r)
 
 
@@ -48,7 +50,7 @@ def two_capacities(offset, target, forward, backward, value):
     """Best value by pair of capacities, and the choices for each."""
     taken = np.zeros((len(target), UNITS, UNITS), dtype=np.uint8)
     layers = np.empty((2, int(np.diff(offset).max()), UNITS, UNITS), dtype=np.int32)
-    best = knapsack_boxes.best_box_values(offset, target, forward, backward, value, taken, *layers)
+    best = knapsack_boxes.best_box_values(offset, target, forward, backward, value, taken, layers)
     return best, lambda i, j: knapsack_boxes.follow_box(offset, target, forward, backward, taken, i, j)
 
 
@@ -70,7 +72,7 @@ def test_one_capacity(seed):
             assert (sum(weight[p] for p in dict(walks(offset, target))[tuple(follow(r))])) <= r
             assert np.dot(follow(r), value) == best[r]
         else:
-            assert best[r] <= knapsack.LOWEST + 100
+            assert best[r] <= LOWEST + 100
     assert seen or min(load for load, _ in found) >= UNITS
 
 
@@ -92,4 +94,4 @@ def test_two_capacities(seed):
             assert best[i, j] == max(worths)
             assert np.dot(follow(i, j), value) == best[i, j]
         else:
-            assert best[i, j] <= knapsack.LOWEST + 100
+            assert best[i, j] <= LOWEST + 100

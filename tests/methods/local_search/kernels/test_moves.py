@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from placer.methods.local_search.kernels import moves
+from placer.methods.local_search.kernels.views import StateView, StaticView
 from placer.methods.local_search.local_search import items_to_move, make_state, make_static
 from placer.options import Communication, Options, Schedule
 from tests.support.random_instances import random_instance
@@ -28,14 +29,15 @@ def tables(problem, options, device):
     static = make_static(problem, options)
     state = make_state(static)
     state.device[:] = device
-    moves.fill(static, state)
+    moves.fill(StaticView(static), StateView(state))
     return static, state
 
 
 def descend(static, state, only_mend=False):
-    _, done = moves.improve(static, state, 10**7, only_mend)
+    views = StaticView(static), StateView(state)
+    _, done = moves.improve(*views, 10**7, only_mend)
     assert done
-    return moves.memory_excess(static, state)
+    return moves.memory_excess(*views)
 
 
 def some_device(problem, rng) -> np.ndarray:
@@ -86,7 +88,7 @@ def test_filled_tables(case):
     load, used, _ = by_definition(problem, options, device)
     assert state.load == pytest.approx(load, abs=1e-12)
     assert state.used == pytest.approx(used)
-    assert moves.memory_excess(static, state) == pytest.approx(excess(problem, used))
+    assert moves.memory_excess(StaticView(static), StateView(state)) == pytest.approx(excess(problem, used))
     for row, top in zip(load, state.top, strict=True):
         held = [d for d in top if d >= 0]
         assert len(held) == min(3, len(row))

@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from placer.studies.batch.isolation import Nurseries
-from placer.studies.batch.nursery import Call, How
+from placer.studies.isolation import Nurseries
+from placer.studies.nursery import Call, How
 from tests.support.batches import descendants, gone
 
 

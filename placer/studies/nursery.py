@@ -1,32 +1,33 @@
-"""The process that starts jobs: libraries and kernels are loaded once, each job is a fork with limits.
+"""The process that starts jobs: what they need is loaded once, each job is a fork with limits.
 
-It holds a single thread, obeys whoever started it, and ends with it: jobs die with their nursery, and the
-nursery ends when the other end of its connection is gone, however that came about.
+It knows nothing of what they do: that comes with the call.  It holds a single thread, obeys whoever started
+it, and ends with it: jobs die with their nursery, and the nursery ends when the other end of its connection
+is gone, however that came about.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import pickle
 import re
 import signal
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from multiprocessing.connection import Connection, Pipe, wait
-from typing import IO, Any
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
-from placer.processes import die_with, resident_mb
+from placer.processes import resident_mb
+from placer.search.fork import Exit, Fork
 
 __all__ = ["PATIENCE", "STOP", "Call", "Ended", "How", "Life", "Returned", "Told", "main"]
 
 PATIENCE = 3.0
-"""Seconds that a job gets to hand over what it has after it was told to stop."""
+"""Seconds that a job gets after it was told to stop, by default."""
 BEAT = 0.05
 """Seconds between two looks at the memory of a job."""
 STOP = "stop"
@@ -59,12 +60,14 @@ class Call:
     function, args
         What to call; both can be pickled.
     seconds
-        After so many seconds the job is told to stop, and ended `PATIENCE` later.
+        After so many seconds the job is told to stop.
     memory_mb
         Resident and allocated memory above which the job is ended, MiB.
     warm
         A function of no arguments that the nursery calls itself, once, before the fork: what it loads,
         all later jobs have.  It must start no threads.
+    patience
+        Seconds that it gets to hand over what it has after it was told to stop.
     """
 
     function: Callable[..., Any]
@@ -72,6 +75,7 @@ class Call:
     seconds: float | None = None
     memory_mb: int | None = None
     warm: Callable[[], None] | None = None
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,6 @@ class Life:
 def main(descriptor: int) -> None:
     """Serve calls from a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import placer.solving.solve  # noqa: F401 - for the jobs, which are forks of this process
-
     connection = Connection(descriptor)
     warmed: set[Callable[[], None]] = set()
     with contextlib.suppress(EOFError, OSError):
@@ -130,45 +132,37 @@ class _Job:
 
     def __init__(self, call: Call, connection: Connection) -> None:
         self._call, self._connection = call, connection
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by supervise
-        self._out, into = Pipe(duplex=False)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by supervise
         self._began = time.monotonic()
         self._told: float | None = None
         self._verdict: tuple[How, str] | None = None
-        nursery = os.getpid()
-        self._pid = os.fork()
-        if self._pid == 0:
-            _be_the_job(call, into, self._log.fileno(), nursery)
-        into.close()
+        self._fork = Fork(functools.partial(_be_the_job, call, self._log.fileno()))
 
     def supervise(self) -> Ended:
         """Relay what the job says, keep its limits, and say how it ended."""
-        sources: list[Any] = [self._connection, self._out]
+        said = self._fork.said
+        sources = [self._connection, said]
         try:
             while True:
                 ready = wait(sources, BEAT)
                 if self._connection in ready and self._connection.recv() == STOP and self._verdict is None:
                     self._ask(How.STOPPED, "it was stopped")
-                if self._out in ready and not self._relay():
-                    sources.remove(self._out)
-                pid, status, usage = os.wait4(self._pid, os.WNOHANG)
-                if pid:
-                    while self._out in sources and self._out.poll() and self._relay():
+                if said in ready and not self._relay():
+                    sources.remove(said)
+                end = self._fork.ended()
+                if end is not None:
+                    while said in sources and said.poll() and self._relay():
                         pass
-                    return self._ended(status, usage.ru_maxrss)
+                    return self._ended(end)
                 self._limit()
-        except BaseException:  # the other end is gone
-            self._kill()
-            os.waitpid(self._pid, 0)
-            raise
-        finally:
-            self._out.close()
+        finally:  # the other end may be gone
+            self._fork.close()
             self._log.close()
 
     def _relay(self) -> bool:
         """Pass on what the job says, unread; return whether it may say more."""
         try:
-            message = self._out.recv_bytes()
+            message = self._fork.said.recv_bytes()
         except (EOFError, OSError):
             return False
         self._connection.send_bytes(message)
@@ -177,42 +171,33 @@ class _Job:
     def _limit(self) -> None:
         """End the job when it is beyond a limit."""
         now, call = time.monotonic(), self._call
-        if self._told is not None and now > self._told + PATIENCE:
-            self._kill()
+        if self._told is not None and now > self._told + call.patience:
+            self._fork.kill()
         if call.seconds is not None and now > self._began + call.seconds and self._verdict is None:
             self._ask(How.TIME, f"it ran for more than {call.seconds:g} s")
-        if call.memory_mb is not None and resident_mb(self._pid) > call.memory_mb:
+        if call.memory_mb is not None and resident_mb(self._fork.pid) > call.memory_mb:
             self._verdict = (How.MEMORY, f"it held more than {call.memory_mb} MiB")
-            self._kill()
+            self._fork.kill()
 
     def _ask(self, how: How, reason: str) -> None:
         self._verdict, self._told = (how, reason), time.monotonic()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGINT)
+        self._fork.interrupt()
 
-    def _kill(self) -> None:
-        for end in (os.kill, os.killpg):  # the job, and what it may have started
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                end(self._pid, signal.SIGKILL)
-
-    def _ended(self, status: int, maxrss: int) -> Ended:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(status)
-        peak = maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    def _ended(self, end: Exit) -> Ended:
         seconds = time.monotonic() - self._began
-        if self._verdict is not None:
-            return Ended(*self._verdict, seconds, peak)
-        if code == 0:
-            return Ended(How.RETURNED, "", seconds, peak)
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return Ended(*(self._verdict or self._judged(end.how)), seconds, end.peak_memory_mb)
+
+    def _judged(self, how: str) -> tuple[How, str]:
+        """Say how a job ended that nobody here ended, and why."""
+        if not how:
+            return How.RETURNED, ""
         if how in OUTSIDE:
-            return Ended(How.KILLED, f"it was ended from outside by {how}", seconds, peak)
+            return How.KILLED, f"it was ended from outside by {how}"
         said = self._last_lines()
         if self._call.memory_mb is not None and any(OUT_OF_MEMORY.search(line) for line in said):
             # Libraries end the process in their own ways when an allocation fails.
-            return Ended(How.MEMORY, f"it asked for more than {self._call.memory_mb} MiB", seconds, peak)
-        return Ended(How.CRASHED, ": ".join([f"it crashed ({how})", *said[-1:]]), seconds, peak)
+            return How.MEMORY, f"it asked for more than {self._call.memory_mb} MiB"
+        return How.CRASHED, ": ".join([f"it crashed ({how})", *said[-1:]])
 
     def _last_lines(self) -> list[str]:
         """Last lines that the job wrote to standard error, if any."""
@@ -221,26 +206,21 @@ class _Job:
         return self._log.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
 
 
-def _be_the_job(call: Call, out: Connection, log: int, nursery: int) -> None:
-    """Run the call in the fork that this process is, and end it without any clean-up of the parent's."""
-    code = 1
+def _be_the_job(call: Call, log: int, tell: Callable[[object], None]) -> None:
+    """Run the call in the fork that this process is."""
     try:
         os.setpgid(0, 0)
-        die_with(nursery)
         _limit_memory(call.memory_mb)
         null = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, null), (1, log), (2, log)):
             os.dup2(source, target)
-        life = Life(lambda value: out.send_bytes(pickle.dumps(Told(value))))
+        life = Life(lambda value: tell(Told(value)))
         signal.signal(signal.SIGINT, lambda *_: life.interrupt.set())
-        value = call.function(life, *call.args)
-        out.send_bytes(pickle.dumps(Returned(value)))
-        code = 0
+        tell(Returned(call.function(life, *call.args)))
     except BaseException as error:
         with contextlib.suppress(Exception):
             os.write(2, f"{type(error).__name__}: {error}".encode(errors="replace")[:4000])
-    finally:
-        os._exit(code)
+        raise
 
 
 def _limit_memory(memory_mb: int | None) -> None:
@@ -253,10 +233,3 @@ def _limit_memory(memory_mb: int | None) -> None:
         if hard != resource.RLIM_INFINITY:
             most = min(most, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
-
-
-if __name__ == "__main__":
-    # Under its own name, so that what is pickled here is known there.
-    from placer.studies.batch.nursery import main as serve
-
-    serve(int(sys.argv[1]))

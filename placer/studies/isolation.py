@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Self
 
-from placer.studies.batch.nursery import PATIENCE, STOP, Call, Ended, How, Returned, Told
+from placer.studies.nursery import PATIENCE, STOP, Call, Ended, How, Returned, Told
 
 __all__ = ["Answer", "Nurseries", "nurseries_of"]
 
-START = "import sys; from placer.studies.batch.nursery import main; main(int(sys.argv[1]))"
+START = "import sys; from placer.studies.nursery import main; main(int(sys.argv[1]))"
 BEAT = 0.1
 """Seconds between two looks at the stop button."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -121,7 +120,7 @@ class _Nursery:
                     self._connection.send(STOP)
                 if not self._connection.poll(BEAT):
                     continue
-                message = pickle.loads(self._connection.recv_bytes())
+                message = self._connection.recv()
                 if isinstance(message, Told):
                     tell(message.value)
                 elif isinstance(message, Returned):
