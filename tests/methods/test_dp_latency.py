@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from placer import jit as jit_module
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.methods.latency import dp_latency
@@ -231,16 +230,6 @@ def test_a_group_is_split_over_two_pieces_where_that_pays() -> None:
     )
     assert makespan(instance, solve(instance, options(1), Run()), 1) == 52.0
     assert makespan(instance, solve(instance, options(2), Run()), 2) == 6.0
-
-
-def test_kernels_compile_where_no_cache_folder_is_writable(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, cache: bool = False, **kwargs: object):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: function
-
-    monkeypatch.setattr(jit_module, "_njit", refuse)
-    assert jit_module.jit(abs) is abs
 
 
 @pytest.mark.parametrize("pieces", [2, 3])

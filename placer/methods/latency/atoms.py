@@ -29,7 +29,7 @@ import numpy as np
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.instance import Instance
 from placer.methods.latency.gathered import Draft, arrays, csr, gather
-from placer.methods.latency.kernels.types import Atoms, Slots
+from placer.methods.latency.kernels.arrays import Atoms, Slots
 from placer.tolerances import MEMORY_TOLERANCE
 
 __all__ = [
@@ -118,14 +118,14 @@ def _with_hosts(
     )
 
 
-def slots_by_kind(model: LatencyModel, pieces: int, tethers: int) -> Slots:
+def slots_by_kind(model: LatencyModel, pieces: int, most_open: int) -> Slots:
     """Return one slot per kind with the pieces and the memory of all its accelerators, without waiting.
 
-    Exact for one piece per accelerator; with more it is a relaxation.  ``tethers`` is the greatest number of
-    groups that are open at once.
+    Exact for one piece per accelerator; with more it is a relaxation.  ``most_open`` is the greatest number
+    of groups that are open at once.
     """
     counts = np.array([len(members) for members in model.kinds], dtype=np.int64)
-    K, T = len(counts), 0 if pieces == 1 else tethers
+    K, T = len(counts), 0 if pieces == 1 else most_open
     memory = np.full(K, np.inf) if pieces == 1 else model.atoms.limit * counts
     return Slots(
         *_with_hosts(

@@ -7,8 +7,7 @@ import numpy as np
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.methods.latency.atoms import LatencyModel
-from placer.methods.latency.kernels.labels import BEST, Labels
-from placer.methods.latency.kernels.types import Lattice, Slots
+from placer.methods.latency.kernels.arrays import BEST, Labels, Lattice, Slots
 from placer.plans.plan import Plan
 from placer.tolerances import MEMORY_TOLERANCE
 

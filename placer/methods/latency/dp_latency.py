@@ -9,19 +9,16 @@ Source: the latency model of Tarnawski et al., NeurIPS 2020, Section 4; the prog
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from math import inf
 
 import numpy as np
 
-from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.methods.latency.atoms import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency.decode import decode, unload_leaves
-from placer.methods.latency.kernels.label_setting import new_step, search
-from placer.methods.latency.kernels.labels import BEST, DROPPED, ROUNDING, UPPER
-from placer.methods.latency.kernels.types import Floats, Lattice, Slots
-from placer.methods.latency.kernels.walk import new_walk
+from placer.methods.latency.kernels.arrays import BEST, DROPPED, ROUNDING, UPPER, Floats, Lattice, Slots
+from placer.methods.latency.kernels.label_setting import expand_all
+from placer.methods.latency.kernels.views import Search
 from placer.methods.latency.restrict import (
     by_branches,
     by_time,
@@ -38,7 +35,7 @@ from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.search.run import Outcome, Run
 
-__all__ = ["compile_kernels", "solve"]
+__all__ = ["solve"]
 
 BEAMS = (2, 16, 128, 1024, 8192, 65536, 2**40)
 """Labels kept per downset and number of pieces left, in one pass after another."""
@@ -70,44 +67,12 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         ``FINISHED`` with a bound within the gap, or the reason for stopping with the best plan and a
         proven bound.
     """
-    compile_kernels()
     work = _Work(instance, options, run)
     try:
         work.search()
     except Infeasible as reason:
         return Outcome(Stop.INFEASIBLE, message=str(reason), stats=work.stats)
     return work.outcome()
-
-
-@cache
-def compile_kernels() -> None:
-    """Compile the kernels, or load them from disk, so that no time slice pays for it."""
-    instance = Instance.build(
-        ids=["a", "b"],
-        types=["acc", "host"],
-        time_ms=[[1.0, 2.0], [1.0, 2.0]],
-        edges=[(0, 1)],
-        classes=[DeviceClass("acc", "acc", 1), DeviceClass("host", "host", 1, Kind.HOST)],
-    )
-    run, model = Run(), build_model(instance, 1, relaxed=False)
-    lattice = build_lattice(model.atoms, run, inf)
-    assert lattice is not None  # without a limit it cannot fail
-    slots = slots_by_kind(model, 1, 0)
-    h, h0, _ = bound_tables(model.atoms, lattice, slots, run)
-    labels = empty_labels(lattice, slots, 10, inf)
-    call(
-        run,
-        search,
-        model.atoms,
-        lattice,
-        slots,
-        h,
-        h0,
-        labels,
-        1,
-        new_step(model.atoms),
-        new_walk(model.atoms),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,8 +184,8 @@ class _Work:
             self._widen(tables, slots_by_kind(model, 1, 0), BEAMS, self.run)
         else:
             self._start_from_one_piece()
-            tethers = int(np.diff(tables.lattice.open_start).max())
-            self._widen(tables, slots_by_kind(model, self.options.pieces, tethers), BEAMS, self.run)
+            most_open = int(np.diff(tables.lattice.open_start).max())
+            self._widen(tables, slots_by_kind(model, self.options.pieces, most_open), BEAMS, self.run)
             if not self.close_enough:
                 self._widen(tables, slots_by_device(model, self.options.pieces), BEAMS, self.run)
 
@@ -286,7 +251,6 @@ class _Work:
         model, lattice = tables.model, tables.lattice
         exact = not len(model.leaves) and (slots.serial or self.options.pieces == 1)
         most = max(1000, int(self.options.memory_limit_mb * MB / 2 / label_bytes(lattice, slots)))
-        scratch = new_step(model.atoms), new_walk(model.atoms)
         best = self.objective
         for beam in beams:
             if run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
@@ -294,8 +258,8 @@ class _Work:
             ranks = int(slots.pieces.sum()) + 1
             rows = min(most, (beam + 1) * ranks * len(tables.h0) + 8)
             labels = empty_labels(lattice, slots, rows, min(best, self.objective))
-            args = (model.atoms, lattice, slots, tables.h, tables.h0, labels, beam, *scratch)
-            self.stats["steps"] = int(self.stats.get("steps", 0)) + int(call(run, search, *args))
+            search = Search(model.atoms, lattice, slots, tables.h, tables.h0, labels, beam)
+            self.stats["steps"] = int(self.stats.get("steps", 0)) + int(call(run, expand_all, search))
             self.stats["labels"] = int(labels.counters[1])
             if labels.counters[BEST] >= 0:
                 plan = decode(model, lattice, slots, labels)

@@ -9,7 +9,7 @@ import numpy as np
 
 from placer.arrays import FloatArray, IntArray
 from placer.instance.instance import Instance
-from placer.methods.latency.kernels.types import Atoms
+from placer.methods.latency.kernels.arrays import Atoms
 
 __all__ = ["Draft", "arrays", "csr", "gather"]
 

@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from placer.methods.latency.kernels.backward_bound import backward_bound
-from placer.methods.latency.kernels.downset_table import expand, list_live, list_open, rehash
-from placer.methods.latency.kernels.labels import Labels
-from placer.methods.latency.kernels.types import (
+from placer.methods.latency.kernels.arrays import (
     COUNT,
     STOP,
     Atoms,
     Floats,
     Ints,
+    Labels,
     Lattice,
     Slots,
     Words,
     new_control,
 )
-from placer.methods.latency.kernels.walk import new_walk
+from placer.methods.latency.kernels.backward_bound import backward_bound
+from placer.methods.latency.kernels.downset_table import expand, list_live, list_open
+from placer.methods.latency.kernels.views import AtomsView, Bound, Enumeration
 from placer.search.run import Run
 
 __all__ = ["bound_tables", "build_lattice", "call", "empty_labels", "label_bytes"]
@@ -94,22 +94,18 @@ def _enumerate(atoms: Atoms, run: Run, limit_bytes: float) -> tuple[Words, Ints,
     words = np.zeros((room, W), dtype=np.uint64)
     child_start = np.zeros(room + 1, dtype=np.int64)
     child_atom, child = (np.zeros(links, dtype=np.int64) for _ in range(2))
-    table = np.full(4 * _power_of_two(room), -1, dtype=np.int64)
     head, count = 0, 1
-    scratch = np.zeros(W, dtype=np.uint64), np.zeros(N, dtype=np.int64)
-    rehash(words, count, table)
     while head < count:
-        head, count = call(
-            run, expand, atoms, words, table, child_start, child_atom, child, head, count, *scratch
-        )
+        table = np.full(4 * _power_of_two(room), -1, dtype=np.int64)
+        downsets = Enumeration(atoms, words, child_start, child_atom, child, table, head, count)
+        call(run, expand, downsets)
         if run.stopped():
             return None
+        head, count = downsets.head, downsets.count
         if count + N > room:
             room *= 2
             words = _grown(words, room)
             child_start = _grown(child_start, room + 1)
-            table = np.full(4 * _power_of_two(room), -1, dtype=np.int64)
-            rehash(words, count, table)
         if child_start[head] + N > links:
             links *= 2
             child_atom, child = _grown(child_atom, links), _grown(child, links)
@@ -135,9 +131,9 @@ def _lists(
 ) -> tuple[Ints, Ints] | None:
     start = np.zeros(len(words) + 1, dtype=np.int64)
     values = np.zeros(16384 + most, dtype=np.int64)
-    head = 0
+    view, head = AtomsView(atoms), 0
     while head < len(words):
-        head = call(run, kernel, atoms, words, start, values, head, *scratch)
+        head = call(run, kernel, view, words, start, values, head, *scratch)
         if run.stopped() or values.nbytes > limit_bytes:
             return None
         if head < len(words):
@@ -158,10 +154,7 @@ def _power_of_two(value: int) -> int:
 def bound_tables(atoms: Atoms, lattice: Lattice, slots: Slots, run: Run) -> tuple[Floats, Floats, bool]:
     """Compute h, aligned with ``lattice.live``, and h0 ``(L,)``; last, whether it was done to the end."""
     h, h0 = np.zeros(len(lattice.live)), np.zeros(len(lattice.words))
-    progress = np.array([len(h0) - 1], dtype=np.int64)
-    m = len(atoms.atom_of)
-    scratch = new_walk(atoms), np.full(m, -1.0), np.zeros(m)
-    done = call(run, backward_bound, atoms, lattice, slots, h, h0, *scratch, progress)
+    done = call(run, backward_bound, Bound(atoms, lattice, slots, h, h0))
     return h, h0, bool(done >= 0)
 
 

@@ -16,129 +16,126 @@ Transfers that memory forces are seen, because every piece keeps within the memo
 
 from __future__ import annotations
 
-import numpy as np
+import cython
 
-from placer.jit import jit, jit_inline
-from placer.methods.latency.kernels.types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots, spend
-from placer.methods.latency.kernels.walk import Walk, begin, fits, following
+from placer.methods.latency.kernels.arrays import Control
+
+if not cython.compiled:
+    from placer.methods.latency.kernels.views import INFINITY, STOP, Bound, spend
+    from placer.methods.latency.kernels.walk import begin, fits, following
 
 __all__ = ["backward_bound"]
 
 
-@jit_inline
-def _lower(
-    lattice: Lattice, h: Floats, h0: Floats, state: int, after: int, total: float, new: Floats
-) -> None:
-    """Take one step into account: ``total`` from time 0, ``new[u]`` for what it reads (-1: not read)."""
-    lo, hi = lattice.live_start[after], lattice.live_start[after + 1]
-    at = lo
-    for p in range(lattice.live_start[state], lattice.live_start[state + 1]):
-        u = lattice.live[p]
-        while at < hi and lattice.live[at] < u:
+def _lower(b: Bound, after: int, total: float) -> None:
+    """Take one step to downset ``after`` into account, which takes ``total`` from time 0."""
+    at, end = b.lattice.live_start[after], b.lattice.live_start[after + 1]
+    for p in range(b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]):
+        u = b.lattice.live[p]
+        while at < end and b.lattice.live[at] < u:
             at += 1
-        value = new[u]
-        if at < hi and lattice.live[at] == u:
-            value = max(value, h[at])
-        if value < h[p]:
-            h[p] = value
-    h0[state] = min(h0[state], max(total, h0[after]))
+        value = b.through[u]
+        if at < end and b.lattice.live[at] == u:
+            value = max(value, b.h[at])
+        if value < b.h[p]:
+            b.h[p] = value
+    b.h0[b.state] = min(b.h0[b.state], max(total, b.h0[after]))
 
 
-@jit_inline
-def _host_steps(
-    atoms: Atoms, lattice: Lattice, h: Floats, h0: Floats, state: int, new: Floats, tail: Floats
-) -> None:
-    for c in range(lattice.child_start[state], lattice.child_start[state + 1]):
-        a, after = lattice.child_atom[c], lattice.child[c]
-        first, last = atoms.node_start[a], atoms.node_start[a + 1]
-        for o in range(atoms.pool_start[a], atoms.pool_start[a + 1]):
-            for e in range(first, last):
-                tail[atoms.node[e]] = 0.0
-            for p in range(lattice.live_start[after], lattice.live_start[after + 1]):
-                if atoms.atom_of[lattice.live[p]] == a:
-                    tail[lattice.live[p]] = h[p]
-            for e in range(atoms.source_start[a], atoms.source_start[a + 1]):
-                new[atoms.source[e]] = 0.0
-            total = 0.0
-            for e in range(last - 1, first - 1, -1):
-                v = atoms.node[e]
-                tail[v] += atoms.host_time[v, atoms.pool[o]]
-                total = max(total, tail[v])
-                for i in range(atoms.inner_start[v], atoms.inner_start[v + 1]):
-                    tail[atoms.inner[i]] = max(tail[atoms.inner[i]], tail[v])
-                for i in range(atoms.outer_start[v], atoms.outer_start[v + 1]):
-                    new[atoms.outer[i]] = max(new[atoms.outer[i]], tail[v])
-            _lower(lattice, h, h0, state, after, total, new)
-            for e in range(atoms.source_start[a], atoms.source_start[a + 1]):
-                new[atoms.source[e]] = -1.0
+def _run_on_host(b: Bound, a: int, pool: int) -> float:
+    """Set ``through`` for what atom ``a`` reads, from the ``tail`` of its members; return what it takes."""
+    first, last = b.atoms.node_start[a], b.atoms.node_start[a + 1]
+    total = 0.0
+    for e in range(last - 1, first - 1, -1):
+        v = b.atoms.node[e]
+        b.tail[v] += b.atoms.host_time[v, pool]
+        total = max(total, b.tail[v])
+        for i in range(b.atoms.inner_start[v], b.atoms.inner_start[v + 1]):
+            b.tail[b.atoms.inner[i]] = max(b.tail[b.atoms.inner[i]], b.tail[v])
+        for i in range(b.atoms.outer_start[v], b.atoms.outer_start[v + 1]):
+            b.through[b.atoms.outer[i]] = max(b.through[b.atoms.outer[i]], b.tail[v])
+    return total
 
 
-@jit_inline
-def _piece_step(
-    walk: Walk, atoms: Atoms, lattice: Lattice, h: Floats, h0: Floats, d: int, new: Floats
-) -> None:
-    state, after = walk.base[0], walk.state[d]
-    total = np.inf
-    for k in range(atoms.time.shape[1]):
-        if fits(walk, atoms, d, k):
-            total = min(total, walk.receive[d, k] + walk.compute[d, k] + walk.send[d, k])
+def _host_steps(b: Bound) -> None:
+    for c in range(b.lattice.child_start[b.state], b.lattice.child_start[b.state + 1]):
+        a, after = b.lattice.child_atom[c], b.lattice.child[c]
+        for o in range(b.atoms.pool_start[a], b.atoms.pool_start[a + 1]):
+            for e in range(b.atoms.node_start[a], b.atoms.node_start[a + 1]):
+                b.tail[b.atoms.node[e]] = 0.0
+            for p in range(b.lattice.live_start[after], b.lattice.live_start[after + 1]):
+                if b.atoms.atom_of[b.lattice.live[p]] == a:
+                    b.tail[b.lattice.live[p]] = b.h[p]
+            for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
+                b.through[b.atoms.source[e]] = 0.0
+            total = _run_on_host(b, a, b.atoms.pool[o])
+            _lower(b, after, total)
+            for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
+                b.through[b.atoms.source[e]] = -1.0
+
+
+def _piece_step(b: Bound, d: int) -> None:
+    """Take the piece at depth ``d`` of the walk into account."""
+    after = b.walk.state[d]
+    total = INFINITY
+    for k in range(b.atoms.time.shape[1]):
+        if fits(b.walk, b.atoms, d, k):
+            total = min(total, b.walk.receive[d, k] + b.walk.compute[d, k] + b.walk.send[d, k])
     rest = 0.0
-    for p in range(lattice.live_start[after], lattice.live_start[after + 1]):
-        if walk.piece[atoms.atom_of[lattice.live[p]]]:
-            rest = max(rest, h[p])
+    for p in range(b.lattice.live_start[after], b.lattice.live_start[after + 1]):
+        if b.walk.piece[b.atoms.atom_of[b.lattice.live[p]]]:
+            rest = max(rest, b.h[p])
     total += rest
-    lo, hi = lattice.live_start[state], lattice.live_start[state + 1]
-    for p in range(lo, hi):
-        if walk.readers[lattice.live[p]] > 0:
-            new[lattice.live[p]] = total
-    _lower(lattice, h, h0, state, after, total, new)
-    for p in range(lo, hi):
-        new[lattice.live[p]] = -1.0
+    first, last = b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]
+    for p in range(first, last):
+        if b.walk.readers[b.lattice.live[p]] > 0:
+            b.through[b.lattice.live[p]] = total
+    _lower(b, after, total)
+    for p in range(first, last):
+        b.through[b.lattice.live[p]] = -1.0
 
 
-@jit
-def backward_bound(
-    atoms: Atoms,
-    lattice: Lattice,
-    slots: Slots,
-    h: Floats,
-    h0: Floats,
-    walk: Walk,
-    new: Floats,
-    tail: Floats,
-    progress: Ints,
-    control: Control,
-) -> int:
-    """Fill ``h`` (aligned with ``lattice.live``) and ``h0`` (L,); all of them start at 0.
+def _set(b: Bound, value: float) -> None:
+    """Set the bounds of the downset at hand."""
+    for p in range(b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]):
+        b.h[p] = value
+    b.h0[b.state] = value
 
-    ``new`` and ``tail`` are scratch (m,), ``new`` filled with -1.
 
-    Works backwards from downset ``progress[0]``; what is not yet reached keeps 0, which is a valid bound.
+def _all_steps(b: Bound, control: Control) -> int:
+    """Take all steps from the downset at hand into account; return the number of pieces seen."""
+    seen = 0
+    _set(b, INFINITY)
+    _host_steps(b)
+    begin(b.walk, b.atoms, b.lattice, b.state)
+    while control[STOP] == 0:
+        d = following(b.walk, b.atoms, b.lattice, b.slots)
+        if d == 0:
+            break
+        seen += 1
+        spend(control, 1)
+        if not b.slots.whole_groups or b.walk.partial[0] == 0:
+            _piece_step(b, d)
+    return seen
+
+
+def _all_states(b: Bound, control: Control) -> int:
+    seen = 0
+    while b.state >= 0:
+        if b.state < b.h0.shape[0] - 1:
+            seen += _all_steps(b, control)
+            if control[STOP] != 0:
+                _set(b, 0.0)
+                return -1
+        b.state -= 1
+    return seen
+
+
+def backward_bound(b: Bound, control: Control) -> int:
+    """Fill the bounds, from the last downset backwards.
+
     Returns the number of pieces seen; -1 when the flag stopped it (the downset at hand is set to 0 again).
     """
-    seen = 0
-    for state in range(progress[0], -1, -1):
-        lo, hi = lattice.live_start[state], lattice.live_start[state + 1]
-        if state == len(h0) - 1:
-            h0[state] = 0.0
-            continue
-        for p in range(lo, hi):
-            h[p] = np.inf
-        h0[state] = np.inf
-        _host_steps(atoms, lattice, h, h0, state, new, tail)
-        begin(walk, atoms, lattice, state)
-        while control[STOP] == 0:
-            d = following(walk, atoms, lattice, slots)
-            if d == 0:
-                break
-            seen += 1
-            spend(control, 1)
-            if not slots.whole_groups or walk.partial[0] == 0:
-                _piece_step(walk, atoms, lattice, h, h0, d, new)
-        if control[STOP] != 0:
-            for p in range(lo, hi):
-                h[p] = 0.0
-            h0[state] = 0.0
-            return -1
-        progress[0] = state - 1
+    with cython.nogil:
+        seen = _all_states(b, control)
     return seen

@@ -2,72 +2,58 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import cython
 
-import numpy as np
+from placer.methods.latency.kernels.arrays import Control
 
-from placer.jit import jit, jit_inline
-from placer.methods.latency.kernels.labels import CANDIDATE, DROPPED, TIE, UPPER, Labels, insert
-from placer.methods.latency.kernels.slots import awaited, same_as_previous, tidy
-from placer.methods.latency.kernels.types import STOP, Atoms, Control, Floats, Ints, Lattice, Slots, spend
-from placer.methods.latency.kernels.walk import MEMORY_SLACK, Walk, begin, fits, following
-
-__all__ = ["Step", "new_step", "search"]
-
-
-class Step(NamedTuple):
-    """What all labels at a downset share about one step to another, rebuilt for each step."""
-
-    read: Ints  # positions in the old live list of what the step reads
-    kept_old: Ints  # positions in the old live list of what stays live,
-    kept_new: Ints  # and in the new one
-    made: Ints  # positions in the new live list of what the step makes
-    made_node: Ints
-    group_old: Ints  # position of each newly open group in the old open list, -1 = opened by the step
-    touched: Ints  # positions in the old open list of the groups that the step adds to
-    lengths: Ints  # (3,) lengths: kept, made, touched
-    place: Ints  # (m,) position of a live node in the old list
-    done: Floats  # (m,) finish times of the nodes of a host atom
-
-
-def new_step(atoms: Atoms) -> Step:
-    """Allocate a step (outside the kernels, which allocate nothing)."""
-    m, G = len(atoms.atom_of), len(atoms.group_size)
-    return Step(
-        read=np.zeros(m, dtype=np.int64),
-        kept_old=np.zeros(m, dtype=np.int64),
-        kept_new=np.zeros(m, dtype=np.int64),
-        made=np.zeros(m, dtype=np.int64),
-        made_node=np.zeros(m, dtype=np.int64),
-        group_old=np.zeros(G, dtype=np.int64),
-        touched=np.zeros(G, dtype=np.int64),
-        lengths=np.zeros(3, dtype=np.int64),
-        place=np.zeros(m, dtype=np.int64),
-        done=np.zeros(m),
+if not cython.compiled:
+    from placer.methods.latency.kernels.labels import insert
+    from placer.methods.latency.kernels.slots import awaited, same_as_previous, tidy
+    from placer.methods.latency.kernels.views import (
+        CANDIDATE,
+        DROPPED,
+        MEMORY_SLACK,
+        STOP,
+        TIE,
+        UPPER,
+        LabelsView,
+        LatticeView,
+        Search,
+        Step,
+        spend,
     )
+    from placer.methods.latency.kernels.walk import begin, fits, following
+
+__all__ = ["expand_all"]
 
 
-@jit_inline
-def _match(step: Step, lattice: Lattice, old: int, new: int) -> None:
+def _match(step: Step, lattice: LatticeView, old: int, new: int) -> None:
     """Match live nodes and open groups of two downsets (both lists ascend)."""
-    kept = made = 0
-    at, end = lattice.live_start[old], lattice.live_start[old + 1]
-    first = at
+    _match_live(step, lattice, old, new)
+    _match_open(step, lattice, old, new)
+
+
+def _match_live(step: Step, lattice: LatticeView, old: int, new: int) -> None:
+    step.keeps = step.makes = 0
+    first, end = lattice.live_start[old], lattice.live_start[old + 1]
+    at = first
     for p in range(lattice.live_start[new], lattice.live_start[new + 1]):
         u = lattice.live[p]
         while at < end and lattice.live[at] < u:
             at += 1
         if at < end and lattice.live[at] == u:
-            step.kept_old[kept] = at - first
-            step.kept_new[kept] = p - lattice.live_start[new]
-            kept += 1
+            step.kept_old[step.keeps] = at - first
+            step.kept_new[step.keeps] = p - lattice.live_start[new]
+            step.keeps += 1
         else:
-            step.made[made] = p - lattice.live_start[new]
-            step.made_node[made] = u
-            made += 1
-    step.lengths[0], step.lengths[1] = kept, made
-    at, end = lattice.open_start[old], lattice.open_start[old + 1]
-    first = at
+            step.made[step.makes] = p - lattice.live_start[new]
+            step.made_node[step.makes] = u
+            step.makes += 1
+
+
+def _match_open(step: Step, lattice: LatticeView, old: int, new: int) -> None:
+    first, end = lattice.open_start[old], lattice.open_start[old + 1]
+    at = first
     for p in range(lattice.open_start[new], lattice.open_start[new + 1]):
         g = lattice.open[p]
         while at < end and lattice.open[at] < g:
@@ -76,328 +62,293 @@ def _match(step: Step, lattice: Lattice, old: int, new: int) -> None:
         step.group_old[p - lattice.open_start[new]] = at - first if found else -1
 
 
-@jit_inline
-def _carry(
-    step: Step, labels: Labels, lattice: Lattice, h: Floats, row: int, new: int, device: int, where: int
-) -> float:
+def _carry(search: Search, row: int, new: int, device: int, where: int) -> float:
     """Copy to the candidate what a step leaves alone; return the bound that it gives.
 
     ``where`` is the place of the groups that the step opens.
     """
-    bound = 0.0
-    first = lattice.live_start[new]
-    for i in range(step.lengths[0]):
-        p = step.kept_new[i]
-        time = labels.finish[row, step.kept_old[i]]
-        labels.finish[CANDIDATE, p] = time
-        bound = max(bound, time + h[first + p])
-    for s in range(labels.left.shape[1]):
-        labels.left[CANDIDATE, s] = labels.left[row, s]
-        labels.free[CANDIDATE, s] = labels.free[row, s]
-        labels.busy[CANDIDATE, s] = labels.busy[row, s]
-        labels.name[CANDIDATE, s] = labels.name[row, s]
-    for g in range(lattice.open_start[new + 1] - lattice.open_start[new]):
-        old = step.group_old[g]
-        labels.where[CANDIDATE, g] = labels.where[row, old] if old >= 0 else where
-    labels.parent[CANDIDATE] = row
-    labels.device[CANDIDATE] = device
+    c, bound, first = CANDIDATE, 0.0, search.lattice.live_start[new]
+    for i in range(search.step.keeps):
+        p = search.step.kept_new[i]
+        time = search.labels.finish[row, search.step.kept_old[i]]
+        search.labels.finish[c, p] = time
+        bound = max(bound, time + search.h[first + p])
+    for s in range(search.labels.left.shape[1]):
+        search.labels.left[c, s] = search.labels.left[row, s]
+        search.labels.free[c, s] = search.labels.free[row, s]
+        search.labels.busy[c, s] = search.labels.busy[row, s]
+        search.labels.name[c, s] = search.labels.name[row, s]
+    for g in range(search.lattice.open_start[new + 1] - search.lattice.open_start[new]):
+        old = search.step.group_old[g]
+        search.labels.where[c, g] = search.labels.where[row, old] if old >= 0 else where
+    search.labels.parent[c] = row
+    search.labels.device[c] = device
     return bound
 
 
-@jit
-def _host_steps(
-    step: Step,
-    labels: Labels,
-    atoms: Atoms,
-    lattice: Lattice,
-    slots: Slots,
-    h: Floats,
-    h0: Floats,
-    state: int,
-    beam: int,
-) -> None:
-    for c in range(lattice.child_start[state], lattice.child_start[state + 1]):
-        a, new = lattice.child_atom[c], lattice.child[c]
-        _match(step, lattice, state, new)
-        begun = -1
-        for g in range(lattice.open_start[state], lattice.open_start[state + 1]):
-            if lattice.open[g] == atoms.group[a]:
-                begun = g - lattice.open_start[state]
-        fresh = atoms.memory[a]  # what the step adds to the host: its own, or that of the group it opens
-        if atoms.group[a] >= 0 and begun < 0:
-            fresh += atoms.group_memory[atoms.group[a]]
-        for o in range(atoms.pool_start[a], atoms.pool_start[a + 1]):
-            device = -1 - atoms.pool[o]
-            row = labels.head[state]
+def _begun(search: Search, group: int) -> int:
+    """Position of a group among the open ones of the downset at hand, or -1."""
+    first = search.lattice.open_start[search.state]
+    for p in range(first, search.lattice.open_start[search.state + 1]):
+        if search.lattice.open[p] == group:
+            return p - first
+    return -1
+
+
+def _host_steps(search: Search) -> None:
+    """Append each atom that may come next to all labels of the downset at hand, on each host."""
+    for c in range(search.lattice.child_start[search.state], search.lattice.child_start[search.state + 1]):
+        a, new = search.lattice.child_atom[c], search.lattice.child[c]
+        _match(search.step, search.lattice, search.state, new)
+        begun = _begun(search, search.atoms.group[a])
+        fresh = search.atoms.memory[
+            a
+        ]  # what the step adds to the host: its own, or that of the group it opens
+        if search.atoms.group[a] >= 0 and begun < 0:
+            fresh += search.atoms.group_memory[search.atoms.group[a]]
+        for o in range(search.atoms.pool_start[a], search.atoms.pool_start[a + 1]):
+            host = search.atoms.pool[o]
+            row = search.labels.head[search.state]
             while row >= 0:
-                here = labels.where[row, begun] == device if begun >= 0 else True
-                if here and _has_room(labels, atoms, slots, row, atoms.pool[o], fresh, begun >= 0):
-                    _run_on_host(step, labels, atoms, lattice, slots, h, h0, row, new, a, device, fresh)
-                    insert(labels, lattice, slots, new, beam)
-                row = labels.follow[row]
+                here = begun < 0 or search.labels.where[row, begun] == -1 - host
+                if here and _has_room(search, row, host, fresh, begun >= 0):
+                    _run_on_host(search, row, new, a, host, fresh)
+                    insert(search.labels, search.lattice, search.slots, new, search.beam)
+                row = search.labels.follow[row]
 
 
-@jit_inline
-def _has_room(
-    labels: Labels, atoms: Atoms, slots: Slots, row: int, host: int, fresh: float, begun: bool
-) -> bool:
+def _has_room(search: Search, row: int, host: int, fresh: float, begun: bool) -> bool:
     """Whether a host has room after label ``row``, and no unused one that is alike comes before it.
 
     A host is unused when all its memory is free; exchanging the names of two such hosts maps completions
     onto each other.  (Open groups that need no memory may lie on either: they stay there.)
     """
-    s = slots.host[host]
+    s = search.slots.host[host]
     if s < 0:
         return True
-    alike = atoms.alike[host]
-    if alike >= 0 and not begun and labels.free[row, slots.host[alike]] == slots.memory[slots.host[alike]]:
-        return False
-    return fresh <= labels.free[row, s] + MEMORY_SLACK * atoms.host_limit[host]
+    if search.atoms.alike[host] >= 0 and not begun:
+        twin = search.slots.host[search.atoms.alike[host]]
+        if search.labels.free[row, twin] == search.slots.memory[twin]:
+            return False
+    return fresh <= search.labels.free[row, s] + MEMORY_SLACK * search.atoms.host_limit[host]
 
 
-@jit_inline
-def _run_on_host(
-    step: Step,
-    labels: Labels,
-    atoms: Atoms,
-    lattice: Lattice,
-    slots: Slots,
-    h: Floats,
-    h0: Floats,
-    row: int,
-    new: int,
-    a: int,
-    device: int,
-    fresh: float,
-) -> None:
-    """Make the candidate: atom ``a`` on a host after label ``row``, each member when it can start."""
-    T = labels.makespan[row]
-    for e in range(atoms.node_start[a], atoms.node_start[a + 1]):
-        v = atoms.node[e]
+def _finish_on_host(search: Search, row: int, a: int, host: int) -> float:
+    """Set the finish times of the members of atom ``a`` after label ``row``, each run when it can start.
+
+    Returns the makespan.
+    """
+    last = search.labels.makespan[row]
+    for e in range(search.atoms.node_start[a], search.atoms.node_start[a + 1]):
+        v = search.atoms.node[e]
         start = 0.0
-        for i in range(atoms.inner_start[v], atoms.inner_start[v + 1]):
-            start = max(start, step.done[atoms.inner[i]])
-        for i in range(atoms.outer_start[v], atoms.outer_start[v + 1]):
-            start = max(start, labels.finish[row, step.place[atoms.outer[i]]])
-        step.done[v] = start + atoms.host_time[v, -1 - device]
-        T = max(T, step.done[v])
-    bound = max(_carry(step, labels, lattice, h, row, new, device, device), max(T, h0[new]))
-    for i in range(step.lengths[1]):
-        time = step.done[step.made_node[i]]
-        labels.finish[CANDIDATE, step.made[i]] = time
-        bound = max(bound, time + h[lattice.live_start[new] + step.made[i]])
-    labels.makespan[CANDIDATE], labels.bound[CANDIDATE] = T, bound
-    if slots.host[-1 - device] >= 0:
-        labels.free[CANDIDATE, slots.host[-1 - device]] -= fresh
-    if slots.serial:
-        tidy(labels, lattice, slots, new)
+        for i in range(search.atoms.inner_start[v], search.atoms.inner_start[v + 1]):
+            start = max(start, search.step.done[search.atoms.inner[i]])
+        for i in range(search.atoms.outer_start[v], search.atoms.outer_start[v + 1]):
+            start = max(start, search.labels.finish[row, search.step.place[search.atoms.outer[i]]])
+        search.step.done[v] = start + search.atoms.host_time[v, host]
+        last = max(last, search.step.done[v])
+    return last
 
 
-@jit_inline
-def _piece_steps(
-    step: Step,
-    walk: Walk,
-    labels: Labels,
-    atoms: Atoms,
-    lattice: Lattice,
-    slots: Slots,
-    h: Floats,
-    h0: Floats,
-    state: int,
-    d: int,
-    beam: int,
-) -> None:
-    """Append the piece at depth ``d`` of the walk to all labels of ``state``, on all slots."""
-    new = walk.state[d]
-    _match(step, lattice, state, new)
-    read = 0
-    for p in range(lattice.live_start[state], lattice.live_start[state + 1]):
-        if walk.readers[lattice.live[p]] > 0:
-            step.read[read] = p - lattice.live_start[state]
-            read += 1
-    touched = 0
-    for p in range(lattice.open_start[state], lattice.open_start[state + 1]):
-        if walk.members[lattice.open[p]] > 0:
-            step.touched[touched] = p - lattice.open_start[state]
-            touched += 1
-    step.lengths[2] = touched
-    rest = 0.0
-    for i in range(step.lengths[1]):
-        rest = max(rest, h[lattice.live_start[new] + step.made[i]])
-    row = labels.head[state]
+def _run_on_host(search: Search, row: int, new: int, a: int, host: int, fresh: float) -> None:
+    """Make the candidate: atom ``a`` on a host after label ``row``."""
+    last = _finish_on_host(search, row, a, host)
+    bound = max(_carry(search, row, new, -1 - host, -1 - host), max(last, search.h0[new]))
+    for i in range(search.step.makes):
+        time = search.step.done[search.step.made_node[i]]
+        search.labels.finish[CANDIDATE, search.step.made[i]] = time
+        bound = max(bound, time + search.h[search.lattice.live_start[new] + search.step.made[i]])
+    search.labels.makespan[CANDIDATE], search.labels.bound[CANDIDATE] = last, bound
+    if search.slots.host[host] >= 0:
+        search.labels.free[CANDIDATE, search.slots.host[host]] -= fresh
+    if search.slots.serial:
+        tidy(search.labels, search.lattice, search.slots, new)
+
+
+def _match_piece(search: Search, new: int) -> None:
+    """Match the downset at hand with ``new``; list what the piece between them reads and touches."""
+    _match(search.step, search.lattice, search.state, new)
+    search.step.reads = search.step.touches = 0
+    first = search.lattice.live_start[search.state]
+    for p in range(first, search.lattice.live_start[search.state + 1]):
+        if search.walk.readers[search.lattice.live[p]] > 0:
+            search.step.read[search.step.reads] = p - first
+            search.step.reads += 1
+    first = search.lattice.open_start[search.state]
+    for p in range(first, search.lattice.open_start[search.state + 1]):
+        if search.walk.members[search.lattice.open[p]] > 0:
+            search.step.touched[search.step.touches] = p - first
+            search.step.touches += 1
+
+
+def _piece_steps(search: Search, d: int) -> None:
+    """Append the piece at depth ``d`` of the walk to all labels of the downset at hand, on all slots."""
+    new = search.walk.state[d]
+    _match_piece(search, new)
+    first, rest = search.lattice.live_start[new], 0.0
+    for i in range(search.step.makes):
+        rest = max(rest, search.h[first + search.step.made[i]])
+    row = search.labels.head[search.state]
     while row >= 0:
-        start, bound = 0.0, max(labels.makespan[row], h0[new])
-        for i in range(read):
-            start = max(start, labels.finish[row, step.read[i]])
-        for i in range(step.lengths[0]):
-            kept = labels.finish[row, step.kept_old[i]]
-            bound = max(bound, kept + h[lattice.live_start[new] + step.kept_new[i]])
-        if bound < labels.values[UPPER] * (1.0 - TIE):
-            _place(step, walk, labels, atoms, lattice, slots, h, row, new, d, start, bound, rest, beam)
-        row = labels.follow[row]
+        start, bound = 0.0, max(search.labels.makespan[row], search.h0[new])
+        for i in range(search.step.reads):
+            start = max(start, search.labels.finish[row, search.step.read[i]])
+        for i in range(search.step.keeps):
+            kept = search.labels.finish[row, search.step.kept_old[i]]
+            bound = max(bound, kept + search.h[first + search.step.kept_new[i]])
+        if bound < search.labels.values[UPPER] * (1.0 - TIE):
+            _place(search, row, new, d, start, bound, rest)
+        row = search.labels.follow[row]
 
 
-@jit_inline
-def _place(
-    step: Step,
-    walk: Walk,
-    labels: Labels,
-    atoms: Atoms,
-    lattice: Lattice,
-    slots: Slots,
-    h: Floats,
-    row: int,
-    new: int,
-    d: int,
-    start: float,
-    bound: float,
-    rest: float,
-    beam: int,
-) -> None:
+def _place(search: Search, row: int, new: int, d: int, start: float, bound: float, rest: float) -> None:
     """Append a piece to one label, on every slot that can take it.
 
     Of accelerators in the same situation (same kind, pieces left, memory, time; no open group there) only
     the first is tried: exchanging their names maps completions onto each other.
-
-    With pools, a piece that opens a group or adds to an open one is tied to a tether, which stands for some
-    accelerator of the kind and counts its pieces and its memory while a group is open there.  A piece that
-    opens groups without adding to any may share a tether in use or take another: whichever accelerator it is
-    on in a plan, one of these choices is right, and no choice takes more than the plan does.
     """
     tied = -1  # the slot of the open groups that the piece adds to
-    for i in range(step.lengths[2]):
-        where = labels.where[row, step.touched[i]]
+    for i in range(search.step.touches):
+        where = search.labels.where[row, search.step.touched[i]]
         if where < 0 or (tied >= 0 and tied != where):
             return
         tied = where
     opens = False
-    for g in range(lattice.open_start[new + 1] - lattice.open_start[new]):
-        opens = opens or step.group_old[g] < 0
-    for s in range(len(slots.kind) if slots.serial else slots.pools):
-        k, name = slots.kind[s], labels.name[row, s]
-        if k < 0:
-            continue  # the memory of a host
-        room = labels.free[row, s] + MEMORY_SLACK * atoms.limit[k]
-        if labels.left[row, s] == 0 or walk.fresh[d] > room or not fits(walk, atoms, d, k):
-            continue
-        begin_at = max(start, labels.busy[row, s]) if slots.serial else start
-        finish = begin_at + walk.receive[d, k] + walk.compute[d, k] + walk.send[d, k]
+    for g in range(search.lattice.open_start[new + 1] - search.lattice.open_start[new]):
+        opens = opens or search.step.group_old[g] < 0
+    slots = search.slots.kind.shape[0] if search.slots.serial else search.slots.pools
+    for s in range(slots):
+        k = search.slots.kind[s]
+        if k < 0 or not _takes(search, row, d, s):
+            continue  # the memory of a host, or no room
+        begin_at = max(start, search.labels.busy[row, s]) if search.slots.serial else start
+        finish = begin_at + search.walk.receive[d, k] + search.walk.compute[d, k] + search.walk.send[d, k]
         after = max(bound, finish + rest)
-        if after >= labels.values[UPPER] * (1.0 - TIE):
+        if after >= search.labels.values[UPPER] * (1.0 - TIE):
             continue
-        if slots.serial and tied >= 0 and name != tied:
-            continue
-        if slots.serial and tied < 0 and same_as_previous(labels, lattice, slots, walk.base[0], row, s):
-            continue
-        first, last, idle_tried = -1, 0, False  # no tether
-        if not slots.serial and (tied >= 0 or opens):
-            first, last = slots.pools, len(slots.kind)
-        for t in range(first, last):
-            if t >= 0:
-                idle = labels.left[row, t] == 0
-                if slots.kind[t] != k or (tied >= 0 and t != tied) or (idle and idle_tried):
-                    continue
-                idle_tried = idle_tried or idle
-                room = atoms.limit[k] if idle else labels.free[row, t]
-                if walk.fresh[d] > room + MEMORY_SLACK * atoms.limit[k]:
-                    continue
-            _append(
-                step, walk, labels, lattice, slots, h, row, new, d, s, t, finish, after, atoms.limit[k], beam
-            )
+        if not search.slots.serial:
+            if tied >= 0 or opens:
+                _place_open(search, row, new, d, s, tied, finish, after)
+            else:
+                _append(search, row, new, d, s, -1, finish, after)
+        elif tied < 0:
+            if not same_as_previous(search.labels, search.lattice, search.slots, search.state, row, s):
+                _append(search, row, new, d, s, -1, finish, after)
+        elif search.labels.name[row, s] == tied:
+            _append(search, row, new, d, s, -1, finish, after)
 
 
-@jit_inline
-def _append(
-    step: Step,
-    walk: Walk,
-    labels: Labels,
-    lattice: Lattice,
-    slots: Slots,
-    h: Floats,
-    row: int,
-    new: int,
-    d: int,
-    s: int,
-    tether: int,
-    finish: float,
-    bound: float,
-    limit: float,
-    beam: int,
+def _takes(search: Search, row: int, d: int, s: int) -> bool:
+    """Whether slot ``s`` after label ``row`` has room for the piece at depth ``d``."""
+    k = search.slots.kind[s]
+    room = search.labels.free[row, s] + MEMORY_SLACK * search.atoms.limit[k]
+    if search.labels.left[row, s] == 0 or search.walk.fresh[d] > room:
+        return False
+    return fits(search.walk, search.atoms, d, k)
+
+
+def _place_open(
+    search: Search, row: int, new: int, d: int, s: int, tied: int, finish: float, bound: float
 ) -> None:
-    """Make and insert the candidate: a piece after label ``row`` in slot ``s``, on a tether or none (-1)."""
-    c, name = CANDIDATE, labels.name[row, s]
-    _carry(step, labels, lattice, h, row, new, name, tether if tether >= 0 else name)
-    for i in range(step.lengths[1]):
-        labels.finish[c, step.made[i]] = finish
-    labels.makespan[c], labels.bound[c] = max(labels.makespan[row], finish), bound
-    labels.left[c, s] -= 1
-    labels.free[c, s] -= walk.fresh[d]
-    if slots.serial:
-        labels.busy[c, s] = finish
-        if labels.left[c, s] == 0 and awaited(labels, lattice, new, name):
-            return
-        tidy(labels, lattice, slots, new)
-    elif tether >= 0:
-        if labels.left[c, tether] == 0:
-            labels.left[c, tether], labels.free[c, tether] = slots.each, limit
-        labels.left[c, tether] -= 1
-        labels.free[c, tether] -= walk.fresh[d]
-        if not awaited(labels, lattice, new, tether):
-            labels.left[c, tether], labels.free[c, tether] = 0, -1.0
-        elif labels.left[c, tether] == 0:
-            return
-    insert(labels, lattice, slots, new, beam)
+    """Append a piece that opens a group or adds to an open one, to pool ``s`` and an open slot (see `Slots`).
+
+    A piece that opens groups without adding to any may go to an open slot in use or take another:
+    whichever accelerator it is on in a plan, one of these choices is right, and no choice takes more than
+    the plan does.
+    """
+    k, idle_tried = search.slots.kind[s], False
+    for t in range(search.slots.pools, search.slots.kind.shape[0]):
+        idle = search.labels.left[row, t] == 0
+        if search.slots.kind[t] != k or (tied >= 0 and t != tied) or (idle and idle_tried):
+            continue
+        idle_tried = idle_tried or idle
+        room = search.atoms.limit[k] if idle else search.labels.free[row, t]
+        if search.walk.fresh[d] <= room + MEMORY_SLACK * search.atoms.limit[k]:
+            _append(search, row, new, d, s, t, finish, bound)
 
 
-@jit
-def _leave(labels: Labels, state: int) -> None:
+def _append(
+    search: Search, row: int, new: int, d: int, s: int, opened: int, finish: float, bound: float
+) -> None:
+    """Make and insert the candidate: piece after label ``row`` in slot ``s``, an open slot or none (-1)."""
+    c, name = CANDIDATE, search.labels.name[row, s]
+    _carry(search, row, new, name, opened if opened >= 0 else name)
+    for i in range(search.step.makes):
+        search.labels.finish[c, search.step.made[i]] = finish
+    search.labels.makespan[c] = max(search.labels.makespan[row], finish)
+    search.labels.bound[c] = bound
+    search.labels.left[c, s] -= 1
+    search.labels.free[c, s] -= search.walk.fresh[d]
+    if search.slots.serial:
+        search.labels.busy[c, s] = finish
+        if search.labels.left[c, s] == 0 and awaited(search.labels, search.lattice, new, name):
+            return
+        tidy(search.labels, search.lattice, search.slots, new)
+    elif opened >= 0 and not _use_open(search, new, d, opened):
+        return
+    insert(search.labels, search.lattice, search.slots, new, search.beam)
+
+
+def _use_open(search: Search, new: int, d: int, t: int) -> bool:
+    """Count the piece in open slot ``t`` of the candidate; return whether enough is left there."""
+    c = CANDIDATE
+    if search.labels.left[c, t] == 0:
+        search.labels.left[c, t] = search.slots.each
+        search.labels.free[c, t] = search.atoms.limit[search.slots.kind[t]]
+    search.labels.left[c, t] -= 1
+    search.labels.free[c, t] -= search.walk.fresh[d]
+    if not awaited(search.labels, search.lattice, new, t):
+        search.labels.left[c, t], search.labels.free[c, t] = 0, -1.0
+        return True
+    return search.labels.left[c, t] > 0
+
+
+def _leave(labels: LabelsView, state: int) -> None:
     """Give up all labels from downset ``state`` on."""
-    for i in range(state, len(labels.head)):
+    for i in range(state, labels.head.shape[0]):
         row = labels.head[i]
         while row >= 0:
             labels.values[DROPPED] = min(labels.values[DROPPED], labels.bound[row])
             row = labels.follow[row]
 
 
-@jit
-def search(
-    atoms: Atoms,
-    lattice: Lattice,
-    slots: Slots,
-    h: Floats,
-    h0: Floats,
-    labels: Labels,
-    beam: int,
-    step: Step,
-    walk: Walk,
-    control: Control,
-) -> int:
+def _expand(search: Search, control: Control) -> int:
+    """Take all steps from the downset at hand; return the number of pieces looked at."""
+    seen, first = 0, search.lattice.live_start[search.state]
+    for p in range(first, search.lattice.live_start[search.state + 1]):
+        search.step.place[search.lattice.live[p]] = p - first
+    _host_steps(search)
+    begin(search.walk, search.atoms, search.lattice, search.state)
+    while control[STOP] == 0:
+        d = following(search.walk, search.atoms, search.lattice, search.slots)
+        if d == 0:
+            break
+        seen += 1
+        spend(control, 1 + search.labels.length[search.state])
+        if not search.slots.whole_groups or search.walk.partial[0] == 0:
+            _piece_steps(search, d)
+    return seen
+
+
+def _expand_all(search: Search, control: Control) -> int:
+    seen = 0
+    while search.state < search.labels.head.shape[0] - 1:
+        if control[STOP] == 0 and search.labels.head[search.state] >= 0:
+            seen += _expand(search, control)
+        if control[STOP] != 0:
+            _leave(search.labels, search.state)
+            break
+        search.state += 1
+    return seen
+
+
+def expand_all(search: Search, control: Control) -> int:
     """Expand all labels, downset by downset, keeping the ``beam`` best of each rank.
 
     Afterwards every plan that beats ``labels.values[UPPER]`` has a makespan of at least
-    ``labels.values[DROPPED]``.  Returns the number of steps looked at.
+    ``labels.values[DROPPED]``.  Returns the number of pieces looked at.
     """
-    seen = 0
-    for state in range(len(labels.head) - 1):
-        if control[STOP] != 0:
-            _leave(labels, state)
-            break
-        if labels.head[state] < 0:
-            continue
-        first = lattice.live_start[state]
-        for p in range(first, lattice.live_start[state + 1]):
-            step.place[lattice.live[p]] = p - first
-        _host_steps(step, labels, atoms, lattice, slots, h, h0, state, beam)
-        begin(walk, atoms, lattice, state)
-        while control[STOP] == 0:
-            d = following(walk, atoms, lattice, slots)
-            if d == 0:
-                break
-            seen += 1
-            spend(control, 1 + labels.length[state])
-            if not slots.whole_groups or walk.partial[0] == 0:
-                _piece_steps(step, walk, labels, atoms, lattice, slots, h, h0, state, d, beam)
-        if control[STOP] != 0:
-            _leave(labels, state)
-            break
+    with cython.nogil:
+        seen = _expand_all(search, control)
     return seen

@@ -11,48 +11,26 @@ A label at downset I is a partial plan that has done exactly I.  It holds
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import cython
 
-from placer.jit import jit, jit_inline
-from placer.methods.latency.kernels.types import Floats, Ints, Lattice, Slots
+if not cython.compiled:
+    from placer.methods.latency.kernels.views import (
+        BEST,
+        CANDIDATE,
+        DROPPED,
+        FREE,
+        TIE,
+        UPPER,
+        USED,
+        LabelsView,
+        LatticeView,
+        SlotsView,
+    )
 
-__all__ = ["BEST", "CANDIDATE", "DROPPED", "ROUNDING", "UPPER", "Labels", "insert"]
-
-CANDIDATE = 0
-"""The row in which new labels are built."""
-FREE, USED, BEST = 0, 1, 2
-"""Positions in ``Labels.counters``: head of the list of free rows, rows used so far, best final label."""
-UPPER, DROPPED = 0, 1
-"""Positions in ``Labels.values``: makespan to beat, least bound of all labels given up without expansion."""
-TIE = 1e-11
-"""Relative: labels that cannot improve on the makespan by more than rounding are dropped."""
-ROUNDING = 3 * TIE
-"""Relative margin that makes a bound safe from that rule and from the rounding of sums."""
-
-
-class Labels(NamedTuple):
-    """Rows of labels, linked per downset."""
-
-    makespan: Floats  # (rows,)
-    bound: Floats  # (rows,)
-    finish: Floats  # (rows, most live nodes)
-    left: Ints  # (rows, S)
-    free: Floats  # (rows, S)
-    busy: Floats  # (rows, S)
-    name: Ints  # (rows, S) which accelerator the slot is
-    where: Ints  # (rows, most open groups) name of the slot, or -1 - pool
-    state: Ints  # (rows,) the downset
-    parent: Ints  # (rows,)
-    device: Ints  # (rows,) name of the slot of the last step, or -1 - pool
-    follow: Ints  # (rows,) next row at the same downset, or next free row; -1 = none
-    head: Ints  # (L,)
-    length: Ints  # (L,)
-    counters: Ints  # (3,)
-    values: Floats  # (2,)
+__all__ = ["insert"]
 
 
-@jit_inline
-def _position(labels: Labels, row: int, name: int) -> int:
+def _position(labels: LabelsView, row: int, name: int) -> int:
     """Position of a slot by name; host pools keep their negative number."""
     if name < 0:
         return name
@@ -62,8 +40,7 @@ def _position(labels: Labels, row: int, name: int) -> int:
     return -1
 
 
-@jit_inline
-def dominates(labels: Labels, lattice: Lattice, slots: Slots, state: int, a: int, b: int) -> bool:
+def dominates(labels: LabelsView, lattice: LatticeView, slots: SlotsView, state: int, a: int, b: int) -> bool:
     """Whether label ``a`` makes label ``b`` at the same downset superfluous.
 
     Claim: every completion of b, done after a (slot s of b replaced by slot s of a), is valid and ends no
@@ -78,7 +55,7 @@ def dominates(labels: Labels, lattice: Lattice, slots: Slots, state: int, a: int
     for p in range(lattice.live_start[state + 1] - lattice.live_start[state]):
         if labels.finish[a, p] > labels.finish[b, p]:
             return False
-    for s in range(len(slots.kind)):
+    for s in range(slots.kind.shape[0]):
         if labels.left[b, s] == 0:
             continue
         if labels.left[a, s] < labels.left[b, s] or labels.free[a, s] < labels.free[b, s]:
@@ -91,28 +68,25 @@ def dominates(labels: Labels, lattice: Lattice, slots: Slots, state: int, a: int
     return True
 
 
-@jit_inline
-def _release(labels: Labels, row: int) -> None:
+def _release(labels: LabelsView, row: int) -> None:
     labels.follow[row] = labels.counters[FREE]
     labels.counters[FREE] = row
 
 
-@jit_inline
-def _take(labels: Labels) -> int:
+def _take(labels: LabelsView) -> int:
     """Return a row of one's own, or -1 when all are in use."""
     row = labels.counters[FREE]
     if row >= 0:
         labels.counters[FREE] = labels.follow[row]
         return row
     row = labels.counters[USED]
-    if row >= len(labels.makespan):
+    if row >= labels.makespan.shape[0]:
         return -1
     labels.counters[USED] = row + 1
     return row
 
 
-@jit_inline
-def _copy(labels: Labels, lattice: Lattice, state: int, row: int) -> None:
+def _copy(labels: LabelsView, lattice: LatticeView, state: int, row: int) -> None:
     """Copy the candidate into ``row``."""
     labels.makespan[row] = labels.makespan[CANDIDATE]
     labels.bound[row] = labels.bound[CANDIDATE]
@@ -130,14 +104,12 @@ def _copy(labels: Labels, lattice: Lattice, state: int, row: int) -> None:
     labels.device[row] = labels.device[CANDIDATE]
 
 
-@jit_inline
-def _give_up(labels: Labels, bound: float) -> None:
+def _give_up(labels: LabelsView, bound: float) -> None:
     """Record that completions with this bound will not be looked at."""
     labels.values[DROPPED] = min(labels.values[DROPPED], bound)
 
 
-@jit_inline
-def _rank(labels: Labels, row: int) -> int:
+def _rank(labels: LabelsView, row: int) -> int:
     """Pieces that are left: labels compete for room only with those that have as many.
 
     The bound does not know how many accelerators are left, so it prefers labels that have used them up.
@@ -148,8 +120,7 @@ def _rank(labels: Labels, row: int) -> int:
     return total
 
 
-@jit_inline
-def _thin_out(labels: Labels, state: int, beam: int) -> None:
+def _thin_out(labels: LabelsView, state: int, beam: int) -> None:
     """Give up the worst label of the newest one's rank if that rank has more than ``beam``.
 
     The worst has the greatest bound, and among those the greatest makespan.
@@ -174,8 +145,7 @@ def _thin_out(labels: Labels, state: int, beam: int) -> None:
         _unlink(labels, state, before_worst, worst)
 
 
-@jit_inline
-def _unlink(labels: Labels, state: int, before: int, row: int) -> None:
+def _unlink(labels: LabelsView, state: int, before: int, row: int) -> None:
     if before < 0:
         labels.head[state] = labels.follow[row]
     else:
@@ -184,8 +154,7 @@ def _unlink(labels: Labels, state: int, before: int, row: int) -> None:
     _release(labels, row)
 
 
-@jit
-def insert(labels: Labels, lattice: Lattice, slots: Slots, state: int, beam: int) -> None:
+def insert(labels: LabelsView, lattice: LatticeView, slots: SlotsView, state: int, beam: int) -> None:
     """Insert the candidate at ``state``, keeping at most ``beam`` labels of each rank there.
 
     A label whose bound reaches the makespan to beat is dropped for good; one that is dropped for lack of
@@ -195,7 +164,7 @@ def insert(labels: Labels, lattice: Lattice, slots: Slots, state: int, beam: int
     bound = labels.bound[CANDIDATE]
     if bound >= labels.values[UPPER] * (1.0 - TIE):
         return
-    if state == len(labels.head) - 1:
+    if state == labels.head.shape[0] - 1:
         labels.values[UPPER] = labels.makespan[CANDIDATE]
         if labels.counters[BEST] < 0:
             labels.counters[BEST] = 1  # a row kept for the best final label

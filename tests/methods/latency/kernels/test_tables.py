@@ -8,8 +8,8 @@ import pytest
 
 from placer.methods.latency.atoms import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency.kernels import label_setting, walk
-from placer.methods.latency.kernels.labels import BEST, UPPER
-from placer.methods.latency.kernels.types import new_control
+from placer.methods.latency.kernels.arrays import BEST, UPPER, new_control, new_walk
+from placer.methods.latency.kernels.views import AtomsView, LatticeView, Search, SlotsView, WalkView
 from placer.methods.latency.tables import bound_tables, build_lattice, empty_labels
 from placer.search.run import Run
 from tests.methods.test_dp_latency import latency_instance
@@ -42,9 +42,10 @@ def slots_of(model: LatencyModel, pieces: int, serial: bool):
 
 def pieces_after(model, lattice, slots, state: int) -> dict[frozenset[int], dict[str, object]]:
     """What the walk says of each piece that it visits after a downset."""
-    atoms, tables, out = model.atoms, walk.new_walk(model.atoms), {}
-    walk.begin(tables, atoms, lattice, state)
-    while (d := walk.following(tables, atoms, lattice, slots)) > 0:
+    tables, out = new_walk(model.atoms), {}
+    view, atoms = WalkView(tables), AtomsView(model.atoms)
+    walk.begin(view, atoms, LatticeView(lattice), state)
+    while (d := walk.following(view, atoms, LatticeView(lattice), SlotsView(slots))) > 0:
         piece = frozenset(np.flatnonzero(tables.piece).tolist())
         assert piece not in out
         out[piece] = {
@@ -55,7 +56,7 @@ def pieces_after(model, lattice, slots, state: int) -> dict[frozenset[int], dict
             "held": float(tables.held[d]),
             "fresh": float(tables.fresh[d]),
             "partial": int(tables.partial[0]),
-            "fits": [walk.fits(tables, atoms, d, k) for k in range(atoms.time.shape[1])],
+            "fits": [bool(walk.fits(view, atoms, d, k)) for k in range(tables.compute.shape[1])],
         }
     return out
 
@@ -63,8 +64,7 @@ def pieces_after(model, lattice, slots, state: int) -> dict[frozenset[int], dict
 def best_makespan(model, lattice, slots, h, h0) -> float:
     """Makespan of the best label when none is given up; inf if there is none."""
     labels = empty_labels(lattice, slots, 20_000, np.inf)
-    step, tables = label_setting.new_step(model.atoms), walk.new_walk(model.atoms)
-    label_setting.search(model.atoms, lattice, slots, h, h0, labels, 2**40, step, tables, new_control())
+    label_setting.expand_all(Search(model.atoms, lattice, slots, h, h0, labels, 2**40), new_control())
     return float(labels.values[UPPER]) if labels.counters[BEST] >= 0 else np.inf
 
 

@@ -1,0 +1,34 @@
+# What the compiler needs to know of backward_bound.py.
+
+cimport cython
+
+from placer.methods.latency.kernels.views cimport INFINITY, STOP, Bound, spend
+from placer.methods.latency.kernels.walk cimport begin, fits, following
+
+@cython.locals(at=cython.longlong, end=cython.longlong, p=cython.longlong, u=cython.longlong,
+    value=cython.double)
+cdef void _lower(Bound b, long long after, double total) noexcept nogil
+
+@cython.locals(e=cython.longlong, first=cython.longlong, i=cython.longlong, last=cython.longlong,
+    total=cython.double, v=cython.longlong)
+cdef double _run_on_host(Bound b, long long a, long long pool) noexcept nogil
+
+@cython.locals(a=cython.longlong, after=cython.longlong, c=cython.longlong, e=cython.longlong,
+    o=cython.longlong, p=cython.longlong, total=cython.double)
+cdef void _host_steps(Bound b) noexcept nogil
+
+@cython.locals(after=cython.longlong, first=cython.longlong, k=cython.longlong, last=cython.longlong,
+    p=cython.longlong, rest=cython.double, total=cython.double)
+cdef void _piece_step(Bound b, long long d) noexcept nogil
+
+@cython.locals(p=cython.longlong)
+cdef void _set(Bound b, double value) noexcept nogil
+
+@cython.locals(d=cython.longlong, seen=cython.longlong)
+cdef long long _all_steps(Bound b, long long[::1] control) noexcept nogil
+
+@cython.locals(seen=cython.longlong)
+cdef long long _all_states(Bound b, long long[::1] control) noexcept nogil
+
+@cython.locals(seen=cython.longlong)
+cpdef long long backward_bound(Bound b, long long[::1] control)

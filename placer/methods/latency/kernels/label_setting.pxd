@@ -1,0 +1,83 @@
+# What the compiler needs to know of label_setting.py.
+
+cimport cython
+
+from placer.methods.latency.kernels.labels cimport insert
+from placer.methods.latency.kernels.slots cimport awaited, same_as_previous, tidy
+from placer.methods.latency.kernels.views cimport (
+    CANDIDATE, DROPPED, MEMORY_SLACK, STOP, TIE, UPPER, LabelsView, LatticeView, Search, Step, spend
+)
+from placer.methods.latency.kernels.walk cimport begin, fits, following
+
+cdef void _match(Step step, LatticeView lattice, long long old, long long new) noexcept nogil
+
+@cython.locals(at=cython.longlong, end=cython.longlong, first=cython.longlong, p=cython.longlong,
+    u=cython.longlong)
+cdef void _match_live(Step step, LatticeView lattice, long long old, long long new) noexcept nogil
+
+@cython.locals(at=cython.longlong, end=cython.longlong, first=cython.longlong, found=cython.bint,
+    g=cython.longlong, p=cython.longlong)
+cdef void _match_open(Step step, LatticeView lattice, long long old, long long new) noexcept nogil
+
+@cython.locals(bound=cython.double, c=cython.longlong, first=cython.longlong, g=cython.longlong,
+    i=cython.longlong, old=cython.longlong, p=cython.longlong, s=cython.longlong, time=cython.double)
+cdef double _carry(Search search, long long row, long long new, long long device,
+    long long where) noexcept nogil
+
+@cython.locals(first=cython.longlong, p=cython.longlong)
+cdef long long _begun(Search search, long long group) noexcept nogil
+
+@cython.locals(a=cython.longlong, begun=cython.longlong, c=cython.longlong, fresh=cython.double,
+    here=cython.bint, host=cython.longlong, new=cython.longlong, o=cython.longlong, row=cython.longlong)
+cdef void _host_steps(Search search) noexcept nogil
+
+@cython.locals(s=cython.longlong, twin=cython.longlong)
+cdef bint _has_room(Search search, long long row, long long host, double fresh, bint begun) noexcept nogil
+
+@cython.locals(e=cython.longlong, i=cython.longlong, last=cython.double, start=cython.double,
+    v=cython.longlong)
+cdef double _finish_on_host(Search search, long long row, long long a, long long host) noexcept nogil
+
+@cython.locals(bound=cython.double, i=cython.longlong, last=cython.double, time=cython.double)
+cdef void _run_on_host(Search search, long long row, long long new, long long a, long long host,
+    double fresh) noexcept nogil
+
+@cython.locals(first=cython.longlong, p=cython.longlong)
+cdef void _match_piece(Search search, long long new) noexcept nogil
+
+@cython.locals(bound=cython.double, first=cython.longlong, i=cython.longlong, kept=cython.double,
+    new=cython.longlong, rest=cython.double, row=cython.longlong, start=cython.double)
+cdef void _piece_steps(Search search, long long d) noexcept nogil
+
+@cython.locals(after=cython.double, begin_at=cython.double, finish=cython.double, g=cython.longlong,
+    i=cython.longlong, k=cython.longlong, opens=cython.bint, s=cython.longlong, slots=cython.longlong,
+    tied=cython.longlong, where=cython.longlong)
+cdef void _place(Search search, long long row, long long new, long long d, double start, double bound,
+    double rest) noexcept nogil
+
+@cython.locals(k=cython.longlong, room=cython.double)
+cdef bint _takes(Search search, long long row, long long d, long long s) noexcept nogil
+
+@cython.locals(idle=cython.bint, idle_tried=cython.bint, k=cython.longlong, room=cython.double,
+    t=cython.longlong)
+cdef void _place_open(Search search, long long row, long long new, long long d, long long s, long long tied,
+    double finish, double bound) noexcept nogil
+
+@cython.locals(c=cython.longlong, i=cython.longlong, name=cython.longlong)
+cdef void _append(Search search, long long row, long long new, long long d, long long s, long long opened,
+    double finish, double bound) noexcept nogil
+
+@cython.locals(c=cython.longlong)
+cdef bint _use_open(Search search, long long new, long long d, long long t) noexcept nogil
+
+@cython.locals(i=cython.longlong, row=cython.longlong)
+cdef void _leave(LabelsView labels, long long state) noexcept nogil
+
+@cython.locals(d=cython.longlong, first=cython.longlong, p=cython.longlong, seen=cython.longlong)
+cdef long long _expand(Search search, long long[::1] control) noexcept nogil
+
+@cython.locals(seen=cython.longlong)
+cdef long long _expand_all(Search search, long long[::1] control) noexcept nogil
+
+@cython.locals(seen=cython.longlong)
+cpdef long long expand_all(Search search, long long[::1] control)

@@ -1,0 +1,77 @@
+# What the compiler needs to know of views.py.
+
+cdef int STOP, COUNT, LIMIT, FREE, USED, BEST, UPPER, DROPPED, CANDIDATE
+cdef double INFINITY, TIE, MEMORY_SLACK
+cdef unsigned long long ONE, FULL_WORD
+
+
+cdef class AtomsView:
+    cdef long long[::1] node_start, node, atom_of, inner_start, inner, outer_start, outer, source_start
+    cdef long long[::1] source, consumer_start, consumer, next_start, next, needs, group, group_size
+    cdef long long[::1] pool_start, pool, alike
+    cdef double[:, ::1] time, transfer, host_time
+    cdef double[::1] memory, limit, group_memory, host_limit
+
+
+cdef class LatticeView:
+    cdef unsigned long long[:, ::1] words
+    cdef long long[::1] child_start, child_atom, child, live_start, live, open_start, open
+    cdef unsigned char[::1] started
+
+
+cdef class SlotsView:
+    cdef long long[::1] kind, pieces, host
+    cdef double[::1] memory
+    cdef long long pools, each
+    cdef bint serial, whole_groups
+
+
+cdef class LabelsView:
+    cdef double[::1] makespan, bound, values
+    cdef double[:, ::1] finish, free, busy
+    cdef long long[:, ::1] left, name, where
+    cdef long long[::1] state, parent, device, follow, head, length, counters
+
+
+cdef class WalkView:
+    cdef long long[::1] base, offered, at, hi, added, state, missing, readers, left, members, partial
+    cdef double[:, ::1] compute, receive, send
+    cdef double[::1] held, fresh
+    cdef unsigned char[::1] inside, piece, open
+
+
+cdef class Step:
+    cdef long long[::1] read, kept_old, kept_new, made, made_node, group_old, touched, place
+    cdef long long reads, keeps, makes, touches
+    cdef double[::1] done
+
+
+cdef class Search:
+    cdef AtomsView atoms
+    cdef LatticeView lattice
+    cdef SlotsView slots
+    cdef LabelsView labels
+    cdef Step step
+    cdef WalkView walk
+    cdef double[::1] h, h0
+    cdef long long beam, state
+
+
+cdef class Bound:
+    cdef AtomsView atoms
+    cdef LatticeView lattice
+    cdef SlotsView slots
+    cdef WalkView walk
+    cdef double[::1] h, h0, through, tail
+    cdef long long state
+
+
+cdef class Enumeration:
+    cdef AtomsView atoms
+    cdef unsigned long long[:, ::1] words
+    cdef long long[::1] child_start, child_atom, child, table, missing
+    cdef unsigned long long[::1] key
+    cdef public long long head, count
+
+
+cdef void spend(long long[::1] control, long long steps) noexcept nogil

@@ -1,0 +1,233 @@
+"""The arrays as the kernels see them: typed views, and what the kernels share about the work under way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from placer.kernels import fixed, view
+from placer.methods.latency.kernels import arrays
+from placer.methods.latency.kernels.arrays import (
+    Atoms,
+    Floats,
+    Ints,
+    Labels,
+    Lattice,
+    Slots,
+    Walk,
+    Words,
+    new_walk,
+)
+
+STOP, COUNT, LIMIT = arrays.STOP, arrays.COUNT, arrays.LIMIT
+FREE, USED, BEST = arrays.FREE, arrays.USED, arrays.BEST
+UPPER, DROPPED, TIE = arrays.UPPER, arrays.DROPPED, arrays.TIE
+
+INFINITY = float("inf")
+
+CANDIDATE = 0  # the row in which new labels are built
+MEMORY_SLACK = 1e-9  # relative excess over a limit that counts as rounding, as in verification
+
+ONE, FULL_WORD = 1, 0xFFFFFFFFFFFFFFFF
+
+
+class AtomsView:
+    """See `Atoms`."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self.node_start = fixed(atoms.node_start)
+        self.node = fixed(atoms.node)
+        self.atom_of = fixed(atoms.atom_of)
+        self.inner_start = fixed(atoms.inner_start)
+        self.inner = fixed(atoms.inner)
+        self.outer_start = fixed(atoms.outer_start)
+        self.outer = fixed(atoms.outer)
+        self.source_start = fixed(atoms.source_start)
+        self.source = fixed(atoms.source)
+        self.consumer_start = fixed(atoms.consumer_start)
+        self.consumer = fixed(atoms.consumer)
+        self.next_start = fixed(atoms.next_start)
+        self.next = fixed(atoms.next)
+        self.needs = fixed(atoms.needs)
+        self.time = fixed(atoms.time)
+        self.transfer = fixed(atoms.transfer)
+        self.memory = fixed(atoms.memory)
+        self.limit = fixed(atoms.limit)
+        self.group = fixed(atoms.group)
+        self.group_memory = fixed(atoms.group_memory)
+        self.group_size = fixed(atoms.group_size)
+        self.pool_start = fixed(atoms.pool_start)
+        self.pool = fixed(atoms.pool)
+        self.host_time = fixed(atoms.host_time)
+        self.host_limit = fixed(atoms.host_limit)
+        self.alike = fixed(atoms.alike)
+
+
+class LatticeView:
+    """See `Lattice`."""
+
+    def __init__(self, lattice: Lattice) -> None:
+        self.words = fixed(lattice.words)
+        self.child_start = fixed(lattice.child_start)
+        self.child_atom = fixed(lattice.child_atom)
+        self.child = fixed(lattice.child)
+        self.live_start = fixed(lattice.live_start)
+        self.live = fixed(lattice.live)
+        self.open_start = fixed(lattice.open_start)
+        self.open = fixed(lattice.open)
+        self.started = fixed(lattice.started)
+
+
+class SlotsView:
+    """See `Slots`."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.kind = fixed(slots.kind)
+        self.pieces = fixed(slots.pieces)
+        self.memory = fixed(slots.memory)
+        self.host = fixed(slots.host)
+        self.pools = slots.pools
+        self.each = slots.each
+        self.serial = slots.serial
+        self.whole_groups = slots.whole_groups
+
+
+class LabelsView:
+    """See `Labels`."""
+
+    def __init__(self, labels: Labels) -> None:
+        self.makespan = view(labels.makespan)
+        self.bound = view(labels.bound)
+        self.finish = view(labels.finish)
+        self.left = view(labels.left)
+        self.free = view(labels.free)
+        self.busy = view(labels.busy)
+        self.name = view(labels.name)
+        self.where = view(labels.where)
+        self.state = view(labels.state)
+        self.parent = view(labels.parent)
+        self.device = view(labels.device)
+        self.follow = view(labels.follow)
+        self.head = view(labels.head)
+        self.length = view(labels.length)
+        self.counters = view(labels.counters)
+        self.values = view(labels.values)
+
+
+class WalkView:
+    """See `Walk`."""
+
+    def __init__(self, walk: Walk) -> None:
+        self.base = view(walk.base)
+        self.offered = view(walk.offered)
+        self.at = view(walk.at)
+        self.hi = view(walk.hi)
+        self.added = view(walk.added)
+        self.state = view(walk.state)
+        self.compute = view(walk.compute)
+        self.receive = view(walk.receive)
+        self.send = view(walk.send)
+        self.held = view(walk.held)
+        self.fresh = view(walk.fresh)
+        self.inside = view(walk.inside)
+        self.piece = view(walk.piece)
+        self.missing = view(walk.missing)
+        self.readers = view(walk.readers)
+        self.left = view(walk.left)
+        self.open = view(walk.open)
+        self.members = view(walk.members)
+        self.partial = view(walk.partial)
+
+
+class Step:
+    """What all labels at a downset share about one step to another, rebuilt for each step.
+
+    Positions in the old or new list of live nodes: ``read`` (old) of what the step reads, ``kept_old`` and
+    ``kept_new`` of what stays live, ``made`` (new) of what it makes, nodes ``made_node``.  Positions in the
+    old list of open groups: ``group_old`` of each group open after it, -1 if it opens it; ``touched`` of
+    those that it adds to.
+    """
+
+    def __init__(self, atoms: Atoms) -> None:
+        m, groups = len(atoms.atom_of), len(atoms.group_size)
+        self.read, self.kept_old, self.kept_new = _places(m), _places(m), _places(m)
+        self.made, self.made_node = _places(m), _places(m)
+        self.group_old, self.touched = _places(groups), _places(groups)
+        self.reads = self.keeps = self.makes = self.touches = 0  # lengths of the lists
+        self.place = _places(m)  # position of a live node in the old list
+        self.done = view(np.zeros(m))  # finish times of the nodes of a host atom
+
+
+def _places(length: int) -> Any:
+    return view(np.zeros(length, dtype=np.int64))
+
+
+class Search:
+    """The label setting under way: at downset ``state``, keeping the ``beam`` best of each rank at each."""
+
+    def __init__(
+        self, atoms: Atoms, lattice: Lattice, slots: Slots, h: Floats, h0: Floats, labels: Labels, beam: int
+    ) -> None:
+        self.atoms = AtomsView(atoms)
+        self.lattice = LatticeView(lattice)
+        self.slots = SlotsView(slots)
+        self.h, self.h0 = fixed(h), fixed(h0)
+        self.labels = LabelsView(labels)
+        self.beam = beam
+        self.step = Step(atoms)
+        self.walk = WalkView(new_walk(atoms))
+        self.state = 0
+
+
+class Bound:
+    """The backward bound under way, at downset ``state``; what is not yet reached keeps 0, a valid bound.
+
+    ``h`` is aligned with ``lattice.live``, ``h0`` is (L,); both start at 0.
+    """
+
+    def __init__(self, atoms: Atoms, lattice: Lattice, slots: Slots, h: Floats, h0: Floats) -> None:
+        self.atoms = AtomsView(atoms)
+        self.lattice = LatticeView(lattice)
+        self.slots = SlotsView(slots)
+        self.h, self.h0 = view(h), view(h0)
+        self.walk = WalkView(new_walk(atoms))
+        m = len(atoms.atom_of)
+        self.through = view(np.full(m, -1.0))  # what a step adds after each node that it reads, -1 elsewhere
+        self.tail = view(np.zeros(m))
+        self.state = len(h0) - 1
+
+
+class Enumeration:
+    """The enumeration of downsets under way: ``count`` are known, those before ``head`` have been expanded.
+
+    ``table`` (all -1, a power of two long) is to find downsets by their words.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        words: Words,
+        child_start: Ints,
+        child_atom: Ints,
+        child: Ints,
+        table: Ints,
+        head: int,
+        count: int,
+    ) -> None:
+        self.atoms = AtomsView(atoms)
+        self.words = view(words)
+        self.child_start = view(child_start)
+        self.child_atom = view(child_atom)
+        self.child = view(child)
+        self.table = view(table)
+        self.key = view(np.zeros(words.shape[1], dtype=np.uint64))
+        self.missing = view(np.zeros(len(atoms.needs), dtype=np.int64))
+        self.head, self.count = head, count
+
+
+def spend(control: Ints, steps: int) -> None:
+    """Count steps, and raise the flag when they are enough."""
+    control[COUNT] += steps
+    if control[COUNT] >= control[LIMIT]:
+        control[STOP] = 1
