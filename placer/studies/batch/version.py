@@ -20,7 +20,6 @@ SOLVER = (
     "placer/methods",
     "placer/solvers",
     "placer/solving",
-    "placer/jit.py",
     "placer/options.py",
     "placer/processes.py",
     "placer/tolerances.py",
