@@ -95,7 +95,7 @@ def _bound(outcome: Outcome, objective: float | None, options: Options) -> float
 @cache
 def _versions() -> dict[str, str]:
     out = {"python": platform.python_version()}
-    for package in ("dnn-placer", "highspy", "pulp", "numba", "numpy"):
+    for package in ("dnn-placer", "highspy", "pulp", "numpy"):
         try:
             out[package] = version(package)
         except PackageNotFoundError:  # running from a source tree
