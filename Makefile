@@ -37,11 +37,11 @@ demo: $(VENV)/.installed
 	$(BIN)/placer report demo/result.json --instance demo/instance.json --out demo/report.html
 	@echo "open demo/report.html in a browser; it needs no network"
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.built
 	$(BIN)/python -m pytest -n auto --durations=15 $(PYTEST_ARGS)
 
 test-all: export PLACER_TEST_LEVEL ?= full
-test-all: $(VENV)/.installed-dev
+test-all: $(VENV)/.built
 	$(BIN)/python -m pytest -n auto --durations=40 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
@@ -75,5 +75,11 @@ endif
 	$(INSTALL) --editable '.[dev,dask,onnx,partition,plot,profile]'
 	@touch $@ $(VENV)/.installed
 
+# What is installed is this folder, with the kernels compiled in place: what was changed since is compiled again.
+$(VENV)/.built: $(VENV)/.installed-dev setup.py $(wildcard placer/methods/*/kernels/*.p*)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
 clean:
+	find placer -name '*.so' -delete
 	rm -rf .venv* build demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

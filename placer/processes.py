@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["LIBRARIES_MB", "Allowance", "die_with", "peak_memory_mb", "resident_mb"]
 
 LIBRARIES_MB = 150.0
-"""Solvers, kernels and their compiler, loaded during a search: resident memory that no limit counts, MiB."""
+"""Solvers and kernels, loaded during a search: resident memory that no limit counts, MiB."""
 LOOK_S = 0.05
 """Seconds between two looks at the memory."""
 

@@ -34,9 +34,6 @@ MILP_SIZE = 300_000
 """Nodes x devices beyond which an integer program is not built."""
 LARGE = 2000
 """Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
-TINY, TINY_WORK_S = 64, 10.0
-"""Up to so many nodes the integer program comes first: it is done before the kernels of the others are
-compiled, which takes some twenty seconds when a machine runs them for the first time."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +112,11 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     """Choose the methods by the kind of problem and its size."""
     small = instance.n * len(instance.devices) <= MILP_SIZE
     program = [Phase("milp", 1.0, MILP_WORK_S)] if small else []
-    at_once = [Phase("milp", 0.3, TINY_WORK_S)] if instance.n <= TINY else []
     large = instance.n > LARGE
     first = Phase("first-fit", 0.05, 10.0)
     if not options.pipelined:
         chosen = [
             Phase("greedy", 0.1, 30.0),
-            *at_once,
             Phase("dp", 0.6, DP_WORK_S),
             *program,
         ]
@@ -147,7 +142,6 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     elif options.contiguous:
         chosen = [
             first,
-            *at_once,
             Phase("dpl", 0.25, 60.0),
             Phase("dp", 0.2, 10.0),
             Phase("local-search", 0.2, 30.0),

@@ -46,8 +46,6 @@ class MethodInfo:
     """Whether the option ``formulation`` says which program it solves."""
     split: bool = False
     """Whether a file says where each node goes (option ``split``)."""
-    compiled: bool = False
-    """Whether it consists of compiled kernels and starts no thread, so that it can be tried before a fork."""
     anytime: bool = False
     """Whether it searches on and on, so that a limit may strike before it holds a plan."""
     default_time_limit: float | None = None
@@ -98,7 +96,6 @@ METHODS: dict[str, MethodInfo] = {
             latency="placer.methods.latency.dp_latency:solve",
             recompute=True,
             anytime=True,
-            compiled=True,
         ),
         MethodInfo(
             "colgen",
@@ -114,7 +111,6 @@ METHODS: dict[str, MethodInfo] = {
             recompute=True,
             servers=True,
             anytime=True,
-            compiled=True,
         ),
         MethodInfo(
             "first-fit",
@@ -128,25 +124,21 @@ METHODS: dict[str, MethodInfo] = {
             "moves of single items, many starts",
             throughput="placer.methods.local_search.local_search:solve",
             anytime=True,
-            compiled=True,
         ),
         MethodInfo(
             "greedy",
             "accelerators filled in topological order",
             latency="placer.methods.baselines.greedy:solve",
-            compiled=True,
         ),
         MethodInfo(
             "max-load",
             "the throughput plan, run for one sample",
             latency="placer.methods.baselines.max_load:solve",
-            compiled=True,
         ),
         MethodInfo(
             "pipedream",
             "chain of contracted branches, cut optimally",
             throughput="placer.methods.baselines.pipedream:solve",
-            compiled=True,
         ),
         MethodInfo(
             "partition",
@@ -167,7 +159,6 @@ METHODS: dict[str, MethodInfo] = {
             throughput="placer.methods.baselines.single:solve",
             latency="placer.methods.baselines.single:solve",
             servers=True,
-            compiled=True,
         ),
     )
 }

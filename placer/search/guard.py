@@ -1,6 +1,6 @@
 """A search under guard: it works in a fork, and who waits for it keeps the clock, the memory and the signals.
 
-Solvers, compilers and graph algorithms do not look at the clock as often as it takes.  So the fork tells at
+Solvers and graph algorithms do not look at the clock as often as it takes.  So the fork tells at
 once what is worth keeping, plans and bounds, and when it does not answer soon after a limit it is ended,
 with the best that it told as the outcome.  Where no fork is possible (on other systems, beside threads,
 after a solver ran, which leaves threads behind) the search works in this process and only looks itself.

@@ -1,4 +1,4 @@
-"""Plans made in an instant, to show that a rule costs something: no solver, nothing compiled, nothing proven.
+"""Plans made in an instant, to show that a rule costs something: no solver, nothing proven.
 
 Each function yields plans that may break rules; who uses them verifies them.
 """

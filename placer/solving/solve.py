@@ -63,7 +63,7 @@ def solve(
     guard
         Search in a fork of this process where that is possible (see `placer.search.guard`); it is ended
         when it does not keep its limits or does not stop, and the best plan that it told of is kept.
-        Else limits hold as often as solvers and compilers let the search look at them.
+        Else limits hold as often as solvers let the search look at them.
     began
         When the time limit began to run (`time.perf_counter`); now when None.
     **changes

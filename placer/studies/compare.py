@@ -124,7 +124,7 @@ def compare(
         Options common to all methods; the defaults when None.
     isolate
         Whether each method gets a process of its own, so that its memory is measured (libraries and
-        compiled code included) and a crash is a row instead of the end.
+        libraries included) and a crash is a row instead of the end.
     on_row
         Called with each row when it is there; its ratio is not known yet.
     interrupt

@@ -72,7 +72,7 @@ def improve(
 
 
 def first_plan(lattice: Lattice, best: Incumbent, run: Run, options: Options) -> None:
-    """Take a plan that needs no compiled kernel, lest the clock strikes while they are compiled."""
+    """Take a plan at once, lest the clock strikes before the search has one."""
     if run.time_limit is not None and best.device is None:
         plan = first_fit.solve(lattice.problem.instance, options, run).plan
         if plan is not None:

@@ -1,6 +1,6 @@
 """Plans that cost next to nothing, should a limit strike before a method has any.
 
-They need no compiled kernel and no solver: everything on one device, or the devices filled one after another
+They need no solver: everything on one device, or the devices filled one after another
 along a topological order.
 """
 

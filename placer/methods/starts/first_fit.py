@@ -1,6 +1,6 @@
 """A first plan within moments: fill the devices one after another up to a threshold.
 
-Nothing is compiled for it, so that there is a plan whatever happens to the searches that come after it.
+It needs no solver and no search, so that there is a plan whatever happens to those that come after it.
 """
 
 from __future__ import annotations

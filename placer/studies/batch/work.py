@@ -12,10 +12,8 @@ from typing import Any
 from placer.errors import InputError, NotAnInstanceError
 from placer.formats.files import loads
 from placer.formats.text import decode
-from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.fingerprint import fingerprint
-from placer.instance.instance import Instance
-from placer.methods.registry import METHODS, load_method
+from placer.methods.registry import load_method
 from placer.options import Objective, Options
 from placer.plans.status import Point
 from placer.processes import peak_memory_mb
@@ -158,30 +156,10 @@ class _Sparse:
 
 @dataclass(frozen=True)
 class _Warm:
-    """Loads a method, and its kernels by solving a tiny instance where that starts no thread."""
+    """Loads a method."""
 
     method: str
     objective: Objective
 
     def __call__(self) -> None:
         load_method(self.method, self.objective)
-        if METHODS[self.method].compiled:
-            solve(_tiny(), Options(method=self.method, objective=self.objective, time_limit=60.0))
-
-
-@functools.cache
-def _tiny() -> Instance:
-    """Three nodes, two accelerators, a host: enough to load every kernel of a method."""
-    return Instance.build(
-        name="tiny",
-        ids=["a", "b", "c"],
-        types=("gpu", "cpu"),
-        time_ms=[[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]],
-        memory_bytes=[1.0, 1.0, 1.0],
-        transfer_ms=[0.5, 0.5, 0.0],
-        edges=[(0, 1), (1, 2)],
-        classes=(
-            DeviceClass("acc", "gpu", 2, Kind.ACCELERATOR, 2.0),
-            DeviceClass("cpu", "cpu", 1, Kind.HOST),
-        ),
-    )

@@ -47,13 +47,24 @@ cdef unsigned long long SPREAD, MIX
 @cython.locals(code=cython.ulonglong, i=cython.longlong)
 cdef long long _bucket(SpaceView space, long long at, long long begin, long long length) noexcept nogil
 
-@cython.locals(K=cython.longlong, S=cython.longlong, W=cython.longlong, at=cython.longlong,
-    begin=cython.longlong, d=cython.longlong, end=cython.longlong, fewer=cython.bint, head=cython.longlong,
-    i=cython.longlong, k=cython.longlong, length=cython.longlong, low=cython.longlong, more=cython.bint,
-    new=cython.longlong, offset=cython.longlong, same=cython.bint, used=cython.longlong, v=cython.longlong,
-    w=cython.longlong, x=cython.longlong)
-cdef bint _insert(GraphView g, MeasuresView m, SpaceView space, Control ctl, long long s, long long t,
-    double forward, double backward, double rank) noexcept nogil
+@cython.locals(W=cython.longlong, at=cython.longlong, begin=cython.longlong, d=cython.longlong,
+    end=cython.longlong, i=cython.longlong, low=cython.longlong, v=cython.longlong, w=cython.longlong)
+cdef void _write(SpaceView space, Control ctl) noexcept nogil
+
+@cython.locals(i=cython.longlong)
+cdef bint _is_written(SpaceView space, Control ctl, long long x) noexcept nogil
+
+cdef long long _used(GraphView g, SpaceView space, Control ctl, long long i) noexcept nogil
+
+@cython.locals(fewer=cython.bint, i=cython.longlong, more=cython.bint, used=cython.longlong,
+    x=cython.longlong)
+cdef bint _superfluous(GraphView g, SpaceView space, Control ctl, long long head, double forward,
+    double backward) noexcept nogil
+
+@cython.locals(K=cython.longlong, head=cython.longlong, i=cython.longlong, k=cython.longlong,
+    new=cython.longlong, s=cython.longlong)
+cdef bint _insert(GraphView g, MeasuresView m, SpaceView space, Control ctl, double forward, double backward,
+    double rank) noexcept nogil
 
 @cython.locals(K=cython.longlong, any_taken=cython.bint, backward=cython.double, d=cython.longlong,
     forward=cython.double, k=cython.longlong, left=cython.double, rank=cython.double, room=cython.double,
@@ -76,11 +87,24 @@ cdef void _save(SpaceView space, long long d) noexcept nogil
 @cython.locals(i=cython.longlong)
 cdef void _restore(SpaceView space, long long d) noexcept nogil
 
-@cython.locals(T=cython.longlong, choice=cython.longlong, d=cython.longlong, devices=cython.longlong,
-    end=cython.longlong, left=cython.longlong, other=cython.longlong, phase=cython.longlong,
-    s=cython.longlong, t=cython.longlong, v=cython.longlong)
+@cython.locals(end=cython.longlong, why=cython.longlong)
 cdef long long _expand(GraphView g, MeasuresView m, SpaceView space, Control ctl, double target,
     long long budget, long long piece_budget) noexcept nogil
+
+@cython.locals(devices=cython.longlong, left=cython.longlong, s=cython.longlong, t=cython.longlong)
+cdef long long _next_state(GraphView g, MeasuresView m, SpaceView space, Control ctl,
+    double target) noexcept nogil
+
+@cython.locals(i=cython.longlong)
+cdef void _next_type(GraphView g, MeasuresView m, SpaceView space, Control ctl, double target) noexcept nogil
+
+@cython.locals(d=cython.longlong, s=cython.longlong, t=cython.longlong, v=cython.longlong)
+cdef bint _forward(GraphView g, MeasuresView m, SpaceView space, Control ctl, double target,
+    long long piece_budget) noexcept nogil
+
+@cython.locals(choice=cython.longlong, d=cython.longlong, other=cython.longlong, t=cython.longlong,
+    v=cython.longlong)
+cdef void _backward(GraphView g, MeasuresView m, SpaceView space, Control ctl, double target) noexcept nogil
 
 
 @cython.locals(why=cython.longlong)

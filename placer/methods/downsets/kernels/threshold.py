@@ -5,8 +5,7 @@ lies on one device. A *state* is a downset together with the devices used so far
 schedule ``gpipe`` the largest forward and backward load so far. States are expanded level by level (one
 more device per level); from each state all pieces within the target grow one item at a time.
 
-All arrays live in three tuples, so that a call can stop after a number of steps and be resumed. The
-arguments for the validity of each rule stand in ``placer.methods.downsets.search``.
+All is held in arrays, so that a call can stop and be resumed. Why each rule is valid: ``downsets.search``.
 """
 
 from __future__ import annotations
@@ -78,26 +77,9 @@ def rehash(space: SpaceView, states: int) -> None:
         space.heads[head] = s
 
 
-def _insert(
-    g: GraphView,
-    m: MeasuresView,
-    space: SpaceView,
-    ctl: Control,
-    s: int,
-    t: int,
-    forward: float,
-    backward: float,
-    rank: float,
-) -> bool:
-    """Store the downset of the finished piece unless a state makes it superfluous (rule *States*).
-
-    False if there is no room left.
-    """
-    K, W, S = m.kinds, space.words.shape[0], space.low.shape[0]
-    at = ctl.pool
-    if ctl.states >= S or at + W >= space.pool.shape[0]:
-        return False
-    low = space.low[s]
+def _write(space: SpaceView, ctl: Control) -> None:
+    """Write the downset of the finished piece behind the pool, without its full words and empty end."""
+    at, low, W = ctl.pool, space.low[ctl.state], space.words.shape[0]
     for w in range(low, W):
         space.pool[at + w - low] = space.words[w]
     for d in range(ctl.depth):
@@ -109,45 +91,77 @@ def _insert(
         begin += 1
     while end > begin and space.pool[at + end - 1 - low] == 0:
         end -= 1
-    length = end - begin
-    for i in range(length):
+    ctl.low, ctl.length, ctl.offset = begin, end - begin, at
+    for i in range(ctl.length):
         space.pool[at + i] = space.pool[at + begin - low + i]
-    head = _bucket(space, at, begin, length)
-    offset = at
+
+
+def _is_written(space: SpaceView, ctl: Control, x: int) -> bool:
+    """Whether state x has the downset that was written last."""
+    if space.low[x] != ctl.low or space.length[x] != ctl.length:
+        return False
+    for i in range(ctl.length):
+        if space.pool[space.offset[x] + i] != space.pool[ctl.pool + i]:
+            return False
+    return True
+
+
+def _used(g: GraphView, space: SpaceView, ctl: Control, i: int) -> int:
+    """How many devices of type i are used with the finished piece."""
+    return space.used[ctl.state, i] + (1 if g.pool[i] == g.pool[ctl.type] else 0)
+
+
+def _superfluous(
+    g: GraphView, space: SpaceView, ctl: Control, head: int, forward: float, backward: float
+) -> bool:
+    """Whether a state is as good as the new one (rule *States*); later ones that are worse end here."""
     x = space.heads[head]
     while x >= 0:
-        same = space.low[x] == begin and space.length[x] == length
-        i = 0
-        while same and i < length:
-            same = space.pool[space.offset[x] + i] == space.pool[at + i]
-            i += 1
-        if same:
-            offset = space.offset[x]
-            if space.alive[x]:
-                fewer = space.peak[x, 0] <= forward and space.peak[x, 1] <= backward
-                more = space.peak[x, 0] >= forward and space.peak[x, 1] >= backward
-                for i in range(g.types):
-                    used = space.used[s, i] + (1 if g.pool[i] == g.pool[t] else 0)
-                    fewer = fewer and space.used[x, i] <= used
-                    more = more and space.used[x, i] >= used
-                if fewer:
-                    return True
-                if more and x > s:
-                    space.alive[x] = False
+        if _is_written(space, ctl, x):
+            ctl.offset = space.offset[x]
+            fewer = space.peak[x, 0] <= forward and space.peak[x, 1] <= backward
+            more = space.peak[x, 0] >= forward and space.peak[x, 1] >= backward
+            for i in range(g.types):
+                used = _used(g, space, ctl, i)
+                fewer = fewer and space.used[x, i] <= used
+                more = more and space.used[x, i] >= used
+            if fewer and space.alive[x]:
+                return True
+            if more and x > ctl.state:
+                space.alive[x] = False
         x = space.chain[x]
-    new = ctl.states
+    return False
+
+
+def _insert(
+    g: GraphView,
+    m: MeasuresView,
+    space: SpaceView,
+    ctl: Control,
+    forward: float,
+    backward: float,
+    rank: float,
+) -> bool:
+    """Store the downset of the finished piece unless it is superfluous; False if there is no room left."""
+    K, s, new = m.kinds, ctl.state, ctl.states
+    if new >= space.low.shape[0] or ctl.pool + space.words.shape[0] >= space.pool.shape[0]:
+        return False
+    _write(space, ctl)
+    head = _bucket(space, ctl.pool, ctl.low, ctl.length)
+    if _superfluous(g, space, ctl, head, forward, backward):
+        return True
     ctl.states += 1
-    if offset == at:
-        ctl.pool += length
-    space.low[new], space.length[new], space.offset[new] = begin, length, offset
+    if ctl.offset == ctl.pool:
+        ctl.pool += ctl.length
+    space.low[new], space.length[new], space.offset[new] = ctl.low, ctl.length, ctl.offset
     for i in range(g.types):
-        space.used[new, i] = space.used[s, i] + (1 if g.pool[i] == g.pool[t] else 0)
+        space.used[new, i] = _used(g, space, ctl, i)
     space.peak[new, 0], space.peak[new, 1] = forward, backward
     for k in range(K):
         space.left[new, k] = space.left[s, k] - space.row[BLOCKS + k]
         space.crossing[new, k] = space.crossing[s, k] + space.row[BLOCKS + 2 * K + k]
     space.rank[new] = rank
-    space.parent[new], space.kind[new], space.alive[new] = s, t, True
+    space.parent[new], space.kind[new], space.alive[new] = s, ctl.type, True
     space.chain[new] = space.heads[head]
     space.heads[head] = new
     return True
@@ -181,7 +195,7 @@ def _emit(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target:
             return True
     if not any_taken:
         return True
-    return _insert(g, m, space, ctl, s, t, forward, backward, rank)
+    return _insert(g, m, space, ctl, forward, backward, rank)
 
 
 def _needs(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target: float) -> bool:
@@ -269,94 +283,118 @@ def _expand(
     budget: int,
     piece_budget: int,
 ) -> int:
-    T = g.types
     end = ctl.count + budget
     while ctl.count < end:
-        phase = ctl.phase
-        if phase == NEXT_STATE:
-            s = ctl.state + 1
-            if s >= ctl.level_end:
-                return LEVEL
-            ctl.state = s
-            ctl.count += 1
-            if not space.alive[s]:
-                continue
-            load_state(g, space, ctl, s)
-            set_flights(g, space, s)
-            ctl.count += space.words.shape[0]
-            devices = 0
-            for t in range(T):
-                left = g.devices[t] - space.used[s, t]
-                devices += left if g.pool[t] == t else 0
-                if left > 0 and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
-                    ctl.goal_state, ctl.goal_type = s, t
-                    return FOUND
-            ctl.type = -1 if devices > 1 else T
-            ctl.phase = NEXT_TYPE
-        elif phase == NEXT_TYPE:
-            ctl.type += 1
-            t = ctl.type
-            if t >= T:
-                ctl.phase = NEXT_STATE
-            elif g.devices[t] > space.used[ctl.state, t] and in_order(g, space, ctl.state, t):
-                for i in range(space.row.shape[0]):
-                    space.row[i] = 0.0
-                ctl.depth = ctl.listed = ctl.trail = 0
-                mark_zone(g, m, space, ctl, t, target)
-                ctl.piece_count = ctl.count
-                if _needs(g, m, space, ctl, target):
-                    ctl.phase = FORWARD
-        elif phase == FORWARD:
-            d, s, t = ctl.depth, ctl.state, ctl.type
-            if ctl.count - ctl.piece_count > piece_budget:
-                ctl.truncated = 1
-                ctl.phase = GIVE_UP
-                continue
-            if d == ctl.listed:
-                ctl.count += 1 + d
-                if not _emit(g, m, space, ctl, target):
-                    return FULL
-                ctl.phase = BACKWARD
-                continue
-            space.frame[d, 3] = _choose(space, ctl, d)
-            v = space.listed[d]
-            _save(space, d)
-            space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl.listed, ctl.trail
-            if costs_nothing(g, space, s, t, v):
-                space.frame[d, 0] = 2
-            take(g, m, space, ctl, t, v)
-            if space.row[MEMORY] <= g.limit[t] and within(
-                g, space, s, load(g, space, 0, False), load(g, space, 1, False), target
-            ):
-                ctl.depth = d + 1
-            else:
-                untake(g, space, t, v)
-                ctl.listed = space.frame[d, 1]
-                _restore(space, d)
-                if space.frame[d, 0] == 2:
-                    space.frame[d, 0] = 0
-                    ctl.depth = d + 1
-                    ctl.phase = BACKWARD
-                elif not _leave(g, m, space, ctl, t, v, target):
-                    ctl.phase = BACKWARD
-        else:  # BACKWARD or GIVE_UP
-            d, t = ctl.depth - 1, ctl.type
-            if d < 0:
-                ctl.phase = NEXT_TYPE
-                continue
-            v = space.listed[d]
-            ctl.depth = d
-            choice = space.frame[d, 0]
-            if choice >= 1:
-                untake(g, space, t, v)
-                ctl.listed = space.frame[d, 1]
-                _restore(space, d)
-                if phase == BACKWARD and choice == 1:
-                    if _leave(g, m, space, ctl, t, v, target):
-                        ctl.phase = FORWARD
-                    continue
-            else:
-                unexclude(g, space, ctl, space.frame[d, 2])
-            other = space.frame[d, 3]
-            space.listed[d], space.listed[other] = space.listed[other], space.listed[d]
+        if ctl.phase == NEXT_STATE:
+            why = _next_state(g, m, space, ctl, target)
+            if why != STEPS:
+                return why
+        elif ctl.phase == NEXT_TYPE:
+            _next_type(g, m, space, ctl, target)
+        elif ctl.phase == FORWARD:
+            if not _forward(g, m, space, ctl, target, piece_budget):
+                return FULL
+        else:
+            _backward(g, m, space, ctl, target)
     return STEPS
+
+
+def _next_state(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target: float) -> int:
+    """Load the next state; LEVEL if there is none, FOUND if one device can take all that it leaves."""
+    s = ctl.state + 1
+    if s >= ctl.level_end:
+        return LEVEL
+    ctl.state = s
+    ctl.count += 1
+    if not space.alive[s]:
+        return STEPS
+    load_state(g, space, ctl, s)
+    set_flights(g, space, s)
+    ctl.count += space.words.shape[0]
+    devices = 0
+    for t in range(g.types):
+        left = g.devices[t] - space.used[s, t]
+        devices += left if g.pool[t] == t else 0
+        if left > 0 and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
+            ctl.goal_state, ctl.goal_type = s, t
+            return FOUND
+    ctl.type = -1 if devices > 1 else g.types
+    ctl.phase = NEXT_TYPE
+    return STEPS
+
+
+def _next_type(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target: float) -> None:
+    """Begin the pieces of the next type from the loaded state."""
+    ctl.type += 1
+    if ctl.type >= g.types:
+        ctl.phase = NEXT_STATE
+    elif g.devices[ctl.type] > space.used[ctl.state, ctl.type] and in_order(g, space, ctl.state, ctl.type):
+        for i in range(space.row.shape[0]):
+            space.row[i] = 0.0
+        ctl.depth = ctl.listed = ctl.trail = 0
+        mark_zone(g, m, space, ctl, ctl.type, target)
+        ctl.piece_count = ctl.count
+        if _needs(g, m, space, ctl, target):
+            ctl.phase = FORWARD
+
+
+def _forward(
+    g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target: float, piece_budget: int
+) -> bool:
+    """Decide on one more item, or store the piece where none is left; False if there is no room."""
+    d, s, t = ctl.depth, ctl.state, ctl.type
+    if ctl.count - ctl.piece_count > piece_budget:
+        ctl.truncated = 1
+        ctl.phase = GIVE_UP
+        return True
+    if d == ctl.listed:
+        ctl.count += 1 + d
+        if not _emit(g, m, space, ctl, target):
+            return False
+        ctl.phase = BACKWARD
+        return True
+    space.frame[d, 3] = _choose(space, ctl, d)
+    v = space.listed[d]
+    _save(space, d)
+    space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl.listed, ctl.trail
+    if costs_nothing(g, space, s, t, v):
+        space.frame[d, 0] = 2
+    take(g, m, space, ctl, t, v)
+    if space.row[MEMORY] <= g.limit[t] and within(
+        g, space, s, load(g, space, 0, False), load(g, space, 1, False), target
+    ):
+        ctl.depth = d + 1
+        return True
+    untake(g, space, t, v)
+    ctl.listed = space.frame[d, 1]
+    _restore(space, d)
+    if space.frame[d, 0] == 2:
+        space.frame[d, 0] = 0
+        ctl.depth = d + 1
+        ctl.phase = BACKWARD
+    elif not _leave(g, m, space, ctl, t, v, target):
+        ctl.phase = BACKWARD
+    return True
+
+
+def _backward(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, target: float) -> None:
+    """Take the last decision back, and decide the other way where that is left."""
+    d, t = ctl.depth - 1, ctl.type
+    if d < 0:
+        ctl.phase = NEXT_TYPE
+        return
+    v = space.listed[d]
+    ctl.depth = d
+    choice = space.frame[d, 0]
+    if choice >= 1:
+        untake(g, space, t, v)
+        ctl.listed = space.frame[d, 1]
+        _restore(space, d)
+        if ctl.phase == BACKWARD and choice == 1:
+            if _leave(g, m, space, ctl, t, v, target):
+                ctl.phase = FORWARD
+            return
+    else:
+        unexclude(g, space, ctl, space.frame[d, 2])
+    other = space.frame[d, 3]
+    space.listed[d], space.listed[other] = space.listed[other], space.listed[d]

@@ -42,6 +42,7 @@ cdef class SpaceView:
 cdef class Control:
     cdef public long long phase, state, type, depth, listed, trail, states, pool, level_end, stamp
     cdef public long long truncated, count, goal_state, goal_type, piece_count, available, read
+    cdef long long low, length, offset  # of the downset that was written last
 
 
 cdef class ChainView:

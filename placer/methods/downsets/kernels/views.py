@@ -134,6 +134,7 @@ class Control:
         self.piece_count = 0
         self.available = 0
         self.read = 0
+        self.low = self.length = self.offset = 0
 
 
 class ChainView:
