@@ -17,6 +17,7 @@ from placer.plans.verify import violations
 from placer.reductions.hosts import fewer_hosts
 from placer.search.run import Outcome, Run
 from tests.support.brute import latency_optimum
+from tests.support.interpreted import interpreted
 from tests.support.level import seeds
 from tests.support.random_instances import random_instance, with_single_hosts
 from tests.support.workloads import LATENCY, known, needs_workloads, workload
@@ -99,6 +100,19 @@ def check_against_brute_force(seed: int) -> None:
 def test_random_instances_agree_with_brute_force() -> None:
     for seed in seeds(120):
         check_against_brute_force(seed)
+
+
+def test_the_kernels_say_the_same_compiled_and_interpreted() -> None:
+    with interpreted():
+        from placer.methods.latency.dp_latency import solve as solve_interpreted
+    for seed in range(12):
+        instance, chosen = latency_instance(seed), options(1 + seed % 2)
+        compiled, other = solve(instance, chosen, Run()), solve_interpreted(instance, chosen, Run())
+        assert other.stats == compiled.stats
+        assert (other.stop, other.bound_ms) == (compiled.stop, compiled.bound_ms)
+        if compiled.plan is not None:
+            assert other.plan.device.tolist() == compiled.plan.device.tolist()
+            assert other.plan.piece.tolist() == compiled.plan.piece.tolist()
 
 
 @needs_workloads

@@ -20,6 +20,7 @@ SOLVER = (
     "placer/methods",
     "placer/solvers",
     "placer/solving",
+    "placer/kernels.py",
     "placer/options.py",
     "placer/processes.py",
     "placer/tolerances.py",
@@ -34,7 +35,7 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for part in SOLVER:
         path = ROOT / part
-        for file in [path] if path.suffix else sorted(path.rglob("*.py")):
+        for file in [path] if path.suffix else sorted((*path.rglob("*.py"), *path.rglob("*.pxd"))):
             digest.update(f"{file.relative_to(ROOT).as_posix()}\0".encode() + file.read_bytes() + b"\0")
     for library in LIBRARIES:
         try:

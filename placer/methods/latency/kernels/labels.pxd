@@ -33,6 +33,6 @@ cdef void _thin_out(LabelsView labels, long long state, long long beam) noexcept
 cdef void _unlink(LabelsView labels, long long state, long long before, long long row) noexcept nogil
 
 @cython.locals(after=cython.longlong, before=cython.longlong, bound=cython.double, row=cython.longlong)
-cdef void insert(LabelsView labels, LatticeView lattice, SlotsView slots, long long state,
+cpdef void insert(LabelsView labels, LatticeView lattice, SlotsView slots, long long state,
     long long beam) noexcept nogil
 

@@ -5,11 +5,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from placer.methods.latency.kernels.labels import CANDIDATE, DROPPED, Labels, insert
+from placer.methods.latency.kernels.arrays import DROPPED, Labels
+from placer.methods.latency.kernels.labels import insert
+from placer.methods.latency.kernels.views import LabelsView, LatticeView, SlotsView
 from placer.methods.latency.tables import ROOT, empty_labels
 from tests.methods.latency.kernels.test_tables import lattice_of, model_of, slots_of
 
 NO_BEAM = 2**40
+CANDIDATE = 0
+"""The row in which new labels are built."""
 
 
 class Label(NamedTuple):
@@ -44,7 +48,8 @@ class Shelf:
             getattr(self.labels, name)[CANDIDATE, : len(value)] = value
         self.labels.name[CANDIDATE] = np.arange(len(self.slots.kind))
         self.labels.parent[CANDIDATE] = ROOT
-        insert(self.labels, self.lattice, self.slots, self.state, beam)
+        views = LabelsView(self.labels), LatticeView(self.lattice), SlotsView(self.slots)
+        insert(*views, self.state, beam)
 
     def kept(self) -> list[Label]:
         out, row = [], int(self.labels.head[self.state])
