@@ -18,6 +18,7 @@ class Objective(StrEnum):
     THROUGHPUT = "throughput"
     LATENCY = "latency"
     MEMORY = "memory"
+    COST = "cost"
 
 
 class Schedule(StrEnum):
