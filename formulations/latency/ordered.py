@@ -61,11 +61,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from formulations.bulk import ProgramBuilder
+from formulations.bulk import Linear, ProgramBuilder
 from formulations.latency.columns import OrderedModel
 from formulations.latency.network import Network
 from formulations.latency.problem import MEMORY_UNITS, NEGLIGIBLE, LatencyProblem, Scaled
-from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.arrays import BoolArray, IntArray
 
 __all__ = ["build"]
 
@@ -111,300 +111,208 @@ class _Builder:
         n, K, X, H = problem.n, problem.slots, len(problem.kinds), len(problem.hosts)
         self.n, self.K, self.X, self.H = n, K, X, H
         self.devices_kind = np.repeat(np.arange(X), [len(k) for k in problem.kinds]).astype(np.int64)
-        D = len(self.devices_kind)
         self.time, self.host, self.move = scaled.time, scaled.host, scaled.move
         self.on_host = problem.hosts_within(upper_ms)
-        p, groups = self.p, int(problem.group.max()) + 1
-        self.L = p.add_columns((n, K), integer=True)
-        self.U = p.add_columns((n, K + 1), integer=True)
-        share = problem.group if problem.pieces == 1 else np.arange(n)
+        self._variables()
+
+    def _variables(self) -> None:
+        p, problem, scaled = self.p, self.problem, self.scaled
+        n, K, X, H, D = self.n, self.K, self.X, self.H, len(self.devices_kind)
+        groups, several = int(problem.group.max()) + 1, problem.pieces > 1
+        self.L = p.columns((n, K), integer=True)
+        self.U = p.columns((n, K + 1), integer=True)
+        share = np.arange(n) if several else problem.group
         possible = np.ones((int(share.max()) + 1, X))
         np.minimum.at(possible, share, scaled.may_run.astype(np.float64))
-        self.x = p.add_columns((len(possible), K, X), 0.0, possible[:, None, :], integer=True)[share]
+        self.x = p.columns((len(possible), K, X), 0.0, possible[:, None, :], integer=True)[share]
         host_possible = np.ones((groups, H))
         np.minimum.at(host_possible, problem.group, self.on_host.astype(np.float64))
-        self.y = p.add_columns((groups, H), 0.0, host_possible, integer=True)[problem.group]
-        several = problem.pieces > 1
-        self.b = p.add_columns((K, X), integer=not several)
-        self.beta = p.add_columns((K, D) if several else (0, 0), integer=True)
-        self.m = p.add_columns((K, D) if several else (0, 0), 0.0, MEMORY_UNITS)
+        self.y = p.columns((groups, H), 0.0, host_possible, integer=True)[problem.group]
+        self.b = p.columns((K, X), integer=not several)
+        self.beta = p.columns((K, D) if several else (0, 0), integer=True)
+        self.m = p.columns((K, D) if several else (0, 0), 0.0, MEMORY_UNITS)
         moves = scaled.may_move.astype(np.float64)[:, None, :]
-        self.r = p.add_columns((n, K, X), 0.0, moves)
-        self.o = p.add_columns((n, K, X), 0.0, moves)
-        self.S, self.F = p.add_columns((K,)), p.add_columns((K,))
+        self.r = p.columns((n, K, X), 0.0, moves)
+        self.o = p.columns((n, K, X), 0.0, moves)
+        self.S, self.F = p.columns((K,)), p.columns((K,))
         head = np.minimum(problem.head_ms / self.unit, 1.0)
-        self.a, self.T = p.add_columns((n,), head), p.add_columns((n,), head)
-        self.f = p.add_columns((network.arcs,))
-        self.C = int(p.add_columns((1,))[0])
-        self.z = np.zeros((0, D), dtype=np.int64)
-        self.need = problem.need * MEMORY_UNITS
+        self.a, self.T = p.columns((n,), head), p.columns((n,), head)
+        self.f = p.columns((self.network.arcs,))
+        self.C = p.columns(())
         self.large_groups = tuple(g for g in problem.instance.groups.values() if len(g) > 1)
+        self.z = p.columns((len(self.large_groups) if several and K else 0, D), integer=True)
+        self.need = problem.need * MEMORY_UNITS
 
     def assignment(self) -> None:
-        """Link x and y to the cumulative variables; order along the edges."""
-        p, L, U = self.p, self.L, self.U
-        n, K = self.n, self.K
-        before, at = U[:, :-1].ravel(), L.ravel()
-        if K:
-            p.add_rows(0, 0, (self.x.reshape(n * K, -1), 1.0), (at, -1.0), (before, 1.0))
-            p.add_rows(0, np.inf, (U[:, 1:].ravel(), 1.0), (at, -1.0))
-        p.add_rows(1, 1, (U[:, -1], 1.0))
-        p.add_rows(0, 0, (self.y, 1.0), (U, -1.0), (L, 1.0))
-        edges = self.problem.precedence
-        if len(edges):
-            u, w = edges[:, 0], edges[:, 1]
-            if K:
-                p.add_rows(0, np.inf, (L[u].ravel(), 1.0), (L[w].ravel(), -1.0))
-            p.add_rows(0, np.inf, (U[u].ravel(), 1.0), (U[w].ravel(), -1.0))
+        """Σ_κ x_vjκ = L_vj − U_v,j−1,  Σ_h y_vh = U_v0 + Σ_j (U_vj − L_vj),  U_vj ≥ L_vj,  order of edges."""
+        add, L, U = self.p.add, self.L, self.U
+        add(self.x.sum(2) == L - U[:, :-1])
+        add(U[:, 1:] >= L)
+        add(U[:, -1] == 1)
+        add(self.y.sum(1) == U.sum(1) - L.sum(1))
+        u, w = self.problem.precedence.T
+        add(L[u] >= L[w])
+        add(U[u] >= U[w])
 
     def windows(self) -> None:
-        """Fix cumulative variables by the memory that must lie before or after a node."""
+        """Fix L and U by the memory that must lie before or after a node."""
         if not self.K:
             return
+        add, L, U = self.p.add, self.L, self.U
         late, early_at, early_end = self.problem.windows(np.asarray(self.on_host.any(axis=1)))
-        for columns, value in (
-            (self.L[late[:, 1:]], 0.0),
-            (self.U[late & (np.arange(self.K + 1) < self.K)], 0.0),
-            (self.U[early_end], 1.0),
-            (self.L[early_at[:, 1:]], 1.0),
-        ):
-            if len(columns):
-                self.p.add_rows(value, value, (columns, 1.0))
+        add(L[late[:, 1:]] == 0)
+        add(U[late & (np.arange(self.K + 1) < self.K)] == 0)
+        add(U[early_end] == 1)
+        add(L[early_at[:, 1:]] == 1)
 
     def kinds(self) -> None:
-        """One kind per piece, empty pieces last."""
-        p, K = self.p, self.K
-        if not K:
+        """x_vjκ ≤ b_jκ,  Σ_κ b_jκ ≤ 1 and non-increasing in j,  q = 1: Σ_j b_jκ ≤ |κ|."""
+        if not self.K:
             return
-        _, first = np.unique(self.x[:, 0, 0], return_index=True)
-        x = self.x[first]
-        p.add_rows(-np.inf, 0, (x.ravel(), 1.0), (np.tile(self.b.ravel(), len(first)), -1.0))
-        p.add_rows(-np.inf, 1, (self.b, 1.0))
-        if K > 1:
-            p.add_rows(0, np.inf, (self.b[:-1], 1.0), (self.b[1:], -1.0))
+        add, b = self.p.add, self.b
+        _, first = np.unique(self.x.index[:, 0, 0], return_index=True)
+        add(self.x[first] <= b)
+        add(b.sum(1) <= 1)
+        add(b[:-1].sum(1) >= b[1:].sum(1))
         if self.problem.pieces == 1:
-            counts = [float(len(members)) for members in self.problem.kinds]
-            p.add_rows(-np.inf, counts, (self.b.T, 1.0))
+            add(b.sum(0) <= [len(members) for members in self.problem.kinds])
 
     def memory(self) -> None:
-        """Memory of each piece; nodes that fit nowhere are kept away."""
-        self._host_memory()
-        need = self.need
-        if not self.K or not need.any():
-            return
-        limit = self.problem.limit_bytes
-        for k in np.flatnonzero(need.any(axis=0)):
-            too_large = np.flatnonzero(self.problem.instance.memory_bytes > limit[k] * (1 + 1e-9))
-            if len(too_large):
-                self.p.add_rows(-np.inf, 0, (self.x[too_large][:, :, k].ravel(), 1.0))
-            fits = np.setdiff1d(np.flatnonzero(need[:, k]), too_large)
-            if len(fits):
-                columns = self.x[fits][:, :, k].T
-                self.p.add_rows(
-                    -np.inf, 1e-6, (columns, need[fits, k][None, :]), (self.b[:, k], -MEMORY_UNITS)
-                )
-
-    def _host_memory(self) -> None:
-        """Memory of the hosts that have a limit."""
-        limit, size = self.problem.host_limit_bytes, self.problem.instance.memory_bytes
+        """Σ_v s_v y_vh ≤ M_h,  Σ_v s_v x_vjκ ≤ M_κ b_jκ;  x_vjκ = 0 for what does not fit."""
+        add, size = self.p.add, self.problem.instance.memory_bytes
+        limit = self.problem.host_limit_bytes
         for h in np.flatnonzero(np.isfinite(limit) & (limit > 0)):
             held = np.flatnonzero((size > 0) & self.on_host[:, h])
             if len(held):
-                need = size[held] * (MEMORY_UNITS / limit[h])
-                self.p.add_rows(-np.inf, MEMORY_UNITS + 1e-6, (self.y[held, h][None, :], need[None, :]))
+                s = size[held] * (MEMORY_UNITS / limit[h])
+                add((s * self.y[held, h]).sum(0) <= MEMORY_UNITS + 1e-6)
+        limit = self.problem.limit_bytes
+        for k in np.flatnonzero(self.need.any(axis=0)).tolist():
+            too_large = np.flatnonzero(size > limit[k] * (1 + 1e-9))
+            add(self.x[too_large][:, :, k] <= 0)
+            fits = np.setdiff1d(np.flatnonzero(self.need[:, k]), too_large)
+            if len(fits):
+                add(self._held(fits, k) <= MEMORY_UNITS * self.b[:, k] + 1e-6)
+
+    def _held(self, nodes: IntArray, k: int) -> Linear:
+        """Σ_v s_v x_vjκ over some nodes, ``(K,)``."""
+        return (self.x[nodes][:, :, k] * self.need[nodes, k, None]).sum(0)
 
     def devices(self) -> None:
-        """Pieces on devices for q > 1: count, memory, order of members, colocation."""
-        if not self.beta.size:
+        """b_jκ = Σ_{d∈κ} β_jd,  Σ_j β_jd ≤ q,  β_jd ≤ Σ_{i<j} β_i,d−1,  memory of devices; all for q > 1."""
+        add, beta, m, kind = self.p.add, self.beta, self.m, self.devices_kind
+        if not self.K or self.problem.pieces == 1:
             return
-        p, K, kind, problem = self.p, self.K, self.devices_kind, self.problem
-        beta = self.beta
         for k in range(self.X):
-            p.add_rows(0, 0, (beta[:, kind == k], 1.0), (self.b[:, k], -1.0))
-        p.add_rows(-np.inf, float(problem.pieces), (beta.T, 1.0))
+            add(beta[:, kind == k].sum(1) == self.b[:, k])
+        add(beta.sum(0) <= self.problem.pieces)
+        before = np.tri(self.K, k=-1)
         for d in (np.flatnonzero(kind[1:] == kind[:-1]) + 1).tolist():
-            p.add_rows(0, 0, (beta[:1, d], 1.0))
-            for j in range(1, K):
-                p.add_rows(-np.inf, 0, (beta[j : j + 1, d], 1.0), (beta[None, :j, d - 1], -1.0))
-        need = self.need
+            add(beta[0, d] == 0)
+            add(beta[1:, d] <= (before[1:] * beta[:, d - 1]).sum(1))
         for d, k in enumerate(kind.tolist()):
-            held = np.flatnonzero((need[:, k] > 0) & (need[:, k] <= MEMORY_UNITS * (1 + 1e-9)))
+            held = np.flatnonzero((self.need[:, k] > 0) & (self.need[:, k] <= MEMORY_UNITS * (1 + 1e-9)))
             if len(held):
-                columns = self.x[held][:, :, k].T
-                p.add_rows(
-                    -MEMORY_UNITS,
-                    np.inf,
-                    (self.m[:, d], 1.0),
-                    (columns, -need[held, k][None, :]),
-                    (beta[:, d], -MEMORY_UNITS),
-                )
-        p.add_rows(-np.inf, MEMORY_UNITS + 1e-6, (self.m.T, 1.0))
+                add(m[:, d] >= self._held(held, k) - MEMORY_UNITS * (1 - beta[:, d]))
+        add(m.sum(0) <= MEMORY_UNITS + 1e-6)
         self._colocation()
 
     def _colocation(self) -> None:
-        p, kind = self.p, self.devices_kind
-        groups = self.large_groups
-        if not groups:
-            return
-        self.z = p.add_columns((len(groups), len(kind)), integer=True)
-        first = np.array([nodes[0] for nodes in groups])
-        terms = [(self.z, 1.0)] + ([(self.y[first], 1.0)] if self.H else [])
-        p.add_rows(1, 1, *terms)
-        for g, nodes in enumerate(groups):
-            for d, k in enumerate(kind.tolist()):
-                x = self.x[nodes][:, :, k]
-                beta = np.broadcast_to(self.beta[:, d], x.shape)
-                z = np.full(x.size, self.z[g, d])
-                p.add_rows(-np.inf, 1, (x.ravel(), 1.0), (beta.ravel(), 1.0), (z, -1.0))
+        """Σ_d z_gd + Σ_h y_gh = 1,  x_vjκ(d) + β_jd ≤ 1 + z_g(v)d."""
+        first = np.array([nodes[0] for nodes in self.large_groups], dtype=np.int64)
+        self.p.add(self.z.sum(1) + self.y[first].sum(1) == 1)
+        d, j = np.arange(len(self.devices_kind))[:, None, None], np.arange(self.K)
+        for g, nodes in enumerate(self.large_groups):
+            x = self.x[nodes[:, None], j, self.devices_kind[d]]
+            self.p.add(x + self.beta[j, d] <= 1 + self.z[g, d])
 
     def transfers(self) -> None:
-        """Bind what each piece receives and sends."""
-        edges = self.problem.instance.edges
-        if not len(edges) or not self.K:
-            return
-        u, w = edges[:, 0], edges[:, 1]
-        xu, xw = self.x[u].ravel(), self.x[w].ravel()
-        self.p.add_rows(0, np.inf, (self.r[u].ravel(), 1.0), (xw, -1.0), (xu, 1.0))
-        self.p.add_rows(0, np.inf, (self.o[u].ravel(), 1.0), (xu, -1.0), (xw, 1.0))
+        """r_ujκ ≥ x_wjκ − x_ujκ,  o_ujκ ≥ x_ujκ − x_wjκ."""
+        u, w = self.problem.instance.edges.T
+        self.p.add(self.r[u] >= self.x[w] - self.x[u])
+        self.p.add(self.o[u] >= self.x[u] - self.x[w])
 
     def piece_times(self) -> None:
-        """Start and finish of pieces, and what waits for what."""
-        p, n, K, X = self.p, self.n, self.K, self.X
-        if not K:
-            return
-        by_piece = (1, 0, 2)
-        x, r, o = (columns.transpose(by_piece).reshape(K, -1) for columns in (self.x, self.r, self.o))
-        move = self.move.reshape(1, -1)
-        most = 0.0 if self.scaled.exact else np.inf
-        p.add_rows(
-            0, most, (self.F, 1.0), (self.S, -1.0), (x, -self.time.reshape(1, -1)), (r, -move), (o, -move)
-        )
-        if K > 1:
-            p.add_rows(0, np.inf, (self.S[1:], 1.0), (self.S[:-1], -1.0))
-        C = np.full(K, self.C)
-        p.add_rows(0, np.inf, (C, 1.0), (self.F, -1.0))
-        S, F, a = np.tile(self.S, n), np.tile(self.F, n), np.repeat(self.a, K)
-        producers = np.repeat(np.array([len(s) > 0 for s in self.problem.instance.successors]), K)
-        r, x = self.r.reshape(n * K, X), self.x.reshape(n * K, X)
-        if producers.any():
-            p.add_rows(-1, np.inf, (S[producers], 1.0), (a[producers], -1.0), (r[producers], -1.0))
-        p.add_rows(-1, np.inf, (a, 1.0), (F, -1.0), (x, -1.0))
-        if self.beta.size:
-            i, j = np.triu_indices(K, 1)
-            for d in range(self.beta.shape[1]):
-                p.add_rows(
-                    -2,
-                    np.inf,
-                    (self.S[j], 1.0),
-                    (self.F[i], -1.0),
-                    (self.beta[i, d], -1.0),
-                    (self.beta[j, d], -1.0),
-                )
+        """Start and finish of pieces, and what waits for what, in the docstring's order."""
+        add, S, F, a = self.p.add, self.S, self.F, self.a
+        work = self.time[:, None, :] * self.x + self.move[:, None, :] * (self.r + self.o)
+        end = S + work.sum(0, 2)
+        add(F == end if self.scaled.exact else F >= end)
+        add(S[1:] >= S[:-1])
+        add(self.C >= F)
+        u = np.flatnonzero([len(consumers) > 0 for consumers in self.problem.instance.successors])
+        add(S >= a[u, None] - (1 - self.r[u].sum(2)))
+        add(a[:, None] >= F - (1 - self.x.sum(2)))
+        if self.problem.pieces > 1:
+            i, j = np.triu_indices(self.K, 1)
+            d = np.arange(len(self.devices_kind))[:, None]
+            add(S[j] >= F[i] - (2 - self.beta[i, d] - self.beta[j, d]))
 
     def node_times(self) -> None:
-        """Availability, hosts, chains, tails."""
-        p, n = self.p, self.n
-        C = np.full(n, self.C)
-        tail = self.problem.tail_ms / self.unit
-        sends = np.broadcast_to(self.move[:, None, :], self.o.shape)
-        p.add_rows(tail, np.inf, (C, 1.0), (self.T, -1.0))
-        p.add_rows(0, np.inf, (C, 1.0), (self.a, -1.0))
-        o = self.o.reshape(n, -1)
-        p.add_rows(
-            0, np.inf, (self.a, 1.0), (self.T, -1.0), *([(o, -sends.reshape(n, -1))] if self.K else [])
-        )
-        # A first node on a host, or in a piece, takes its own time.
-        own = self._own(np.arange(n))
-        p.add_rows(0, np.inf, (self.T, 1.0), *own)
-        edges = self.problem.instance.edges
-        if not len(edges):
-            return
-        u, w = edges[:, 0], edges[:, 1]
+        """When nodes are computed and available, on hosts and along chains, in the docstring's order."""
+        add, a, T, C, y = self.p.add, self.a, self.T, self.C, self.y
+        move = self.move[:, None, :]
+        add(C >= T + self.problem.tail_ms / self.unit)
+        add(C >= a)
+        add(a >= T + (move * self.o).sum(1, 2))
+        own = (self.time[:, None, :] * self.x).sum(1, 2) + (self.host * y).sum(1)
+        add(T >= own)  # a first node on a host, or in a piece
+        u, w = self.problem.instance.edges.T
         if self.H:
-            p.add_rows(-1, np.inf, (self.T[w], 1.0), (self.a[u], -1.0), (self.y[w], -self.host[w] - 1.0))
-        p.add_rows(0, np.inf, (self.T[w], 1.0), (self.T[u], -1.0), *self._own(w))
-        single = np.array([len(s) == 1 for s in self.problem.instance.successors])[u]
-        if single.any() and self.K:
-            u, w = u[single], w[single]
-            cost = sends[u].reshape(len(u), -1)
-            o, r = self.o[u].reshape(len(u), -1), self.r[u].reshape(len(u), -1)
-            p.add_rows(0, np.inf, (self.T[w], 1.0), (self.T[u], -1.0), *self._own(w), (o, -cost), (r, -cost))
-
-    def _own(self, nodes: IntArray) -> list[tuple[IntArray, FloatArray]]:
-        """Terms that subtract the processing time of nodes."""
-        terms = []
+            add(T[w] >= a[u] + (self.host * y).sum(1)[w] - (1 - y.sum(1)[w]))
+        add(T[w] >= T[u] + own[w])
+        single = np.array([len(consumers) == 1 for consumers in self.problem.instance.successors])[u]
         if self.K:
-            time = np.broadcast_to(self.time[nodes][:, None, :], (len(nodes), self.K, self.X))
-            terms.append((self.x[nodes], -time))
-        if self.H:
-            terms.append((self.y[nodes], -self.host[nodes]))
-        return terms
+            u, w = u[single], w[single]
+            add(T[w] >= T[u] + own[w] + (move[u] * (self.o[u] + self.r[u])).sum(1, 2))
 
     def flow(self) -> None:
-        """Send one unit through the network, linked to the assignment."""
+        """Send one unit through the network, linked to the assignment; C ≥ Σ_a t_a f_a,  piece arcs ≤ K."""
         network, p, f = self.network, self.p, self.f
         if not network.arcs:
             return
         size = network.inside.sum(axis=1)
         balance = np.where(size == 0, 1.0, 0.0) - np.where(size == network.core.sum(), 1.0, 0.0)
         one = np.ones(network.arcs)
-        p.add_ragged(balance, balance, len(size), (network.source, f, one), (network.target, f, -one))
-        cost = network.token_cost_ms[None, :] / self.unit
+        p.add_ragged(
+            balance, balance, len(size), (network.source, f.index, one), (network.target, f.index, -one)
+        )
+        cost = network.token_cost_ms / self.unit
         cost = np.where(cost < NEGLIGIBLE, 0.0, cost)  # of a step that is bounded by the chains as well
-        p.add_rows(0, np.inf, (np.array([self.C]), 1.0), (f[None, :], -cost))
-        pieces = f[network.kind >= 0]
-        if len(pieces):
-            p.add_rows(-np.inf, float(self.K), (pieces[None, :], 1.0))
+        p.add(self.C >= (cost * f).sum(0))
+        if (network.kind >= 0).any():
+            p.add(f[network.kind >= 0].sum(0) <= self.K)
         self._link(network.steps, network.core, exact=True)
         self._link(network.closure, ~network.core, exact=False)
 
     def _link(self, member: BoolArray, wanted: BoolArray, *, exact: bool) -> None:
         """Tie the flow over nodes to x, and for host arcs to y."""
-        network, p = self.network, self.p
         nodes = np.flatnonzero(wanted)
         row_of = np.cumsum(wanted) - 1
-        for k in range(-1, self.X):
-            arc, v = np.nonzero(member & wanted & (network.kind == k)[:, None])
-            if k < 0:
-                if not exact:
-                    continue
-                columns = self.y[nodes]
-            else:
-                columns = self.x[nodes][:, :, k]
+        for k in range(-1 if exact else 0, self.X):
+            arc, v = np.nonzero(member & wanted & (self.network.kind == k)[:, None])
+            columns = (self.y[nodes] if k < 0 else self.x[nodes][:, :, k]).index
             if not columns.size and not len(arc):
                 continue
             row = np.repeat(np.arange(len(nodes)), columns.shape[1])
-            p.add_ragged(
+            self.p.add_ragged(
                 0.0,
                 0.0 if exact else np.inf,
                 len(nodes),
                 (row, columns.ravel(), np.ones(columns.size)),
-                (row_of[v], self.f[arc], -np.ones(len(arc))),
+                (row_of[v], self.f.index[arc], -np.ones(len(arc))),
             )
 
     def model(self) -> OrderedModel:
         """Close the program."""
+        names = ("L", "U", "x", "y", "b", "beta", "m", "z", "r", "o", "S", "F", "a", "T", "f")
         return OrderedModel(
             problem=self.problem,
             network=self.network,
             program=self.p.build(self.C),
             upper_ms=self.unit,
-            L=self.L,
-            U=self.U,
-            x=self.x,
-            y=self.y,
-            b=self.b,
-            beta=self.beta,
-            m=self.m,
-            z=self.z,
-            r=self.r,
-            o=self.o,
-            S=self.S,
-            F=self.F,
-            a=self.a,
-            T=self.T,
-            f=self.f,
-            C=self.C,
+            C=int(self.C.index),
             need=self.need,
             large_groups=self.large_groups,
+            **{name: getattr(self, name).index for name in names},
         )

@@ -21,7 +21,8 @@ from placer.plans.plan import Plan
 from placer.plans.result import Result, Status
 from placer.plans.status import Stop
 from placer.signals import stop_on_signals
-from placer.solving.solve import make_options, solve
+from placer.solving.request import make_options
+from placer.solving.solve import solve
 
 __all__ = ["exit_code", "run"]
 

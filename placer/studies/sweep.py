@@ -29,7 +29,8 @@ from placer.plans.plan import Plan
 from placer.plans.result import InstanceReference, Result, Status, gap_of, status_of
 from placer.plans.status import Point
 from placer.plans.verify import violations
-from placer.solving.solve import make_options, solve
+from placer.solving.request import make_options
+from placer.solving.solve import solve
 from placer.studies.axes import MAX_POINTS, Axis, parse_axis, variant
 
 __all__ = ["Sweep", "SweepPoint", "common_options", "sweep"]

@@ -29,7 +29,8 @@ from placer.plans.plan import Plan
 from placer.plans.result import Result
 from placer.plans.verify import violations
 from placer.simulation import simulate
-from placer.solving.solve import make_options, solve
+from placer.solving.request import make_options
+from placer.solving.solve import solve
 from tests.audit import cells, independent
 from tests.audit.cells import METHOD_COLUMNS, Kind, Verdict
 from tests.audit.independent import Truth

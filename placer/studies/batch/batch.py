@@ -14,10 +14,11 @@ from typing import Any
 from placer.errors import InputError, UsageError
 from placer.formats import native
 from placer.instance.instance import Instance
+from placer.methods.registry import time_limit
 from placer.options import Options
 from placer.plans.result import Result
 from placer.plans.status import Point
-from placer.studies.attempt import FailureKind, Outcome, memory_mb, time_limit
+from placer.studies.attempt import FailureKind, Outcome, memory_mb
 from placer.studies.batch.executors import Engine, local_submit, submit_to, workers
 from placer.studies.batch.grid import Grid, expand
 from placer.studies.batch.jobs import Job, Manifest, job_id

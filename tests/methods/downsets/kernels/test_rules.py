@@ -11,7 +11,7 @@ from placer.methods.downsets.kernels import arrays, exchange, pieces
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import measures
 from placer.options import Communication, Options, Schedule
-from tests.support.level import count
+from tests.support.level import count, first
 from tests.support.random_instances import random_instance
 
 STATE = 1
@@ -143,11 +143,19 @@ class Definition:
         return bool(after.sum() <= before.sum() + 1e-9)
 
 
+def lattice_of(seed: int, options: Options) -> Lattice | None:
+    """A lattice of a random instance if it has some items, nets and a type that pays for them."""
+    instance = random_instance(seed, nodes=10, training=True, heterogeneous=seed % 3 == 0)
+    lattice = Lattice.of(instance, options)
+    enough = 4 <= lattice.size <= 8 and len(lattice.graph.net_size) > 2 and lattice.graph.paying.any()
+    return lattice if enough else None
+
+
 def scenes(communication: Communication, schedule: Schedule, seeds: int = 24):
     """Random instances, downsets, types and targets."""
+    options = Options(communication=communication, schedule=schedule)
     for seed in range(count(seeds, least=12)):
-        instance = random_instance(seed, nodes=7, training=True, heterogeneous=seed % 3 == 0)
-        lattice = Lattice.of(instance, Options(communication=communication, schedule=schedule))
+        lattice = first(lambda seed: lattice_of(seed, options), seed)
         if seed % 2:
             lattice = lattice.reversed()
         definition, rng = Definition(lattice), np.random.default_rng(seed)
@@ -161,7 +169,7 @@ def scenes(communication: Communication, schedule: Schedule, seeds: int = 24):
 
 def grow(scene: Scene, rng: np.random.Generator, *, leave: float = 0.0) -> None:
     """Take some of the items that are offered, and leave some out."""
-    for _ in range(int(rng.integers(0, 5))):
+    for _ in range(int(rng.integers(0, len(scene.rest) + 1))):
         offered = scene.offered()
         if not offered:
             break
