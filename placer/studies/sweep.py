@@ -144,8 +144,7 @@ def sweep(
     common = common_options(chosen, options, **changes)
     interrupt = interrupt or threading.Event()
     grid = list(product(*(range(len(axis.values)) for axis in chosen)))
-    labels = [axis.label for axis in chosen]
-    if not chosen or len(set(labels)) < len(labels):
+    if not chosen or len(labels := [axis.label for axis in chosen]) > len(set(labels)):
         raise UsageError("option vary: give at least one axis, and each one once")
     if len(grid) > MAX_POINTS:
         raise UsageError(f"option vary: {len(grid)} points are more than {MAX_POINTS}")
@@ -154,9 +153,7 @@ def sweep(
         if interrupt.is_set():
             break
         settings = [(axis, axis.values[i]) for axis, i in zip(chosen, place, strict=True)]
-        most = next((value for axis, value in settings if axis.resource == "max-ms"), common.max_ms)
-        here = common.model_copy(update={"max_ms": most})
-        made = _variant_or_reason(instance, settings)
+        made, here = _variant_or_reason(instance, settings), _options_at(common, settings)
         solved.append(_point(place, made, solved, here, on_progress, interrupt, guard))
         if on_point is not None:
             on_point(_row(chosen, solved[-1], solved))
@@ -181,6 +178,12 @@ def common_options(
         if axis.resource == "max-ms":
             changes["max_ms"] = axis.values[-1]
     return make_options(options, **changes)
+
+
+def _options_at(common: Options, settings: list[tuple[Axis, float]]) -> Options:
+    """Return the options of a point."""
+    most = next((value for axis, value in settings if axis.resource == "max-ms"), common.max_ms)
+    return common.model_copy(update={"max_ms": most})
 
 
 def _variant_or_reason(instance: Instance, settings: list[tuple[Axis, float]]) -> Instance | str:
