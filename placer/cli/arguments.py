@@ -11,7 +11,8 @@ from placer.choices import close_to, none_of, offer
 from placer.cli.batch_arguments import BATCH_HELP, add_batch
 from placer.cli.export_arguments import add_export_command
 from placer.cli.import_arguments import add_import_commands
-from placer.cli.option_arguments import add_method, add_options, file_name
+from placer.cli.option_arguments import add_method, add_options
+from placer.cli.output import file_name
 from placer.cli.report_arguments import add_report
 from placer.methods.registry import METHODS
 from placer.simulation.trace import DEFAULT_SAMPLES

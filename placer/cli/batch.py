@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from placer.cli.batch_arguments import grid_from
 from placer.cli.batch_display import BatchDisplay
+from placer.cli.option_arguments import options_from
 from placer.cli.tables import print_json, stdout
 from placer.signals import stop_on_signals
 from placer.studies.batch.batch import Batch, solve_batch
@@ -55,7 +55,7 @@ NOTE = (
 
 def run(args: argparse.Namespace) -> int:
     """Run the jobs that are not finished, then print the table."""
-    options: dict[str, Any] = {"methods": args.methods or ["auto"]} | grid_from(args)
+    options: dict[str, Any] = {"methods": args.methods or ["auto"]} | options_from(args)
     grids = [options] if args.grid is None else [options | grid for grid in _grids(args)]
     with (
         stop_on_signals() as stop,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from placer.cli.option_arguments import file_name
+from placer.cli.output import file_name
 
 __all__ = ["add_report"]
 

@@ -13,8 +13,7 @@ from placer.instance.instance import Instance
 from placer.instance.rules import check_runnable
 from placer.methods.registry import METHODS
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Formulation, Options, Recompute
+from placer.options import Formulation, OptionChanges, Options, Recompute
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 

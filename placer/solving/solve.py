@@ -13,8 +13,7 @@ from placer.instance.instance import Instance
 from placer.methods import variants
 from placer.methods.registry import METHODS, load_method, time_limit
 from placer.methods.starts.cheap import drafts
-from placer.option_types import OptionChanges
-from placer.options import Options
+from placer.options import OptionChanges, Options
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan

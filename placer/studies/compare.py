@@ -20,8 +20,7 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS, time_limit
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Options
+from placer.options import OptionChanges, Options
 from placer.plans.result import InstanceReference, Result, Status
 from placer.plans.status import Stop
 from placer.processes import peak_memory_mb

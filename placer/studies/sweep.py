@@ -21,8 +21,7 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.instance.overrides import apply
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Objective, Options
+from placer.options import Objective, OptionChanges, Options
 from placer.plans.check import plan_of
 from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
