@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from placer.cli.batch_display import BatchDisplay
+from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
 from placer.cli.tables import print_json, stdout
 from placer.signals import stop_on_signals
@@ -28,7 +29,6 @@ from placer.studies.batch.summary import SHIFT_S, MethodSummary
 
 __all__ = ["exit_code", "run"]
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 METHOD_WIDTH = 24
 REASONS = 10
 """Failed jobs that are told one by one."""
@@ -53,7 +53,7 @@ NOTE = (
 )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> ExitCode:
     """Run the jobs that are not finished, then print the table."""
     options: dict[str, Any] = {"methods": args.methods or ["auto"]} | options_from(args)
     grids = [options] if args.grid is None else [options | grid for grid in _grids(args)]
@@ -84,11 +84,11 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(batch)
 
 
-def exit_code(batch: Batch) -> int:
+def exit_code(batch: Batch) -> ExitCode:
     """Exit code of a batch."""
     if batch.interrupted:
-        return INTERRUPTED
-    return FAILED if batch.failed or batch.summary.contradictions else DONE
+        return ExitCode.INTERRUPTED
+    return ExitCode.DOES_NOT_HOLD if batch.failed or batch.summary.contradictions else ExitCode.DONE
 
 
 def _grids(args: argparse.Namespace) -> list[dict[str, Any]]:

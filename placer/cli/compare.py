@@ -8,6 +8,7 @@ import sys
 from rich.table import Table
 from rich.text import Text
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
 from placer.cli.tables import print_json, stdout
 from placer.errors import UsageError
@@ -21,10 +22,8 @@ from placer.studies.compare import Comparison, Row, RowStatus, compare
 
 __all__ = ["exit_code", "run"]
 
-PLANNED, DOES_NOT_HOLD, INFEASIBLE, NOTHING, INTERRUPTED = 0, 1, 3, 4, 130
 
-
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> ExitCode:
     """Run the methods, print and write the table; contradictions go to standard error."""
     if args.other is not None:
         return _batches(args)
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(table)
 
 
-def _batches(args: argparse.Namespace) -> int:
+def _batches(args: argparse.Namespace) -> ExitCode:
     """Compare two batches; a result that got worse is told by the exit code."""
     # The parts of a batch need a system that can lock files; a comparison of methods does not.
     from placer.studies.batch.difference import compare_batches, describe
@@ -68,7 +67,7 @@ def _batches(args: argparse.Namespace) -> int:
         write_text(args.out, difference.to_csv() if args.out.endswith(".csv") else difference.to_json())
     if args.json:
         print_json(difference.to_json())
-        return DOES_NOT_HOLD if difference.worse else PLANNED
+        return ExitCode.DOES_NOT_HOLD if difference.worse else ExitCode.DONE
     table = Table(header_style="bold")
     for name in ("instance", "method", "what", "", "A", "B"):
         table.add_column(name, overflow="fold")
@@ -81,19 +80,19 @@ def _batches(args: argparse.Namespace) -> int:
         stdout().print(table)
     for line in describe(difference):
         print(line)
-    return DOES_NOT_HOLD if difference.worse else PLANNED
+    return ExitCode.DOES_NOT_HOLD if difference.worse else ExitCode.DONE
 
 
-def exit_code(table: Comparison) -> int:
+def exit_code(table: Comparison) -> ExitCode:
     """Exit code of a comparison: contradictions and failures of methods first, then what was found."""
     statuses = {row.status for row in table.rows}
     if table.disagreements or RowStatus.FAILED in statuses:
-        return DOES_NOT_HOLD
+        return ExitCode.DOES_NOT_HOLD
     if table.interrupted:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if statuses & {RowStatus.OPTIMAL, RowStatus.FEASIBLE}:
-        return PLANNED
-    return INFEASIBLE if RowStatus.INFEASIBLE in statuses else NOTHING
+        return ExitCode.DONE
+    return ExitCode.INFEASIBLE if RowStatus.INFEASIBLE in statuses else ExitCode.NO_PLAN
 
 
 def _print(table: Comparison) -> None:

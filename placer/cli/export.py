@@ -6,15 +6,16 @@ import argparse
 import sys
 from contextlib import redirect_stdout
 
+from placer.cli.exit_codes import ExitCode
 from placer.exports.api import export
 
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> ExitCode:
     """Write the plan in another tool's format; remarks go to standard error."""
     with redirect_stdout(sys.stderr):  # a model is code, and may print
         remarks = export(args.result, args.to, args.out, instance=args.instance, model=args.model)
     for remark in remarks:
         print(f"placer: {args.to}: {remark}", file=sys.stderr)
-    return 0
+    return ExitCode.DONE

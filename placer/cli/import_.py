@@ -7,6 +7,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from placer.cli.exit_codes import ExitCode
 from placer.errors import UsageError
 from placer.formats import native
 from placer.formats.files import save
@@ -18,7 +19,7 @@ from placer.instance.instance import Instance
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> ExitCode:
     """Make an instance of a model."""
     if args.out:
         check_writable(args.out, *_inputs(args))
@@ -29,10 +30,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"placer: {note}", file=sys.stderr)
     if not args.out:
         sys.stdout.write(native.to_json(instance))
-        return 0
+        return ExitCode.DONE
     save(instance, args.out)
     print(_summary(instance, Path(args.out).name))
-    return 0
+    return ExitCode.DONE
 
 
 def _inputs(args: argparse.Namespace) -> list[str]:

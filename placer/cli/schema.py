@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 
+from placer.cli.exit_codes import ExitCode
 from placer.formats import documents
 
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> ExitCode:
     """Print the JSON Schema of the native instance format."""
     sys.stdout.write(json.dumps(documents.schema(), indent=1) + "\n")
-    return 0
+    return ExitCode.DONE

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display
 from placer.cli.tables import print_json, size, stdout
@@ -21,13 +22,12 @@ from placer.studies.sweep import Sweep, SweepPoint, common_options, sweep
 
 __all__ = ["exit_code", "run"]
 
-PLANNED, INFEASIBLE, NOTHING, INTERRUPTED = 0, 3, 4, 130
 INSTANCES, RESULTS = "point-{:03d}.instance.json", "point-{:03d}.result.json"
 BAR = 18
 """Width of the bar of the slowest point."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> ExitCode:
     """Solve every point, print the table with a bar per point, write what was asked for."""
     instance = load(args.instance)
     axes = [parse_axis(text) for text in args.vary]
@@ -63,13 +63,17 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(table)
 
 
-def exit_code(table: Sweep) -> int:
+def exit_code(table: Sweep) -> ExitCode:
     """Exit code of a sweep: 0 when some point has a plan."""
     if table.interrupted:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if any(point.objective is not None for point in table.points):
-        return PLANNED
-    return INFEASIBLE if any(point.status == "infeasible" for point in table.points) else NOTHING
+        return ExitCode.DONE
+    return (
+        ExitCode.INFEASIBLE
+        if any(point.status == "infeasible" for point in table.points)
+        else ExitCode.NO_PLAN
+    )
 
 
 def _save(table: Sweep, folder: Path) -> None:
