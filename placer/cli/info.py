@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rich.table import Table
@@ -27,7 +26,14 @@ __all__ = ["facts", "run"]
 DOWNSETS = 100_000
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    json: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Say what is in an instance."""
     instance = load(args.instance)
     found = facts(instance)
