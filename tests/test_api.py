@@ -8,8 +8,7 @@ import pytest
 
 import placer
 from placer.errors import InputError, UsageError
-from placer.option_types import OptionChanges
-from placer.options import Options
+from placer.options import OptionChanges, Options
 from tests.studies.test_sweep import chain
 
 
@@ -20,6 +19,15 @@ def test_keywords_are_the_options():
         allowed = get_args(hint) or (hint,)
         if isinstance(default, str) and name != "method":
             assert {str(v) for v in type(default)} == set(get_args(allowed[-1]))
+
+
+def test_every_option_is_explained():
+    """Schema and docstring say what the declaration says."""
+    schema = Options.model_json_schema()["properties"]
+    for name, field in Options.model_fields.items():
+        assert schema[name]["description"] == field.description != ""
+        assert f"\n{name} : " in Options.__doc__
+        assert f"\n    {field.description}" in Options.__doc__
 
 
 def test_dir_shows_what_is_for_users():

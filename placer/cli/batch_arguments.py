@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from typing import Any
+from placer.cli.option_arguments import add_options, several_values
+from placer.cli.output import Command, file_name
 
-from placer.choices import offer
-from placer.cli.option_arguments import add_options, file_name
-from placer.options import Options
-
-__all__ = ["BATCH_HELP", "add_batch", "grid_from"]
+__all__ = ["add_batch"]
 
 BATCH_HELP = """\
 examples:
@@ -62,14 +57,17 @@ before is intact); 130 interrupted (the same command goes on)
 """
 
 
-def add_batch(batch: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
+def add_batch(command: Command) -> None:
+    """Add the command."""
+    batch = command(
+        "batch", "solve many instances with many methods; the same command again goes on", epilog=BATCH_HELP
+    )
     batch.add_argument(
         "instances", metavar="PATH", nargs="+", help="instance file, folder, glob, .zip or .tar.gz archive"
     )
     batch.add_argument("--out", type=file_name, metavar="DIR", required=True, help="folder of the batch")
     batch.add_argument(
-        "--methods", type=_several(str), action="extend", metavar="A,B,...", help="(default: auto)"
+        "--methods", type=several_values(str), action="extend", metavar="A,B,...", help="(default: auto)"
     )
     batch.add_argument("--grid", metavar="FILE.toml", help="more combinations of options")
     running = batch.add_argument_group("running")
@@ -99,64 +97,4 @@ def add_batch(batch: argparse.ArgumentParser) -> None:
     )
     batch.add_argument("--json", action="store_true", help="print the summary as JSON")
     batch.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    add_options(_Several(batch))
-
-
-def grid_from(args: argparse.Namespace) -> dict[str, Any]:
-    """Options with their values from parsed arguments; those that were not given are left out."""
-    given = {name: getattr(args, name, None) for name in Options.model_fields}
-    defaults = {name: field.default for name, field in Options.model_fields.items()}
-    return {name: value for name, value in given.items() if value not in (None, defaults[name])}
-
-
-class _Several:
-    """Stands for a parser: options that are added to it take several values, with commas or repeated."""
-
-    def __init__(self, group: argparse._ActionsContainer) -> None:
-        self._group = group
-
-    def add_argument_group(self, *args: Any, **more: Any) -> _Several:
-        return _Several(self._group.add_argument_group(*args, **more))
-
-    def add_argument(self, *names: str, **more: Any) -> None:
-        action = more.get("action")
-        if action is argparse.BooleanOptionalAction:
-            more |= {"action": _YesAndNo, "default": None}
-        elif action is None and not isinstance(more.get("default"), tuple):
-            kind, choices = more.pop("type", str), more.pop("choices", None)
-            more |= {"type": _several(kind, choices), "action": "extend", "default": None}
-        self._group.add_argument(*names, **more)
-
-
-class _YesAndNo(argparse.BooleanOptionalAction):
-    """Collects the values of ``--name`` and ``--no-name``, which may both be given."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        value = not (option_string or "").startswith("--no-")
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), value])
-
-
-def _several(kind: Callable[[str], Any], choices: Any = None) -> Callable[[str], list[Any]]:
-    """Make a type for argparse that reads values separated by commas."""
-
-    def read(text: str) -> list[Any]:
-        values = []
-        for part in filter(None, map(str.strip, text.split(","))):
-            try:
-                value = kind(part)
-            except ValueError:
-                value = None
-            if value is None or (choices is not None and value not in choices):
-                raise argparse.ArgumentTypeError(f"invalid value {part!r}{offer(part, choices or ())}")
-            values.append(value)
-        if not values:
-            raise argparse.ArgumentTypeError("no value")
-        return values
-
-    return read
+    add_options(batch, several=True)

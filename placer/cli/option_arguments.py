@@ -1,212 +1,125 @@
-"""Arguments for the options of a solve; defaults and meanings are those of `placer.options.Options`."""
+"""Flags for the options of a solve, made from what `placer.options.Options` declares."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any, Protocol
+from collections.abc import Callable
+from enum import StrEnum
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
+from placer.choices import offer
 from placer.methods.registry import METHODS
 from placer.objectives import OBJECTIVES
-from placer.options import Communication, Formulation, Objective, Options, Recompute, Schedule
+from placer.options import Group, Options
 
-__all__ = ["OptionGroup", "add_method", "add_options", "file_name", "options_from"]
+__all__ = ["add_method", "add_options", "options_from", "several_values"]
 
-
-class OptionGroup(Protocol):
-    """What options are added to: a parser, or what makes them take several values."""
-
-    def add_argument_group(self, title: str | None = None, description: str | None = None) -> Any:
-        """Start a group of options."""
-
-
-def file_name(text: str) -> str:
-    """Read the name of a file or folder to write; a type for argparse."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("the name is empty")
-    return text
+NAMED = "A NODE is an id, a name or a pattern such as 'encoder.*'; a DEVICE may be a whole class."
 
 
 def add_method(command: argparse.ArgumentParser) -> None:
     """Add the option that chooses the method."""
-    listed = "; ".join(f"{info.name}: {info.summary}" for info in METHODS.values())
-    command.add_argument(
-        "--method",
-        choices=METHODS,
-        default=_default("method"),
-        metavar="METHOD",
-        help=f"{listed} (default: {_default('method')})".replace("%", "%%"),
-    )
+    command.add_argument("--method", choices=METHODS, metavar="METHOD", help=_help("method"))
 
 
-def add_options(command: OptionGroup) -> None:
-    """Add all options of a plan and of the search for it."""
-    plan = command.add_argument_group("the plan")
-    plan.add_argument(
-        "--objective",
-        choices=list(Objective),
-        default=_default("objective"),
-        metavar="{" + ",".join(Objective) + "}",
-        help="what is minimised: "
-        + "; ".join(f"{name}: {info.summary}" for name, info in OBJECTIVES.items())
-        + " (default: throughput)",
-    )
-    plan.add_argument(
-        "--contiguous",
-        action=argparse.BooleanOptionalAction,
-        default=_default("contiguous"),
-        help="whether data may only flow forward from device to device (default: yes)",
-    )
-    plan.add_argument(
-        "--schedule",
-        choices=list(Schedule),
-        default=_default("schedule"),
-        metavar="{1f1b,gpipe}",
-        help="pipelined training: minimise max(FW + BW), or max FW + max BW (default: 1f1b)",
-    )
-    plan.add_argument(
-        "--microbatches",
-        type=int,
-        metavar="M",
-        help="training: microbatches per optimizer step; so many at most are in flight on a device "
-        "(default: what the instance says)",
-    )
-    plan.add_argument(
-        "--recompute",
-        choices=list(Recompute),
-        default=_default("recompute"),
-        metavar="{none,auto,all}",
-        help="training: stages that keep what they receive instead of their activations, and compute these "
-        "again in the backward pass (default: none)",
-    )
-    plan.add_argument(
-        "--replicas",
-        type=int,
-        default=_default("replicas"),
-        metavar="R",
-        help="a stage may run on up to so many identical devices, each taking its share of the samples; in "
-        "training they synchronise their weights (default: 1)",
-    )
-    plan.add_argument(
-        "--max-ms",
-        type=float,
-        metavar="MS",
-        help="most time per sample, where the objective is another one (default: no limit)",
-    )
-    plan.add_argument(
-        "--pieces",
-        type=int,
-        default=_default("pieces"),
-        metavar="Q",
-        help="latency: contiguous pieces per accelerator (default: 1)",
-    )
-    plan.add_argument(
-        "--communication",
-        choices=list(Communication),
-        default=_default("communication"),
-        metavar="{sequential,overlap,duplex}",
-        help="load of a device: compute + in + out, max(compute, in + out) or max(compute, in, out) "
-        "(default: sequential)",
-    )
-    goals = command.add_argument_group("among plans that are as good")
-    goals.add_argument(
-        "--balance",
-        action="store_true",
-        help="prefer balanced loads, then fewest transfers, then fewest devices",
-    )
-    goals.add_argument(
-        "--slack",
-        type=float,
-        default=_default("slack"),
-        metavar="REL",
-        help="how much worse than the best objective found is as good (default: 0)",
-    )
-    _add_overrides(command)
-    search = command.add_argument_group("the search")
-    search.add_argument(
-        "--formulation",
-        choices=list(Formulation),
-        default=_default("formulation"),
-        metavar="{ordered,paper}",
-        help="program of method milp; the paper's asks only that each device's part be contiguous by itself "
-        "(default: ordered)",
-    )
-    search.add_argument(
-        "--time-limit",
-        type=float,
-        metavar="SECONDS",
-        help=f"stop after so long, reading included, and keep the best plan (default: {_limited()})",
-    )
-    search.add_argument(
-        "--gap",
-        type=float,
-        default=_default("gap"),
-        metavar="REL",
-        help="proven gap to stop at (default: 1e-4)",
-    )
-    search.add_argument(
-        "--threads",
-        type=int,
-        default=_default("threads"),
-        metavar="N",
-        help="threads of the solver (default: 1)",
-    )
-    search.add_argument(
-        "--seed", type=int, default=_default("seed"), metavar="N", help="of random choices (default: 0)"
-    )
-    search.add_argument(
-        "--memory-limit-mb",
-        type=int,
-        default=_default("memory_limit_mb"),
-        metavar="MB",
-        help="resident memory that a search may take before it stops with what it has, apart from the "
-        "instance and from 150 MiB for libraries (default: 4096)",
-    )
-    search.add_argument("--split", metavar="FILE", help="a split in the paper's format, for method expert")
+def add_options(command: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add all options of a plan and of the search for it, those that are not given being None.
+
+    Parameters
+    ----------
+    command
+        The parser.
+    several
+        Whether each option takes several values, with commas or repeated.
+    """
+    for title in Group:
+        group = command.add_argument_group(title, NAMED if title is Group.OVERRIDES else None)
+        for name in Options.model_fields:
+            if _declared(name).get("group") is title:
+                flag = f"--{name.replace('_', '-')}"
+                group.add_argument(flag, help=_help(name), **_reading(name, several=several))
 
 
-def _add_overrides(command: OptionGroup) -> None:
-    group = command.add_argument_group(
-        "overrides",
-        "A NODE is an id, a name or a pattern such as 'encoder.*'; a DEVICE may be a whole class.",
-    )
-    group.add_argument(
-        "--pin",
-        action=_ByNode,
-        metavar="NODE=DEVICE,...",
-        help="these nodes go to one of these devices, whatever pins the instance has (repeatable)",
-    )
-    group.add_argument(
-        "--forbid",
-        action=_ByNode,
-        metavar="NODE=DEVICE,...",
-        help="these nodes must not go there (repeatable)",
-    )
-    group.add_argument(
-        "--together",
-        action=_Groups,
-        metavar="NODE,NODE,...",
-        help="these nodes go to one device (repeatable)",
-    )
-    group.add_argument(
-        "--apart",
-        action=_Groups,
-        metavar="NODE,NODE,...",
-        help="these nodes go to pairwise different devices (repeatable)",
-    )
-    group.add_argument(
-        "--max-devices", type=int, metavar="N", help="at most so many devices hold nodes, hosts included"
-    )
-    group.add_argument(
-        "--use-devices",
-        type=_names,
-        default=_default("use_devices"),
-        metavar="DEVICE,...",
-        help="exactly these devices hold nodes, each at least one",
-    )
+def options_from(args: object) -> dict[str, Any]:
+    """Options that were given, from parsed arguments."""
+    given: dict[str, Any] = {name: getattr(args, name, None) for name in Options.model_fields}
+    for name in ("pin", "forbid"):
+        if given[name] is not None:
+            merged: dict[str, tuple[str, ...]] = {}
+            for node, devices in given[name]:
+                merged[node] = (*merged.get(node, ()), *devices)
+            given[name] = merged
+    return {name: value for name, value in given.items() if value is not None}
 
 
-class _ByNode(argparse.Action):
-    """Collects NODE=DEVICE,... into a dictionary of tuples."""
+def _declared(name: str) -> dict[str, Any]:
+    """Return what the declaration of an option says beside type, default and meaning."""
+    declared = Options.model_fields[name].json_schema_extra
+    return dict(declared) if isinstance(declared, dict) else {}
+
+
+def _reading(name: str, *, several: bool) -> dict[str, Any]:
+    """Say how argparse reads an option, from its type."""
+    kind = Options.model_fields[name].annotation
+    shown = {"metavar": _declared(name).get("metavar")}
+    if kind is bool:
+        return {"action": _YesAndNo if several else argparse.BooleanOptionalAction}
+    if get_origin(kind) is dict:
+        return shown | {"action": "append", "type": _devices_by_node}
+    if get_origin(kind) is tuple:
+        return shown | {"action": "append" if _repeatable(name) else "store", "type": _names}
+    one: Any = next((part for part in get_args(kind) if part is not NoneType), kind)
+    one = get_args(one)[0] if get_origin(one) is Annotated else one
+    choices = None
+    if issubclass(one, StrEnum):
+        one, choices = str, [str(value) for value in one]
+        shown = {"metavar": "{" + ",".join(choices) + "}"}
+    if several:
+        return shown | {"action": "extend", "type": several_values(one, choices)}
+    return shown | {"type": one, "choices": choices}
+
+
+def _repeatable(name: str) -> bool:
+    """Whether a flag is given once for each entry: by node, or by group of nodes."""
+    kind = Options.model_fields[name].annotation
+    return get_origin(kind) is dict or (get_origin(kind) is tuple and get_origin(get_args(kind)[0]) is tuple)
+
+
+def _help(name: str) -> str:
+    """Say what an option means, and what holds when it is not given."""
+    meaning, default = Options.model_fields[name].description, _default(name)
+    if name in (listed := _registered()):
+        meaning = "; ".join(f"{entry}: {summary}" for entry, summary in listed[name].items())
+    if _repeatable(name):
+        meaning = f"{meaning} (repeatable)"
+    return (f"{meaning} (default: {default})" if default else str(meaning)).replace("%", "%%")
+
+
+def _registered() -> dict[str, dict[str, str]]:
+    """Return the summaries of an option's values, where a registry has them."""
+    return {
+        "method": {name: info.summary for name, info in METHODS.items()},
+        "objective": {str(name): info.summary for name, info in OBJECTIVES.items()},
+    }
+
+
+def _default(name: str) -> str:
+    """Say what holds when an option is not given; nothing where that goes without saying."""
+    default = Options.model_fields[name].default
+    if name == "time_limit":
+        limits = {name: info.default_time_limit for name, info in METHODS.items()}
+        own = [f"{limit:g} for {method}" for method, limit in limits.items() if limit is not None]
+        return ", ".join([*own, "none for the others"])
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if default is None or isinstance(default, tuple | dict):
+        return str(_declared(name).get("unset", ""))
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+class _YesAndNo(argparse.BooleanOptionalAction):
+    """Collects the values of ``--name`` and ``--no-name``, which may both be given."""
 
     def __call__(
         self,
@@ -215,44 +128,37 @@ class _ByNode(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        node, equals, devices = str(values).rpartition("=")
-        if not equals or not node or not _names(devices):
-            parser.error(f"argument {option_string}: expected NODE=DEVICE,..., got {values!r}")
-        held = dict(getattr(namespace, self.dest) or {})
-        held[node] = (*held.get(node, ()), *_names(devices))
-        setattr(namespace, self.dest, held)
+        value = not (option_string or "").startswith("--no-")
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), value])
 
 
-class _Groups(argparse.Action):
-    """Collects NODE,NODE,... into a tuple of groups."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), _names(str(values))))
+def _devices_by_node(text: str) -> tuple[str, tuple[str, ...]]:
+    """Read NODE=DEVICE,...; a type for argparse."""
+    node, equals, devices = text.rpartition("=")
+    if not equals or not node or not _names(devices):
+        raise argparse.ArgumentTypeError(f"expected NODE=DEVICE,..., got {text!r}")
+    return node, _names(devices)
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _limited() -> str:
-    """Say which methods have a time limit of their own."""
-    own = {
-        name: info.default_time_limit for name, info in METHODS.items() if info.default_time_limit is not None
-    }
-    return ", ".join(f"{limit:g} for {name}" for name, limit in own.items()) + ", none for the others"
+def several_values(kind: Callable[[str], Any], choices: Any = None) -> Callable[[str], list[Any]]:
+    """Make a type for argparse that reads values separated by commas."""
 
+    def read(text: str) -> list[Any]:
+        values = []
+        for part in filter(None, map(str.strip, text.split(","))):
+            try:
+                value = kind(part)
+            except ValueError:
+                value = None
+            if value is None or (choices is not None and value not in choices):
+                raise argparse.ArgumentTypeError(f"invalid value {part!r}{offer(part, choices or ())}")
+            values.append(value)
+        if not values:
+            raise argparse.ArgumentTypeError("no value")
+        return values
 
-def _default(name: str) -> Any:
-    return Options.model_fields[name].default
-
-
-def options_from(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of a solve from parsed arguments."""
-    given = {name: getattr(args, name) for name in Options.model_fields if hasattr(args, name)}
-    return {name: value for name, value in given.items() if value is not None}
+    return read

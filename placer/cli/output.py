@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from placer.cli.option_arguments import file_name
 from placer.stdout import OUT, native_output_to_stderr
 
-__all__ = ["named", "results_apart", "unless_standard_output"]
+__all__ = ["Command", "file_name", "named", "results_apart", "unless_standard_output"]
 
+Command = Callable[..., argparse.ArgumentParser]
+"""Makes the parser of a command from its name, a summary and an epilogue."""
 NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 """Names of standard output as a file."""
 
@@ -58,6 +60,13 @@ def _duplicate(stream: TextIO) -> TextIO | None:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
+
+
+def file_name(text: str) -> str:
+    """Read the name of a file or folder to write; a type for argparse."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def unless_standard_output(file: str) -> str | None:

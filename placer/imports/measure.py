@@ -43,10 +43,8 @@ def profile_onnx(
         Arrays by input name; random ones of the right shape and type for the others.
     repeats, warmup
         Runs that count, and runs before them that do not.
-    threads
-        Threads of the runtime.
-    seed
-        Of the random inputs.
+    threads, seed
+        Threads of the runtime, and the seed of random inputs.
 
     Returns
     -------
@@ -65,11 +63,7 @@ def profile_onnx(
         if value < least:
             raise UsageError(f"{what} must be at least {least}, got {value}")
     model = _runnable(light_model(str(path)), dims or {})
-    settings = onnxruntime.SessionOptions()
-    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
-    settings.log_severity_level = 3
-    settings.enable_profiling = True
+    settings = _settings(onnxruntime, threads)
     wanted = [o.id for o in read_onnx(path, dims=dims).operators]
     with tempfile.TemporaryDirectory() as folder:
         settings.profile_file_prefix = str(Path(folder) / "profile")
@@ -92,6 +86,16 @@ def _runtime() -> Any:
     except ImportError:
         raise UsageError("profiling needs onnxruntime: pip install 'dnn-placer[profile]'") from None
     return onnxruntime
+
+
+def _settings(onnxruntime: Any, threads: int) -> Any:
+    """Every operator by itself, and measured."""
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
+    settings.log_severity_level = 3
+    settings.enable_profiling = True
+    return settings
 
 
 def _ran(session: Any, inputs: Mapping[str, Any], runs: int, seed: int) -> str:

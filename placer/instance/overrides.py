@@ -18,7 +18,7 @@ from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.options import Options
 
-__all__ = ["MAX_CHOICES", "apply", "choices", "refused"]
+__all__ = ["MAX_CHOICES", "apply", "choices"]
 
 MAX_CHOICES = 256
 """Largest number of ways to choose devices that are tried one by one."""
@@ -113,21 +113,6 @@ def _join(colocate: list[str | None], nodes: list[int], taken: set[str]) -> None
     for v, group in enumerate(colocate):
         if v in nodes or (group is not None and group in groups):
             colocate[v] = label
-
-
-def refused(instance: Instance, options: Options) -> str | None:
-    """Say why a method cannot keep the constraints of an instance, or None when it can."""
-    rules = instance.constraints
-    if not rules.apart and not rules.use_devices:
-        return None
-    what = "nodes apart" if rules.apart else "devices that must be used"
-    if not options.pipelined:
-        return f"{what} are supported for throughput only"
-    if options.method not in ("auto", "milp"):
-        return f"method {options.method} cannot keep {what}; milp and auto can"
-    if options.papers_program:
-        return f"the paper's program knows no {what}; use --formulation ordered"
-    return None
 
 
 def choices(instance: Instance) -> list[Instance]:

@@ -14,7 +14,7 @@ from placer.objectives import OBJECTIVES
 from placer.options import Objective, Options
 from placer.search.run import Outcome, Run
 
-__all__ = ["METHODS", "Method", "MethodInfo", "load_method"]
+__all__ = ["METHODS", "Method", "MethodInfo", "load_method", "time_limit"]
 
 
 class Method(Protocol):
@@ -38,6 +38,16 @@ class MethodInfo:
     """Whether it decides which stages recompute their activations."""
     servers: bool = False
     """Whether it knows that transfers across servers cost more."""
+    constraints: bool = False
+    """Whether it keeps nodes apart, and devices in use that must be."""
+    device_limit: bool = False
+    """Whether its program of ordered stages limits the number of devices by itself."""
+    formulation: bool = False
+    """Whether the option ``formulation`` says which program it solves."""
+    split: bool = False
+    """Whether a file says where each node goes (option ``split``)."""
+    compiled: bool = False
+    """Whether it consists of compiled kernels and starts no thread, so that it can be tried before a fork."""
     anytime: bool = False
     """Whether it searches on and on, so that a limit may strike before it holds a plan."""
     default_time_limit: float | None = None
@@ -65,6 +75,8 @@ METHODS: dict[str, MethodInfo] = {
             recompute=True,
             servers=True,
             anytime=True,
+            constraints=True,
+            formulation=True,
         ),
         MethodInfo(
             "milp",
@@ -75,6 +87,9 @@ METHODS: dict[str, MethodInfo] = {
             default_time_limit=300.0,
             servers=True,
             anytime=True,
+            constraints=True,
+            device_limit=True,
+            formulation=True,
         ),
         MethodInfo(
             "dp",
@@ -83,6 +98,7 @@ METHODS: dict[str, MethodInfo] = {
             latency="placer.methods.latency.dp_latency:solve",
             recompute=True,
             anytime=True,
+            compiled=True,
         ),
         MethodInfo(
             "colgen",
@@ -98,6 +114,7 @@ METHODS: dict[str, MethodInfo] = {
             recompute=True,
             servers=True,
             anytime=True,
+            compiled=True,
         ),
         MethodInfo(
             "first-fit",
@@ -111,21 +128,25 @@ METHODS: dict[str, MethodInfo] = {
             "moves of single items, many starts",
             throughput="placer.methods.local_search.local_search:solve",
             anytime=True,
+            compiled=True,
         ),
         MethodInfo(
             "greedy",
             "accelerators filled in topological order",
             latency="placer.methods.baselines.greedy:solve",
+            compiled=True,
         ),
         MethodInfo(
             "max-load",
             "the throughput plan, run for one sample",
             latency="placer.methods.baselines.max_load:solve",
+            compiled=True,
         ),
         MethodInfo(
             "pipedream",
             "chain of contracted branches, cut optimally",
             throughput="placer.methods.baselines.pipedream:solve",
+            compiled=True,
         ),
         MethodInfo(
             "partition",
@@ -138,6 +159,7 @@ METHODS: dict[str, MethodInfo] = {
             throughput="placer.methods.baselines.expert:solve",
             latency="placer.methods.baselines.expert:solve",
             servers=True,
+            split=True,
         ),
         MethodInfo(
             "single",
@@ -145,6 +167,7 @@ METHODS: dict[str, MethodInfo] = {
             throughput="placer.methods.baselines.single:solve",
             latency="placer.methods.baselines.single:solve",
             servers=True,
+            compiled=True,
         ),
     )
 }
@@ -157,3 +180,8 @@ def load_method(name: str, objective: Objective) -> Method:
         raise ValueError(f"method {name} does not plan for {objective}")
     module, function = where.split(":")
     return cast(Method, getattr(import_module(module), function))
+
+
+def time_limit(options: Options) -> float | None:
+    """Seconds that a solve may take: what the options say, or what its method takes by default."""
+    return options.time_limit or METHODS[options.method].default_time_limit

@@ -14,7 +14,7 @@ from math import inf
 from placer.errors import VerificationError
 from placer.instance import overrides
 from placer.instance.instance import Instance
-from placer.methods.registry import Method
+from placer.methods.registry import METHODS, Method
 from placer.options import Formulation, Options
 from placer.plans import infeasible
 from placer.plans.figures import objective_of
@@ -49,9 +49,10 @@ def variants(instance: Instance, options: Options) -> list[Variant]:
     UsageError
         When there are too many choices.
     """
-    known = options.method == "milp" and options.pipelined
+    method = METHODS[options.method]
+    known = method.device_limit and options.pipelined
     known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
-    if options.method == "expert":  # a split says itself which devices it uses
+    if method.split:  # a split says itself which devices it uses
         return [Variant(instance, lambda plan: plan, same_devices=True)]
     limited = [instance] if known else overrides.choices(instance)
     out: list[Variant] = []

@@ -23,32 +23,12 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.errors import UsageError
 from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
-from placer.options import Options
 from placer.plans.plan import Plan
 
-__all__ = ["MAX_CHOICES", "Grouped", "choices", "refused"]
+__all__ = ["MAX_CHOICES", "Grouped", "choices"]
 
 MAX_CHOICES = 256
 """Largest number of ways to group the devices that are tried one by one."""
-
-
-def refused(instance: Instance, options: Options) -> str | None:
-    """Say why stages cannot be replicated here, or None when they can."""
-    if options.replicas == 1:
-        return None
-    if not options.pipelined:
-        return "replication applies to throughput only"
-    if options.method == "expert":
-        return "a split names single devices: method expert takes no replicas"
-    if options.balance or options.near:
-        return (
-            "replication cannot be combined with secondary goals (balance, near): they weigh single devices"
-        )
-    if instance.is_training and instance.weight_bytes.any():
-        for cls in instance.classes:
-            if not cls.is_host and cls.count > 1 and cls.link.bandwidth_bytes_per_s is None:
-                return f"replicas synchronise their weights: the link of class {cls.name!r} needs a bandwidth"
-    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +112,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
     for k, (kind, parts_of) in enumerate(zip(kinds, sizes, strict=True)):
         device = instance.devices[kind[0]]
         original = instance.classes[device.class_index]
-        left = iter(kind)
+        left, price = iter(kind), original.price_per_hour
         for width in sorted(set(parts_of), reverse=True):
             name = f"{original.name}.{k}x{width}."
             count = parts_of.count(width)
@@ -145,6 +125,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
                     memory_limit_bytes=device.memory_limit_bytes,
                     memory_reserve_bytes=0.0,
                     memory_reserve_share=0.0,
+                    price_per_hour=None if price is None else price * width,
                     width=width,
                 )
             )

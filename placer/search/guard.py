@@ -56,6 +56,7 @@ class Kept:
     def __init__(self, instance: Instance, options: Options, run: Run) -> None:
         self.instance, self.options, self.run = instance, options, run
         self._plans: deque[Plan] = deque([] if run.start is None else [run.start], KEPT)
+        run.divert(self.take)
 
     def take(self, plan: Plan) -> None:
         """Remember a plan; whether it holds is judged at the end."""
@@ -118,7 +119,7 @@ def searched(search: Callable[[Run], Outcome], run: Run, kept: Kept, *, guard: b
     run
         Its limits and stop button.
     kept
-        Gets the plans.
+        Takes the plans.
     guard
         Whether to work in a fork.
     """
@@ -228,7 +229,7 @@ def _be_the_fork(search: Callable[[Run], Outcome], run: Run, tell: Callable[[obj
     """Run the search in the fork that this process is."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: run.interrupt.set())
-    run.divert(_Teller(tell), tell)
+    run.divert(tell, _Teller(tell))
     try:
         said: object = search(run)
     except Stopped as over:

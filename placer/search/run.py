@@ -232,9 +232,11 @@ class Run:
         if self._on_progress is not None:
             self._on_progress(point, phase)
 
-    def divert(self, on_progress: Callable[[Point, str], None], on_plan: Callable[[Plan], None]) -> None:
-        """Tell others from now on, because this process is another one."""
-        self._on_progress, self._on_plan = on_progress, on_plan
+    def divert(
+        self, on_plan: Callable[[Plan], None], on_progress: Callable[[Point, str], None] | None = None
+    ) -> None:
+        """Tell others from now on: of plans, and of progress where that is given."""
+        self._on_plan, self._on_progress = on_plan, on_progress or self._on_progress
 
     def part(
         self,

@@ -5,36 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from enum import StrEnum
+from functools import partial
 from typing import Unpack
 
-from pydantic import ValidationError
-
-from placer.choices import none_of, offer
-from placer.errors import UsageError
 from placer.instance import overrides
 from placer.instance.instance import Instance
-from placer.instance.rules import check_runnable
 from placer.methods import variants
-from placer.methods.registry import METHODS, load_method
+from placer.methods.registry import METHODS, load_method, time_limit
 from placer.methods.starts.cheap import drafts
-from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Formulation, Options, Recompute
+from placer.options import OptionChanges, Options
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan
 from placer.plans.result import Result
 from placer.plans.status import Point, Stop
-from placer.plans.verify import violations
 from placer.processes import Allowance
-from placer.reductions import replication
 from placer.search.guard import Kept, searched
 from placer.search.run import Outcome, Run
 from placer.solving import advice
+from placer.solving.request import check_request, make_options
 from placer.solving.to_result import to_result
 
-__all__ = ["make_options", "solve"]
+__all__ = ["solve"]
 
 EXPLAIN_WORK_S = 5.0
 """Work for each relaxation when an infeasible instance is explained, in nominal seconds."""
@@ -60,10 +52,8 @@ def solve(
 
     Parameters
     ----------
-    instance
-        The graph and the cluster.
-    options
-        Options; the defaults when None.
+    instance, options
+        The graph and the cluster; options, the defaults when None.
     start
         A valid plan to start from.
     on_progress
@@ -71,10 +61,9 @@ def solve(
     interrupt
         Set it from another thread or a signal handler to stop and keep the best plan.
     guard
-        Search in a fork of this process, which is ended when it does not keep its limits or does not stop;
-        the best plan that it told of is kept.  Without it, and where no fork is possible (off Linux, beside
-        threads, or after HiGHS ran here), limits hold as often as the search looks at them: solvers and
-        compilers take their time now and then.
+        Search in a fork of this process where that is possible (see `placer.search.guard`); it is ended
+        when it does not keep its limits or does not stop, and the best plan that it told of is kept.
+        Else limits hold as often as solvers and compilers let the search look at them.
     began
         When the time limit began to run (`time.perf_counter`); now when None.
     **changes
@@ -95,36 +84,24 @@ def solve(
         When a method returned a plan that does not hold (a defect of this software).
     """
     options = make_options(options, **changes)
-    original = instance
-    instance = overrides.apply(instance, options)
-    for refusal in (overrides.refused(instance, options), replication.refused(instance, options)):
-        if refusal is not None:
-            raise UsageError(refusal)
-    check_runnable(instance)
-    _check_applicable(original, options)
-    if start is not None and (broken := violations(instance, start, options)):
-        raise UsageError(f"the plan to start from does not hold here: {broken[0]}")
-    memory = settled(instance, options)
-    limit = options.time_limit or METHODS[options.method].default_time_limit
-    if limit is not None:  # the result takes its time as well
-        limit -= min(RESULT_SHARE * limit, RESULT_S * instance.n)
-    kept: Kept
+    ruled = overrides.apply(instance, options)
+    check_request(instance, ruled, options, start)
     run = Run(
-        time_limit=limit,
+        time_limit=_search_time(instance, options),
         start=start,
         on_progress=on_progress,
-        on_plan=lambda plan: kept.take(plan),
         interrupt=interrupt,
         began=began,
         memory=Allowance(options.memory_limit_mb),
     )
-    kept = Kept(instance, options, run)
+    outcome = searched(partial(_advised, ruled, options), run, Kept(ruled, options, run), guard=guard)
+    return to_result(ruled, instance, options, outcome, run)
 
-    def search(run: Run) -> Outcome:
-        return _advised(instance, options, _search(memory, options, run))
 
-    outcome = searched(search, run, kept, guard=guard)
-    return to_result(instance, original, options, outcome, run)
+def _search_time(instance: Instance, options: Options) -> float | None:
+    """Seconds that a search may take: the result takes its time as well."""
+    limit = time_limit(options)
+    return None if limit is None else limit - min(RESULT_SHARE * limit, RESULT_S * instance.n)
 
 
 def _search(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -150,8 +127,9 @@ def _search(instance: Instance, options: Options, run: Run) -> Outcome:
     return outcome
 
 
-def _advised(instance: Instance, options: Options, outcome: Outcome) -> Outcome:
-    """Say what binds and what would help, unless a limit struck."""
+def _advised(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Search, and say what binds and what would help, unless a limit struck."""
+    outcome = _search(settled(instance, options), options, run)
     if outcome.stop not in (Stop.FINISHED, Stop.WORK_LIMIT, Stop.INFEASIBLE):
         return outcome
     if outcome.plan is not None:
@@ -160,79 +138,6 @@ def _advised(instance: Instance, options: Options, outcome: Outcome) -> Outcome:
         found = advice.remedies(instance, options) if outcome.stop is Stop.INFEASIBLE else []
     said = [*found, outcome.message] if outcome.plan is not None else [outcome.message, *found]
     return replace(outcome, message="; ".join(filter(None, said)), hints=tuple(found))
-
-
-def make_options(options: Options | None = None, **changes: Unpack[OptionChanges]) -> Options:
-    """Validate options and what they mean together.
-
-    Raises
-    ------
-    UsageError
-        Naming the option and what is wrong with it.
-    """
-    try:
-        base = options.model_dump() if options is not None else {}
-        made = Options(**{**base, **changes})
-    except ValidationError as error:
-        raise UsageError(_wrong_option(error)) from None
-    if made.method not in METHODS:
-        raise UsageError(none_of("method", made.method, METHODS))
-    if made.objective not in METHODS[made.method].objectives:
-        raise UsageError(f"method {made.method} does not plan for {made.objective}")
-    if made.recompute is not Recompute.NONE:
-        if not made.pipelined or not made.strictly_ordered:
-            raise UsageError("only contiguous throughput plans recompute")
-        if not METHODS[made.method].recompute:
-            able = ", ".join(name for name, info in METHODS.items() if info.recompute)
-            raise UsageError(f"method {made.method} cannot plan what recomputes; choose from {able}")
-    if made.pipelined and made.pieces != 1:
-        raise UsageError("pieces apply to the latency objective only")
-    if refusal := OBJECTIVES[made.objective].refused(made):
-        raise UsageError(refusal)
-    if made.per_device_contiguity and (made.balance or made.near):
-        raise UsageError("secondary goals need --formulation ordered")
-    return made
-
-
-def _wrong_option(error: ValidationError) -> str:
-    """Say what is wrong with the first option that is."""
-    first = error.errors(include_url=False)[0]
-    option = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        return none_of("option", option, Options.model_fields)
-    kind = Options.model_fields[option].annotation
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return f"option {option}: invalid value {first['input']!r}{offer(first['input'], kind)}"
-    name = ".".join(str(part) for part in first["loc"])
-    what = first["msg"].replace("Input should be", "must be")
-    return f"option {name}: {what}, got {first['input']!r}"
-
-
-def _check_applicable(instance: Instance, options: Options) -> None:
-    """Check that the options have a meaning for this instance, and that nothing of it would be ignored."""
-    if options.recompute is not Recompute.NONE and not instance.is_training:
-        raise UsageError("recompute applies to training graphs, and this one has no backward nodes")
-    if options.method == "auto" and options.formulation is Formulation.PAPER:
-        raise UsageError("auto uses the default formulation; the paper's program is there for --method milp")
-    if reason := OBJECTIVES[options.objective].unsuited(instance):
-        raise UsageError(reason)
-    if instance.servers:
-        if options.papers_program:
-            raise UsageError(
-                "the paper's program does not know that transfers across servers cost more; use the default "
-                "formulation"
-            )
-        if not METHODS[options.method].servers:
-            able = ", ".join(name for name, info in METHODS.items() if info.servers)
-            raise UsageError(
-                f"method {options.method} does not know that transfers across servers cost more; choose from "
-                f"{able}"
-            )
-    if instance.order and options.per_device_contiguity and options.pipelined:
-        raise UsageError(
-            "the paper's program knows no order of the devices, and the cluster has one; use the default "
-            "formulation"
-        )
 
 
 def _explained(instance: Instance, options: Options, run: Run) -> Outcome:

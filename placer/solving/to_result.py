@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from placer.errors import VerificationError
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
+from placer.methods.registry import METHODS
 from placer.options import Options
 from placer.plans.figures import device_reports, objective_of, piece_reports, stages_of
 from placer.plans.result import InstanceReference, Progress, Result, gap_of, status_of
@@ -44,13 +45,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
             raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
         objective = objective_of(instance, plan, options)
         stages = stages_of(instance, plan, options)
-    bound = outcome.bound_ms if outcome.bound_ms is None else max(0.0, float(outcome.bound_ms))
-    if objective is not None and bound is not None:
-        if bound > objective * (1 + BOUND_TOLERANCE):
-            raise VerificationError(
-                f"method {options.method} claims the bound {bound}, above its plan's objective {objective}"
-            )
-        bound = objective if bound >= objective * (1 - EQUAL) else bound
+    bound = _bound(outcome, objective, options)
     gap = gap_of(objective, bound)
     return Result(
         status=status_of(objective, gap, outcome.stop, options.gap),
@@ -59,7 +54,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         bound=bound,
         gap=gap,
         method=options.method,
-        formulation=options.formulation.value if options.method in ("milp", "auto") else None,
+        formulation=options.formulation.value if METHODS[options.method].formulation else None,
         options=options,
         runtime_s=run.seconds,
         instance=InstanceReference(name=original.name, sha256=fingerprint(original)),
@@ -81,6 +76,20 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
             Progress(seconds=p.seconds, incumbent=p.incumbent_ms, bound=p.bound_ms) for p in run.history
         ],
     ).sealed()
+
+
+def _bound(outcome: Outcome, objective: float | None, options: Options) -> float | None:
+    """Judge the bound of an outcome against the objective of its plan."""
+    if outcome.bound_ms is None:
+        return None
+    bound = max(0.0, float(outcome.bound_ms))
+    if objective is None:
+        return bound
+    if bound > objective * (1 + BOUND_TOLERANCE):
+        raise VerificationError(
+            f"method {options.method} claims the bound {bound}, above its plan's objective {objective}"
+        )
+    return objective if bound >= objective * (1 - EQUAL) else bound
 
 
 @cache

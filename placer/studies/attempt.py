@@ -10,14 +10,13 @@ from enum import StrEnum
 from typing import Any
 
 from placer.errors import InputError, PlacerError, UsageError
-from placer.methods.registry import METHODS
 from placer.options import Options
 from placer.plans.result import Result
 from placer.plans.status import Stop
 from placer.studies.isolation import Nurseries
 from placer.studies.nursery import Call, How
 
-__all__ = ["ATTEMPTS", "FailureKind", "Outcome", "attempt", "in_a_process", "memory_mb", "time_limit"]
+__all__ = ["ATTEMPTS", "FailureKind", "Outcome", "attempt", "in_a_process", "memory_mb"]
 
 ATTEMPTS = 2
 """How often a job is started that is killed from outside."""
@@ -63,11 +62,6 @@ class Outcome:
     seconds: float = 0.0
     peak_memory_mb: float | None = None
     interrupted: bool = False
-
-
-def time_limit(options: Options) -> float | None:
-    """Seconds that a search may take: what the options say, or what its method takes by default."""
-    return options.time_limit or METHODS[options.method].default_time_limit
 
 
 def memory_mb(options: Options) -> int:

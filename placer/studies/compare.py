@@ -18,16 +18,16 @@ from placer.errors import UsageError
 from placer.formats.csv_table import to_csv
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
-from placer.methods.registry import METHODS
+from placer.methods.registry import METHODS, time_limit
 from placer.objectives import OBJECTIVES
-from placer.option_types import OptionChanges
-from placer.options import Options
+from placer.options import OptionChanges, Options
 from placer.plans.result import InstanceReference, Result, Status
 from placer.plans.status import Stop
 from placer.processes import peak_memory_mb
 from placer.search.guard import grace_s
-from placer.solving.solve import make_options, solve
-from placer.studies.attempt import FailureKind, Outcome, attempt, in_a_process, memory_mb, time_limit
+from placer.solving.request import make_options
+from placer.solving.solve import solve
+from placer.studies.attempt import FailureKind, Outcome, attempt, in_a_process, memory_mb
 from placer.studies.claims import ratio, refuted
 from placer.studies.isolation import Nurseries
 from placer.studies.nursery import Call, Life

@@ -29,7 +29,8 @@ from placer.plans.plan import Plan
 from placer.plans.result import Result
 from placer.plans.verify import violations
 from placer.simulation import simulate
-from placer.solving.solve import make_options, solve
+from placer.solving.request import make_options
+from placer.solving.solve import solve
 from tests.audit import cells, independent
 from tests.audit.cells import METHOD_COLUMNS, Kind, Verdict
 from tests.audit.independent import Truth
@@ -148,13 +149,17 @@ def _problems(name: str) -> Witness:
     pair = witness(name, "milp")
     if name in FREEDOMS:
         pair = Witness(pair.ignoring, pair.given)
-    if name == "option pieces":
-        pair = Witness(_for_latency(pair.given), _for_latency(pair.ignoring))
+    if name in OTHER_OBJECTIVE:
+        pair = Witness(*(_asking(p, OTHER_OBJECTIVE[name]) for p in (pair.given, pair.ignoring)))
     return pair
 
 
-def _for_latency(problem: Problem) -> Problem:
-    return dataclasses.replace(problem, options=problem.options | {"objective": "latency"})
+OTHER_OBJECTIVE = {"option pieces": "latency", "option max_ms": "memory"}
+"""Options that have a meaning for another objective than throughput."""
+
+
+def _asking(problem: Problem, objective: str) -> Problem:
+    return dataclasses.replace(problem, options=problem.options | {"objective": objective})
 
 
 def _forged(pair: Witness) -> tuple[Result, Result]:

@@ -12,7 +12,7 @@ import pytest
 
 from placer.cli import main
 from placer.cli.arguments import parser
-from placer.cli.batch_arguments import grid_from
+from placer.cli.option_arguments import options_from
 from placer.formats import native
 from placer.studies.batch.names import shown
 from tests.support.batches import ROOT, chain, command, descendants, gone, outcomes, write_instances
@@ -32,7 +32,7 @@ def call(capsys, *argv):
 
 def test_options_take_several_values():
     text = "batch x --out y --schedule 1f1b,gpipe --gap 0.1 --gap 0.2,0.3 --contiguous --no-contiguous"
-    assert grid_from(parser().parse_args([*text.split(), "--pin", "a=acc"])) == {
+    assert options_from(parser().parse_args([*text.split(), "--pin", "a=acc"])) == {
         "schedule": ["1f1b", "gpipe"],
         "gap": [0.1, 0.2, 0.3],
         "contiguous": [True, False],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from placer.cli import main
 from placer.formats.files import load_result
+from placer.options import Options
 from tests.formats.test_bad_input import DOCUMENTS, NATIVE, PAPER, TEXTS, changed
 from tests.support.methods import registered
 
@@ -255,6 +257,25 @@ def test_help(capsys, command):
     code, out, _ = call(capsys, *command, "--help")
     assert code == 0
     assert out.startswith("usage: placer")
+
+
+def test_help_says_what_holds_without_an_option(capsys):
+    _, out, _ = call(capsys, "solve", "--help")
+    text = " ".join(out.partition("examples:")[0].split())
+
+    def said(flag):
+        return re.search(r"\(default: ([^()]*)\)", text.split(f"--{flag} ")[-1])[1]
+
+    for name, field in Options.model_fields.items():
+        flag = name.replace("_", "-")
+        if isinstance(field.default, bool):
+            assert said(f"no-{flag}") == ("yes" if field.default else "no")
+        elif isinstance(field.default, str):
+            assert said(flag) == field.default
+        elif isinstance(field.default, int | float):
+            assert float(said(flag)) == field.default
+    assert said("microbatches") == "what the instance says"
+    assert said("time-limit") == "300 for milp, 300 for colgen, none for the others"
 
 
 # -- processes: signals, pipes, encodings ---------------------------------------------------------

@@ -13,8 +13,8 @@ from placer.options import Options
 from placer.pages.sentence import limit
 from placer.plans.verify import violations
 from placer.solving.advice import hints
+from placer.solving.request import make_options
 from placer.solving.sketches import filled
-from placer.solving.solve import make_options
 from tests.support.random_instances import random_instance
 
 

@@ -13,7 +13,7 @@ from placer.plans.plan import Plan
 from placer.plans.result import Result
 from placer.plans.status import Stop
 from placer.search.run import Outcome, Run
-from placer.solving.solve import make_options
+from placer.solving.request import make_options
 from placer.solving.to_result import to_result
 
 DATA = Path(__file__).resolve().parents[2] / "data"

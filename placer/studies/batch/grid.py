@@ -13,7 +13,7 @@ from placer.errors import InputError, UsageError
 from placer.formats.text import read_text
 from placer.methods.registry import METHODS
 from placer.options import Options
-from placer.solving.solve import make_options
+from placer.solving.request import make_options
 
 __all__ = ["Grid", "expand", "labels", "read_grid"]
 
@@ -49,7 +49,7 @@ def expand(grids: Sequence[Grid]) -> tuple[list[Options], list[str]]:
             combination = dict(zip(axes, values, strict=True))
             try:
                 options = make_options(**combination)
-                if options.split is not None or options.method == "expert":
+                if options.split is not None or METHODS[options.method].split:
                     raise UsageError("a split belongs to one instance; use placer solve")
             except UsageError as error:
                 named = ", ".join(f"{name} {value}" for name, value in combination.items())

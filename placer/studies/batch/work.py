@@ -15,7 +15,7 @@ from placer.formats.text import decode
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
-from placer.methods.registry import load_method
+from placer.methods.registry import METHODS, load_method
 from placer.options import Objective, Options
 from placer.plans.status import Point
 from placer.processes import peak_memory_mb
@@ -30,8 +30,6 @@ __all__ = ["Inspected", "Task", "inspect", "inspect_safely", "run_task"]
 INSPECT_SECONDS = 120.0
 INSPECT_MB = 4096
 PROGRESS_SECONDS = 0.25
-COMPILED = frozenset({"dp", "dpl", "greedy", "local-search", "max-load", "pipedream", "single"})
-"""Methods that use compiled kernels and start no thread: they can be tried before a fork."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class _Warm:
 
     def __call__(self) -> None:
         load_method(self.method, self.objective)
-        if self.method in COMPILED:
+        if METHODS[self.method].compiled:
             solve(_tiny(), Options(method=self.method, objective=self.objective, time_limit=60.0))
 
 

@@ -16,7 +16,6 @@ SHOWS = {"placer/cli", "placer/exports", "placer/pages", "placer/simulation", "p
 RUNS = {"placer/studies", "placer/signals.py", "placer/stdout.py", "placer/__main__.py", "placer/__init__.py"}
 WORDS = {
     "placer/arrays.py",  # names of types
-    "placer/option_types.py",
     "placer/units.py",  # limits of what is read, and texts
     "placer/choices.py",
     "placer/errors.py",
