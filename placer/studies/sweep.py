@@ -142,20 +142,13 @@ def sweep(
     chosen = [parse_axis(axis) if isinstance(axis, str) else axis for axis in axes]
     common = common_options(chosen, options, **changes)
     interrupt = interrupt or threading.Event()
-    grid = list(product(*(range(len(axis.values)) for axis in chosen)))
-    labels = [axis.label for axis in chosen]
-    if not chosen or len(set(labels)) < len(labels):
-        raise UsageError("option vary: give at least one axis, and each one once")
-    if len(grid) > MAX_POINTS:
-        raise UsageError(f"option vary: {len(grid)} points are more than {MAX_POINTS}")
+    grid = _grid(chosen)
     solved: list[_Solved] = []
     for place in grid:
         if interrupt.is_set():
             break
         settings = [(axis, axis.values[i]) for axis, i in zip(chosen, place, strict=True)]
-        most = next((value for axis, value in settings if axis.resource == "max-ms"), common.max_ms)
-        here = common.model_copy(update={"max_ms": most})
-        made = _variant_or_reason(instance, settings)
+        made, here = _variant_or_reason(instance, settings), _options_at(common, settings)
         solved.append(_point(place, made, solved, here, on_progress, interrupt, guard))
         if on_point is not None:
             on_point(_row(chosen, solved[-1], solved))
@@ -164,12 +157,22 @@ def sweep(
     return Sweep(
         instance=InstanceReference(name=instance.name, sha256=fingerprint(instance)),
         options=common,
-        axes=labels,
+        axes=[axis.label for axis in chosen],
         points=rows,
         findings=_findings(chosen, grid, rows, common.objective),
         interrupted=interrupt.is_set(),
         results=[None if p.result is None or p.instance is None else (p.instance, p.result) for p in solved],
     )
+
+
+def _grid(axes: list[Axis]) -> list[tuple[int, ...]]:
+    """List the places of all points: for each axis the index of a value."""
+    if not axes or len({axis.label for axis in axes}) < len(axes):
+        raise UsageError("option vary: give at least one axis, and each one once")
+    grid = list(product(*(range(len(axis.values)) for axis in axes)))
+    if len(grid) > MAX_POINTS:
+        raise UsageError(f"option vary: {len(grid)} points are more than {MAX_POINTS}")
+    return grid
 
 
 def common_options(
@@ -180,6 +183,12 @@ def common_options(
         if axis.resource == "max-ms":
             changes["max_ms"] = axis.values[-1]
     return make_options(options, **changes)
+
+
+def _options_at(common: Options, settings: list[tuple[Axis, float]]) -> Options:
+    """Return the options of a point."""
+    most = next((value for axis, value in settings if axis.resource == "max-ms"), common.max_ms)
+    return common.model_copy(update={"max_ms": most})
 
 
 def _variant_or_reason(instance: Instance, settings: list[tuple[Axis, float]]) -> Instance | str:
