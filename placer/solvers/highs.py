@@ -354,11 +354,6 @@ class LinearMaster:
         self._highs.setOptionValue("threads", threads)
         self._highs.setOptionValue("random_seed", seed)
 
-    @property
-    def columns(self) -> int:
-        """Number of columns now."""
-        return int(self._highs.getNumCol())
-
     def add_columns(
         self,
         cost: FloatArray,
