@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from typing import Protocol
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import print_json, print_result, stdout
@@ -23,7 +23,15 @@ from placer.solving.to_result import to_result
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    result: str
+    json: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Verify a result or a split; exit code 1 when something does not hold."""
     instance = load(args.instance)
     if paper.is_paper_split(parse_json(read_text(args.result), args.result)):
@@ -41,7 +49,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     return _complain(args.result, found)
 
 
-def _split(args: argparse.Namespace, instance: Instance) -> ExitCode:
+def _split(args: Arguments, instance: Instance) -> ExitCode:
     """Evaluate a throughput split in the paper's format; it claims nothing, so only rules can break."""
     plan = load_split(args.result, instance)
     contiguous = not violations(instance, plan, Options())

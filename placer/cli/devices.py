@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from typing import Protocol
 
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +16,13 @@ from placer.imports.precision import PRECISIONS
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    json: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """List the catalogue."""
     known = catalogue()
     if args.json:

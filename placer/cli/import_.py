@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Literal, Protocol
 
 from placer.cli.exit_codes import ExitCode
 from placer.errors import UsageError
@@ -19,7 +19,28 @@ from placer.instance.instance import Instance
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    kind: str
+    source: str
+    devices: str
+    out: str | None
+    name: str | None
+    by: str
+    dim: list[str]
+    precision: str | None
+    profile: list[str]
+    tied: Literal["copy", "colocate"]
+    reserve: float | None
+    allow_uncosted: list[str]
+    quiet: bool
+    training: bool | None
+    optimizer: str | None
+    microbatches: int
+
+
+def run(args: Arguments) -> ExitCode:
     """Make an instance of a model."""
     if args.out:
         check_writable(args.out, *_inputs(args))
@@ -36,7 +57,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def _inputs(args: argparse.Namespace) -> list[str]:
+def _inputs(args: Arguments) -> list[str]:
     """List the files that an import reads, without what is written beside their names."""
     factory, _, _ = args.source.rpartition(":")
     cluster, _, _ = args.devices.rpartition(":")
@@ -44,7 +65,7 @@ def _inputs(args: argparse.Namespace) -> list[str]:
     return [args.source, factory, args.devices, cluster, *profiles]
 
 
-def _imported(args: argparse.Namespace) -> Instance:
+def _imported(args: Arguments) -> Instance:
     training = args.training if args.training is not None else args.kind == "pipedream"
     options: ImportOptions = {
         "by": args.by,

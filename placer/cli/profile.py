@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,7 +17,22 @@ from placer.imports.profiles import times_to_csv
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    kind: str
+    source: str
+    out: str | None
+    dim: list[str]
+    type: str
+    input: str | None
+    repeats: int
+    warmup: int
+    threads: int
+    seed: int
+
+
+def run(args: Arguments) -> ExitCode:
     """Measure the operators of a model on this machine."""
     if args.out:
         check_writable(args.out, args.source, args.input)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
@@ -12,7 +11,7 @@ from placer.formats import documents
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+def run(_: object) -> ExitCode:
     """Print the JSON Schema of the native instance format."""
     sys.stdout.write(json.dumps(documents.schema(), indent=1) + "\n")
     return ExitCode.DONE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +34,19 @@ SHOWN = 4
 """Entries of the critical path that are shown."""
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    result: str
+    samples: int | None
+    microbatches: int | None
+    trace: str | None
+    trace_samples: int
+    json: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Simulate a plan; exit code 1 when the simulation contradicts the objective of the result."""
     if args.trace_samples < 1:
         raise UsageError(f"--trace-samples must be at least 1, got {args.trace_samples}")

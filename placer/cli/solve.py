@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
+from typing import Protocol
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
@@ -35,7 +35,21 @@ CODES = {
 }
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    start: str | None
+    keep: str | None
+    keep_nodes: list[str] | None
+    near: str | None
+    split: str | None
+    out: str | None
+    json: bool
+    quiet: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Solve an instance; print and write the result."""
     began = time.perf_counter()  # reading counts
     given = options_from(args)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Protocol
 
 from rich.table import Table
 from rich.text import Text
@@ -12,9 +12,9 @@ from rich.text import Text
 from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display
-from placer.cli.tables import print_json, size, stdout
+from placer.cli.tables import print_json, save_table, size, stdout
 from placer.formats.files import load, save, save_result
-from placer.formats.text import check_writable, write_text
+from placer.formats.text import check_writable
 from placer.objectives import OBJECTIVES
 from placer.signals import stop_on_signals
 from placer.studies.axes import parse_axis
@@ -27,7 +27,19 @@ BAR = 18
 """Width of the bar of the slowest point."""
 
 
-def run(args: argparse.Namespace) -> ExitCode:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    vary: list[str]
+    split: str | None
+    results: str | None
+    out: str | None
+    json: bool
+    quiet: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Solve every point, print the table with a bar per point, write what was asked for."""
     instance = load(args.instance)
     axes = [parse_axis(text) for text in args.vary]
@@ -52,8 +64,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         table = sweep(
             instance, axes, options, on_point=tell, on_progress=display, interrupt=interrupt, guard=True
         )
-    if args.out:
-        write_text(args.out, table.to_csv() if args.out.endswith(".csv") else table.to_json())
+    save_table(table, args.out)
     if args.results:
         _save(table, Path(args.results))
     if args.json:
