@@ -126,7 +126,7 @@ def test_a_norm_that_servers_keep_with_the_head(tmp_path):
     assert read(tmp_path / "e")["VLLM_PP_LAYER_PARTITION"] == "2,2,0"
     assert remarks[1:] == [
         "servers keep what is before the layers on the first device, what is after on the last "
-        "(nodes moved: 1; 5.1 ms instead of 5.2)",
+        "(nodes moved: 1; 5.1 ms instead of 5.2 ms)",
         "the rank on gpu2 holds no layers, which servers may refuse; plan without it (--forbid '*=gpu2')",
     ]
     tight = instance.replace(

@@ -202,7 +202,7 @@ def test_operators_between_modules_move(tmp_path):
     split, remarks = exported(tmp_path, instance, result)
     assert split["split_spec"] == {"a": "END"}
     # gpu0 had two nodes and a transfer, gpu1 the same; then one and three.
-    assert remarks == ["stages begin and end with modules (nodes moved: 1; 3.1 ms instead of 2.1)"]
+    assert remarks == ["stages begin and end with modules (nodes moved: 1; 3.1 ms instead of 2.1 ms)"]
 
 
 def test_one_module_has_one_mark(tmp_path):
