@@ -18,7 +18,7 @@ from placer.instance.instance import Instance
 from placer.methods.milp.latency_fill import fill, from_network
 from placer.methods.starts.timeless import timeless
 from placer.options import Formulation, Options
-from placer.plans.evaluate import latency_schedule
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations
