@@ -13,16 +13,11 @@ from importlib import import_module
 from keyword import iskeyword
 
 from placer.cli.arguments import parse
+from placer.cli.exit_codes import ExitCode
 from placer.cli.output import named, results_apart
 from placer.errors import InputError, PlacerError, UsageError
 
 __all__ = ["main"]
-
-OK = 0
-DOES_NOT_HOLD = 1
-BAD_INPUT = 2
-INTERNAL = 70  # EX_SOFTWARE of sysexits.h
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,24 +48,24 @@ def _run(args: argparse.Namespace) -> int:
         code = int(command.run(args))
         sys.stdout.flush()
     except (InputError, UsageError) as error:
-        return _complain(str(error), BAD_INPUT)
+        return _complain(str(error), ExitCode.BAD_INPUT)
     except PlacerError as error:
-        return _complain(f"internal error, please report it: {error}", INTERNAL)
+        return _complain(f"internal error, please report it: {error}", ExitCode.INTERNAL)
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        return _complain("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output is gone; keep the interpreter from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return ExitCode.DONE
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{name}{error.strerror or error}", BAD_INPUT)
+        return _complain(f"{name}{error.strerror or error}", ExitCode.BAD_INPUT)
     except Exception as error:
         if args.debug:
             traceback.print_exc()
         return _complain(
             f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)",
-            INTERNAL,
+            ExitCode.INTERNAL,
         )
     return code
 
@@ -95,6 +90,6 @@ def _module(command: str) -> str:
     return f"{command}_" if iskeyword(command) else command
 
 
-def _complain(message: str, code: int) -> int:
+def _complain(message: str, code: ExitCode) -> int:
     print(f"placer: {' '.join(message.split())}", file=sys.stderr)
     return code

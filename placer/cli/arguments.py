@@ -8,11 +8,12 @@ from typing import Any, NoReturn
 
 from placer import __version__
 from placer.choices import close_to, none_of, offer
-from placer.cli.batch_arguments import BATCH_HELP, add_batch
-from placer.cli.export_arguments import add_export_command
-from placer.cli.import_arguments import add_import_commands
+from placer.cli.batch_arguments import add_batch
+from placer.cli.exit_codes import EXIT_CODES, ExitCode
+from placer.cli.export_arguments import add_export
+from placer.cli.import_arguments import add_devices, add_import, add_profile
 from placer.cli.option_arguments import add_method, add_options
-from placer.cli.output import file_name
+from placer.cli.output import Command, file_name
 from placer.cli.report_arguments import add_report
 from placer.methods.registry import METHODS
 from placer.simulation.trace import DEFAULT_SAMPLES
@@ -34,12 +35,6 @@ the paper's (recognised by content). Try:
   placer report plan.json --instance data/latency.json --out plan.html
   placer simulate data/latency.json plan.json --trace trace.json
                                                  run it event by event, timeline for Perfetto
-"""
-
-EXIT_CODES = """\
-exit codes: 0 a verified placement is there; 1 (check, compare, simulate) something does not hold; 2 bad
-usage or bad input; 3 proven infeasible; 4 stopped with no placement; 130 interrupted (the best placement so
-far is kept)
 """
 
 SOLVE_EXAMPLES = (
@@ -102,7 +97,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(ExitCode.BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is none of the choices, listing them."""
@@ -160,6 +155,12 @@ def _parsers() -> tuple[_Parser, argparse._SubParsersAction[_Parser]]:
         made.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         return made
 
+    for add in COMMANDS:
+        add(command)
+    return top, commands
+
+
+def _add_solve(command: Command) -> None:
     solve = command("solve", "find a placement and prove how good it is", epilog=SOLVE_EXAMPLES)
     solve.add_argument("instance", metavar="INSTANCE", help="instance file")
     add_method(solve)
@@ -181,15 +182,20 @@ def _parsers() -> tuple[_Parser, argparse._SubParsersAction[_Parser]]:
     )
     _add_output(solve, "RESULT.json")
 
+
+def _add_check(command: Command) -> None:
     check = command("check", "verify a result from the files alone: loads, memory, contiguity, objective")
-    check.add_argument("instance", metavar="INSTANCE", help="instance file")
-    check.add_argument("result", metavar="RESULT", help="result document, or a split in the paper's format")
+    _add_plan(check)
     check.add_argument("--json", action="store_true", help="print the findings as JSON")
 
+
+def _add_info(command: Command) -> None:
     info = command("info", "say what is in an instance")
     info.add_argument("instance", metavar="INSTANCE", help="instance file")
     info.add_argument("--json", action="store_true", help="print as JSON")
 
+
+def _add_compare(command: Command) -> None:
     compare = command(
         "compare",
         "run several methods on one instance and tabulate them, or compare two batches",
@@ -214,8 +220,41 @@ def _parsers() -> tuple[_Parser, argparse._SubParsersAction[_Parser]]:
     )
     _add_output(compare, "TABLE.json|TABLE.csv")
 
-    _add_simulate(command("simulate", "run a plan event by event: time per sample, idle time, memory"))
 
+def _add_simulate(command: Command) -> None:
+    simulate = command(
+        "simulate", "run a plan event by event: time per sample, idle time, memory", epilog=SIMULATE_EXAMPLES
+    )
+    _add_plan(simulate)
+    simulate.add_argument(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="inference: samples to run (default: enough to reach the steady state)",
+    )
+    simulate.add_argument(
+        "--microbatches",
+        type=int,
+        metavar="M",
+        help="training: microbatches of the optimizer step to run (default: the plan's or the instance's)",
+    )
+    simulate.add_argument(
+        "--trace",
+        type=file_name,
+        metavar="FILE.json",
+        help="write a timeline for Perfetto or chrome://tracing",
+    )
+    simulate.add_argument(
+        "--trace-samples",
+        type=int,
+        default=DEFAULT_SAMPLES,
+        metavar="N",
+        help=f"samples or microbatches in the trace (default: {DEFAULT_SAMPLES})",
+    )
+    simulate.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _add_sweep(command: Command) -> None:
     sweep = command(
         "sweep",
         "solve with more or fewer devices, more or less memory, faster or slower links",
@@ -236,49 +275,15 @@ def _parsers() -> tuple[_Parser, argparse._SubParsersAction[_Parser]]:
         "--results", type=file_name, metavar="DIR", help="write instance and result of every point there"
     )
     _add_output(sweep, "TABLE.json|TABLE.csv")
-    add_report(command)
 
-    add_export_command(command)
-    add_import_commands(command)
-    batch = command(
-        "batch", "solve many instances with many methods; the same command again goes on", epilog=BATCH_HELP
-    )
-    add_batch(batch)
 
+def _add_schema(command: Command) -> None:
     command("schema", "print the JSON Schema of the instance format")
-    return top, commands
 
 
-def _add_simulate(command: argparse.ArgumentParser) -> None:
-    command.epilog = SIMULATE_EXAMPLES
+def _add_plan(command: argparse.ArgumentParser) -> None:
     command.add_argument("instance", metavar="INSTANCE", help="instance file")
     command.add_argument("result", metavar="RESULT", help="result document, or a split in the paper's format")
-    command.add_argument(
-        "--samples",
-        type=int,
-        metavar="N",
-        help="inference: samples to run (default: enough to reach the steady state)",
-    )
-    command.add_argument(
-        "--microbatches",
-        type=int,
-        metavar="M",
-        help="training: microbatches of the optimizer step to run (default: the plan's or the instance's)",
-    )
-    command.add_argument(
-        "--trace",
-        type=file_name,
-        metavar="FILE.json",
-        help="write a timeline for Perfetto or chrome://tracing",
-    )
-    command.add_argument(
-        "--trace-samples",
-        type=int,
-        default=DEFAULT_SAMPLES,
-        metavar="N",
-        help=f"samples or microbatches in the trace (default: {DEFAULT_SAMPLES})",
-    )
-    command.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def _add_output(command: argparse.ArgumentParser, what: str) -> None:
@@ -286,3 +291,21 @@ def _add_output(command: argparse.ArgumentParser, what: str) -> None:
     output.add_argument("--out", type=file_name, metavar=what, help="write the result to this file")
     output.add_argument("--json", action="store_true", help="print the result document alone")
     output.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+COMMANDS = (
+    _add_solve,
+    _add_check,
+    _add_info,
+    _add_compare,
+    _add_simulate,
+    _add_sweep,
+    add_report,
+    add_export,
+    add_import,
+    add_profile,
+    add_devices,
+    add_batch,
+    _add_schema,
+)
+"""What adds a command with its arguments, in the order of the help."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from placer.cli.batch_display import BatchDisplay
+from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
 from placer.cli.tables import print_json, stdout
 from placer.signals import stop_on_signals
@@ -28,7 +28,6 @@ from placer.studies.batch.summary import SHIFT_S, MethodSummary
 
 __all__ = ["exit_code", "run"]
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 METHOD_WIDTH = 24
 REASONS = 10
 """Failed jobs that are told one by one."""
@@ -53,10 +52,27 @@ NOTE = (
 )
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instances: list[str]
+    out: str
+    methods: list[str] | None
+    grid: str | None
+    jobs: int | None
+    oversubscribe: bool
+    kill_after: float | None
+    job_memory_mb: int | None
+    retry_failed: bool
+    scheduler: str | None
+    json: bool
+    quiet: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Run the jobs that are not finished, then print the table."""
     options: dict[str, Any] = {"methods": args.methods or ["auto"]} | options_from(args)
-    grids = [options] if args.grid is None else [options | grid for grid in _grids(args)]
+    grids = [options] if args.grid is None else [options | grid for grid in _grids(args.grid)]
     with (
         stop_on_signals() as stop,
         _engine(args, grids) as engine,
@@ -84,23 +100,23 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(batch)
 
 
-def exit_code(batch: Batch) -> int:
+def exit_code(batch: Batch) -> ExitCode:
     """Exit code of a batch."""
     if batch.interrupted:
-        return INTERRUPTED
-    return FAILED if batch.failed or batch.summary.contradictions else DONE
+        return ExitCode.INTERRUPTED
+    return ExitCode.DOES_NOT_HOLD if batch.failed or batch.summary.contradictions else ExitCode.DONE
 
 
-def _grids(args: argparse.Namespace) -> list[dict[str, Any]]:
+def _grids(path: str) -> list[dict[str, Any]]:
     """Read the grid file; its ``methods`` stand for those of the command line."""
     return [
         {("methods" if name == "method" else name): value for name, value in grid.items()}
-        for grid in read_grid(args.grid)
+        for grid in read_grid(path)
     ]
 
 
 @contextmanager
-def _engine(args: argparse.Namespace, grids: list[dict[str, Any]]) -> Iterator[Engine | None]:
+def _engine(args: Arguments, grids: list[dict[str, Any]]) -> Iterator[Engine | None]:
     """Connect to Dask when it is asked for; jobs of a local cluster share the cores of this machine."""
     if args.scheduler is None:
         yield None

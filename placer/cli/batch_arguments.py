@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-
 from placer.cli.option_arguments import add_options, several_values
-from placer.cli.output import file_name
+from placer.cli.output import Command, file_name
 
-__all__ = ["BATCH_HELP", "add_batch"]
+__all__ = ["add_batch"]
 
 BATCH_HELP = """\
 examples:
@@ -59,8 +57,11 @@ before is intact); 130 interrupted (the same command goes on)
 """
 
 
-def add_batch(batch: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
+def add_batch(command: Command) -> None:
+    """Add the command."""
+    batch = command(
+        "batch", "solve many instances with many methods; the same command again goes on", epilog=BATCH_HELP
+    )
     batch.add_argument(
         "instances", metavar="PATH", nargs="+", help="instance file, folder, glob, .zip or .tar.gz archive"
     )

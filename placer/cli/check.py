@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from typing import Protocol
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import print_json, print_result, stdout
 from placer.formats import paper
 from placer.formats.files import load, load_result, load_split
@@ -22,7 +23,15 @@ from placer.solving.to_result import to_result
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    result: str
+    json: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Verify a result or a split; exit code 1 when something does not hold."""
     instance = load(args.instance)
     if paper.is_paper_split(parse_json(read_text(args.result), args.result)):
@@ -40,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     return _complain(args.result, found)
 
 
-def _split(args: argparse.Namespace, instance: Instance) -> int:
+def _split(args: Arguments, instance: Instance) -> ExitCode:
     """Evaluate a throughput split in the paper's format; it claims nothing, so only rules can break."""
     plan = load_split(args.result, instance)
     contiguous = not violations(instance, plan, Options())
@@ -66,7 +75,7 @@ def _covered(result: Result) -> str:
     return "the document is as it was written; that there is no plan is the solver's claim"
 
 
-def _complain(source: str, found: list[str]) -> int:
+def _complain(source: str, found: list[str]) -> ExitCode:
     for line in found:
         print(f"placer: {source}: {line}", file=sys.stderr)
-    return 1 if found else 0
+    return ExitCode.DOES_NOT_HOLD if found else ExitCode.DONE

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from typing import Protocol
 
 from rich.table import Table
 from rich.text import Text
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
-from placer.cli.tables import print_json, stdout
+from placer.cli.tables import print_json, save_table, stdout
 from placer.errors import UsageError
 from placer.formats.files import load
-from placer.formats.text import check_writable, write_text
+from placer.formats.text import check_writable
 from placer.objectives import OBJECTIVES
 from placer.options import Objective
 from placer.signals import stop_on_signals
@@ -21,13 +22,24 @@ from placer.studies.compare import Comparison, Row, RowStatus, compare
 
 __all__ = ["exit_code", "run"]
 
-PLANNED, DOES_NOT_HOLD, INFEASIBLE, NOTHING, INTERRUPTED = 0, 1, 3, 4, 130
+
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    other: str | None
+    methods: str | None
+    split: str | None
+    noise: float
+    out: str | None
+    json: bool
+    quiet: bool
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Arguments) -> ExitCode:
     """Run the methods, print and write the table; contradictions go to standard error."""
     if args.other is not None:
-        return _batches(args)
+        return _batches(args, args.other)
     instance = load(args.instance)
     methods = None if args.methods is None else [m.strip() for m in args.methods.split(",") if m.strip()]
     if args.out:
@@ -43,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     with stop_on_signals() as interrupt:
         table = compare(instance, methods, on_row=tell, interrupt=interrupt, **given)
-    if args.out:
-        write_text(args.out, table.to_csv() if args.out.endswith(".csv") else table.to_json())
+    save_table(table, args.out)
     if args.json:
         print_json(table.to_json())
     else:
@@ -54,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(table)
 
 
-def _batches(args: argparse.Namespace) -> int:
+def _batches(args: Arguments, other: str) -> ExitCode:
     """Compare two batches; a result that got worse is told by the exit code."""
     # The parts of a batch need a system that can lock files; a comparison of methods does not.
     from placer.studies.batch.difference import compare_batches, describe
@@ -62,13 +73,12 @@ def _batches(args: argparse.Namespace) -> int:
     if not args.noise >= 0:
         raise UsageError(f"--noise must be at least 0, got {args.noise}")
     if args.out:
-        check_writable(args.out, args.instance, args.other)
-    difference = compare_batches(args.instance, args.other, noise=args.noise)
-    if args.out:
-        write_text(args.out, difference.to_csv() if args.out.endswith(".csv") else difference.to_json())
+        check_writable(args.out, args.instance, other)
+    difference = compare_batches(args.instance, other, noise=args.noise)
+    save_table(difference, args.out)
     if args.json:
         print_json(difference.to_json())
-        return DOES_NOT_HOLD if difference.worse else PLANNED
+        return ExitCode.DOES_NOT_HOLD if difference.worse else ExitCode.DONE
     table = Table(header_style="bold")
     for name in ("instance", "method", "what", "", "A", "B"):
         table.add_column(name, overflow="fold")
@@ -81,19 +91,19 @@ def _batches(args: argparse.Namespace) -> int:
         stdout().print(table)
     for line in describe(difference):
         print(line)
-    return DOES_NOT_HOLD if difference.worse else PLANNED
+    return ExitCode.DOES_NOT_HOLD if difference.worse else ExitCode.DONE
 
 
-def exit_code(table: Comparison) -> int:
+def exit_code(table: Comparison) -> ExitCode:
     """Exit code of a comparison: contradictions and failures of methods first, then what was found."""
     statuses = {row.status for row in table.rows}
     if table.disagreements or RowStatus.FAILED in statuses:
-        return DOES_NOT_HOLD
+        return ExitCode.DOES_NOT_HOLD
     if table.interrupted:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if statuses & {RowStatus.OPTIMAL, RowStatus.FEASIBLE}:
-        return PLANNED
-    return INFEASIBLE if RowStatus.INFEASIBLE in statuses else NOTHING
+        return ExitCode.DONE
+    return ExitCode.INFEASIBLE if RowStatus.INFEASIBLE in statuses else ExitCode.NO_PLAN
 
 
 def _print(table: Comparison) -> None:

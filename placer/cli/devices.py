@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from typing import Protocol
 
 from rich.table import Table
 from rich.text import Text
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import stdout
 from placer.imports.catalogue import Catalogue, catalogue
 from placer.imports.precision import PRECISIONS
@@ -15,16 +16,22 @@ from placer.imports.precision import PRECISIONS
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    json: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """List the catalogue."""
     known = catalogue()
     if args.json:
         sys.stdout.write(known.model_dump_json(indent=1) + "\n")
-        return 0
+        return ExitCode.DONE
     console = stdout()
     for table in (_clusters(known), _devices(known), _links(known)):
         console.print(table)
-    return 0
+    return ExitCode.DONE
 
 
 def _clusters(known: Catalogue) -> Table:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-
-from placer.cli.output import file_name
+from placer.cli.output import Command, file_name
 from placer.exports import FORMATS
 
-__all__ = ["add_export_command"]
+__all__ = ["add_export"]
 
 EXAMPLES = """\
 examples:
@@ -23,8 +20,8 @@ reason (exit code 2); what the other tool will do differently is said on standar
 """
 
 
-def add_export_command(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the command; ``command`` makes a parser from a name and a summary."""
+def add_export(command: Command) -> None:
+    """Add the command."""
     formats = "; ".join(f"{info.name}: {info.summary}" for info in FORMATS.values())
     export = command("export", "write a plan in the format of another tool", epilog=EXAMPLES)
     export.add_argument("result", metavar="RESULT", help="result document of placer solve")

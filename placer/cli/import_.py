@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Literal, Protocol
 
+from placer.cli.exit_codes import ExitCode
 from placer.errors import UsageError
 from placer.formats import native
 from placer.formats.files import save
@@ -18,7 +19,28 @@ from placer.instance.instance import Instance
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    kind: str
+    source: str
+    devices: str
+    out: str | None
+    name: str | None
+    by: str
+    dim: list[str]
+    precision: str | None
+    profile: list[str]
+    tied: Literal["copy", "colocate"]
+    reserve: float | None
+    allow_uncosted: list[str]
+    quiet: bool
+    training: bool | None
+    optimizer: str | None
+    microbatches: int
+
+
+def run(args: Arguments) -> ExitCode:
     """Make an instance of a model."""
     if args.out:
         check_writable(args.out, *_inputs(args))
@@ -29,13 +51,13 @@ def run(args: argparse.Namespace) -> int:
             print(f"placer: {note}", file=sys.stderr)
     if not args.out:
         sys.stdout.write(native.to_json(instance))
-        return 0
+        return ExitCode.DONE
     save(instance, args.out)
     print(_summary(instance, Path(args.out).name))
-    return 0
+    return ExitCode.DONE
 
 
-def _inputs(args: argparse.Namespace) -> list[str]:
+def _inputs(args: Arguments) -> list[str]:
     """List the files that an import reads, without what is written beside their names."""
     factory, _, _ = args.source.rpartition(":")
     cluster, _, _ = args.devices.rpartition(":")
@@ -43,7 +65,7 @@ def _inputs(args: argparse.Namespace) -> list[str]:
     return [args.source, factory, args.devices, cluster, *profiles]
 
 
-def _imported(args: argparse.Namespace) -> Instance:
+def _imported(args: Arguments) -> Instance:
     training = args.training if args.training is not None else args.kind == "pipedream"
     options: ImportOptions = {
         "by": args.by,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-from placer.cli.output import unless_standard_output
+from placer.cli.output import Command, unless_standard_output
 from placer.imports.granularity import Granularity
 from placer.imports.precision import PRECISIONS
 from placer.instance.training import STATE_FACTOR, Optimizer
 
-__all__ = ["add_import_commands"]
+__all__ = ["add_devices", "add_import", "add_profile"]
 
 IMPORT_EXAMPLES = """\
 sources:
@@ -32,15 +31,9 @@ standard error and in the instance.
 """
 
 
-def add_import_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands."""
-    _add_import(command("import", "make an instance of a real model", epilog=IMPORT_EXAMPLES))
-    _add_profile(command("profile", "measure a model's operators on this machine, under ONNX Runtime"))
-    devices = command("devices", "list the catalogue of devices, links and clusters")
-    devices.add_argument("--json", action="store_true", help="print as JSON, with the sources of the figures")
-
-
-def _add_import(made: argparse.ArgumentParser) -> None:
+def add_import(command: Command) -> None:
+    """Add ``placer import``."""
+    made = command("import", "make an instance of a real model", epilog=IMPORT_EXAMPLES)
     made.add_argument("kind", choices=("onnx", "torch", "pipedream"), help="what kind of model")
     made.add_argument("source", metavar="SOURCE", help="the model (see below)")
     made.add_argument(
@@ -95,6 +88,10 @@ def _add_import(made: argparse.ArgumentParser) -> None:
         help="operators without a FLOP rule that may count as bytes alone, though they may be products",
     )
     made.add_argument("--quiet", action="store_true", help="no notes on standard error")
+    _add_training(made)
+
+
+def _add_training(made: argparse.ArgumentParser) -> None:
     training = made.add_argument_group("training")
     training.add_argument(
         "--training",
@@ -112,7 +109,15 @@ def _add_import(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_profile(made: argparse.ArgumentParser) -> None:
+def add_devices(command: Command) -> None:
+    """Add ``placer devices``."""
+    devices = command("devices", "list the catalogue of devices, links and clusters")
+    devices.add_argument("--json", action="store_true", help="print as JSON, with the sources of the figures")
+
+
+def add_profile(command: Command) -> None:
+    """Add ``placer profile``."""
+    made = command("profile", "measure a model's operators on this machine, under ONNX Runtime")
     made.add_argument("kind", choices=("onnx",), help="what kind of model")
     made.add_argument("source", metavar="MODEL", help="the model, or light:NAME")
     made.add_argument(

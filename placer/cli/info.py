@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import size, stdout
 from placer.formats.files import load
 from placer.instance.fingerprint import fingerprint
@@ -26,13 +26,20 @@ __all__ = ["facts", "run"]
 DOWNSETS = 100_000
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    json: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Say what is in an instance."""
     instance = load(args.instance)
     found = facts(instance)
     if args.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
-        return 0
+        return ExitCode.DONE
     console = stdout()
     table = Table(show_header=False, box=None)
     for name, value in found.items():
@@ -40,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             table.add_row(Text(name.replace("_", " "), style="bold"), Text(_shown(value)))
     console.print(table)
     console.print(_classes(found["classes"]))
-    return 0
+    return ExitCode.DONE
 
 
 def facts(instance: Instance) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from placer.cli.exit_codes import ExitCode
 from placer.errors import InputError
 from placer.formats.text import check_writable, write_text
 from placer.imports.measure import profile_onnx
@@ -17,7 +17,22 @@ from placer.imports.profiles import times_to_csv
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    kind: str
+    source: str
+    out: str | None
+    dim: list[str]
+    type: str
+    input: str | None
+    repeats: int
+    warmup: int
+    threads: int
+    seed: int
+
+
+def run(args: Arguments) -> ExitCode:
     """Measure the operators of a model on this machine."""
     if args.out:
         check_writable(args.out, args.source, args.input)
@@ -33,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
     text = times_to_csv(measured, args.type)
     if not args.out:
         sys.stdout.write(text)
-        return 0
+        return ExitCode.DONE
     write_text(args.out, text)
     print(f"{args.out}: {len(measured)} operators, {sum(measured.values()):.4g} ms in all")
-    return 0
+    return ExitCode.DONE
 
 
 def _arrays(path: str) -> dict[str, Any]:

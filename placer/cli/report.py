@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+from placer.cli.exit_codes import ExitCode
 from placer.errors import UsageError
 from placer.formats.files import load, load_result
 from placer.formats.text import check_writable, write_text
@@ -18,7 +19,15 @@ from placer.pages.verdict import verdict
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    source: str
+    instance: str | None
+    out: str
+
+
+def run(args: Arguments) -> ExitCode:
     """Write the page of a plan or a batch; exit code 1 when what it is about does not hold."""
     check_writable(args.out, args.source, args.instance)
     if Path(args.source).is_dir():
@@ -34,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
     return _tell(args, found, "the page shows what does not hold instead of the plan")
 
 
-def _tell(args: argparse.Namespace, findings: Sequence[str], what: str) -> int:
+def _tell(args: Arguments, findings: Sequence[str], what: str) -> ExitCode:
     """Say where the page is, and on standard error what does not hold."""
     for finding in findings:
         print(f"placer: {args.source}: {finding}", file=sys.stderr)
     if findings:
         print(f"placer: {args.out}: {what}", file=sys.stderr)
     print(f"report: {args.out}")
-    return 1 if findings else 0
+    return ExitCode.DOES_NOT_HOLD if findings else ExitCode.DONE

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-
-from placer.cli.output import file_name
+from placer.cli.output import Command, file_name
 
 __all__ = ["add_report"]
 
@@ -20,8 +17,8 @@ exit codes: 0 written; 1 written, but the result does not hold (the page says wh
 """
 
 
-def add_report(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the command; ``command`` makes a parser from a name, a summary and an epilogue."""
+def add_report(command: Command) -> None:
+    """Add the command."""
     report = command(
         "report", "write a page about a plan or a batch: one file that opens offline", epilog=EXAMPLES
     )

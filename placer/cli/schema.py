@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
+from placer.cli.exit_codes import ExitCode
 from placer.formats import documents
 
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> int:
+def run(_: object) -> ExitCode:
     """Print the JSON Schema of the native instance format."""
     sys.stdout.write(json.dumps(documents.schema(), indent=1) + "\n")
-    return 0
+    return ExitCode.DONE

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import memory, print_json, size, stdout
 from placer.errors import UsageError
 from placer.formats import paper
@@ -29,12 +30,23 @@ from placer.tolerances import EQUAL
 
 __all__ = ["run"]
 
-AGREES, DOES_NOT_HOLD = 0, 1
 SHOWN = 4
 """Entries of the critical path that are shown."""
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    result: str
+    samples: int | None
+    microbatches: int | None
+    trace: str | None
+    trace_samples: int
+    json: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Simulate a plan; exit code 1 when the simulation contradicts the objective of the result."""
     if args.trace_samples < 1:
         raise UsageError(f"--trace-samples must be at least 1, got {args.trace_samples}")
@@ -61,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
             f"{simulated!r} ms",
             file=sys.stderr,
         )
-        return DOES_NOT_HOLD
-    return AGREES
+        return ExitCode.DOES_NOT_HOLD
+    return ExitCode.DONE
 
 
 def _time_ms(instance: Instance, result: Result) -> float | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
+from typing import Protocol
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display
 from placer.cli.tables import print_json, print_result, stdout
@@ -26,11 +27,29 @@ from placer.solving.solve import solve
 
 __all__ = ["exit_code", "run"]
 
-CODES = {Status.OPTIMAL: 0, Status.FEASIBLE: 0, Status.INFEASIBLE: 3, Status.UNKNOWN: 4}
-INTERRUPTED = 130
+CODES = {
+    Status.OPTIMAL: ExitCode.DONE,
+    Status.FEASIBLE: ExitCode.DONE,
+    Status.INFEASIBLE: ExitCode.INFEASIBLE,
+    Status.UNKNOWN: ExitCode.NO_PLAN,
+}
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    start: str | None
+    keep: str | None
+    keep_nodes: list[str] | None
+    near: str | None
+    split: str | None
+    out: str | None
+    json: bool
+    quiet: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Solve an instance; print and write the result."""
     began = time.perf_counter()  # reading counts
     given = options_from(args)
@@ -69,9 +88,9 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(result, interrupted=interrupt.is_set())
 
 
-def exit_code(result: Result, *, interrupted: bool = False) -> int:
+def exit_code(result: Result, *, interrupted: bool = False) -> ExitCode:
     """Exit code of a result, by the contract of the command line."""
-    return INTERRUPTED if interrupted or result.stop is Stop.INTERRUPTED else CODES[result.status]
+    return ExitCode.INTERRUPTED if interrupted or result.stop is Stop.INTERRUPTED else CODES[result.status]
 
 
 def _remembering(result: Result, instance: str, out: str) -> Result:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Protocol
 
 from rich.table import Table
 from rich.text import Text
 
+from placer.cli.exit_codes import ExitCode
 from placer.cli.option_arguments import options_from
 from placer.cli.progress import Display
-from placer.cli.tables import print_json, size, stdout
+from placer.cli.tables import print_json, save_table, size, stdout
 from placer.formats.files import load, save, save_result
-from placer.formats.text import check_writable, write_text
+from placer.formats.text import check_writable
 from placer.objectives import OBJECTIVES
 from placer.signals import stop_on_signals
 from placer.studies.axes import parse_axis
@@ -21,13 +22,24 @@ from placer.studies.sweep import Sweep, SweepPoint, common_options, sweep
 
 __all__ = ["exit_code", "run"]
 
-PLANNED, INFEASIBLE, NOTHING, INTERRUPTED = 0, 3, 4, 130
 INSTANCES, RESULTS = "point-{:03d}.instance.json", "point-{:03d}.result.json"
 BAR = 18
 """Width of the bar of the slowest point."""
 
 
-def run(args: argparse.Namespace) -> int:
+class Arguments(Protocol):
+    """What the command is given."""
+
+    instance: str
+    vary: list[str]
+    split: str | None
+    results: str | None
+    out: str | None
+    json: bool
+    quiet: bool
+
+
+def run(args: Arguments) -> ExitCode:
     """Solve every point, print the table with a bar per point, write what was asked for."""
     instance = load(args.instance)
     axes = [parse_axis(text) for text in args.vary]
@@ -52,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
         table = sweep(
             instance, axes, options, on_point=tell, on_progress=display, interrupt=interrupt, guard=True
         )
-    if args.out:
-        write_text(args.out, table.to_csv() if args.out.endswith(".csv") else table.to_json())
+    save_table(table, args.out)
     if args.results:
         _save(table, Path(args.results))
     if args.json:
@@ -63,13 +74,17 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(table)
 
 
-def exit_code(table: Sweep) -> int:
+def exit_code(table: Sweep) -> ExitCode:
     """Exit code of a sweep: 0 when some point has a plan."""
     if table.interrupted:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if any(point.objective is not None for point in table.points):
-        return PLANNED
-    return INFEASIBLE if any(point.status == "infeasible" for point in table.points) else NOTHING
+        return ExitCode.DONE
+    return (
+        ExitCode.INFEASIBLE
+        if any(point.status == "infeasible" for point in table.points)
+        else ExitCode.NO_PLAN
+    )
 
 
 def _save(table: Sweep, folder: Path) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from placer.formats.text import write_text
 from placer.instance.instance import Instance
 from placer.instance.order import topological_position
 from placer.objectives import OBJECTIVES
 from placer.plans.result import Result
 from placer.units import memory, size
 
-__all__ = ["memory", "print_json", "print_result", "size", "stdout"]
+__all__ = ["memory", "print_json", "print_result", "save_table", "size", "stdout"]
 
 PLAIN_WIDTH = 120
 """Columns when the output is no terminal, so that nothing is cut in a file."""
@@ -40,6 +42,22 @@ def print_json(text: str) -> None:
     except UnicodeEncodeError:
         text = json.dumps(json.loads(text), indent=1) + "\n"
     sys.stdout.write(text)
+
+
+class SavedTable(Protocol):
+    """A table that many solves made."""
+
+    def to_json(self) -> str:
+        """Return the table as a JSON document."""
+
+    def to_csv(self) -> str:
+        """Return its rows as CSV."""
+
+
+def save_table(table: SavedTable, path: str | None) -> None:
+    """Write a table to a file, if there is to be one: as CSV where its name says so, else as JSON."""
+    if path:
+        write_text(path, table.to_csv() if path.endswith(".csv") else table.to_json())
 
 
 def print_result(instance: Instance, result: Result, console: Console) -> None:

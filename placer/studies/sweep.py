@@ -142,12 +142,7 @@ def sweep(
     chosen = [parse_axis(axis) if isinstance(axis, str) else axis for axis in axes]
     common = common_options(chosen, options, **changes)
     interrupt = interrupt or threading.Event()
-    grid = list(product(*(range(len(axis.values)) for axis in chosen)))
-    labels = [axis.label for axis in chosen]
-    if not chosen or len(set(labels)) < len(labels):
-        raise UsageError("option vary: give at least one axis, and each one once")
-    if len(grid) > MAX_POINTS:
-        raise UsageError(f"option vary: {len(grid)} points are more than {MAX_POINTS}")
+    grid = _grid(chosen)
     solved: list[_Solved] = []
     for place in grid:
         if interrupt.is_set():
@@ -164,12 +159,22 @@ def sweep(
     return Sweep(
         instance=InstanceReference(name=instance.name, sha256=fingerprint(instance)),
         options=common,
-        axes=labels,
+        axes=[axis.label for axis in chosen],
         points=rows,
         findings=_findings(chosen, grid, rows, common.objective),
         interrupted=interrupt.is_set(),
         results=[None if p.result is None or p.instance is None else (p.instance, p.result) for p in solved],
     )
+
+
+def _grid(axes: list[Axis]) -> list[tuple[int, ...]]:
+    """List the places of all points: for each axis the index of a value."""
+    if not axes or len({axis.label for axis in axes}) < len(axes):
+        raise UsageError("option vary: give at least one axis, and each one once")
+    grid = list(product(*(range(len(axis.values)) for axis in axes)))
+    if len(grid) > MAX_POINTS:
+        raise UsageError(f"option vary: {len(grid)} points are more than {MAX_POINTS}")
+    return grid
 
 
 def common_options(

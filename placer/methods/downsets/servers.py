@@ -9,7 +9,7 @@ the test is exact among these plans. Microbatches in flight depend on the stages
 stages there are never worse, so a position keeps the fewest.
 
 Entering a server once is a restriction: with unequal transfers a plan that comes back to a server can be
-better. Where the precedence orders all items (twins aside, see ``methods.downsets.twins``), a second program
+better. Where the precedence orders all items (twins aside, see ``downsets.twins``), a second program
 bounds all contiguous plans: a server may be entered as often as there are devices like its own left anywhere,
 and of what lies outside its interval only the items next to it are known to be in another server (else the
 interval would not end there), so only they take the uplink. Every contiguous plan is one of these, with loads
@@ -21,7 +21,7 @@ Source: Tarnawski et al., NeurIPS 2020, appendix (hierarchies), there for server
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
@@ -185,14 +185,19 @@ class Servers:
                 for kind in np.flatnonzero(left).tolist():
                     more = (*used[:kind], used[kind] + 1, *used[kind + 1 :])
                     best = fewest.setdefault(more, np.full(n + 1, n + 1))
-                    earlier = int(fewest[used][s])
-                    for e, mixes in self._ends(kind, s, earlier, room, limits, near=False):
-                        stages = earlier + int(self._mixes[kind][mixes].sum(axis=1).min())
+                    for e, stages in self._fewest_stages(kind, s, int(fewest[used][s]), room, limits):
                         if stages < best[e]:
                             best[e], parents[more, e] = stages, (used, s, kind)
                     if best[n] <= n:
                         return more
         return None
+
+    def _fewest_stages(
+        self, kind: int, s: int, earlier: int, room: float, limits: FloatArray
+    ) -> list[tuple[int, int]]:
+        """List the ends of servers that begin at s, each with the fewest stages up to there."""
+        ends = self._ends(kind, s, earlier, room, limits, near=False)
+        return [(e, earlier + int(self._mixes[kind][mixes].sum(axis=1).min())) for e, mixes in ends]
 
     @cached_property
     def one_order(self) -> bool:
@@ -220,15 +225,21 @@ class Servers:
             for used in reached[s]:
                 if run.stopped() is not None:
                     return False
-                room = float(self._price @ (most - used))
-                for kind in range(len(self.kinds)):
-                    for e, mixes in self._ends(kind, s, int(used.sum()), room, limits, near=True):
-                        for more in used + self._mixes[kind][mixes]:
-                            if (more <= most).all():
-                                _add(reached[e], more)
+                for e, more in self._choices(s, used, most, limits):
+                    _add(reached[e], more)
             if reached[n]:
                 return False
         return run.stopped() is None
+
+    def _choices(
+        self, s: int, used: IntArray, most: IntArray, limits: FloatArray
+    ) -> Iterator[tuple[int, IntArray]]:
+        """Extend a choice of devices by a server that begins at s: its ends, each with all that is used."""
+        room = float(self._price @ (most - used))
+        for kind in range(len(self.kinds)):
+            for e, mixes in self._ends(kind, s, int(used.sum()), room, limits, near=True):
+                choices = used + self._mixes[kind][mixes]
+                yield from ((e, more) for more in choices[(choices <= most).all(axis=1)])
 
     def _ends(
         self, kind: int, s: int, earlier: int, room: float, limits: FloatArray, *, near: bool

@@ -24,7 +24,7 @@ from placer.studies.batch.grid import Grid, expand
 from placer.studies.batch.jobs import Job, Manifest, job_id
 from placer.studies.batch.names import shown
 from placer.studies.batch.records import Record, State, read_records, records_to_csv
-from placer.studies.batch.scheduler import Scheduler, Watch, failure
+from placer.studies.batch.scheduler import Scheduler, Submit, Watch, failure
 from placer.studies.batch.sources import Source, find
 from placer.studies.batch.store import Store
 from placer.studies.batch.summary import Summary, summarise
@@ -34,6 +34,7 @@ from placer.studies.isolation import Nurseries
 
 __all__ = ["Batch", "solve_batch"]
 
+Instances = str | Path | Instance | Iterable[str | Path | Instance]
 GRACE = (1.25, 30.0)
 """A process is ended after this multiple of its time limit and so many seconds more."""
 
@@ -77,7 +78,7 @@ class Batch:
 
 
 def solve_batch(
-    instances: str | Path | Instance | Iterable[str | Path | Instance],
+    instances: Instances,
     out: str | Path,
     *,
     methods: Sequence[str] = ("auto",),
@@ -99,39 +100,23 @@ def solve_batch(
 
     Parameters
     ----------
-    instances
-        Files, folders, globs, ``.zip`` and ``.tar.gz`` archives, instances, or a mix.
-    out
-        The folder of the batch.
-    methods
-        Names of methods.
-    grids
-        Further combinations, each a mapping of options to values or lists of values.
-    jobs
-        Jobs at one time; by default as many as there are cores for their threads.
+    instances, out
+        Files, folders, globs, ``.zip`` and ``.tar.gz`` archives, instances, or a mix; the batch's folder.
+    methods, grids, **options
+        Names of methods; further combinations, each a mapping of options to values or lists of values;
+        options by name, as for `placer.solve`: a list of values combines each with all others.
+    jobs, oversubscribe
+        Jobs at one time, by default as many as there are cores for their threads; whether more may run.
     executor
-        Anything with the interface of ``concurrent.futures.Executor`` (Dask's ``client.get_executor()``);
-        it must be able to pickle.  Processes of this machine when None.
-    kill_after
-        Seconds after which a job is ended by force; by default 1.25 times its time limit and 30 more,
-        and never without a time limit.
-    job_memory_mb
-        Memory (MiB) at which a job is ended; by default ``memory_limit_mb`` and 1024 more.
-    oversubscribe
-        Whether more threads than cores may run.
+        Any ``concurrent.futures.Executor`` that can pickle (Dask's ``client.get_executor()``); processes of
+        this machine when None.
+    kill_after, job_memory_mb
+        Seconds after which a job is ended by force, by default 1.25 times its time limit and 30 more, and
+        never without one; memory (MiB) at which it is, by default ``memory_limit_mb`` and 1024 more.
     retry_failed
-        Whether jobs that failed by themselves are run again; those that were killed from outside always
-        are.
-    interrupt
-        Set it to stop; running jobs hand over their best plan.
-    watch
-        Told about everything that happens.
-    **options
-        Options by name, as for `placer.solve`; a list of values combines each with all others.
-
-    Returns
-    -------
-    Batch
+        Whether jobs that failed by themselves run again; those that were killed from outside always do.
+    interrupt, watch
+        Set it to stop: running jobs hand over their best plan.  Who is told about everything that happens.
 
     Raises
     ------
@@ -143,43 +128,14 @@ def solve_batch(
     if not hasattr(os, "fork"):
         raise UsageError("batches need a system that can fork (Linux, macOS)")
     combinations, left_out = expand([{"methods": list(methods), **options, **grid} for grid in grids or [{}]])
-    stop, watch = interrupt or threading.Event(), watch or _Nobody()
-    remote = executor is not None
-    at_once = 1 if remote else workers(combinations, jobs, oversubscribe=oversubscribe)
-    store = Store(out)
-    with store.locked(), Nurseries() as nurseries:
-        planned, others = _plan(instances, combinations, store, nurseries, watch, stop)
-        manifest = store.plan(planned, left_out + others)
-        to_do = [job for job in planned if _to_do(store, job, retry_failed, manifest)]
-        before = sum(not job.problem for job in planned) - len(to_do)
-        limits = _Limits(kill_after, job_memory_mb)
-
-        def scheduler(submit: Any, ahead: int) -> Scheduler:
-            return Scheduler(
-                store,
-                submit,
-                at_once=ahead,
-                seconds=limits.seconds,
-                memory_mb=limits.memory_mb,
-                stop=stop,
-                watch=watch,
-            )
-
-        try:
-            if isinstance(executor, cf.Executor | Engine):
-                engine = executor if isinstance(executor, Engine) else Engine(executor, parallel=jobs)
-                watch.planned(to_do, before, engine.parallel or engine.ahead)
-                scheduler(submit_to(engine, watch.progressed), engine.ahead).run(to_do)
-            else:
-                watch.planned(to_do, before, at_once)
-                with local_submit(nurseries, at_once, watch.progressed, stop) as submit:
-                    scheduler(submit, at_once).run(to_do)
-        finally:
-            records = read_records(store, manifest)
-            summary = summarise(records)
-            store.write_table("jobs.csv", records_to_csv(records))
-            store.write_table("summary.csv", summary.to_csv())
-    return Batch(store.folder, records, summary, manifest.left_out, stop.is_set())
+    where: Engine | int
+    if executor is None:
+        where = workers(combinations, jobs, oversubscribe=oversubscribe)
+    else:
+        where = executor if isinstance(executor, Engine) else Engine(executor, parallel=jobs)
+    limits = _Limits(kill_after, job_memory_mb)
+    work = _Work(Store(out), limits, retry_failed, interrupt or threading.Event(), watch or _Nobody())
+    return work.done(instances, combinations, left_out, where)
 
 
 @dataclass(frozen=True)
@@ -199,34 +155,96 @@ class _Limits:
         return self.job_memory_mb or memory_mb(job.options)
 
 
-def _plan(
-    instances: str | Path | Instance | Iterable[str | Path | Instance],
-    combinations: list[Options],
-    store: Store,
-    readers: Nurseries,
-    watch: Watch,
-    stop: threading.Event,
-) -> tuple[list[Job], list[str]]:
-    """Read all instances, keep them, and list the jobs, each once; also what was left out."""
-    given = [instances] if isinstance(instances, str | Path | Instance) else list(instances)
-    jobs: dict[str, Job] = {}
-    left_out: list[str] = []
-    for source in _sources(given, store.folder):
-        watch.reading(source.where)
-        found = Inspected(problem=source.problem)
-        if source.data is not None:
-            found = inspect_safely(readers, source.data, source.name, stop.is_set)
-        if stop.is_set():
-            break
-        if found.other and not source.explicit:
-            left_out.append(f"{shown(source.where, 200)}: {found.problem}")
-            continue
-        if source.data is not None and not found.problem:
-            store.keep_instance(found.sha256, source.data)
-        for options in combinations:
-            job = _job(source, found, options)
-            jobs.setdefault(job.id, job)
-    return list(jobs.values()), left_out
+@dataclass(frozen=True)
+class _Work:
+    """One call: what it plans, runs and writes down."""
+
+    store: Store
+    limits: _Limits
+    retry_failed: bool
+    stop: threading.Event
+    watch: Watch
+
+    def done(
+        self, instances: Instances, combinations: list[Options], left_out: list[str], where: Engine | int
+    ) -> Batch:
+        """Do all of it, on an engine or with so many jobs at one time on this machine."""
+        with self.store.locked(), Nurseries() as nurseries:
+            planned, others = self._planned(instances, combinations, nurseries)
+            manifest = self.store.plan(planned, left_out + others)
+            to_do = [job for job in planned if self._to_do(job, manifest)]
+            before = sum(not job.problem for job in planned) - len(to_do)
+            try:
+                self._run(to_do, before, where, nurseries)
+            finally:
+                records = read_records(self.store, manifest)
+                summary = summarise(records)
+                self.store.write_table("jobs.csv", records_to_csv(records))
+                self.store.write_table("summary.csv", summary.to_csv())
+        return Batch(self.store.folder, records, summary, manifest.left_out, self.stop.is_set())
+
+    def _run(self, to_do: list[Job], before: int, where: Engine | int, nurseries: Nurseries) -> None:
+        if isinstance(where, Engine):
+            self.watch.planned(to_do, before, where.parallel or where.ahead)
+            self._scheduler(submit_to(where, self.watch.progressed), where.ahead).run(to_do)
+        else:
+            self.watch.planned(to_do, before, where)
+            with local_submit(nurseries, where, self.watch.progressed, self.stop) as submit:
+                self._scheduler(submit, where).run(to_do)
+
+    def _scheduler(self, submit: Submit, ahead: int) -> Scheduler:
+        return Scheduler(
+            self.store,
+            submit,
+            at_once=ahead,
+            seconds=self.limits.seconds,
+            memory_mb=self.limits.memory_mb,
+            stop=self.stop,
+            watch=self.watch,
+        )
+
+    def _planned(
+        self, instances: Instances, combinations: list[Options], readers: Nurseries
+    ) -> tuple[list[Job], list[str]]:
+        """Read all instances, keep them, and list the jobs, each once; also what was left out."""
+        given = [instances] if isinstance(instances, str | Path | Instance) else list(instances)
+        jobs: dict[str, Job] = {}
+        left_out: list[str] = []
+        for source in _sources(given, self.store.folder):
+            self.watch.reading(source.where)
+            found = Inspected(problem=source.problem)
+            if source.data is not None:
+                found = inspect_safely(readers, source.data, source.name, self.stop.is_set)
+            if self.stop.is_set():
+                break
+            if found.other and not source.explicit:
+                left_out.append(f"{shown(source.where, 200)}: {found.problem}")
+                continue
+            if source.data is not None and not found.problem:
+                self.store.keep_instance(found.sha256, source.data)
+            for options in combinations:
+                job = _job(source, found, options)
+                jobs.setdefault(job.id, job)
+        return list(jobs.values()), left_out
+
+    def _to_do(self, job: Job, manifest: Manifest) -> bool:
+        """Whether a job must be run; bad instances and damaged documents are dealt with here."""
+        if job.problem:
+            self.store.fail(job, failure(job, Outcome(None, FailureKind.BAD_INSTANCE, job.problem, 0)))
+            return False
+        try:
+            result = self.store.result(job)
+        except InputError as error:
+            self.store.set_aside(job)
+            manifest.left_out.append(f"{error}; it was set aside and the job is run again")
+            return True
+        if result is not None:
+            self.store.finish_up(job)
+            return False
+        failed = self.store.failure(job)
+        if failed is None or failed.kind is FailureKind.KILLED:
+            return True
+        return self.retry_failed and failed.kind is not FailureKind.REFUSED
 
 
 def _sources(given: list[str | Path | Instance], out: Path) -> Iterator[Source]:
@@ -252,26 +270,6 @@ def _job(source: Source, found: Inspected, options: Options) -> Job:
         code=code_version(),
         problem=found.problem,
     )
-
-
-def _to_do(store: Store, job: Job, retry_failed: bool, manifest: Manifest) -> bool:
-    """Whether a job must be run; bad instances and damaged documents are dealt with here."""
-    if job.problem:
-        store.fail(job, failure(job, Outcome(None, FailureKind.BAD_INSTANCE, job.problem, 0)))
-        return False
-    try:
-        result = store.result(job)
-    except InputError as error:
-        store.set_aside(job)
-        manifest.left_out.append(f"{error}; it was set aside and the job is run again")
-        return True
-    if result is not None:
-        store.finish_up(job)
-        return False
-    failed = store.failure(job)
-    if failed is None or failed.kind is FailureKind.KILLED:
-        return True
-    return retry_failed and failed.kind is not FailureKind.REFUSED
 
 
 class _Nobody:

@@ -25,7 +25,7 @@ class Step(NamedTuple):
     made_node: Ints
     group_old: Ints  # position of each newly open group in the old open list, -1 = opened by the step
     touched: Ints  # positions in the old open list of the groups that the step adds to
-    lengths: Ints  # (4,) lengths: read, kept, made, touched
+    lengths: Ints  # (3,) lengths: kept, made, touched
     place: Ints  # (m,) position of a live node in the old list
     done: Floats  # (m,) finish times of the nodes of a host atom
 
@@ -41,7 +41,7 @@ def new_step(atoms: Atoms) -> Step:
         made_node=np.zeros(m, dtype=np.int64),
         group_old=np.zeros(G, dtype=np.int64),
         touched=np.zeros(G, dtype=np.int64),
-        lengths=np.zeros(4, dtype=np.int64),
+        lengths=np.zeros(3, dtype=np.int64),
         place=np.zeros(m, dtype=np.int64),
         done=np.zeros(m),
     )
@@ -65,7 +65,7 @@ def _match(step: Step, lattice: Lattice, old: int, new: int) -> None:
             step.made[made] = p - lattice.live_start[new]
             step.made_node[made] = u
             made += 1
-    step.lengths[1], step.lengths[2] = kept, made
+    step.lengths[0], step.lengths[1] = kept, made
     at, end = lattice.open_start[old], lattice.open_start[old + 1]
     first = at
     for p in range(lattice.open_start[new], lattice.open_start[new + 1]):
@@ -86,7 +86,7 @@ def _carry(
     """
     bound = 0.0
     first = lattice.live_start[new]
-    for i in range(step.lengths[1]):
+    for i in range(step.lengths[0]):
         p = step.kept_new[i]
         time = labels.finish[row, step.kept_old[i]]
         labels.finish[CANDIDATE, p] = time
@@ -182,7 +182,7 @@ def _run_on_host(
         step.done[v] = start + atoms.host_time[v, -1 - device]
         T = max(T, step.done[v])
     bound = max(_carry(step, labels, lattice, h, row, new, device, device), max(T, h0[new]))
-    for i in range(step.lengths[2]):
+    for i in range(step.lengths[1]):
         time = step.done[step.made_node[i]]
         labels.finish[CANDIDATE, step.made[i]] = time
         bound = max(bound, time + h[lattice.live_start[new] + step.made[i]])
@@ -220,16 +220,16 @@ def _piece_steps(
         if walk.members[lattice.open[p]] > 0:
             step.touched[touched] = p - lattice.open_start[state]
             touched += 1
-    step.lengths[0], step.lengths[3] = read, touched
+    step.lengths[2] = touched
     rest = 0.0
-    for i in range(step.lengths[2]):
+    for i in range(step.lengths[1]):
         rest = max(rest, h[lattice.live_start[new] + step.made[i]])
     row = labels.head[state]
     while row >= 0:
         start, bound = 0.0, max(labels.makespan[row], h0[new])
         for i in range(read):
             start = max(start, labels.finish[row, step.read[i]])
-        for i in range(step.lengths[1]):
+        for i in range(step.lengths[0]):
             kept = labels.finish[row, step.kept_old[i]]
             bound = max(bound, kept + h[lattice.live_start[new] + step.kept_new[i]])
         if bound < labels.values[UPPER] * (1.0 - TIE):
@@ -265,7 +265,7 @@ def _place(
     on in a plan, one of these choices is right, and no choice takes more than the plan does.
     """
     tied = -1  # the slot of the open groups that the piece adds to
-    for i in range(step.lengths[3]):
+    for i in range(step.lengths[2]):
         where = labels.where[row, step.touched[i]]
         if where < 0 or (tied >= 0 and tied != where):
             return
@@ -327,7 +327,7 @@ def _append(
     """Make and insert the candidate: a piece after label ``row`` in slot ``s``, on a tether or none (-1)."""
     c, name = CANDIDATE, labels.name[row, s]
     _carry(step, labels, lattice, h, row, new, name, tether if tether >= 0 else name)
-    for i in range(step.lengths[2]):
+    for i in range(step.lengths[1]):
         labels.finish[c, step.made[i]] = finish
     labels.makespan[c], labels.bound[c] = max(labels.makespan[row], finish), bound
     labels.left[c, s] -= 1
