@@ -36,14 +36,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from formulations.latency.pieces import MEMORY_TOLERANCE, price
+from formulations.latency.pieces import price
 from formulations.latency.problem import LatencyProblem
 from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["Network", "along_tokens", "long_paths", "refine"]
 
-KEEP_TOLERANCE = 1e-9
-"""Relative slack above the upper bound within which arcs are kept, so that equally good plans survive."""
 
 PATIENCE = 10
 """Growing ends after so many nodes that would take too many arcs."""
@@ -150,7 +149,7 @@ class Network:
         cost = self.token_cost_ms
         forward, backward = self.distances(cost)
         through = forward[self.source] + cost + backward[self.target]
-        kept = np.flatnonzero(through <= upper_ms * (1 + KEEP_TOLERANCE))
+        kept = np.flatnonzero(through <= upper_ms * (1 + EQUAL))
         alive = np.zeros(len(self.inside), dtype=np.bool_)
         alive[self.source[kept]] = alive[self.target[kept]] = True
         number = np.cumsum(alive) - 1
@@ -368,7 +367,7 @@ def _has_room(network: Network, v: int) -> BoolArray:
     through = forward[network.source] + cost + backward[network.target]
     # A wider step costs at least as much as the narrow one and its new node.
     through = through + np.where(new & (cost > 0), np.append(problem.time_ms[v], 0.0)[kind], 0.0)
-    return np.asarray(room & (through <= network.upper_ms * (1 + KEEP_TOLERANCE)))
+    return np.asarray(room & (through <= network.upper_ms * (1 + EQUAL)))
 
 
 def _with_outsider(network: Network, v: int) -> tuple[FloatArray, BoolArray]:

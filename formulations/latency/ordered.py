@@ -66,6 +66,7 @@ from formulations.latency.columns import OrderedModel
 from formulations.latency.network import Network
 from formulations.latency.problem import MEMORY_UNITS, NEGLIGIBLE, LatencyProblem, Scaled
 from placer.arrays import BoolArray, IntArray
+from placer.tolerances import MEMORY_TOLERANCE
 
 __all__ = ["build"]
 
@@ -188,7 +189,7 @@ class _Builder:
                 add((s * self.y[held, h]).sum(0) <= MEMORY_UNITS + 1e-6)
         limit = self.problem.limit_bytes
         for k in np.flatnonzero(self.need.any(axis=0)).tolist():
-            too_large = np.flatnonzero(size > limit[k] * (1 + 1e-9))
+            too_large = np.flatnonzero(size > limit[k] * (1 + MEMORY_TOLERANCE))
             add(self.x[too_large][:, :, k] <= 0)
             fits = np.setdiff1d(np.flatnonzero(self.need[:, k]), too_large)
             if len(fits):
@@ -211,7 +212,9 @@ class _Builder:
             add(beta[0, d] == 0)
             add(beta[1:, d] <= (before[1:] * beta[:, d - 1]).sum(1))
         for d, k in enumerate(kind.tolist()):
-            held = np.flatnonzero((self.need[:, k] > 0) & (self.need[:, k] <= MEMORY_UNITS * (1 + 1e-9)))
+            held = np.flatnonzero(
+                (self.need[:, k] > 0) & (self.need[:, k] <= MEMORY_UNITS * (1 + MEMORY_TOLERANCE))
+            )
             if len(held):
                 add(m[:, d] >= self._held(held, k) - MEMORY_UNITS * (1 - beta[:, d]))
         add(m.sum(0) <= MEMORY_UNITS + 1e-6)

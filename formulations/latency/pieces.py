@@ -6,11 +6,9 @@ import numpy as np
 
 from formulations.latency.problem import LatencyProblem
 from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.tolerances import MEMORY_TOLERANCE
 
-__all__ = ["MEMORY_TOLERANCE", "price"]
-
-MEMORY_TOLERANCE = 1e-9
-"""Relative excess over a memory limit that counts as rounding, as in verification."""
+__all__ = ["price"]
 
 
 def price(

@@ -20,7 +20,7 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
 from placer.plans.plan import Plan
-from placer.tolerances import MEMORY_TOLERANCE
+from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["MEMORY_UNITS", "NEGLIGIBLE", "UPPER_SLACK", "LatencyProblem", "Scaled", "Step"]
 
@@ -67,7 +67,7 @@ class Scaled:
     def of(cls, problem: LatencyProblem, upper_ms: float) -> Self:
         """Scale the times of a problem for plans with a makespan of at most ``upper_ms``."""
         unit = upper_ms * (1 + UPPER_SLACK) if upper_ms > 0 else 1.0
-        most = upper_ms * (1 + 1e-9)
+        most = upper_ms * (1 + EQUAL)
 
         def kept(times: FloatArray) -> tuple[FloatArray, BoolArray, bool]:
             may = np.asarray(np.isfinite(times) & (times <= most))
@@ -75,7 +75,7 @@ class Scaled:
             return np.where(counts, times, 0.0) / unit, may, not (may & ~counts & (times > 0)).any()
 
         time, may_run, a = kept(problem.time_ms)
-        may_run &= problem.instance.resident_bytes[:, None] <= problem.limit_bytes * (1 + 1e-9)
+        may_run &= problem.instance.resident_bytes[:, None] <= problem.limit_bytes * (1 + MEMORY_TOLERANCE)
         move, may_move, b = kept(problem.transfer_ms)
         host, may_host, c = kept(problem.host_ms)
         return cls(unit, time, move, host, may_run, may_move, may_host, a and b and c)
@@ -276,7 +276,7 @@ class LatencyProblem:
         """Tell whether a node may run on each host in a plan that ends by a given time, ``(n, H)``."""
         least = np.where(np.isfinite(self.least_ms), self.least_ms, 0.0)
         total = (self.head_ms - least)[:, None] + self.host_ms + self.tail_ms[:, None]
-        return np.asarray(np.isfinite(self.host_ms) & (total <= upper_ms * (1 + 1e-9)))
+        return np.asarray(np.isfinite(self.host_ms) & (total <= upper_ms * (1 + EQUAL)))
 
     def windows(self, hosted: BoolArray) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Tell where the memory that must lie before or after a node keeps it, each ``(n, K + 1)``.

@@ -44,6 +44,7 @@ from placer.arrays import BoolArray, IntArray
 from placer.instance.instance import Instance
 from placer.options import Communication, Schedule
 from placer.reductions.problem import Problem
+from placer.tolerances import MEMORY_TOLERANCE
 
 __all__ = ["build", "decode", "encode"]
 
@@ -101,7 +102,7 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
 def _fits(instance: Instance, params: ThroughputParams) -> BoolArray:
     """Whether a node may go to a device, and by itself fits there and is not above the upper bound."""
     limits = np.array([d.memory_limit_bytes for d in instance.devices])
-    fits = instance.resident_bytes[:, None] <= limits * (1 + 1e-9)
+    fits = instance.resident_bytes[:, None] <= limits * (1 + MEMORY_TOLERANCE)
     hopeless = params.hopeless(instance.class_time_ms)[:, instance.device_class]
     return np.asarray(instance.allowed & fits & ~hopeless)
 

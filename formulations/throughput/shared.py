@@ -16,6 +16,7 @@ from placer.plans.in_flight import InFlight
 from placer.plans.plan import Plan
 from placer.reductions.kinds import Kinds
 from placer.reductions.problem import Problem
+from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["TIME_UNIT", "UPPER_SLACK", "ThroughputParams", "fits"]
 
@@ -83,7 +84,7 @@ class ThroughputParams:
         """Whether a time exceeds the upper bound, so that nothing may take it."""
         if self.upper_bound_ms is None:
             return np.zeros(np.shape(time_ms), dtype=np.bool_)
-        return np.asarray(time_ms > self.upper_bound_ms * (1 + 1e-9))
+        return np.asarray(time_ms > self.upper_bound_ms * (1 + EQUAL))
 
     def negligible(self, time_ms: FloatArray) -> BoolArray:
         """Whether a time is so short that it counts as 0."""
@@ -97,7 +98,7 @@ class ThroughputParams:
 
 def fits(problem: Problem, kinds: Kinds, params: ThroughputParams) -> BoolArray:
     """Whether an item may go to a kind, fits there, and is not above the upper bound alone, ``(N, K)``."""
-    may = kinds.allowed & (problem.memory_bytes[:, None] <= kinds.limit_bytes * (1 + 1e-9))
+    may = kinds.allowed & (problem.memory_bytes[:, None] <= kinds.limit_bytes * (1 + MEMORY_TOLERANCE))
     if params.upper_bound_ms is not None:
-        may &= kinds.time_ms.sum(axis=0) <= params.upper_bound_ms * (1 + 1e-9)
+        may &= kinds.time_ms.sum(axis=0) <= params.upper_bound_ms * (1 + EQUAL)
     return np.asarray(may)

@@ -23,6 +23,7 @@ from formulations.program import Program
 from placer.arrays import FloatArray, IntArray
 from placer.plans.status import Stop
 from placer.search.run import Run
+from placer.search.work import LIMIT_CHECK_S, SIMPLEX_ITERATION_S
 from placer.solvers.held import Held
 from placer.solvers.solution import LpSolution, Settings, Solution, Status
 from placer.solvers.watch import Event, wait
@@ -34,10 +35,6 @@ logger = logging.getLogger(__name__)
 
 Callback = highspy.cb.HighsCallbackType
 
-
-ITERATION_S, CHECK_S = 5e-9, 1.5e-6
-"""Work of a simplex iteration of a linear program, and of a check of limits in the search of an integer
-program (some 100 iterations), for each column, row and entry, in nominal seconds."""
 
 ENUMERATION = 1 << 16
 """Presolve rule of HiGHS that is switched off: what it fixes may drop "exactly one of these", and a worse
@@ -276,7 +273,7 @@ def _run(
             reply.user_interrupt = True
         if kind == Callback.kCallbackMipInterrupt:
             checks += 1
-            if work_left is not None and CHECK_S * size * checks >= work_left:
+            if work_left is not None and LIMIT_CHECK_S * size * checks >= work_left:
                 reply.user_interrupt = exhausted = True
         if kind == Callback.kCallbackMipImprovingSolution:
             news.put(Event(np.array(out.mip_solution), out.mip_dual_bound, out.mip_node_count))
@@ -310,7 +307,7 @@ def _run(
         worker.join()
         highs.setCallback(None, None)
     iterations = 0 if checks else highs.getInfo().simplex_iteration_count
-    run.spend(size * (CHECK_S * checks + ITERATION_S * max(0, iterations)))
+    run.spend(size * (LIMIT_CHECK_S * checks + SIMPLEX_ITERATION_S * max(0, iterations)))
     return Stop.WORK_LIMIT if exhausted and stop is None else stop
 
 

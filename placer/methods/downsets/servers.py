@@ -39,12 +39,9 @@ from placer.plans.in_flight import in_flight
 from placer.plans.plan import Plan
 from placer.reductions.problem import Problem
 from placer.search.run import Run
-from placer.tolerances import MEMORY_TOLERANCE
+from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["ServerKind", "Servers", "nested_size", "server_kinds"]
-
-ROUNDING = 1e-9
-"""Relative allowance when the work left is compared with what devices can do."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +242,7 @@ class Servers:
         self, kind: int, s: int, earlier: int, room: float, limits: FloatArray, *, near: bool
     ) -> list[tuple[int, IntArray]]:
         """List the ends of servers that begin at s, each with the mixes that fill it."""
-        room *= float(limits[2]) * (1 + ROUNDING)
+        room *= float(limits[2]) * (1 + EQUAL)
         open_server(self.chain, self.scratch, kind, s, near, earlier, room, limits, self._bytes)
         ends = np.flatnonzero(self.scratch.full.any(axis=1)).tolist()
         return [(e, np.flatnonzero(self.scratch.full[e])) for e in ends]

@@ -38,7 +38,7 @@ from placer.reductions.windows import balance_bound_ms, windows
 from placer.search.run import Outcome, Run
 from placer.solvers import highs
 from placer.solvers.solution import Settings, Solution, Status
-from placer.tolerances import EQUAL
+from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
 __all__ = ["solve"]
 
@@ -48,10 +48,6 @@ REBUILD = 0.97
 """The program is built again once a plan with at most this share of the known objective is found."""
 COARSE = 0.2
 """The same for a program that was solved to its end, where the bound's margin hides that."""
-FEASIBILITY = 1e-7
-"""Tolerance of the solver: what it rounds is off by this times the largest coefficient, `TIME_UNIT`."""
-BOUND_MARGIN = 9.5e-7
-"""Safety margin on the solver's bound as a share of the unit: nearly ten times that."""
 
 START_SHARE, START_WORK_S = 0.1, 30.0
 """Work for the contiguous plan that starts a non-contiguous one: a share of what the limits allow, or

@@ -22,6 +22,7 @@ from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.reductions.problem import Problem, contract
 from placer.search.run import Outcome, Run
+from placer.search.work import FILL_S
 
 __all__ = ["first_fit", "quick_plans", "solve"]
 
@@ -29,8 +30,6 @@ THRESHOLDS = 24
 """How many thresholds are tried, from a perfect balance to four times that."""
 LARGE, LARGE_THRESHOLDS = 5000, 6
 """Items from which on fewer thresholds have to do, and how many."""
-FILL_S = 1.5e-6
-"""Work to fill in and to evaluate an item, in nominal seconds."""
 PROBES = 20
 """Steps of the bisection for the least load to which devices have to be filled."""
 MOST = 64.0
