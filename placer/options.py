@@ -28,6 +28,7 @@ class Objective(StrEnum):
     THROUGHPUT = "throughput"
     LATENCY = "latency"
     MEMORY = "memory"
+    COST = "cost"
 
 
 class Schedule(StrEnum):
@@ -212,7 +213,7 @@ class Options(BaseModel):
 class OptionChanges(TypedDict, total=False):
     """Single options as keywords, so that editors complete them; `Options` decides."""
 
-    objective: Objective | Literal["throughput", "latency", "memory"]
+    objective: Objective | Literal["throughput", "latency", "memory", "cost"]
     contiguous: bool
     schedule: Schedule | Literal["1f1b", "gpipe"]
     microbatches: int | None

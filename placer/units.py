@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from math import inf, isinf
 
-__all__ = ["MAX_BYTES", "MAX_COUNT", "MAX_TIME_MS", "gap", "memory", "milliseconds", "percent", "size"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_COUNT",
+    "MAX_PRICE",
+    "MAX_TIME_MS",
+    "gap",
+    "memory",
+    "milliseconds",
+    "percent",
+    "size",
+]
 
 MAX_TIME_MS = 1e12
 """Largest accepted time (some 30 years): sums stay far from overflow."""
@@ -12,6 +22,8 @@ MAX_BYTES = 1e18
 """Largest accepted size (an exabyte)."""
 MAX_COUNT = 100_000
 """Largest accepted number of devices in a class."""
+MAX_PRICE = 1e9
+"""Largest accepted price of a device per hour."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 

@@ -3,6 +3,7 @@
 Sets
     d ∈ devices or slots, c ∈ items, κ ∈ kinds.
 Data
+    p_κ     price of a device of kind κ; T the limit on loads
     n_{cκ}  nodes of item c that an earlier plan has elsewhere than on kind κ (each device its own kind).
 Variables
     L_d      load of device d, both directions (an expression, see `formulations.throughput.loads`);
@@ -13,6 +14,8 @@ Goals, each minimised in turn while the earlier ones keep their values
     transfers   Σ_d time that d spends on receiving and sending
     devices     Σ_d u_d, the devices that hold items
     memory      z,  with  (memory of d as a share of its limit) ≤ z: `formulations.throughput.stage_memory`
+    cost        Σ_{dκ} p_κ u_{dκ},  u_{dκ} ≥ x_{cdκ};  L_d ≤ T Σ_κ u_{dκ} where every kind of d has a price:
+                who works is paid, so that the work alone needs a part of some devices
     changes     Σ_{cdκ} n_{cκ} x_{cdκ}, the nodes that move
 """
 
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from formulations.model import Expression, Model, dot, total
 from formulations.throughput.place import Place
@@ -36,15 +40,21 @@ class GoalName(StrEnum):
     DEVICES = "devices"
     CHANGES = "changes"
     MEMORY = "memory"
+    COST = "cost"
 
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """A goal; ``largest`` is k of balance, ``moved`` is n_{cκ} of changes, ``(N, K)``."""
+    """A goal; ``largest`` is k of balance, ``moved`` n_{cκ} of changes, ``(N, K)``.
+
+    ``price`` is p_κ of cost, ``(K,)``, and ``high`` its T, scaled.
+    """
 
     name: GoalName
     largest: int = 1
     moved: FloatArray | None = None
+    price: FloatArray | None = None
+    high: float = inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +104,8 @@ class Secondary:
                 parts.append(transfers)
             elif goal.name is GoalName.DEVICES:
                 parts.append(self._used(f"used_{i}_{place.label}", place))
+            elif goal.price is not None:
+                parts.append(self._price(f"u_{i}_{place.label}", place, goal, load))
             elif goal.moved is not None:
                 parts += [dot(goal.moved[:, kind].tolist(), items) for kind, items in place.x.items()]
 
@@ -110,6 +122,17 @@ class Secondary:
         e = self.model.real(name)
         self.model.add(e >= load - t)
         return e
+
+    def _price(self, name: str, place: Place, goal: Goal, load: Expression) -> Expression:
+        """Σ_κ p_κ u_κ, u_κ ≥ x_{cκ}, L ≤ T Σ_κ u_κ."""
+        price = {kind: float(goal.price[kind]) for kind in place.x} if goal.price is not None else {}
+        u = {kind: self.model.real(f"{name}_{kind}", 0.0, 1.0) for kind in price if price[kind] > 0}
+        for kind, used in u.items():
+            for x in place.x[kind]:
+                self.model.add(used >= x)
+        if len(u) == len(place.x):
+            self.model.add(load <= goal.high * total(u.values()))
+        return dot([price[kind] for kind in u], u.values())
 
     def _used(self, name: str, place: Place) -> Expression:
         """u_d ≥ x_{cd}."""

@@ -94,6 +94,7 @@ def _class_facts(instance: Instance, c: int) -> dict[str, Any]:
         "count": cls.count,
         "memory_limit_bytes": _finite(cls.memory_limit_bytes),
         "memory_reserve_bytes": [float(cls.reserve_bytes(i)) for i in range(cls.count)],
+        "price_per_hour": cls.price_per_hour,
         "nodes_that_run": int(runs.sum()),
         "total_time_ms": float(times[runs].sum()),
         "total_transfer_ms": float(instance.class_transfer_ms[:, c].sum()),
@@ -105,6 +106,9 @@ def _classes(rows: list[dict[str, Any]]) -> Table:
     for name in ("class", "type", "kind", "count", "memory each", "nodes\nthat run", "all on one\nms"):
         table.add_column(name, justify="left" if name in ("class", "type", "kind") else "right")
     table.add_column("all transfers\nms", justify="right")
+    priced = any(row["price_per_hour"] is not None for row in rows)
+    if priced:
+        table.add_column("price\nper hour", justify="right")
     for row in rows:
         limit = row["memory_limit_bytes"]
         table.add_row(
@@ -113,6 +117,7 @@ def _classes(rows: list[dict[str, Any]]) -> Table:
             str(row["nodes_that_run"]),
             f"{row['total_time_ms']:.6g}",
             f"{row['total_transfer_ms']:.6g}",
+            *(["" if row["price_per_hour"] is None else f"{row['price_per_hour']:g}"] if priced else []),
         )
     return table
 

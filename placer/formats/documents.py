@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from placer.units import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
+from placer.units import MAX_BYTES, MAX_COUNT, MAX_PRICE, MAX_TIME_MS
 
 __all__ = [
     "FORMAT",
@@ -175,6 +175,9 @@ class NativeClass(_Strict):
     memory_reserve_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
         description="Taken by others as well: a share of the limit, which follows when that changes.",
+    )
+    price_per_hour: Annotated[float, Field(ge=0, le=MAX_PRICE)] | None = Field(
+        default=None, description="What one device costs per hour, in any currency; for the cheapest choice."
     )
     link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
 

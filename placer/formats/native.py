@@ -165,6 +165,7 @@ def _device_class(cls: NativeClass) -> DeviceClass:
         link=Link(**cls.link.model_dump()),
         memory_reserve_bytes=tuple(cls.memory_reserve_bytes),
         memory_reserve_share=cls.memory_reserve_share,
+        price_per_hour=cls.price_per_hour,
     )
 
 
@@ -258,6 +259,7 @@ def cluster_document(
                 if isinstance(cls.memory_reserve_bytes, tuple)
                 else [float(cls.memory_reserve_bytes)],
                 memory_reserve_share=cls.memory_reserve_share,
+                price_per_hour=None if cls.price_per_hour is None else float(cls.price_per_hour),
                 link=NativeLink(**asdict(cls.link)),
             )
             for cls in classes

@@ -72,6 +72,9 @@ class ClassEntry(_Strict):
     reserve: Annotated[float, Field(ge=0, lt=1, description="Share of the memory that is kept free.")] = (
         RESERVE
     )
+    price_per_hour: NotNegative | None = Field(
+        default=None, description="What one of them costs, in any currency."
+    )
 
 
 class ClusterEntry(_Strict):
@@ -228,6 +231,7 @@ def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
             limit["memory_reserve_share"] = item.reserve
         if kind is DeviceKind.ACCELERATOR:
             limit["link"] = _link(name, item.link or device.link, known)
+        limit["price_per_hour"] = item.price_per_hour
         classes.append(DeviceClass(label, item.device, item.count, kind, **limit))
         types[item.device] = device
     return Cluster(name=name, classes=tuple(classes), types=types)

@@ -36,6 +36,7 @@ class DeviceClass:
 
     ``memory_reserve_bytes`` is taken by others: one size for every member, or one for each of them; and so is
     ``memory_reserve_share`` of the limit, whatever that is.
+    ``price_per_hour`` is what one member costs, in any currency; None for not known.
     ``width`` is 1 but where ``placer.reductions.replication`` lets so many devices act as one member, each
     moving its share of the data; files know nothing of it.
     """
@@ -49,6 +50,7 @@ class DeviceClass:
     memory_reserve_bytes: float | tuple[float, ...] = 0.0
     width: int = 1
     memory_reserve_share: float = 0.0
+    price_per_hour: float | None = None
 
     def __post_init__(self) -> None:
         reserve = self.memory_reserve_bytes

@@ -51,6 +51,9 @@ def fingerprint(instance: Instance) -> str:
     if any(any(reserve) for reserve in reserves):
         # Only where they say something, here and below: other instances keep the hash that they always had.
         text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
+    prices = {cls.name: repr(float(p)) for cls in instance.classes if (p := cls.price_per_hour) is not None}
+    if prices:
+        text["price"] = sorted(prices.items())
     if instance.servers:
         text["servers"] = [(s.name, sorted(s.devices), repr(_in_floats(s.uplink))) for s in instance.servers]
     if instance.order:

@@ -13,7 +13,7 @@ from placer.choices import offer
 from placer.errors import InputError
 from placer.instance.cluster import DeviceClass, Link
 from placer.instance.data import InstanceData
-from placer.units import MAX_BYTES, MAX_COUNT, MAX_TIME_MS
+from placer.units import MAX_BYTES, MAX_COUNT, MAX_PRICE, MAX_TIME_MS
 
 __all__ = ["check", "check_runnable"]
 
@@ -78,6 +78,10 @@ def _check_cluster(instance: InstanceData) -> None:
                 raise InputError(f"{what} {text!r} {_held(text) if text else 'is empty'}", place=place)
         if not 0 <= cls.count <= MAX_COUNT:
             raise InputError(f"count must be in 0..{MAX_COUNT}, got {cls.count}", place=place)
+        if cls.price_per_hour is not None and not 0 <= cls.price_per_hour <= MAX_PRICE:
+            raise InputError(
+                f"price per hour must be in 0..{MAX_PRICE:g}, got {cls.price_per_hour}", place=place
+            )
         if not cls.memory_limit_bytes >= 0:
             raise InputError(f"memory limit must be >= 0, got {cls.memory_limit_bytes}", place=place)
         _check_reserve(cls, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from placer.objectives.cost import COST
 from placer.objectives.latency import LATENCY
 from placer.objectives.memory import MEMORY
 from placer.objectives.objective import Measured, ObjectiveInfo
@@ -14,4 +15,5 @@ OBJECTIVES: dict[Objective, ObjectiveInfo] = {
     Objective.THROUGHPUT: THROUGHPUT,
     Objective.LATENCY: LATENCY,
     Objective.MEMORY: MEMORY,
+    Objective.COST: COST,
 }

@@ -110,7 +110,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
     for k, (kind, parts_of) in enumerate(zip(kinds, sizes, strict=True)):
         device = instance.devices[kind[0]]
         original = instance.classes[device.class_index]
-        left = iter(kind)
+        left, price = iter(kind), original.price_per_hour
         for width in sorted(set(parts_of), reverse=True):
             name = f"{original.name}.{k}x{width}."
             count = parts_of.count(width)
@@ -123,6 +123,7 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
                     memory_limit_bytes=device.memory_limit_bytes,
                     memory_reserve_bytes=0.0,
                     memory_reserve_share=0.0,
+                    price_per_hour=None if price is None else price * width,
                     width=width,
                 )
             )

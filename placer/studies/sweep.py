@@ -148,9 +148,7 @@ def sweep(
         if interrupt.is_set():
             break
         settings = [(axis, axis.values[i]) for axis, i in zip(chosen, place, strict=True)]
-        most = next((value for axis, value in settings if axis.resource == "max-ms"), common.max_ms)
-        here = common.model_copy(update={"max_ms": most})
-        made = _variant_or_reason(instance, settings)
+        made, here = _variant_or_reason(instance, settings), _options_at(common, settings)
         solved.append(_point(place, made, solved, here, on_progress, interrupt, guard))
         if on_point is not None:
             on_point(_row(chosen, solved[-1], solved))
@@ -185,6 +183,12 @@ def common_options(
         if axis.resource == "max-ms":
             changes["max_ms"] = axis.values[-1]
     return make_options(options, **changes)
+
+
+def _options_at(common: Options, settings: list[tuple[Axis, float]]) -> Options:
+    """Return the options of a point."""
+    most = next((value for axis, value in settings if axis.resource == "max-ms"), common.max_ms)
+    return common.model_copy(update={"max_ms": most})
 
 
 def _variant_or_reason(instance: Instance, settings: list[tuple[Axis, float]]) -> Instance | str:

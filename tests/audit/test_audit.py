@@ -149,13 +149,17 @@ def _problems(name: str) -> Witness:
     pair = witness(name, "milp")
     if name in FREEDOMS:
         pair = Witness(pair.ignoring, pair.given)
-    if name == "option pieces":
-        pair = Witness(_for_latency(pair.given), _for_latency(pair.ignoring))
+    if name in OTHER_OBJECTIVE:
+        pair = Witness(*(_asking(p, OTHER_OBJECTIVE[name]) for p in (pair.given, pair.ignoring)))
     return pair
 
 
-def _for_latency(problem: Problem) -> Problem:
-    return dataclasses.replace(problem, options=problem.options | {"objective": "latency"})
+OTHER_OBJECTIVE = {"option pieces": "latency", "option max_ms": "memory"}
+"""Options that have a meaning for another objective than throughput."""
+
+
+def _asking(problem: Problem, objective: str) -> Problem:
+    return dataclasses.replace(problem, options=problem.options | {"objective": objective})
 
 
 def _forged(pair: Witness) -> tuple[Result, Result]:

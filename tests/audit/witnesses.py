@@ -252,6 +252,7 @@ WITNESSES: dict[str, Witness] = {
     "option schedule": option(training(), GPIPE),
     "option microbatches": option(ACTIVE, {"microbatches": 6}, put("training", {"microbatches": 6}), **GPIPE),
     "option recompute": option(training(), {"recompute": "all"}),
+    "option max_ms": option(chain(), {"max_ms": 6.0}),
     "option pieces": option(
         with_(
             chain(),
@@ -356,5 +357,6 @@ LABELS: dict[str, Edit] = {
     "source.notes": put("source/notes", ["other"]),
     "class.name": _class_renamed,
     "server.name": put("cluster/servers", [{"name": "other", "devices": ["gpu"]}]),
+    "class.price_per_hour": put("cluster/classes/0/price_per_hour", 2.0),
 }
 """How each label is changed, in `labelled` or in the instance of a model."""

@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 import placer
-from placer.errors import UsageError
+from placer.errors import InputError, UsageError
+from placer.formats.files import save
 from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
+from placer.pages.plan_page import plan_page
 from placer.plans.result import Status
 from tests.support.brute_goals import Found, best, plans
 from tests.support.level import first, seeds
 from tests.support.random_instances import random_cluster, random_cluster_memory
 
 METHODS = ("milp", "dp", "auto")
+GAP = 3e-6
+"""A little more than what the integer program leaves between bound and plan for safety."""
 
 
 def question(seed, training):
@@ -45,13 +49,13 @@ def limit_of(found: list[Found], rng) -> float | None:
 
 def judge(instance, options, goal, max_ms, optimum, method):
     result = placer.solve(
-        instance, objective=goal, max_ms=max_ms, method=method, gap=1e-6, **options, time_limit=60
+        instance, objective=goal, max_ms=max_ms, method=method, gap=GAP, **options, time_limit=60
     )
     assert not placer.check(instance, result)
     if np.isinf(optimum):
         assert result.status is Status.INFEASIBLE, (method, result.message)
         return
-    assert result.objective == pytest.approx(optimum, rel=1e-6, abs=1e-9), (method, max_ms)
+    assert result.objective == pytest.approx(optimum, rel=GAP, abs=1e-9), (method, max_ms)
     assert result.status is Status.OPTIMAL, (method, result.bound, result.message)
 
 
@@ -73,6 +77,33 @@ def test_memory_is_as_even_as_it_can_be(seed):
     instance, options, found, max_ms = first(memory_question, seed)
     for method in methods(options):
         judge(instance, options, "memory", max_ms, best(found, "share", max_ms), method)
+
+
+def priced(instance, seed):
+    """Give accelerators prices, and some hosts; half of the time round ones, so that choices tie."""
+    rng = np.random.default_rng([seed, 37])
+    whole = rng.random() < 0.5
+    classes = []
+    for c in instance.classes:
+        price = float(rng.integers(0, 4)) if whole else float(rng.uniform(0.1, 4))
+        classes.append(c if c.is_host and rng.random() < 0.7 else replace(c, price_per_hour=price))
+    return instance.replace(classes=tuple(classes))
+
+
+def cost_question(seed):
+    """Draw a question with a limit on the time."""
+    instance, options, rng = question(seed, training=seed % 2 == 1)
+    instance = priced(instance, seed)
+    found = plans(instance, **options)
+    max_ms = limit_of(found, rng)
+    return None if max_ms is None else (instance, options, found, max_ms)
+
+
+@pytest.mark.parametrize("seed", seeds(1600, 5000))
+def test_devices_are_as_cheap_as_they_can_be(seed):
+    instance, options, found, max_ms = first(cost_question, seed)
+    for method in methods(options):
+        judge(instance, options, "cost", max_ms, best(found, "price", max_ms), method)
 
 
 CASE = Path(__file__).resolve().parents[3] / "shared/cases/memory_balance_8.json"
@@ -141,3 +172,85 @@ def test_what_does_not_fit_is_refused(options, words):
 def test_memory_without_limits_is_refused():
     with pytest.raises(UsageError, match="no device has a memory limit"):
         placer.solve(chain().replace(classes=(DeviceClass("gpu", "gpu", 2),)), objective="memory")
+
+
+def shop(prices=(1.0, 2.5)):
+    """Eight nodes in a row of 2 ms each; slow devices at 1 and devices twice as fast at 2.5 per hour."""
+    classes = [
+        DeviceClass(name, name, 3, memory_limit_bytes=100.0, price_per_hour=price)
+        for name, price in zip(("slow", "fast"), prices, strict=True)
+    ]
+    return Instance.build(
+        ids=list("abcdefgh"),
+        types=("slow", "fast"),
+        time_ms=[[2.0, 1.0]] * 8,
+        edges=[(i, i + 1) for i in range(7)],
+        classes=classes,
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("max_ms", "price"),
+    [(16.0, 1.0), (8.0, 2.0), (6.0, 3.0), (5.0, 4.5), (4.0, 4.5), (3.0, 7.0), (2.0, 9.5), (1.0, None)],
+)
+def test_the_cheapest_devices_that_are_fast_enough(method, max_ms, price):
+    result = placer.solve(shop(), objective="cost", max_ms=max_ms, method=method)
+    if price is None:
+        assert result.status is Status.INFEASIBLE
+        return
+    assert (result.status, result.objective) == (Status.OPTIMAL, pytest.approx(price))
+    assert max(d.load_ms for d in result.devices) <= max_ms
+    assert not placer.check(shop(), result)
+
+
+def test_prices_and_a_time_are_needed():
+    with pytest.raises(UsageError, match="--max-ms"):
+        placer.solve(shop(), objective="cost")
+    with pytest.raises(UsageError, match="class 'fast' has no price_per_hour"):
+        placer.solve(shop((1.0, None)), objective="cost", max_ms=8.0)
+    with pytest.raises(InputError, match="price"):
+        shop((1.0, -1.0))
+
+
+def test_the_curve_of_price_against_time():
+    table = placer.sweep(shop(), ["max-ms=4,6,16"], objective="cost", method="milp")
+    assert [p.objective for p in table.points] == pytest.approx([4.5, 3.0, 1.0])
+    assert table.findings == ["max-ms 16 is within 5 % of the best (1 per hour at max-ms 16)"]
+
+
+@pytest.mark.parametrize(("goal", "worth"), [("memory", "60 %"), ("cost", "2 per hour")])
+def test_words_and_pages_know_the_unit(goal, worth, tmp_path):
+    instance, options = (chain(), {}) if goal == "memory" else (shop(), {"max_ms": 8.0})
+    result = placer.solve(instance, objective=goal, method="milp", **options)
+    page = plan_page(result, instance)
+    assert worth in page.replace("\u00a0", " ")
+    assert placer.simulate(instance, result).steady_ms == pytest.approx(
+        max(d.load_ms for d in result.devices)
+    )
+    table = placer.compare(instance, ["milp", "dp", "first-fit"], objective=goal, **options)
+    assert [row.status for row in table.rows] == ["optimal", "optimal", "not applicable"]
+    assert not table.disagreements
+    save(instance, tmp_path / "shop.json")
+    batch = placer.solve_batch(
+        [tmp_path / "shop.json"], tmp_path / "out", methods=["milp", "dp"], objective=goal, **options
+    )
+    assert [record.state for record in batch.records] == ["proven", "proven"]
+
+
+@pytest.mark.parametrize("goal", ["memory", "cost"])
+def test_replicas_share_the_work(goal):
+    """One node of 8 ms on three devices: only replicas make it faster."""
+    instance = Instance.build(
+        ids=["a"],
+        types=("gpu",),
+        time_ms=[[8.0]],
+        memory_bytes=[4.0],
+        edges=[],
+        classes=[DeviceClass("gpu", "gpu", 3, memory_limit_bytes=10.0, price_per_hour=2.0)],
+    )
+    value = {"memory": 0.4, "cost": 4.0}[goal]
+    for method in METHODS:
+        result = placer.solve(instance, objective=goal, max_ms=4.0, replicas=3, method=method)
+        assert (result.status, result.objective) == (Status.OPTIMAL, pytest.approx(value))
+        assert not placer.check(instance, result)

@@ -16,7 +16,7 @@ __all__ = ["Draft", "arrays", "csr", "gather"]
 
 @dataclass(eq=False)
 class Draft:
-    """The state of the reductions: a label per node, costs by kind and pool."""
+    """The graph while nodes are gathered into atoms: a label per node, costs by kind and host pool."""
 
     instance: Instance
     label: IntArray  # (n,) smallest node of the atom

@@ -14,7 +14,7 @@ from formulations.program import read_pulp
 from formulations.throughput import free as throughput_free
 from formulations.throughput import ordered as throughput_ordered
 from formulations.throughput.goals import Goal, GoalName
-from formulations.throughput.shared import ThroughputParams
+from formulations.throughput.shared import TIME_UNIT, UPPER_SLACK, ThroughputParams
 from formulations.throughput.stage_memory import MEMORY_UNIT
 from placer.arrays import FloatArray
 from placer.instance.instance import Instance
@@ -22,6 +22,7 @@ from placer.methods.decision.within import within
 from placer.methods.milp.milp import COARSE, STOPS
 from placer.methods.starts.timeless import timeless
 from placer.objectives import OBJECTIVES
+from placer.objectives.cost import prices
 from placer.options import Communication, Options
 from placer.plans.figures import objective_of
 from placer.plans.in_flight import left_in_flight
@@ -114,6 +115,15 @@ class _Search:
             self.bound = min(value, self.value)
             self.run.report(self.value, self.bound, "milp")
 
+    def goal(self, problem: Problem) -> Goal:
+        """Return what the program minimises, in which the value of the best plan is `MEMORY_UNIT`."""
+        name = GoalName(self.options.objective.value)
+        if name is not GoalName.COST:
+            return Goal(name)
+        first = [int(devices[0]) for devices in kinds_of(problem).devices]
+        price = prices(self.instance)[first] / self.value * MEMORY_UNIT
+        return Goal(name, price=price, high=TIME_UNIT * (1 + UPPER_SLACK))
+
     def problem(self) -> Problem:
         """Contract the instance, as far as plans no worse than the best one are concerned."""
         options = self.options
@@ -139,7 +149,7 @@ class _Search:
             flights=left_in_flight(self.instance, options),
             recompute=options.recompute,
             start=self.plan,
-            goal=Goal(GoalName(options.objective.value)),
+            goal=self.goal(problem),
         )
         program = read_pulp(formulation.build(problem, params))
         items = self.plan.device[[nodes[0] for nodes in problem.members]]

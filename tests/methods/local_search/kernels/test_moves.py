@@ -6,11 +6,12 @@ import pytest
 from placer.methods.local_search.kernels import moves
 from placer.methods.local_search.local_search import items_to_move, make_state, make_static
 from placer.options import Communication, Options, Schedule
+from tests.support.level import count
 from tests.support.random_instances import random_instance
 
 CASES = [
     (seed, communication, schedule)
-    for seed in range(6)
+    for seed in range(count(48, least=12))
     for communication in Communication
     for schedule in Schedule
 ]
@@ -105,6 +106,8 @@ def test_descent_keeps_the_tables_and_ends_where_no_move_helps(case):
     assert state.load == pytest.approx(load, abs=1e-9)
     assert state.used == pytest.approx(used, abs=1e-9)
     assert over == pytest.approx(excess(problem, used), abs=1e-9)
+    if len({*device[problem.edges.ravel()]}) <= 1:  # all in order at first
+        assert (state.device[problem.edges[:, 0]] <= state.device[problem.edges[:, 1]]).all()
     assert (over, objective) <= (at_first[0] + 1e-9, at_first[1] + 1e-9 if over >= at_first[0] else np.inf)
     neighbours = 0
     for i in range(problem.size):
