@@ -18,8 +18,8 @@ EQUAL = 1e-9
 
 Also the slack of comparisons with a bound, on the safe side, and what is taken off a sum that is a bound."""
 BOUND_TOLERANCE = 1e-6
-"""Excess of a solver's bound over a verified objective that the solver's own tolerances explain, between methods
-as well."""
+"""Excess of a solver's bound over a verified objective that the solver's own tolerances explain,
+between methods as well."""
 MEMORY_TOLERANCE = 1e-9
 """Excess over a memory limit that counts as rounding of the sum."""
 CERTAIN = 1 - 1e-11
