@@ -10,6 +10,7 @@ __all__ = [
     "EXACT",
     "FEASIBILITY",
     "MEMORY_TOLERANCE",
+    "POINT_TOLERANCE",
     "PROGRAM_MARGIN",
 ]
 
@@ -19,7 +20,12 @@ EQUAL = 1e-9
 Also the slack of comparisons with a bound, on the safe side, and what is taken off a sum that is a bound."""
 BOUND_TOLERANCE = 1e-6
 """Excess of a solver's bound over a verified objective that the solver's own tolerances explain,
-between methods as well."""
+between methods as well; absolute in programs whose objective is below 1."""
+FEASIBILITY = 1e-7
+"""Absolute tolerance of the solver on rows, bounds and integrality of programs whose objective is near 100 or
+at most 1: what it rounds is off by this times the largest coefficient."""
+POINT_TOLERANCE = 1e-5
+"""What a point of the solver may break a row or bound by: its largest tolerance, with room for rescaling."""
 MEMORY_TOLERANCE = 1e-9
 """Excess over a memory limit that counts as rounding of the sum."""
 CERTAIN = 1 - 1e-11
@@ -27,9 +33,6 @@ CERTAIN = 1 - 1e-11
 EXACT = 2e-10
 """Distance between the best objective and the largest target that such a search asks for: more than its
 rounding, and little enough that two of it are within `EQUAL`."""
-FEASIBILITY = 1e-7
-"""Tolerance of the solver: what it rounds is off by this times the largest coefficient (1 in the programs for
-latency, `TIME_UNIT` in those for throughput)."""
 BOUND_MARGIN = 9.5e-7
 """Taken off a bound on throughput, as a share of the unit: nearly ten times what `FEASIBILITY` allows."""
 PROGRAM_MARGIN = 1e-6

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from placer.cli.exit_codes import ExitCode
 from placer.formats import documents, native
 from placer.formats.files import load
 from placer.formats.text import validate
@@ -30,6 +31,12 @@ def test_the_result_shown_is_the_optimum():
     assert result.objective == pytest.approx(float(shown), rel=1e-9)
     loads = [float(x) for x in re.findall(r"^│ \w+\d+ +│ +([\d.]+)", TEXT, re.MULTILINE)]
     assert max(loads) == pytest.approx(result.objective, abs=1e-4)
+
+
+def test_all_exit_codes_are_listed():
+    table = TEXT.partition("| exit code |")[2].partition("\n\n")[0]
+    listed = re.findall(r"^\| (\d+) \| ", table, re.MULTILINE)
+    assert [int(code) for code in listed] == list(ExitCode)
 
 
 def test_pictures_are_there_and_small():

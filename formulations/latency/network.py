@@ -43,7 +43,6 @@ from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["Network", "along_tokens", "long_paths", "refine"]
 
-
 PATIENCE = 10
 """Growing ends after so many nodes that would take too many arcs."""
 

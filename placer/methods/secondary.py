@@ -13,14 +13,12 @@ from dataclasses import dataclass, field, replace
 import networkx as nx
 import numpy as np
 
-from formulations.program import read_pulp
-from formulations.throughput import free as throughput_free
-from formulations.throughput import ordered as throughput_ordered
 from formulations.throughput.goals import Cap, Goal, GoalName
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
 from placer.arrays import FloatArray, IntArray
 from placer.instance.instance import Instance
-from placer.options import Communication, Options, Recompute
+from placer.methods.milp.throughput_program import ThroughputProgram, contracted
+from placer.options import Options
 from placer.plans.evaluate import device_loads
 from placer.plans.figures import objective_ms
 from placer.plans.in_flight import left_in_flight
@@ -28,11 +26,9 @@ from placer.plans.plan import Plan
 from placer.plans.recompute import with_recompute
 from placer.plans.verify import violations
 from placer.reductions.kinds import kinds_of
-from placer.reductions.problem import Problem, contract
-from placer.reductions.throughput import merge_directions
+from placer.reductions.problem import Problem
 from placer.reductions.windows import windows
 from placer.search.run import Outcome, Run
-from placer.solvers import highs
 from placer.solvers.solution import Settings, Status
 from placer.tolerances import EQUAL
 
@@ -130,15 +126,9 @@ class _Chase:
     stats: dict[str, float | int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        options = self.options
-        problem = contract(
-            self.instance,
-            contiguous=options.contiguous,
-            keep_producers=options.communication is Communication.DUPLEX,
-        )
-        self.problem = merge_directions(problem, options.schedule, options.communication)
+        self.problem = contracted(self.instance, self.options, contiguous=self.options.contiguous)
         self.best_ms = self._objective_ms(self.plan)
-        self.limit_ms = self.best_ms * (1 + options.slack)
+        self.limit_ms = self.best_ms * (1 + self.options.slack)
 
     def pursue(self) -> None:
         """Minimise one goal after the other."""
@@ -176,7 +166,6 @@ class _Chase:
 
     def _solve(self, goal: Goal, problem: Problem, run: Run) -> bool:
         """Solve the program of a goal; whether its optimum is proven."""
-        formulation = throughput_ordered if self.options.contiguous else throughput_free
         params = ThroughputParams(
             schedule=self.options.schedule,
             communication=self.options.communication,
@@ -189,33 +178,19 @@ class _Chase:
             goal=goal,
             caps=tuple(Cap(cap.goal, cap.value * (1 + TOLERANCE)) for cap in self.caps),
         )
-        program = read_pulp(formulation.build(problem, params))
-        items = self.plan.device[[nodes[0] for nodes in problem.members]]
-
-        def planned(values: FloatArray) -> Plan:
-            named = program.named(values)
-            found = formulation.decode(named, problem, params)
-            plan = Plan(problem.lift(found))
-            if self.options.recompute is not Recompute.NONE:
-                stages = throughput_ordered.decode_stages(named, problem, params, found)
-                plan = with_recompute(self.instance, replace(plan, stages=stages), self.options)
-            return plan
-
-        solution = highs.solve(
-            program,
-            run,
-            Settings(
-                gap=TOLERANCE,
-                threads=self.options.threads,
-                seed=self.options.seed,
-                node_limit=NODES,
-                memory_limit_mb=self.options.memory_limit_mb,
-            ),
-            start=program.point(formulation.encode(items, problem, params)),
-            on_incumbent=lambda values: self._take(planned(values), goal),
+        settings = Settings(
+            gap=TOLERANCE,
+            threads=self.options.threads,
+            seed=self.options.seed,
+            node_limit=NODES,
+            memory_limit_mb=self.options.memory_limit_mb,
         )
-        if solution.values is not None:
-            self._take(planned(solution.values), goal)
+        solution = ThroughputProgram(self.instance, self.options, problem, params).solve(
+            run,
+            settings,
+            lambda plan: self._take(plan, goal),
+            start=self.plan.device[[nodes[0] for nodes in problem.members]],
+        )
         # The solver's best may be a plan that holds within its tolerances only, which hides those that hold.
         held = measure(self.instance, self.plan, self.options, goal)
         return solution.status is Status.OPTIMAL and held <= _least(goal, solution.bound, params)

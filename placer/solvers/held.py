@@ -8,17 +8,12 @@ import numpy as np
 
 from formulations.program import Program
 from placer.arrays import FloatArray
-from placer.solvers.solution import Settings
+from placer.solvers.solution import Settings, Solution, Status
+from placer.tolerances import BOUND_TOLERANCE, POINT_TOLERANCE
 
 __all__ = ["Held"]
 
 logger = logging.getLogger(__name__)
-
-POINT_TOLERANCE = 1e-5
-"""What a point of the solver may break a row or bound by: its tolerance, with room for rescaling."""
-
-BOUND_TOLERANCE = 1e-6
-"""What tolerances may put between the bound and the point of an optimum, for objectives of 1 and more."""
 
 
 class Held:
@@ -87,6 +82,18 @@ class Held:
     def forget_bound(self) -> None:
         """Drop the bound, whatever was claimed."""
         self.bound, self.claimed = None, -np.inf
+
+    def solution(self, status: Status, seconds: float, start_used: bool | None) -> Solution:
+        """Return what is held at the end."""
+        return Solution(
+            status=status,
+            values=self.values,
+            objective=self.objective,
+            bound=self.bound,
+            nodes=self.nodes,
+            seconds=seconds,
+            start_used=start_used,
+        )
 
     @property
     def contradicted(self) -> bool:

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import highspy
@@ -34,7 +34,12 @@ __all__ = ["LinearMaster", "solve"]
 logger = logging.getLogger(__name__)
 
 Callback = highspy.cb.HighsCallbackType
-
+CALLBACKS = (
+    Callback.kCallbackMipImprovingSolution,
+    Callback.kCallbackMipInterrupt,
+    Callback.kCallbackSimplexInterrupt,
+    Callback.kCallbackIpmInterrupt,
+)
 
 ENUMERATION = 1 << 16
 """Presolve rule of HiGHS that is switched off: what it fixes may drop "exactly one of these", and a worse
@@ -83,7 +88,7 @@ def solve(
         A point to start from, ``(n,)``; columns that are nan are filled in by a linear program.  It is used
         when it is feasible, and the log says so.
     on_incumbent
-        Called with each improving point, in the calling thread.
+        Called with each improving point, and at the end with the best one, in the calling thread.
     on_progress
         Called with the best objective, the best bound and the number of nodes when they improve.
 
@@ -113,6 +118,16 @@ def solve(
         if changed and on_progress is not None:
             on_progress(held.objective, held.bound, held.nodes)
 
+    status = _settled(highs, run, settings, held, on_event)
+    if held.values is not None and on_incumbent is not None:
+        on_incumbent(held.values)
+    return held.solution(status, time.perf_counter() - began, start_used)
+
+
+def _settled(
+    highs: highspy.Highs, run: Run, settings: Settings, held: Held, on_event: Callable[[Event], None]
+) -> Status:
+    """Solve, and once more in another way where the first end is in doubt."""
     status = _attempt(highs, run, settings, held, on_event)
     doubtful = status is Status.FAILED or (status is Status.INFEASIBLE and settings.confirm)
     if doubtful and run.stopped() is None:
@@ -121,15 +136,7 @@ def solve(
         status = _attempt(highs, run, settings, held, on_event)
     if status is Status.FAILED:
         held.forget_bound()
-    return Solution(
-        status=status,
-        values=held.values,
-        objective=held.objective,
-        bound=held.bound,
-        nodes=held.nodes,
-        seconds=time.perf_counter() - began,
-        start_used=start_used,
-    )
+    return status
 
 
 def _go_another_way(highs: highspy.Highs, settings: Settings, run: Run) -> None:
@@ -244,6 +251,44 @@ def _status(highs: highspy.Highs, stop: Stop | None) -> Status:
     return status
 
 
+@dataclass
+class _Ear:
+    """Hears what HiGHS says in its thread, and tells it to stop when that is asked or the work is done.
+
+    Parameters
+    ----------
+    news
+        Where points and bounds go.
+    asked
+        Set when HiGHS is to stop.
+    check_s
+        Work of a check of limits, in nominal seconds.
+    work_left_s
+        What is left of it.
+    """
+
+    news: queue.SimpleQueue[Event | BaseException | None]
+    asked: threading.Event
+    check_s: float
+    work_left_s: float
+    checks: int = 0
+    exhausted: bool = False
+    bound: float = -np.inf
+
+    def __call__(self, kind: Any, message: str, out: Any, reply: Any, data: Any) -> None:
+        if self.asked.is_set():
+            reply.user_interrupt = True
+        if kind == Callback.kCallbackMipInterrupt:
+            self.checks += 1
+            if self.check_s * self.checks >= self.work_left_s:
+                reply.user_interrupt = self.exhausted = True
+        if kind == Callback.kCallbackMipImprovingSolution:
+            self.news.put(Event(np.array(out.mip_solution), out.mip_dual_bound, out.mip_node_count))
+        elif kind == Callback.kCallbackMipInterrupt and out.mip_dual_bound > self.bound:
+            self.bound = out.mip_dual_bound
+            self.news.put(Event(None, self.bound, out.mip_node_count))
+
+
 def _run(
     highs: highspy.Highs,
     run: Run,
@@ -261,54 +306,33 @@ def _run(
     Stop or None
         Why it was asked to stop; None when it was not.
     """
-    news: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
-    asked = threading.Event()
-    last_bound = -np.inf
     size = highs.getNumCol() + highs.getNumRow() + highs.getNumNz()
-    work_left, checks, exhausted = run.work_left, 0, False
-
-    def callback(kind: Any, message: str, out: Any, reply: Any, data: Any) -> None:
-        nonlocal last_bound, checks, exhausted
-        if asked.is_set():
-            reply.user_interrupt = True
-        if kind == Callback.kCallbackMipInterrupt:
-            checks += 1
-            if work_left is not None and LIMIT_CHECK_S * size * checks >= work_left:
-                reply.user_interrupt = exhausted = True
-        if kind == Callback.kCallbackMipImprovingSolution:
-            news.put(Event(np.array(out.mip_solution), out.mip_dual_bound, out.mip_node_count))
-        elif kind == Callback.kCallbackMipInterrupt and out.mip_dual_bound > last_bound:
-            last_bound = out.mip_dual_bound
-            news.put(Event(None, last_bound, out.mip_node_count))
+    work_left = np.inf if run.work_left is None else run.work_left
+    ear = _Ear(queue.SimpleQueue(), threading.Event(), LIMIT_CHECK_S * size, work_left)
 
     def work() -> None:
         try:
             highs.run()
             highspy.Highs.resetGlobalScheduler(False)  # belongs to this thread, which ends here
         except BaseException as error:
-            news.put(error)
+            ear.news.put(error)
         finally:
-            news.put(None)
+            ear.news.put(None)
 
-    highs.setCallback(callback, None)
-    for kind in (
-        Callback.kCallbackMipImprovingSolution,
-        Callback.kCallbackMipInterrupt,
-        Callback.kCallbackSimplexInterrupt,
-        Callback.kCallbackIpmInterrupt,
-    ):
+    highs.setCallback(ear, None)
+    for kind in CALLBACKS:
         highs.startCallback(kind)
     worker = threading.Thread(target=work, name="highs", daemon=True)
     worker.start()
     try:
-        stop = wait(news, asked, run, on_event, memory_limit_mb)
+        stop = wait(ear.news, ear.asked, run, on_event, memory_limit_mb)
     finally:
-        asked.set()
+        ear.asked.set()
         worker.join()
         highs.setCallback(None, None)
-    iterations = 0 if checks else highs.getInfo().simplex_iteration_count
-    run.spend(size * (LIMIT_CHECK_S * checks + SIMPLEX_ITERATION_S * max(0, iterations)))
-    return Stop.WORK_LIMIT if exhausted and stop is None else stop
+    iterations = 0 if ear.checks else highs.getInfo().simplex_iteration_count
+    run.spend(size * (LIMIT_CHECK_S * ear.checks + SIMPLEX_ITERATION_S * max(0, iterations)))
+    return Stop.WORK_LIMIT if ear.exhausted and stop is None else stop
 
 
 class LinearMaster:
@@ -326,11 +350,6 @@ class LinearMaster:
         self._highs = _load(replace(program, integer=np.zeros(program.columns, dtype=np.bool_)))
         self._highs.setOptionValue("threads", threads)
         self._highs.setOptionValue("random_seed", seed)
-
-    @property
-    def columns(self) -> int:
-        """Number of columns now."""
-        return int(self._highs.getNumCol())
 
     def add_columns(
         self,
@@ -356,10 +375,6 @@ class LinearMaster:
     def change_column_bounds(self, columns: IntArray, lower: FloatArray, upper: FloatArray) -> None:
         """Set new bounds on some columns."""
         self._highs.changeColsBounds(len(columns), np.asarray(columns, dtype=np.int32), lower, upper)
-
-    def change_row_bounds(self, row: int, lower: float, upper: float) -> None:
-        """Set new bounds on one row."""
-        self._highs.changeRowBounds(row, lower, upper)
 
     def solve(self, run: Run) -> LpSolution:
         """Solve from the last basis, within the run's time; the iterations are its work."""

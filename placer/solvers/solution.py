@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from placer.arrays import FloatArray
+from placer.plans.status import Stop
 
-__all__ = ["LpSolution", "Settings", "Solution", "Status"]
+__all__ = ["STOPS", "LpSolution", "Settings", "Solution", "Status"]
 
 
 class Status(StrEnum):
@@ -29,6 +30,19 @@ class Status(StrEnum):
     """A limit on nodes, iterations or points."""
     FAILED = "failed"
     """Numerical or internal failure, or claims that contradict each other; the log says more."""
+
+
+STOPS = {
+    Status.OPTIMAL: Stop.FINISHED,
+    Status.NOTHING_BETTER: Stop.FINISHED,
+    Status.INFEASIBLE: Stop.INFEASIBLE,
+    Status.TIME_LIMIT: Stop.TIME_LIMIT,
+    Status.WORK_LIMIT: Stop.WORK_LIMIT,
+    Status.MEMORY_LIMIT: Stop.MEMORY_LIMIT,
+    Status.INTERRUPTED: Stop.INTERRUPTED,
+    Status.LIMIT: Stop.FINISHED,
+}
+"""Why a method stops whose solver stopped so; the others leave that open."""
 
 
 @dataclass(frozen=True, kw_only=True)

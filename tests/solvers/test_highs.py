@@ -325,5 +325,3 @@ def test_master_is_solved_again_with_new_columns():
     assert second.values.tolist() == [0.0, 0.0, 1.0]
     master.change_column_bounds(np.array([2]), np.zeros(1), np.zeros(1))
     assert master.solve(Run()).objective == 10
-    master.change_row_bounds(0, 0.0, np.inf)
-    assert master.solve(Run()).objective == 5

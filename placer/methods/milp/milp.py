@@ -11,20 +11,17 @@ A bound of the solver above a plan that holds is wrong, and no bound of that rou
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
-from types import ModuleType
+from dataclasses import dataclass, field
 
-from formulations.program import read_pulp
-from formulations.throughput import free as throughput_free
-from formulations.throughput import ordered as throughput_ordered
-from formulations.throughput import paper as throughput_paper
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
-from placer.arrays import FloatArray, IntArray
+from placer.arrays import IntArray
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
+from placer.methods.milp.throughput_program import ThroughputProgram, contracted
+from placer.methods.milp.verdict import verdict
 from placer.methods.starts.first_fit import first_fit
 from placer.methods.starts.timeless import timeless
-from placer.options import Communication, Formulation, Options, Recompute
+from placer.options import Formulation, Options, Recompute
 from placer.plans.figures import objective_ms
 from placer.plans.in_flight import left_in_flight
 from placer.plans.plan import Plan
@@ -32,11 +29,10 @@ from placer.plans.recompute import with_recompute
 from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.reductions.kinds import kinds_of
-from placer.reductions.problem import Problem, contract
-from placer.reductions.throughput import merge_directions, reduced
+from placer.reductions.problem import Problem
+from placer.reductions.throughput import reduced
 from placer.reductions.windows import balance_bound_ms, windows
 from placer.search.run import Outcome, Run
-from placer.solvers import highs
 from placer.solvers.solution import Settings, Solution, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
@@ -54,19 +50,6 @@ START_SHARE, START_WORK_S = 0.1, 30.0
 nominal seconds where there are none."""
 START_GAP = 1e-2
 """Gap of that plan."""
-
-STOPS = {
-    Status.OPTIMAL: Stop.FINISHED,
-    Status.NOTHING_BETTER: Stop.FINISHED,
-    Status.INFEASIBLE: Stop.INFEASIBLE,
-    Status.TIME_LIMIT: Stop.TIME_LIMIT,
-    Status.WORK_LIMIT: Stop.WORK_LIMIT,
-    Status.MEMORY_LIMIT: Stop.MEMORY_LIMIT,
-    Status.INTERRUPTED: Stop.INTERRUPTED,
-    Status.LIMIT: Stop.FINISHED,
-}
-CONTRADICTION = "the solver contradicts itself on this program, so its bound is left out"
-UNDECIDED = "the solver could not tell whether there is a plan"
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -124,18 +107,11 @@ class _Search:
         self.balance_ms = balance
         self.bound_ms = max(balance, self.run.bound_ms or 0.0)
         self.flights = left_in_flight(self.instance, options)
-        self.formulation: ModuleType = _formulation(options)
         self.stats.update(nodes=0, rounds=0)
 
     def contracted(self, instance: Instance) -> Problem:
         """Contract an instance for the kind of plan asked for."""
-        options = self.options
-        problem = contract(
-            instance,
-            contiguous=options.strictly_ordered,
-            keep_producers=options.communication is Communication.DUPLEX,
-        )
-        return merge_directions(problem, options.schedule, options.communication)
+        return contracted(instance, self.options, contiguous=self.options.strictly_ordered)
 
     @property
     def is_closed(self) -> bool:
@@ -209,30 +185,18 @@ class _Search:
     def _solve(self, problem: Problem, items: IntArray | None) -> Solution:
         """Build and solve the program of a problem, from the best plan, and keep what it brings."""
         params, sure_ms = self.params(problem), self.bound_ms
-        program = read_pulp(self.formulation.build(problem, params))
+        built = ThroughputProgram(self.instance, self.options, problem, params)
+        columns, rows = built.program.columns, built.program.rows
         self.stats.update(items=problem.size, nets=problem.nets)
-        self.stats.update(columns=program.columns, rows=program.rows, integers=int(program.integer.sum()))
-        logger.info("round %d: %d columns, %d rows", self.stats["rounds"], program.columns, program.rows)
-
-        def on_incumbent(values: FloatArray) -> None:
-            named = program.named(values)
-            found = self.formulation.decode(named, problem, params)
-            plan = Plan(problem.lift(found))
-            if self.options.recompute is not Recompute.NONE:
-                stages = throughput_ordered.decode_stages(named, problem, params, found)
-                plan = with_recompute(self.instance, replace(plan, stages=stages), self.options)
-            self.take(plan)
-
-        solution = highs.solve(
-            program,
+        self.stats.update(columns=columns, rows=rows, integers=int(built.program.integer.sum()))
+        logger.info("round %d: %d columns, %d rows", self.stats["rounds"], columns, rows)
+        solution = built.solve(
             self.run,
             self.settings(),
-            start=None if items is None else program.point(self.formulation.encode(items, problem, params)),
-            on_incumbent=on_incumbent,
-            on_progress=lambda _, bound, nodes: self.take_bound(bound, params),
+            self.take,
+            start=items,
+            take_bound=lambda bound: self.take_bound(bound, params),
         )
-        if solution.values is not None:
-            on_incumbent(solution.values)
         self.take_bound(solution.bound, params)
         if solution.status in (Status.FAILED, Status.INFEASIBLE):
             self.bound_ms = min(sure_ms, self.bound_ms)
@@ -297,19 +261,7 @@ class _Search:
 
     def outcome(self, solution: Solution) -> Outcome:
         """Say what is held at the end."""
-        stop = STOPS.get(solution.status)
-        if stop is Stop.INFEASIBLE and self.plan is None:
+        stop, message = verdict(solution.status, planned=self.plan is not None)
+        if stop is Stop.INFEASIBLE:
             return Outcome(stop, stats=self.stats)
-        if stop is None or stop is Stop.INFEASIBLE:
-            message = UNDECIDED if self.plan is None else CONTRADICTION
-            return Outcome(Stop.FINISHED, self.plan, self.bound_ms, message, self.stats)
-        if stop is Stop.FINISHED and self.plan is None:
-            return Outcome(stop, None, self.bound_ms, UNDECIDED, self.stats)
-        return self.stopped(stop)
-
-
-def _formulation(options: Options) -> ModuleType:
-    """Return the module of the program that the options ask for."""
-    if options.formulation is Formulation.PAPER:
-        return throughput_paper
-    return throughput_ordered if options.contiguous else throughput_free
+        return Outcome(stop, self.plan, self.bound_ms, message, self.stats) if message else self.stopped(stop)

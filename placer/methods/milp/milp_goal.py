@@ -19,7 +19,7 @@ from formulations.throughput.stage_memory import MEMORY_UNIT
 from placer.arrays import FloatArray
 from placer.instance.instance import Instance
 from placer.methods.decision.within import within
-from placer.methods.milp.milp import COARSE, STOPS
+from placer.methods.milp.milp import COARSE
 from placer.methods.starts.timeless import timeless
 from placer.objectives import OBJECTIVES
 from placer.objectives.cost import prices
@@ -36,7 +36,7 @@ from placer.reductions.throughput import merge_directions
 from placer.reductions.windows import windows
 from placer.search.run import Outcome, Run
 from placer.solvers import highs
-from placer.solvers.solution import Settings, Solution, Status
+from placer.solvers.solution import STOPS, Settings, Solution, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
 __all__ = ["solve"]

@@ -16,6 +16,7 @@ from formulations.program import Program, read_pulp
 from placer.arrays import FloatArray
 from placer.instance.instance import Instance
 from placer.methods.milp.latency_fill import fill, from_network
+from placer.methods.milp.verdict import verdict
 from placer.methods.starts.timeless import timeless
 from placer.options import Formulation, Options
 from placer.plans.latency_schedule import latency_schedule
@@ -44,19 +45,6 @@ FINE_STEP = 0.005
 COARSE = 0.5
 """A program whose solution has at most this share of the upper bound is built again for that solution, where
 its margin hides the gap."""
-
-CONTRADICTION = "the solver contradicts itself on this program, so its bound is left out"
-UNDECIDED = "the solver could not tell whether there is a plan"
-
-STOPS = {
-    Status.OPTIMAL: Stop.FINISHED,
-    Status.NOTHING_BETTER: Stop.FINISHED,
-    Status.INFEASIBLE: Stop.INFEASIBLE,
-    Status.TIME_LIMIT: Stop.TIME_LIMIT,
-    Status.WORK_LIMIT: Stop.WORK_LIMIT,
-    Status.MEMORY_LIMIT: Stop.MEMORY_LIMIT,
-    Status.INTERRUPTED: Stop.INTERRUPTED,
-}
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -272,8 +260,6 @@ class _Search:
             on_incumbent=lambda values: self.offer(decode(values), "program"),
             on_progress=lambda _, bound, __: self.raise_bound((bound or 0.0) * unit_ms - margin, "program"),
         )
-        if solution.values is not None:
-            self.offer(decode(solution.values), "program")
         if solution.bound is not None:
             self.raise_bound(solution.bound * unit_ms - margin, "program")
         if solution.status in (Status.FAILED, Status.INFEASIBLE):
@@ -288,14 +274,7 @@ class _Search:
 
     def _closing(self, solution: Solution) -> Outcome:
         """Say what is held after the last program."""
-        stop = STOPS.get(solution.status)
-        if stop is Stop.INFEASIBLE and self.plan is None:
-            return self.outcome(stop)
-        if stop is None or stop is Stop.INFEASIBLE:
-            return self.outcome(Stop.FINISHED, UNDECIDED if self.plan is None else CONTRADICTION)
-        if stop is Stop.FINISHED and self.plan is None:
-            return self.outcome(stop, UNDECIDED)
-        return self.outcome(stop)
+        return self.outcome(*verdict(solution.status, planned=self.plan is not None))
 
     def outcome(self, stop: Stop, message: str = "") -> Outcome:
         """Return what is held."""
