@@ -45,7 +45,7 @@ COST = ObjectiveInfo(
     unsuited=_unsuited,
     methods={
         "auto": "placer.methods.auto:solve",
-        "milp": "placer.methods.milp.milp_goal:solve",
+        "milp": "placer.methods.decision.milp_goal:solve",
         **dict.fromkeys(PROVERS, "placer.methods.decision.cost:solve"),
     },
 )

@@ -59,7 +59,7 @@ MEMORY = ObjectiveInfo(
     tightened=_tightened,
     methods={
         "auto": "placer.methods.auto:solve",
-        "milp": "placer.methods.milp.milp_goal:solve",
+        "milp": "placer.methods.decision.milp_goal:solve",
         **dict.fromkeys(PROVERS, "placer.methods.decision.memory:solve"),
     },
 )

@@ -11,7 +11,7 @@ import numpy as np
 from placer.arrays import BoolArray, IntArray
 from placer.instance.cluster import Device
 from placer.instance.instance import Instance
-from placer.options import Objective, Options, Recompute
+from placer.options import Options, Recompute
 from placer.tolerances import MEMORY_TOLERANCE
 from placer.units import size
 
@@ -145,10 +145,6 @@ def _one_microbatch(instance: Instance, options: Options) -> tuple[Instance, Opt
 
 
 FAMILIES: dict[str, Family] = {
-    "the limit on the time per sample": Family(
-        lambda _, o: o.max_ms is not None,
-        lambda i, o: (i, o.model_copy(update={"max_ms": None, "objective": Objective.THROUGHPUT})),
-    ),
     "contiguity": Family(
         lambda _, o: o.pipelined and o.contiguous,
         lambda i, o: (i, o.model_copy(update={"contiguous": False})),

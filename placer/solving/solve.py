@@ -142,6 +142,10 @@ def _advised(instance: Instance, options: Options, run: Run) -> Outcome:
 
 def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
     """Explain an infeasibility that no simple count shows, by relaxing rules under short limits."""
+    if options.max_ms is not None:  # any rule may cost time: to relax one after the other tells little, late
+        limit = f"the limit on the time per sample ({options.max_ms:g} ms)"
+        message = f"proven infeasible: {limit} and the other rules cannot hold together"
+        return Outcome(Stop.INFEASIBLE, message=message)
     if instance.n * len(instance.devices) > EXPLAIN_SIZE:
         return Outcome(
             Stop.INFEASIBLE, message="proven infeasible; too large to look for the rules behind it"

@@ -1,1 +1,1 @@
-"""Objectives other than time as a row of questions: whether a plan within some limits is fast enough."""
+"""Objectives other than time: by a program, or as questions whether a plan within limits is fast enough."""
