@@ -53,7 +53,7 @@ import numpy as np
 from formulations.latency.problem import MEMORY_UNITS, LatencyProblem, Scaled
 from formulations.model import ZERO, Expression, Model, dot, total
 from placer.arrays import IntArray
-from placer.plans.evaluate import LatencySchedule
+from placer.plans.latency_schedule import LatencySchedule
 from placer.plans.plan import Plan
 
 __all__ = ["PaperModel", "build"]

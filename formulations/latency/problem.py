@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.instance import Instance
+from placer.instance.interchangeable import interchangeable
 from placer.plans.plan import Plan
 from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
@@ -162,12 +163,8 @@ class LatencyProblem:
                 if allowed[:, device.index].any():
                     hosts.append(device.index)
         allowed = allowed[group]
-        members: dict[tuple[object, ...], list[int]] = {}
-        for device in instance.devices:
-            if not device.is_host and allowed[:, device.index].any():
-                key = (device.likeness, allowed[:, device.index].tobytes())
-                members.setdefault(key, []).append(device.index)
-        kinds = tuple(tuple(devices) for devices in members.values())
+        accelerators = [d for d in instance.devices if not d.is_host and allowed[:, d.index].any()]
+        kinds = tuple(tuple(alike) for alike in interchangeable(accelerators, allowed))
         first = np.array([devices[0] for devices in kinds], dtype=np.int64)
         times = instance.class_time_ms[:, instance.device_class]
         times = np.where(allowed, times, np.inf)

@@ -8,7 +8,7 @@ from formulations.latency.columns import OrderedModel
 from formulations.latency.network import Network
 from formulations.latency.problem import Step
 from placer.arrays import FloatArray
-from placer.plans.evaluate import LatencySchedule
+from placer.plans.latency_schedule import LatencySchedule
 from placer.plans.plan import Plan
 
 __all__ = ["encode"]
@@ -24,7 +24,7 @@ def encode(model: OrderedModel, plan: Plan, schedule: LatencySchedule) -> FloatA
     plan
         A valid plan.
     schedule
-        Its schedule, from ``placer.plans.evaluate.latency_schedule``.
+        Its schedule, from ``placer.plans.latency_schedule``.
 
     Returns
     -------

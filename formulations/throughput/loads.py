@@ -45,6 +45,7 @@ from placer.arrays import FloatArray
 from placer.options import Communication, Recompute, Schedule
 from placer.reductions.kinds import Kinds
 from placer.reductions.problem import Problem
+from placer.tolerances import EQUAL
 
 __all__ = ["Loads"]
 
@@ -127,7 +128,7 @@ class Loads:
         high = None
         if params.upper_bound_ms is not None:
             high = params.upper_bound_ms * (1 + UPPER_SLACK) / params.unit_ms * TIME_UNIT
-        low = params.lower_bound_ms * (1 - 1e-9) / params.unit_ms * TIME_UNIT
+        low = params.lower_bound_ms * (1 - EQUAL) / params.unit_ms * TIME_UNIT
         parts = self.directions if params.schedule is Schedule.GPIPE else (0,)
         alone = len(parts) == 1
         self.top = [model.real(f"T_{r}", low if alone else 0.0, high) for r in parts]

@@ -16,6 +16,7 @@ from placer.choices import offer
 from placer.errors import UsageError
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
+from placer.instance.interchangeable import interchangeable
 from placer.options import Options
 
 __all__ = ["MAX_CHOICES", "apply", "choices"]
@@ -147,10 +148,7 @@ def choices(instance: Instance) -> list[Instance]:
 
 def _counts(instance: Instance, limit: int) -> Iterator[list[int]]:
     """Yield the devices to leave out, for each way to keep ``limit`` of them."""
-    kinds: dict[tuple[object, ...], list[int]] = {}
-    for d in instance.devices:
-        kinds.setdefault((d.likeness, instance.allowed[:, d.index].tobytes()), []).append(d.index)
-    members = list(kinds.values())
+    members = interchangeable(instance.devices, instance.allowed)
     for kept in product(*(range(min(limit, len(m)) + 1) for m in members)):
         if sum(kept) == limit:
             yield [d for m, count in zip(members, kept, strict=True) for d in m[count:]]

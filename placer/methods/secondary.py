@@ -30,6 +30,7 @@ from placer.reductions.problem import Problem
 from placer.reductions.windows import windows
 from placer.search.run import Outcome, Run
 from placer.solvers.solution import Settings, Status
+from placer.tolerances import EQUAL
 
 __all__ = ["improve", "measure"]
 
@@ -198,7 +199,7 @@ class _Chase:
         """Keep a plan that holds, is good enough, keeps the caps and is better by the goal."""
         value = measure(self.instance, plan, self.options, goal)
         if value >= measure(self.instance, self.plan, self.options, goal) or self._objective_ms(plan) > (
-            self.limit_ms * (1 + 1e-9)
+            self.limit_ms * (1 + EQUAL)
         ):
             return
         for cap in self.caps:

@@ -10,8 +10,9 @@ from placer.arrays import BoolArray, FloatArray
 from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
 from placer.options import Options
-from placer.plans.evaluate import device_loads, device_memory, latency_schedule, stage_order
+from placer.plans.evaluate import device_loads, device_memory, stage_order
 from placer.plans.in_flight import in_flight
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.result import DeviceReport, Piece
 

@@ -8,8 +8,9 @@ import numpy as np
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.options import Options, Recompute
-from placer.plans.evaluate import Deadlock, device_loads, device_memory, latency_schedule, stage_order
+from placer.plans.evaluate import device_loads, device_memory, stage_order
 from placer.plans.in_flight import in_flight
+from placer.plans.latency_schedule import Deadlock, latency_schedule
 from placer.plans.plan import Plan
 from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
+from placer.instance.interchangeable import interchangeable
 from placer.plans.plan import Plan
 
 __all__ = ["FewerHosts", "fewer_hosts"]
@@ -82,16 +83,15 @@ def fewer_hosts(instance: Instance) -> FewerHosts:
 def _stand_ins(instance: Instance) -> IntArray:
     """Return for each host without a limit the first that may hold most of all that may hold what it may."""
     out = np.arange(len(instance.devices))
-    alike: dict[tuple[int, bytes], list[int]] = {}
-    for d in instance.devices:
-        if d.is_host and np.isinf(d.memory_limit_bytes):
-            alike.setdefault((d.class_index, instance.allowed[:, d.index].tobytes()), []).append(d.index)
-    for (c, _), members in alike.items():
+    hosts = [d for d in instance.devices if d.is_host and np.isinf(d.memory_limit_bytes)]
+    alike = interchangeable(hosts, instance.allowed, lambda d: d.class_index)
+    classes = instance.device_class
+    for members in alike:
         column = instance.allowed[:, members[0]]
         able = [
-            others[0]
-            for (other, _), others in alike.items()
-            if other == c and not (column & ~instance.allowed[:, others[0]]).any()
+            e
+            for e, *_ in alike
+            if classes[e] == classes[members[0]] and not (column & ~instance.allowed[:, e]).any()
         ]
         out[members] = max(able, key=lambda e: (int(instance.allowed[:, e].sum()), -e))
     return out

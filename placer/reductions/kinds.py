@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.instance.interchangeable import interchangeable
 from placer.reductions.problem import Problem
 
 __all__ = ["Kinds", "kinds_of"]
@@ -61,13 +62,12 @@ def kinds_of(problem: Problem) -> Kinds:
     """Group the devices of a problem into kinds: equal class, and equal items allowed, equally needed."""
     instance = problem.instance
     needed = set(instance.constraints.use_devices)
-    found: dict[tuple[object, ...], list[int]] = {}
-    for device in instance.devices:
-        column = problem.allowed[:, device.index].tobytes()
-        alone = device.index if problem.distinct else -1
-        key = (device.likeness, column, device.name in needed, alone)
-        found.setdefault(key, []).append(device.index)
-    members = sorted(found.values(), key=lambda some: (instance.devices[some[0]].is_host, some[0]))
+    found = interchangeable(
+        instance.devices,
+        problem.allowed,
+        lambda d: (d.likeness, d.name in needed, d.index if problem.distinct else -1),
+    )
+    members = sorted(found, key=lambda some: (instance.devices[some[0]].is_host, some[0]))
     devices = tuple(np.array(some, dtype=np.int64) for some in members)
     first = [instance.devices[some[0]] for some in members]
     class_index = np.array([d.class_index for d in first], dtype=np.int64)

@@ -23,6 +23,7 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.errors import UsageError
 from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
+from placer.instance.interchangeable import interchangeable
 from placer.plans.plan import Plan
 
 __all__ = ["MAX_CHOICES", "Grouped", "choices"]
@@ -83,12 +84,9 @@ def choices(instance: Instance, most: int) -> list[Grouped]:
 
 def _kinds(instance: Instance) -> list[list[int]]:
     """Devices by what makes them interchangeable; those that may hold no node and need none are left out."""
-    found: dict[tuple[object, ...], list[int]] = {}
-    for d in instance.devices:
-        column = instance.allowed[:, d.index]
-        if column.any() or d.name in instance.constraints.use_devices:
-            found.setdefault((d.likeness, column.tobytes()), []).append(d.index)
-    return list(found.values())
+    needed = instance.constraints.use_devices
+    of_use = [d for d in instance.devices if instance.allowed[:, d.index].any() or d.name in needed]
+    return interchangeable(of_use, instance.allowed)
 
 
 def _partitions(count: int, most: int, largest: int | None = None) -> Iterator[list[int]]:

@@ -15,11 +15,9 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.options import Communication, Schedule
 from placer.reductions.kinds import Kinds, kinds_of
 from placer.reductions.problem import Problem
+from placer.tolerances import EQUAL
 
 __all__ = ["cutoff_merge", "dominance_merge", "merge_directions", "merge_items", "merge_nets", "reduced"]
-
-SLACK = 1e-9
-"""Relative slack of comparisons, on the safe side."""
 
 
 def merge_directions(problem: Problem, schedule: Schedule, communication: Communication) -> Problem:
@@ -135,7 +133,7 @@ def cutoff_merge(
     contiguous
         Also merge what lies between merged items, which a contiguous plan cannot split off.
     """
-    bound = upper_bound_ms * (1 + SLACK)
+    bound = upper_bound_ms * (1 + EQUAL)
     while True:
         kinds = kinds_of(problem)
         label = np.arange(problem.size)
@@ -234,7 +232,7 @@ def dominance_merge(problem: Problem, upper_bound_ms: float | None) -> tuple[Pro
     anchor = np.arange(problem.size)
     two = problem.net_backward.any() or problem.time_ms[1][np.isfinite(problem.time_ms[1])].any()
     while not two:
-        label = _dominated(problem, np.inf if upper_bound_ms is None else upper_bound_ms * (1 + SLACK))
+        label = _dominated(problem, np.inf if upper_bound_ms is None else upper_bound_ms * (1 + EQUAL))
         stays = np.flatnonzero(label == np.arange(problem.size))
         if len(stays) == problem.size:
             break
@@ -305,7 +303,7 @@ def _harmless(
     left = ~kinds.is_host & may_v
     gain_w = np.where(joined, time + rest, 0.0)
     gain_v = np.where(left, rest, 0.0)
-    return bool((gain_w <= omega * (1 - SLACK))[joined].all() and (gain_v <= omega * (1 - SLACK))[left].all())
+    return bool((gain_w <= omega * (1 - EQUAL))[joined].all() and (gain_v <= omega * (1 - EQUAL))[left].all())
 
 
 def reduced(

@@ -8,11 +8,9 @@ import numpy as np
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.reductions.kinds import Kinds
 from placer.reductions.problem import Problem
+from placer.tolerances import EQUAL
 
 __all__ = ["balance_bound_ms", "host_relief_ms", "reachability", "windows"]
-
-SLACK = 1e-9
-"""Relative slack on the bound, so that rounding never closes a window."""
 
 
 def windows(problem: Problem, kinds: Kinds, upper_bound_ms: float | None) -> IntArray:
@@ -88,15 +86,15 @@ def accelerators_needed(
     on_host = kinds.allowed[:, kinds.hosts].any(axis=1)
     limits = np.sort(np.repeat(kinds.limit_bytes, [len(d) for d in kinds.devices])[_on_accelerators(kinds)])
     need = float(problem.memory_bytes[items & ~on_host].sum())
-    room = np.cumsum(limits[::-1]) * (1 + SLACK)
+    room = np.cumsum(limits[::-1]) * (1 + EQUAL)
     count = int(np.searchsorted(room, need)) if need > 0 else 0
     if upper_bound_ms is not None:
-        bound = upper_bound_ms * (1 + SLACK)
+        bound = upper_bound_ms * (1 + EQUAL)
         fastest = _least_time(kinds, kinds.accelerators)
         # What exceeds the bound there is for hosts; it would drown the rest in rounding.
         quick = items & (fastest <= bound)
-        work = float(fastest[quick].sum()) * (1 - SLACK)
-        relief = host_relief_ms(kinds, quick, bound) * (1 + SLACK)
+        work = float(fastest[quick].sum()) * (1 - EQUAL)
+        relief = host_relief_ms(kinds, quick, bound) * (1 + EQUAL)
         if bound > 0:
             count = max(count, int(np.ceil((work - relief) / bound)))
     if (items & ~on_host).any():

@@ -24,8 +24,8 @@ import numpy as np
 from placer.errors import PlacerError
 from placer.instance.instance import Instance
 from placer.options import Options
-from placer.plans.evaluate import Deadlock
 from placer.plans.figures import objective_of
+from placer.plans.latency_schedule import Deadlock
 from placer.plans.plan import Plan
 from placer.plans.status import Point, Stop
 from placer.plans.verify import violations

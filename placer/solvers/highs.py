@@ -23,6 +23,7 @@ from formulations.program import Program
 from placer.arrays import FloatArray, IntArray
 from placer.plans.status import Stop
 from placer.search.run import Run
+from placer.search.work import LIMIT_CHECK_S, SIMPLEX_ITERATION_S
 from placer.solvers.held import Held
 from placer.solvers.solution import LpSolution, Settings, Solution, Status
 from placer.solvers.watch import Event, wait
@@ -39,10 +40,6 @@ CALLBACKS = (
     Callback.kCallbackSimplexInterrupt,
     Callback.kCallbackIpmInterrupt,
 )
-
-ITERATION_S, CHECK_S = 5e-9, 1.5e-6
-"""Work of a simplex iteration of a linear program, and of a check of limits in the search of an integer
-program (some 100 iterations), for each column, row and entry, in nominal seconds."""
 
 ENUMERATION = 1 << 16
 """Presolve rule of HiGHS that is switched off: what it fixes may drop "exactly one of these", and a worse
@@ -311,7 +308,7 @@ def _run(
     """
     size = highs.getNumCol() + highs.getNumRow() + highs.getNumNz()
     work_left = np.inf if run.work_left is None else run.work_left
-    ear = _Ear(queue.SimpleQueue(), threading.Event(), CHECK_S * size, work_left)
+    ear = _Ear(queue.SimpleQueue(), threading.Event(), LIMIT_CHECK_S * size, work_left)
 
     def work() -> None:
         try:
@@ -334,7 +331,7 @@ def _run(
         worker.join()
         highs.setCallback(None, None)
     iterations = 0 if ear.checks else highs.getInfo().simplex_iteration_count
-    run.spend(size * (CHECK_S * ear.checks + ITERATION_S * max(0, iterations)))
+    run.spend(size * (LIMIT_CHECK_S * ear.checks + SIMPLEX_ITERATION_S * max(0, iterations)))
     return Stop.WORK_LIMIT if ear.exhausted and stop is None else stop
 
 

@@ -101,7 +101,7 @@ def _chop(time: FloatArray, held: FloatArray, room: list[float], target: float) 
     """Give each item the first accelerator, from the current one on, on which it stays within the target."""
     out, a, load, memory = [], 0, 0.0, 0.0
     for row, size in zip(time, held, strict=True):
-        while load + row[a] > target * (1 + 1e-9) or memory + size > room[a]:
+        while load + row[a] > target * (1 + EQUAL) or memory + size > room[a]:
             a, load, memory = a + 1, 0.0, 0.0
             if a == len(room):
                 return None

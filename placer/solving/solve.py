@@ -12,7 +12,7 @@ from placer.instance import overrides
 from placer.instance.instance import Instance
 from placer.methods import variants
 from placer.methods.registry import METHODS, load_method, time_limit
-from placer.methods.starts.cheap import drafts
+from placer.methods.starts.first_fit import quick_plans
 from placer.options import OptionChanges, Options
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
@@ -108,7 +108,7 @@ def _search(instance: Instance, options: Options, run: Run) -> Outcome:
     """Find out whether there may be a plan, look for the best one, and explain it if there is none."""
     anytime = METHODS[options.method].anytime
     if anytime and run.start is None:
-        for plan in drafts(instance, options):
+        for plan in quick_plans(instance, options):
             run.keep(plan)
     cause = infeasible.simple_cause(instance)
     if cause is not None:

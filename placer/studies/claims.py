@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["AGREE", "Claim", "ratio", "refuted"]
+from placer.tolerances import BOUND_TOLERANCE
 
-AGREE = 1e-6
-"""Relative difference between methods that the tolerances of a solver explain."""
+__all__ = ["Claim", "ratio", "refuted"]
 
 
 class Claim(Protocol):
@@ -52,6 +51,6 @@ def refuted(claim: Claim, plan: Claim, unit: str, *, infeasible: bool) -> str | 
     but = f"but {plan.method} has a verified plan of {plan.objective!r} {unit}"
     if infeasible:
         return f"{claim.method} claims that there is no plan, {but}"
-    if claim.bound is not None and claim.bound > plan.objective * (1 + AGREE):
+    if claim.bound is not None and claim.bound > plan.objective * (1 + BOUND_TOLERANCE):
         return f"{claim.method} claims that no plan is below {claim.bound!r} {unit}, {but}"
     return None

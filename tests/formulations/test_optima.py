@@ -12,7 +12,8 @@ from formulations.throughput import free, ordered, paper
 from formulations.throughput.goals import Cap, Goal, GoalName
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
 from placer.options import Communication, Options, Schedule
-from placer.plans.evaluate import device_loads, latency_schedule
+from placer.plans.evaluate import device_loads
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 from placer.reductions.problem import contract

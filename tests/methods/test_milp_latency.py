@@ -10,7 +10,7 @@ from placer.instance.instance import Instance
 from placer.methods.milp import milp_latency
 from placer.methods.milp.milp_latency import solve
 from placer.options import Objective, Options
-from placer.plans.evaluate import latency_schedule
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from placer.options import Communication, Formulation, Objective, Options, Schedule
-from placer.plans.evaluate import device_loads, latency_schedule
+from placer.plans.evaluate import device_loads
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 from tests.support.brute import KINDS, latency_optimum, throughput_optima

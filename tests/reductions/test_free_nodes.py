@@ -7,7 +7,7 @@ from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.methods.milp.milp_latency import solve
 from placer.options import Objective, Options
-from placer.plans.evaluate import latency_schedule
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 from placer.reductions.free_nodes import reduce

@@ -11,7 +11,7 @@ from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.options import Objective, Options
 from placer.plans.check import check
-from placer.plans.evaluate import latency_schedule
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.result import Result, Status
 from placer.plans.verify import violations

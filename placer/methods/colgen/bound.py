@@ -20,11 +20,10 @@ from placer.methods.colgen.linear_loads import Loads
 from placer.methods.colgen.master import Master, MasterPoint
 from placer.methods.colgen.pricing import Grid, Pricer
 from placer.search.run import Run
+from placer.tolerances import EQUAL
 
 __all__ = ["Generation", "Phase", "item_weights"]
 
-SAFETY = 1e-9
-"""Relative reduction of every bound, against rounding."""
 VALUE_SCALE = 2**27
 """Sum of the integer values of all items."""
 SMOOTHING = (0.8, 0.5, 0.2, 0.0)
@@ -93,7 +92,7 @@ class Generation:
         for _ in range(40):
             middle = (low + high) / 2
             low, high = (middle, high) if self.excess(middle) > 0 else (low, middle)
-        self.lower_ms = max(self.lower_ms, low * (1 - SAFETY))
+        self.lower_ms = max(self.lower_ms, low * (1 - EQUAL))
 
     def excess(self, load_ms: float) -> int:
         """By how much all items are worth more than the best sets within a load, in integer values."""
@@ -136,7 +135,7 @@ class Generation:
 
     def _trial(self, trial: float, run: Run) -> bool:
         """Look for values that prove the trial load impossible; True when the sets cover everything."""
-        self.master.switch(self.from_ms <= trial * (1 + 2 * SAFETY))
+        self.master.switch(self.from_ms <= trial * (1 + 2 * EQUAL))
         best_excess = -np.inf
         while run.stopped() is None:
             point = self.master.solve(run)
@@ -178,7 +177,7 @@ class Generation:
             if known is None:
                 self._known[key] = len(self._known)
                 new.append(t)
-            elif self.from_ms[known] > trial * (1 + 2 * SAFETY):
+            elif self.from_ms[known] > trial * (1 + 2 * EQUAL):
                 self.from_ms[known] = trial
                 switched = True
         if new:
@@ -191,7 +190,7 @@ class Generation:
             self.from_ms = np.concatenate([self.from_ms, np.minimum(trial, own)])
             self.master.add(chosen, kinds)
         if switched:
-            self.master.switch(self.from_ms <= trial * (1 + 2 * SAFETY))
+            self.master.switch(self.from_ms <= trial * (1 + 2 * EQUAL))
         return bool(new) or switched
 
     def _adapt(self, sets: list[BoolArray], trial: float) -> None:

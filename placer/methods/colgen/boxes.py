@@ -17,21 +17,21 @@ from math import ceil
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
-from placer.methods.colgen.bound import SAFETY, VALUE_SCALE
+from placer.methods.colgen.bound import VALUE_SCALE
 from placer.methods.colgen.kernels.knapsack_boxes import best_box_values, follow_box
 from placer.methods.colgen.linear_loads import Loads
 from placer.methods.colgen.master import Master
 from placer.methods.colgen.pricing import ROUNDING, Pricer
 from placer.options import Communication, Schedule
 from placer.search.run import Run
+from placer.search.work import BOX_S
+from placer.tolerances import EQUAL
 
 __all__ = ["BoxBound", "applicable", "units"]
 
 MOST_UNITS = 1024
 CELLS = 100_000_000
 """States times boxes of one pricing at most: some 0.2 s and 100 MB."""
-CELL_S = 2e-9
-"""Work for a state and a box, in nominal seconds."""
 WORST_LOSS = 0.02
 """Relative loss by rounding down beyond which the boxes are too coarse to be of use."""
 SMOOTHING = (0.6, 0.3, 0.0)
@@ -96,7 +96,7 @@ class BoxBound:
     @property
     def bound_ms(self) -> float:
         """The bound; `upper_ms` when all boxes below it are refuted."""
-        return float(self.corner_ms[self.left].min(initial=self.upper_ms)) * (1 - SAFETY)
+        return float(self.corner_ms[self.left].min(initial=self.upper_ms)) * (1 - EQUAL)
 
     @property
     def lowest(self) -> tuple[int, int]:
@@ -176,7 +176,7 @@ class BoxBound:
                 self._layers,
             )
             room += pricer.kind.count * np.maximum(best, 0).astype(np.int64)
-            run.spend(CELL_S * taken.size)
+            run.spend(BOX_S * taken.size)
         self.left &= room >= int(integer.sum())
 
     def _best_set(self, t: int, i: int, j: int) -> BoolArray:
@@ -215,4 +215,4 @@ class BoxBound:
                 for kind in self.loads.types
             ]
         ).min(axis=0)
-        return float(times[np.isfinite(times)].sum() / self.counts.sum()) * (1 - SAFETY)
+        return float(times[np.isfinite(times)].sum() / self.counts.sum()) * (1 - EQUAL)

@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.instance.interchangeable import interchangeable
 from placer.options import Communication, Schedule
 from placer.reductions.problem import Problem
 
@@ -200,9 +201,6 @@ def _hypernets(problem: Problem, *, keep_producers: bool) -> Hypernets:
 
 def _device_types(problem: Problem) -> tuple[DeviceType, ...]:
     devices = problem.instance.devices
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for d in devices:
-        groups.setdefault((d.likeness, problem.allowed[:, d.index].tobytes()), []).append(d.index)
     return tuple(
         DeviceType(
             devices=np.array(members, dtype=np.int64),
@@ -211,5 +209,5 @@ def _device_types(problem: Problem) -> tuple[DeviceType, ...]:
             is_host=devices[members[0]].is_host,
             memory_limit_bytes=devices[members[0]].memory_limit_bytes,
         )
-        for members in groups.values()
+        for members in interchangeable(devices, problem.allowed)
     )

@@ -12,16 +12,15 @@ from placer.methods.colgen.kernels.twister import Twister
 from placer.methods.colgen.linear_loads import Loads
 from placer.methods.local_search.kernels import moves as kernel
 from placer.methods.local_search.kernels.views import StateView, StaticView
-from placer.methods.local_search.local_search import WORK_S, make_state, make_static
+from placer.methods.local_search.local_search import make_state, make_static
 from placer.options import Options, Schedule
 from placer.search.run import Run
+from placer.search.work import MOVE_S, VISIT_S
 
 __all__ = ["Polish"]
 
 SLICE = 200_000
 """Moves between two looks at the clock."""
-MOVE_S = 7e-7
-"""Work of a move, in nominal seconds."""
 
 
 class Polish:
@@ -62,7 +61,7 @@ class Polish:
         done = False
         while not done and run.stopped() is None:
             work, done = kernel.improve(*self.views, 10_000_000)
-            run.spend(WORK_S * work)
+            run.spend(VISIT_S * work)
         found: IntArray = self.state.device.copy()
         self.offer(found)
         return found

@@ -16,13 +16,12 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.methods.colgen.frontier import Diagram, build_diagram, walk_order
 from placer.methods.colgen.kernels.knapsack import best_values, follow
 from placer.methods.colgen.linear_loads import Loads
+from placer.search.work import PRICING_CELL_S
 
 __all__ = ["Grid", "Pricer", "make_pricers"]
 
 ROUNDING = 1e-12
 """Relative slack given to every weight and capacity, against rounding errors of the sums."""
-CELL_S = 7e-10
-"""Work for a state and a unit of load, in nominal seconds."""
 MEMORY_SLACK = 2e-9
 """Relative excess over a memory limit that verification may still accept."""
 
@@ -98,7 +97,7 @@ class Pricer:
     def work_s(self) -> float:
         """Work of one pricing, in nominal seconds."""
         assert self._grid is not None
-        return CELL_S * self.diagram.states * (self._grid.units + 1)
+        return PRICING_CELL_S * self.diagram.states * (self._grid.units + 1)
 
     def values(self, dual: IntArray) -> IntArray:
         """Best value for every capacity in units, ``(units + 1,)``, with integer values of items."""

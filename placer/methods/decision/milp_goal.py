@@ -19,7 +19,7 @@ from formulations.throughput.stage_memory import MEMORY_UNIT
 from placer.arrays import FloatArray
 from placer.instance.instance import Instance
 from placer.methods.decision.within import within
-from placer.methods.milp.milp import BOUND_MARGIN, COARSE
+from placer.methods.milp.milp import COARSE
 from placer.methods.starts.timeless import timeless
 from placer.objectives import OBJECTIVES
 from placer.objectives.cost import prices
@@ -37,7 +37,7 @@ from placer.reductions.windows import windows
 from placer.search.run import Outcome, Run
 from placer.solvers import highs
 from placer.solvers.solution import STOPS, Settings, Solution, Status
-from placer.tolerances import EQUAL, FEASIBILITY
+from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
 __all__ = ["solve"]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from placer.methods.downsets.incumbent import CERTAIN, EXACT, Incumbent
+from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.kernels.arrays import Measures
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import KnownPrices, direction_bounds, measures
@@ -24,6 +24,7 @@ from placer.methods.downsets.merges import close_types, merge_below
 from placer.methods.downsets.search import Attempt, Limits, attempt
 from placer.options import Options
 from placer.search.run import Run
+from placer.tolerances import CERTAIN, EXACT
 
 __all__ = ["Bisection", "without_limits"]
 

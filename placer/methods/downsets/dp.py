@@ -19,7 +19,7 @@ from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.methods.downsets.bisection import Bisection
 from placer.methods.downsets.dpl import first_plan, improve, prepare
-from placer.methods.downsets.incumbent import CERTAIN, Incumbent
+from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.kernels.arrays import Measures
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.linear import best_on_order
@@ -32,7 +32,7 @@ from placer.methods.downsets.transfers import TransferBound, applicable
 from placer.options import Options
 from placer.plans.status import Stop
 from placer.search.run import Outcome, Run
-from placer.tolerances import EQUAL
+from placer.tolerances import CERTAIN, EQUAL
 
 __all__ = ["solve"]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
-from placer.methods.downsets.incumbent import CERTAIN, EXACT, Incumbent
+from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.linear import best_on_order
 from placer.methods.downsets.measures import measures, root_bound
@@ -16,6 +16,7 @@ from placer.methods.starts import first_fit
 from placer.options import Options
 from placer.plans.status import Stop
 from placer.search.run import Outcome, Run
+from placer.tolerances import CERTAIN, EXACT
 
 __all__ = ["first_plan", "improve", "prepare", "solve"]
 

@@ -12,13 +12,9 @@ from placer.plans.plan import Plan
 from placer.plans.recompute import with_recompute
 from placer.plans.verify import violations
 from placer.search.run import Run
+from placer.tolerances import EXACT
 
-__all__ = ["CERTAIN", "EXACT", "Incumbent"]
-
-CERTAIN = 1 - 1e-11
-"""Rounding allowance of bounds."""
-EXACT = 2e-10
-"""Relative distance between the best objective and the largest target that is asked for."""
+__all__ = ["Incumbent"]
 
 
 class Incumbent:

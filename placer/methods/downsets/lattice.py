@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.instance.cluster import Device
 from placer.instance.instance import Instance
+from placer.instance.interchangeable import interchangeable
 from placer.methods.downsets.kernels.arrays import Graph
 from placer.options import Communication, Options, Recompute, Schedule
 from placer.plans.in_flight import in_flight
@@ -31,18 +34,14 @@ class DeviceType:
 def device_types(problem: Problem) -> tuple[DeviceType, ...]:
     """Group the devices; a pin or forbid of a single device makes that device a type of its own."""
     instance = problem.instance
-    members: dict[tuple[object, ...], list[int]] = {}
-    for device in instance.devices:
-        c = device.class_index
-        key = (
-            device.is_host,
-            *device.likeness[1:],
-            problem.time_ms[:, :, c].tobytes(),
-            problem.net_cost_ms[:, c].tobytes(),
-            problem.allowed[:, device.index].tobytes(),
-        )
-        members.setdefault(key, []).append(device.index)
-    return tuple(DeviceType(tuple(d), instance.devices[d[0]].class_index) for d in members.values())
+
+    def costs(device: Device) -> Hashable:
+        """Classes do not matter, only what they come to."""
+        time, cost = problem.time_ms[:, :, device.class_index], problem.net_cost_ms[:, device.class_index]
+        return device.is_host, *device.likeness[1:], time.tobytes(), cost.tobytes()
+
+    groups = interchangeable(instance.devices, problem.allowed, costs)
+    return tuple(DeviceType(tuple(d), instance.devices[d[0]].class_index) for d in groups)
 
 
 @dataclass(frozen=True, eq=False)

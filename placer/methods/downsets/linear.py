@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from placer.arrays import IntArray
-from placer.methods.downsets.incumbent import EXACT, Incumbent
+from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import direction_bounds, measures, root_bound
 from placer.methods.downsets.search import Limits, attempt
 from placer.search.run import Run
+from placer.tolerances import EXACT
 
 __all__ = ["best_on_order"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from placer.arrays import FloatArray, IntArray
 from placer.instance.instance import Instance
-from placer.methods.downsets.incumbent import EXACT, Incumbent
+from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.orders import cheap_boundary, depth_first, random_order, tucked
 from placer.methods.downsets.servers import Servers, nested_size, server_kinds
@@ -18,6 +18,7 @@ from placer.plans.evaluate import device_loads
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.search.run import Outcome, Run
+from placer.tolerances import EQUAL, EXACT
 
 __all__ = ["solve_nested"]
 
@@ -25,8 +26,6 @@ MOST_STATES = 5_000
 """Sets of servers, and mixes of the devices of one, beyond which the program would take too long."""
 RANDOM_ORDERS = 2
 """Orders drawn at random; each costs a program over all servers."""
-CERTAIN = 1 - 1e-9
-"""Rounding allowance of bounds."""
 FIRST_STEP = 0.01
 """Relative distance of the first target to the bound; each further one is four times as far."""
 FAR = 1.5
@@ -62,7 +61,7 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
             continue
         tried.add(order.tobytes())
         search = _Search(Servers(problem, kinds, order, options), best, run, options)
-        best.raise_bound(search.servers.floor_ms(2) * CERTAIN, "work")
+        best.raise_bound(search.servers.floor_ms(2) * (1 - EQUAL), "work")
         search.improve()
         if search.servers.one_order:
             search.raise_bound()
@@ -119,7 +118,7 @@ class _Search:
         while high < np.inf and low < high * (1 - CLOSE) and self.run.stopped() is None:
             if self.servers.excluded(np.array([np.inf, np.inf, target]), self.run):
                 low = target
-                self.best.raise_bound(target * CERTAIN, "uplinks")
+                self.best.raise_bound(target * (1 - EQUAL), "uplinks")
             else:
                 high = target
             target = (low + high) / 2

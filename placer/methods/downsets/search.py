@@ -62,13 +62,12 @@ from placer.methods.downsets.kernels.views import Control, GraphView, MeasuresVi
 from placer.methods.downsets.lattice import Lattice
 from placer.plans.status import Stop
 from placer.search.run import Run
+from placer.search.work import DOWNSET_STEP_S
 
 __all__ = ["Attempt", "Limits", "attempt"]
 
 CALL_STEPS = 2_000_000
 """Steps of the kernel between two looks at the clock (some 0.05 s)."""
-STEP_S = 2.5e-8
-"""Work of a step while all items fit into the caches of the processor, in nominal seconds."""
 CACHED, SLOWEST = 8192, 4.0
 """Items for which a step takes twice as long, and how many times as long it takes at most."""
 FIRST_STATES = 2048
@@ -155,7 +154,7 @@ def attempt(
     _start(g, measures, space, ctl, floor)
     items, work, states = GraphView(g), MeasuresView(measures), SpaceView(space)
     capacity = max(FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, space)))
-    step_s = STEP_S * min(SLOWEST, 1.0 + lattice.size / CACHED)
+    step_s = DOWNSET_STEP_S * min(SLOWEST, 1.0 + lattice.size / CACHED)
     found, ended, stop = False, False, None
     while (left := min(CALL_STEPS, limits.steps - ctl.count)) > 0:
         before = ctl.count

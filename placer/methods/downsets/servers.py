@@ -41,12 +41,9 @@ from placer.plans.in_flight import in_flight
 from placer.plans.plan import Plan
 from placer.reductions.problem import Problem
 from placer.search.run import Run
-from placer.tolerances import MEMORY_TOLERANCE
+from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["ServerKind", "Servers", "nested_size", "server_kinds"]
-
-ROUNDING = 1e-9
-"""Relative allowance when the work left is compared with what devices can do."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +246,7 @@ class Servers:
         self, kind: int, s: int, earlier: int, room: float, limits: FloatArray, *, near: bool
     ) -> list[tuple[int, IntArray]]:
         """List the ends of servers that begin at s, each with the mixes that fill it."""
-        room *= float(limits[2]) * (1 + ROUNDING)
+        room *= float(limits[2]) * (1 + EQUAL)
         self.scratch.limits[:] = limits
         open_server(*self._views, Server(kind, self.kinds[kind].mixes, s, s, near, earlier, room))
         ends = np.flatnonzero(self.scratch.full.any(axis=1)).tolist()

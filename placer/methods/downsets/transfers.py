@@ -30,6 +30,7 @@ from placer.methods.downsets.measures import ROUNDING
 from placer.methods.downsets.merges import net_members
 from placer.methods.downsets.orders import depth_first
 from placer.search.run import Run
+from placer.search.work import TRANSFER_CELL_S
 
 __all__ = ["TransferBound", "applicable"]
 
@@ -38,8 +39,6 @@ MAX_STATES = 48
 MAX_ITEMS = 3000
 """At most: the table of choices then takes 150 MB, a byte for each item, state and bucket."""
 OUT, IN, BOTH = 0, 1, 2
-CELL_S = 2e-9
-"""Work for a transition and a bucket, in nominal seconds."""
 
 
 def applicable(lattice: Lattice) -> bool:
@@ -97,7 +96,7 @@ class TransferBound:
             if run.stopped() is not None:
                 break
             covered = self._round()
-            run.spend(CELL_S * self.cells)
+            run.spend(TRANSFER_CELL_S * self.cells)
             step = rate / (1 + 0.05 * i)
             self.prices *= np.exp(step * np.clip(1.0 - covered, -2.0, 1.0))
             self.prices /= self.prices.sum()

@@ -22,12 +22,14 @@ and it is exact when the plan found keeps the true limits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.instance import Instance
+from placer.instance.interchangeable import interchangeable
 from placer.methods.latency.gathered import Draft, arrays, csr, gather
 from placer.methods.latency.kernels.arrays import Atoms, Slots
 from placer.tolerances import MEMORY_TOLERANCE
@@ -226,11 +228,8 @@ def _draft(instance: Instance) -> Draft:
         together = "" if group[v] < 0 else " together with the nodes colocated with it"
         raise Infeasible(f"node {instance.ids[v]!r} may go to no device{together} (types, pins, forbids)")
     _close_small_hosts(instance, group, allowed)
-    by_kind: dict[tuple[object, ...], list[int]] = {}
-    for d in instance.devices:
-        if not d.is_host:
-            by_kind.setdefault((d.likeness, allowed[:, d.index].tobytes()), []).append(d.index)
-    kinds = tuple(tuple(members) for members in by_kind.values())
+    accelerators = [d for d in instance.devices if not d.is_host]
+    kinds = tuple(tuple(members) for members in interchangeable(accelerators, allowed))
     pools = tuple(d.index for d in instance.devices if d.is_host)
     return Draft(
         instance=instance,
@@ -263,12 +262,10 @@ def _close_small_hosts(instance: Instance, group: list[int], allowed: BoolArray)
 
 def _alike(instance: Instance, allowed: BoolArray, pools: tuple[int, ...]) -> IntArray:
     """For each host the one before it that is alike in everything, or -1."""
-    last: dict[tuple[object, ...], int] = {}
     out = np.full(len(pools), -1, dtype=np.int64)
-    for o, d in enumerate(pools):
-        key = (instance.devices[d].likeness, allowed[:, d].tobytes())
-        out[o] = last.get(key, -1)
-        last[key] = o
+    for alike in interchangeable((instance.devices[d] for d in pools), allowed):
+        for before, d in pairwise(alike):
+            out[pools.index(d)] = pools.index(before)
     return out
 
 

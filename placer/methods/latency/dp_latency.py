@@ -29,7 +29,7 @@ from placer.methods.latency.restrict import (
 )
 from placer.methods.latency.tables import bound_tables, build_lattice, call, empty_labels, label_bytes
 from placer.options import Options
-from placer.plans.evaluate import latency_schedule
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations

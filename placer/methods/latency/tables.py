@@ -24,13 +24,12 @@ from placer.methods.latency.kernels.backward_bound import backward_bound
 from placer.methods.latency.kernels.downset_table import expand, list_live, list_open
 from placer.methods.latency.kernels.views import AtomsView, Bound, Enumeration
 from placer.search.run import Run
+from placer.search.work import LABEL_STEP_S
 
 __all__ = ["bound_tables", "build_lattice", "call", "empty_labels", "label_bytes"]
 
 POLL_S = 0.05
 """How often a running kernel's clock is looked at."""
-STEP_S = 3e-8
-"""Work of a step that a kernel counts, in nominal seconds."""
 ROOT = 2
 """Row of the label that has done nothing; the rows before it have a fixed use."""
 
@@ -43,7 +42,7 @@ def call(run: Run, kernel: Callable[..., Any], *args: Any) -> Any:
     The kernel runs in a thread of its own, without the interpreter lock.
     """
     left = run.work_left
-    control = new_control() if left is None else new_control(int(left / STEP_S) + 1)
+    control = new_control() if left is None else new_control(int(left / LABEL_STEP_S) + 1)
     result: list[Any] = []
     failure: list[BaseException] = []
 
@@ -63,7 +62,7 @@ def call(run: Run, kernel: Callable[..., Any], *args: Any) -> Any:
     finally:
         control[STOP] = 1
         thread.join()
-    run.spend(STEP_S * int(control[COUNT]))
+    run.spend(LABEL_STEP_S * int(control[COUNT]))
     if failure:
         raise failure[0]
     return result[0]

@@ -31,6 +31,7 @@ from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
 from placer.search.run import Outcome, Run
+from placer.search.work import VISIT_S
 
 __all__ = ["Search", "items_to_move", "make_state", "make_static", "solve"]
 
@@ -44,8 +45,6 @@ LONGEST = 300_000_000
 """Work after which a descent ends short of a local optimum, once it holds a plan (large instances)."""
 SLICE = 10_000_000
 """Work between two looks at the clock (below 0.1 s)."""
-WORK_S = 5e-8
-"""Nominal seconds of one unit of work."""
 KICKS = (0.0, 0.01, 0.03, 0.1)
 """Shares of the items that a kick displaces, at least one item."""
 MODELS = {
@@ -132,7 +131,7 @@ class Search:
             while not done and self.run.stopped() is None and (self.work < enough or self._value() == np.inf):
                 work, done = kernel.improve(*self.views, SLICE, only_mend)
                 self.work += work
-                self.run.spend(WORK_S * work)
+                self.run.spend(VISIT_S * work)
             value = self._value()
             self._keep(value)
             if not len(self.problem.edges) or not done or value >= reached * (1 - arrays.EPSILON):

@@ -34,7 +34,7 @@ from placer.reductions.throughput import reduced
 from placer.reductions.windows import balance_bound_ms, windows
 from placer.search.run import Outcome, Run
 from placer.solvers.solution import Settings, Solution, Status
-from placer.tolerances import EQUAL, FEASIBILITY
+from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
 __all__ = ["solve"]
 
@@ -44,8 +44,6 @@ REBUILD = 0.97
 """The program is built again once a plan with at most this share of the known objective is found."""
 COARSE = 0.2
 """The same for a program that was solved to its end, where the bound's margin hides that."""
-BOUND_MARGIN = 9.5e-7
-"""Safety margin on the solver's bound as a share of the unit: nearly ten times `FEASIBILITY`."""
 
 START_SHARE, START_WORK_S = 0.1, 30.0
 """Work for the contiguous plan that starts a non-contiguous one: a share of what the limits allow, or

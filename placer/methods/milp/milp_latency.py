@@ -19,15 +19,16 @@ from placer.methods.milp.latency_fill import fill, from_network
 from placer.methods.milp.verdict import verdict
 from placer.methods.starts.timeless import timeless
 from placer.options import Formulation, Options
-from placer.plans.evaluate import latency_schedule
+from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.reductions.free_nodes import Reduction, reduce
 from placer.search.run import Outcome, Run
+from placer.search.work import NETWORK_ENTRY_S
 from placer.solvers import highs
 from placer.solvers.solution import Settings, Solution, Status
-from placer.tolerances import EQUAL, FEASIBILITY
+from placer.tolerances import EQUAL, FEASIBILITY, PROGRAM_MARGIN
 
 __all__ = ["solve"]
 
@@ -37,16 +38,10 @@ NETWORK_ARCS = 20_000
 """Arcs of the network: more give a better bound and a slower program."""
 NETWORK_SHARE = 0.4
 """Share of the work that growing the network may take where there is a limit."""
-ENTRY_S = 3e-9
-"""Work for an entry (arc and node) of a network that is made, in nominal seconds."""
 COARSE_STEP = 0.5
 """First trial upper bound above the proven bound, as a share; doubled from trial to trial."""
 FINE_STEP = 0.005
 """The same once a trial has left a path."""
-NETWORK_MARGIN = 1e-9
-"""Relative rounding of a sum of times, taken off the network's bound."""
-PROGRAM_MARGIN = 1e-6
-"""What the solver's tolerances may add to its bound, as a share of the upper bound."""
 COARSE = 0.5
 """A program whose solution has at most this share of the upper bound is built again for that solution, where
 its margin hides the gap."""
@@ -207,11 +202,11 @@ class _Search:
         part = self.run.part(work=None if planned is None else NETWORK_SHARE * planned)
 
         def stopped(entries: int = 0) -> bool:
-            part.spend(ENTRY_S * entries)
+            part.spend(NETWORK_ENTRY_S * entries)
             return part.stopped() is not None
 
         longest = (self.problem.head_ms + self.problem.tail_ms).max()
-        self.raise_bound(float(longest) * (1 - NETWORK_MARGIN), "longest path")
+        self.raise_bound(float(longest) * (1 - EQUAL), "longest path")
         tokens = long_paths(self.problem)  # never empty
         # A start is taken to be near the optimum: its makespan is the first and last trial.
         step = COARSE_STEP if self.run.start is None else np.inf
@@ -224,7 +219,7 @@ class _Search:
             coarse = len(tokens) > 1 and not last
             if not coarse:
                 network = refine(network, arc_limit=NETWORK_ARCS, stopped=stopped)
-            self.raise_bound(min(network.bound_ms, trial) * (1 - NETWORK_MARGIN), "network")
+            self.raise_bound(min(network.bound_ms, trial) * (1 - EQUAL), "network")
             if network.arcs:
                 self.offer(from_network(network), "network")
             if last or self.closed():

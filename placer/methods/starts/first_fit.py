@@ -1,10 +1,11 @@
-"""A first plan within moments: fill the devices one after another up to a threshold.
+"""A first plan within moments: fill the devices one after another along a topological order.
 
 It needs no solver and no search, so that there is a plan whatever happens to those that come after it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import networkx as nx
@@ -12,24 +13,27 @@ import numpy as np
 
 from placer.arrays import FloatArray, IntArray
 from placer.instance.instance import Instance
-from placer.methods.starts.cheap import drafts
 from placer.options import Communication, Options, Schedule
-from placer.plans.figures import objective_ms as plan_objective_ms
+from placer.plans.evaluate import device_loads
+from placer.plans.figures import objective_ms
 from placer.plans.plan import Plan
 from placer.plans.recompute import with_recompute
 from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.reductions.problem import Problem, contract
 from placer.search.run import Outcome, Run
+from placer.search.work import FILL_S
 
-__all__ = ["first_fit", "objective_ms", "solve"]
+__all__ = ["first_fit", "quick_plans", "solve"]
 
 THRESHOLDS = 24
 """How many thresholds are tried, from a perfect balance to four times that."""
 LARGE, LARGE_THRESHOLDS = 5000, 6
 """Items from which on fewer thresholds have to do, and how many."""
-FILL_S = 1.5e-6
-"""Work to fill in and to evaluate an item, in nominal seconds."""
+PROBES = 20
+"""Steps of the bisection for the least load to which devices have to be filled."""
+MOST = 64.0
+"""Largest load tried, in shares of a perfect balance."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -43,21 +47,14 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     problem = contract(instance, contiguous=options.contiguous)
     filled = first_fit(problem, options.schedule, options.communication, run)
     plans = [with_recompute(instance, Plan(problem.lift(devices)), options) for devices in filled]
-    plans += [p for p in drafts(instance, options) if instance.allowed[range(instance.n), p.device].all()]
-    for plan in sorted(plans, key=lambda plan: plan_objective_ms(instance, plan, options)):
+    plans += [
+        p for p in quick_plans(instance, options) if instance.allowed[range(instance.n), p.device].all()
+    ]
+    for plan in sorted(plans, key=lambda plan: objective_ms(instance, plan, options)):
         if not violations(instance, plan, options):
             return Outcome(Stop.FINISHED, plan)
     stop = run.stopped() or Stop.FINISHED
     return Outcome(stop, message="devices filled one after another do not hold the graph")
-
-
-def objective_ms(
-    problem: Problem, item_device: IntArray, schedule: Schedule, communication: Communication
-) -> float:
-    """Evaluate an assignment of items on the original instance."""
-    from placer.plans.evaluate import device_loads
-
-    return device_loads(problem.instance, problem.lift(item_device)).objective_ms(communication, schedule)
 
 
 def first_fit(
@@ -68,31 +65,41 @@ def first_fit(
     Contiguous, because both orders agree.  Transfers are ignored while filling and counted in the choice;
     activations in flight count for one microbatch, and for all of them.
     """
-    devices = problem.instance.devices
-    accelerators = [d.index for d in devices if not d.is_host]
-    hosts = [d.index for d in devices if d.is_host]
     time = problem.time_ms.sum(axis=0)[:, problem.instance.device_class]
     time = np.where(problem.allowed, time, np.inf)
     fastest = time.min(axis=1)
     if not np.isfinite(fastest).all():
         return []
-    balance = float(fastest.sum()) / max(1, len(accelerators) or len(hosts))
+    hosts = sum(d.is_host for d in problem.instance.devices)
+    balance = float(fastest.sum()) / max(1, len(problem.instance.devices) - hosts or hosts)
     order = _order(problem)
     count = THRESHOLDS if problem.size < LARGE else LARGE_THRESHOLDS
     found: dict[bytes, tuple[float, IntArray]] = {}
-    needs = [problem.memory_bytes, problem.worst_bytes][: 1 + bool(problem.activation_bytes.any())]
-    for sequence in ([*accelerators, *hosts], [*hosts, *accelerators]):
-        ranked = sorted(sequence, key=lambda d: -1 if (rank := devices[d].rank) is None else rank)
-        for need, threshold in product(needs, balance * np.geomspace(1.0, 4.0, count)):
+    for sequence in _sequences(problem.instance):
+        for need, threshold in product(_needs(problem), balance * np.geomspace(1.0, 4.0, count)):
             if run is not None:
                 run.spend(FILL_S * problem.size)
                 if run.stopped() is not None and (found or run.interrupt.is_set()):
                     break
-            filled = _fill(problem, time, need, order, ranked, float(threshold))
+            filled = _fill(problem, time, need, order, sequence, float(threshold))
             if filled is not None and filled.tobytes() not in found:
-                value = objective_ms(problem, filled, schedule, communication)
-                found[filled.tobytes()] = value, filled
+                loads = device_loads(problem.instance, problem.lift(filled))
+                found[filled.tobytes()] = loads.objective_ms(communication, schedule), filled
     return [filled for _, filled in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+def _sequences(instance: Instance) -> list[list[int]]:
+    """Return the devices with accelerators first, and with hosts first, each so that their ranks rise."""
+    accelerators = [d.index for d in instance.devices if not d.is_host]
+    hosts = [d.index for d in instance.devices if d.is_host]
+    ranks = [-1 if d.rank is None else d.rank for d in instance.devices]
+    both = [*accelerators, *hosts], [*hosts, *accelerators]
+    return [sorted(sequence, key=lambda d: ranks[d]) for sequence in both]
+
+
+def _needs(problem: Problem) -> list[FloatArray]:
+    """Return the memory of items with one microbatch in flight, and with all where that is more, ``(N,)``."""
+    return [problem.memory_bytes, problem.worst_bytes][: 1 + bool(problem.activation_bytes.any())]
 
 
 def _order(problem: Problem) -> list[int]:
@@ -137,3 +144,97 @@ def _fill(
         load += times[d][c]
         memory += needs[c]
     return out
+
+
+def quick_plans(instance: Instance, options: Options) -> Iterator[Plan]:
+    """Yield plans that cost next to nothing, should a limit strike before a method has any.
+
+    Everything on one device, or the devices filled up to the least load that suffices.  The cheapest ones
+    to make come first; each may break a rule.
+
+    Parameters
+    ----------
+    instance
+        The instance as a method gets it.
+    options
+        The kind of plan.
+    """
+    alone = _alone(instance)
+    if alone is not None:
+        yield _plan(instance, options, np.full(instance.n, alone))
+    if not options.pipelined:  # which knows no backward pass
+        instance = instance.replace(backward=np.zeros(instance.n, dtype=bool))
+    problem = contract(instance, contiguous=True)
+    hosts = sum(d.is_host for d in instance.devices)
+    for sequence in _sequences(instance)[: 1 + bool(hosts)]:
+        for need in _needs(problem):
+            device = _filled(problem, need, sequence)
+            if device is not None:
+                yield _plan(instance, options, problem.lift(device))
+
+
+def _alone(instance: Instance) -> int | None:
+    """Return the device that runs everything fastest, among those that may and can hold it."""
+    total = float(instance.held_bytes.sum())
+    time = instance.class_time_ms.sum(axis=0)[instance.device_class]
+    room = np.array([np.inf if d.is_host else d.memory_limit_bytes for d in instance.devices])
+    time = np.where(instance.allowed.all(axis=0) & (total <= room), time, np.inf)
+    fastest = int(np.argmin(time))
+    return fastest if np.isfinite(time[fastest]) else None
+
+
+def _plan(instance: Instance, options: Options, device: IntArray) -> Plan:
+    """Make a plan of a device for each node."""
+    if not options.pipelined:
+        hosts = np.array([d.is_host for d in instance.devices])
+        return Plan(device, np.where(hosts[device], -1, 0))
+    return with_recompute(instance, Plan(device), options)
+
+
+def _filled(problem: Problem, need: FloatArray, sequence: list[int]) -> IntArray | None:
+    """Fill the devices in turn up to the least load that suffices; None where none does."""
+    time = problem.time_ms.sum(axis=0)
+    time = np.where(np.isfinite(time), time, 0.0)
+    work = np.concatenate([np.zeros((1, time.shape[1])), np.cumsum(time, axis=0)])
+    held = np.concatenate([[0.0], np.cumsum(need)])
+    closed = [np.append(np.flatnonzero(~problem.allowed[:, d]), problem.size) for d in sequence]
+    balance = float(time.min(axis=1).sum()) / len(sequence)
+    best: IntArray | None = None
+    low, high = 1.0, MOST
+    for probe in range(PROBES):
+        load = (high if not probe else (low * high) ** 0.5) * balance
+        device = _cut(problem, sequence, closed, work, held, load)
+        if device is None and not probe:
+            return _cut(problem, sequence, closed, work, held, np.inf)
+        if device is None:
+            low = load / balance if balance else high
+        else:
+            best, high = device, load / balance if balance else low
+    return best
+
+
+def _cut(
+    problem: Problem,
+    sequence: list[int],
+    closed: list[IntArray],
+    work: FloatArray,
+    held: FloatArray,
+    load: float,
+) -> IntArray | None:
+    """Cut the items, which are in topological order, into a share for each device; None if some are left."""
+    device = np.empty(problem.size, dtype=np.int64)
+    at = 0
+    for d, barred in zip(sequence, closed, strict=True):
+        spec = problem.instance.devices[d]
+        room = np.inf if spec.is_host else spec.memory_limit_bytes
+        column = work[:, spec.class_index]
+        end = min(
+            int(np.searchsorted(column, column[at] + load, side="right")) - 1,
+            int(np.searchsorted(held, held[at] + room, side="right")) - 1,
+            int(barred[np.searchsorted(barred, at)]),
+        )
+        device[at:end] = d
+        at = max(at, end)
+        if at == problem.size:
+            return device
+    return None

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from placer.formats.csv_table import to_csv
 from placer.studies.batch.names import cells, shown
 from placer.studies.batch.records import Record, State
-from placer.studies.claims import AGREE, refuted
+from placer.studies.claims import refuted
+from placer.tolerances import BOUND_TOLERANCE
 
 __all__ = ["MethodSummary", "Summary", "summarise"]
 
@@ -124,7 +125,7 @@ def _summary(method: str, rows: list[Record]) -> MethodSummary:
         mean_gap=sum(gaps) / len(gaps) if gaps else None,
         with_gap=len(gaps),
         without_gap=could - len(gaps),
-        wins=len({row.problem for row in rows if row.ratio is not None and row.ratio <= 1 + AGREE}),
+        wins=len({row.problem for row in rows if row.ratio is not None and row.ratio <= 1 + BOUND_TOLERANCE}),
         ratio_to_best=_geometric(ratios, 0.0),
     )
 

@@ -1,0 +1,44 @@
+"""Work rates: nominal seconds of a slow core for each unit of work that methods count (see `Run.spend`).
+
+They turn counts into shares of a limit, so that two runs decide alike whatever the clock says; being off by
+a factor of two moves a share and breaks nothing.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BOX_S",
+    "DOWNSET_STEP_S",
+    "FILL_S",
+    "LABEL_STEP_S",
+    "LIMIT_CHECK_S",
+    "MOVE_S",
+    "NETWORK_ENTRY_S",
+    "PRICING_CELL_S",
+    "SIMPLEX_ITERATION_S",
+    "TRANSFER_CELL_S",
+    "VISIT_S",
+]
+
+SIMPLEX_ITERATION_S = 5e-9
+"""A simplex iteration of a linear program, for each column, row and entry."""
+LIMIT_CHECK_S = 1.5e-6
+"""A check of limits in the search of an integer program (some 100 iterations), likewise."""
+NETWORK_ENTRY_S = 3e-9
+"""An entry (arc and node) of a network of downsets that is made."""
+DOWNSET_STEP_S = 2.5e-8
+"""A step of the search over downsets while all items fit into the caches of the processor."""
+LABEL_STEP_S = 3e-8
+"""A step that a kernel of the label setting counts."""
+TRANSFER_CELL_S = 2e-9
+"""A transition and a bucket of the bound that sees transfers."""
+PRICING_CELL_S = 7e-10
+"""A state and a unit of load of a pricing problem."""
+BOX_S = 2e-9
+"""A state and a box of forward and backward load."""
+MOVE_S = 7e-7
+"""A move of an annealing."""
+VISIT_S = 5e-8
+"""A net or device that a descent evaluates."""
+FILL_S = 1.5e-6
+"""Filling in and evaluating an item."""
