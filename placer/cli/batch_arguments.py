@@ -59,9 +59,7 @@ before is intact); 130 interrupted (the same command goes on)
 
 def add_batch(command: Command) -> None:
     """Add the command."""
-    batch = command(
-        "batch", "solve many instances with many methods; the same command again goes on", epilog=BATCH_HELP
-    )
+    batch = command(epilog=BATCH_HELP)
     batch.add_argument(
         "instances", metavar="PATH", nargs="+", help="instance file, folder, glob, .zip or .tar.gz archive"
     )

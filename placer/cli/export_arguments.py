@@ -23,7 +23,7 @@ reason (exit code 2); what the other tool will do differently is said on standar
 def add_export(command: Command) -> None:
     """Add the command."""
     formats = "; ".join(f"{info.name}: {info.summary}" for info in FORMATS.values())
-    export = command("export", "write a plan in the format of another tool", epilog=EXAMPLES)
+    export = command(epilog=EXAMPLES)
     export.add_argument("result", metavar="RESULT", help="result document of placer solve")
     export.add_argument("--to", choices=FORMATS, required=True, metavar="FORMAT", help=formats)
     export.add_argument(

@@ -33,7 +33,7 @@ standard error and in the instance.
 
 def add_import(command: Command) -> None:
     """Add ``placer import``."""
-    made = command("import", "make an instance of a real model", epilog=IMPORT_EXAMPLES)
+    made = command(epilog=IMPORT_EXAMPLES)
     made.add_argument("kind", choices=("onnx", "torch", "pipedream"), help="what kind of model")
     made.add_argument("source", metavar="SOURCE", help="the model (see below)")
     made.add_argument(
@@ -111,13 +111,13 @@ def _add_training(made: argparse.ArgumentParser) -> None:
 
 def add_devices(command: Command) -> None:
     """Add ``placer devices``."""
-    devices = command("devices", "list the catalogue of devices, links and clusters")
+    devices = command()
     devices.add_argument("--json", action="store_true", help="print as JSON, with the sources of the figures")
 
 
 def add_profile(command: Command) -> None:
     """Add ``placer profile``."""
-    made = command("profile", "measure a model's operators on this machine, under ONNX Runtime")
+    made = command()
     made.add_argument("kind", choices=("onnx",), help="what kind of model")
     made.add_argument("source", metavar="MODEL", help="the model, or light:NAME")
     made.add_argument(

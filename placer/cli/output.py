@@ -15,7 +15,7 @@ from placer.stdout import OUT, native_output_to_stderr
 __all__ = ["Command", "file_name", "named", "results_apart", "unless_standard_output"]
 
 Command = Callable[..., argparse.ArgumentParser]
-"""Makes the parser of a command from its name, a summary and an epilogue."""
+"""Makes the parser of a command, given its epilogue."""
 NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 """Names of standard output as a file."""
 

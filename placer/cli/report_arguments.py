@@ -19,9 +19,7 @@ exit codes: 0 written; 1 written, but the result does not hold (the page says wh
 
 def add_report(command: Command) -> None:
     """Add the command."""
-    report = command(
-        "report", "write a page about a plan or a batch: one file that opens offline", epilog=EXAMPLES
-    )
+    report = command(epilog=EXAMPLES)
     report.add_argument(
         "source", metavar="RESULT|BATCH_DIR", help="result document, or the folder of a batch"
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from placer.exports.placement import Placement
+if TYPE_CHECKING:
+    from placer.exports.placement import Placement
 
 __all__ = ["FORMATS", "Export", "ExportInfo", "load_export"]
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
 from placer.options import Objective, Options
-from placer.search.run import Outcome, Run
+
+if TYPE_CHECKING:
+    from placer.instance.instance import Instance
+    from placer.search.run import Outcome, Run
 
 __all__ = ["METHODS", "Method", "MethodInfo", "load_method", "time_limit"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from placer.arrays import BoolArray, FloatArray
-from placer.instance.instance import Instance
-from placer.options import Options
+if TYPE_CHECKING:
+    from placer.arrays import BoolArray, FloatArray
+    from placer.instance.instance import Instance
+    from placer.options import Options
 
 __all__ = ["Measured", "ObjectiveInfo", "no_secondary", "number"]
 

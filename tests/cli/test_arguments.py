@@ -6,7 +6,9 @@ from keyword import iskeyword
 import pytest
 
 from placer.cli.arguments import parser
+from placer.cli.plan_arguments import TRACE_SAMPLES
 from placer.options import Options
+from placer.simulation.trace import DEFAULT_SAMPLES
 
 (COMMANDS,) = (action.choices for action in parser()._actions if action.dest == "command")
 
@@ -24,3 +26,7 @@ def test_options_are_flags_of_all_commands_that_solve():
     for name in ("solve", "compare", "sweep", "batch"):
         read = {action.dest for action in COMMANDS[name]._actions}
         assert read >= Options.model_fields.keys() - {"method", "near"}, name
+
+
+def test_the_default_of_the_trace_is_that_of_the_library():
+    assert TRACE_SAMPLES == DEFAULT_SAMPLES
