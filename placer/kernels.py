@@ -6,12 +6,24 @@ the ``.pxd`` file beside each.  Where there is no C compiler the same source run
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fixed", "view"]
+__all__ = ["INTERPRETED", "are_compiled", "fixed", "view"]
+
+INTERPRETED = "kernels run interpreted, many times slower: no C compiler was found when placer was installed"
+A_KERNEL = "placer.methods.downsets.kernels.threshold"
+
+
+@cache
+def are_compiled() -> bool:
+    """Whether the kernels were compiled when the package was built."""
+    spec = find_spec(A_KERNEL)
+    return spec is None or not str(spec.origin).endswith(".py")
 
 
 def view(array: npt.NDArray[Any]) -> Any:

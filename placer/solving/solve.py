@@ -10,6 +10,7 @@ from typing import Unpack
 
 from placer.instance import overrides
 from placer.instance.instance import Instance
+from placer.kernels import INTERPRETED, are_compiled
 from placer.methods import variants
 from placer.methods.registry import METHODS, load_method, time_limit
 from placer.methods.starts.first_fit import quick_plans
@@ -136,6 +137,8 @@ def _advised(instance: Instance, options: Options, run: Run) -> Outcome:
         found = advice.hints(instance, options, outcome.plan, outcome.bound_ms)
     else:
         found = advice.remedies(instance, options) if outcome.stop is Stop.INFEASIBLE else []
+    if not are_compiled():
+        found = [*found, INTERPRETED]
     said = [*found, outcome.message] if outcome.plan is not None else [outcome.message, *found]
     return replace(outcome, message="; ".join(filter(None, said)), hints=tuple(found))
 
