@@ -295,7 +295,7 @@ def measure(model: Path, rounds: int, samples: int, repeats: int, name: str) -> 
     """Plan, export, run and compare."""
     import placer
     from placer.formats.text import write_text
-    from placer.imports.profiles import to_csv
+    from placer.imports.profiles import times_to_csv
     from placer.plans.evaluate import device_loads
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -307,7 +307,7 @@ def measure(model: Path, rounds: int, samples: int, repeats: int, name: str) -> 
         def instance():
             both = _on_both_cores(_profile, model, repeats)
             times = {key: median(times[key] for times in both) for key in both[0]}
-            write_text(folder / "times.csv", to_csv(times, TYPE))
+            write_text(folder / "times.csv", times_to_csv(times, TYPE))
             return placer.import_onnx(
                 model, cluster=str(cluster), profiles=[f"{TYPE}={folder / 'times.csv'}"]
             )

@@ -91,7 +91,10 @@ class _Solver:
             pricers = make_pricers(self.loads, check=self.run.check)
         except Stopped:
             return self._outcome()
-        self.generation = Generation(self.loads, pricers, min(self.polish.best_ms, self._trivial_ms()))
+        upper = min(self.polish.best_ms, self._trivial_ms())
+        if upper == 0.0:  # nothing takes time: loads tell no set from another
+            return self._outcome()
+        self.generation = Generation(self.loads, pricers, upper)
         if self.run.bound_ms is not None:
             self.generation.lower_ms = min(self.run.bound_ms, self.generation.upper_ms)
         for k, phase in enumerate(self._phases(pricers)):
@@ -227,6 +230,8 @@ class _Solver:
             }
             stop = Stop.FINISHED if generation.closed(self.options.gap) else stop
             bound = generation.lower_ms
+        if self.polish.best_ms == 0.0:
+            stop, bound = Stop.FINISHED, 0.0
         if self.polish.best is None:
             return Outcome(stop, bound_ms=None, message="no plan was found within all limits", stats=stats)
         return Outcome(stop, Plan(self.problem.lift(self.polish.best)), bound, stats=stats)

@@ -79,8 +79,9 @@ class Pricer:
         weight = self.diagram.transition_weight(item, receive, send)
         step_item = np.repeat(self.diagram.order, np.diff(self.diagram.offset)[:-1])
         weight[~self.allowed[step_item], 1] = np.inf
-        units = np.minimum(weight * (1 - ROUNDING) / grid.unit_ms, grid.units + 1.0)
-        self._weight = np.floor(units).astype(np.int64)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a load of 0 has units of 0
+            units = np.minimum(weight * (1 - ROUNDING) / grid.unit_ms, grid.units + 1.0)
+        self._weight = np.floor(np.nan_to_num(units)).astype(np.int64)
 
     def recount(self) -> None:
         """Recount the weights after the mix has changed."""

@@ -129,7 +129,9 @@ class TransferBound:
     def _curve(self, t: int, prices: FloatArray) -> FloatArray:
         """Upper bound of V_t at loads below (b + 1) units, ``(B + 1,)``."""
         s = self.steps[t]
-        load = np.floor(s.load / self.unit * (1 - ROUNDING)).astype(np.int64)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a load of 0 has buckets of 0
+            buckets = np.nan_to_num(s.load / self.unit * (1 - ROUNDING), posinf=self.buckets + 1.0)
+        load = np.floor(buckets).astype(np.int64)
         load = np.minimum(load, self.buckets + 1)
         fill(s.first, s.source, s.goal, s.takes, load, prices[self.order], s.states, self.table, self.choice)
         self._load = load
