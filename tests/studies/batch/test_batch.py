@@ -154,7 +154,7 @@ def test_limits_of_a_job(tmp_path):
     heavy = placer.load(DATA / "inception.json")
     batch = solve_batch(heavy, tmp_path / "a", methods=["milp"], kill_after=0.05)
     assert batch.records[0].reason.startswith("time limit exceeded: it ran for more than 0.05 s")
-    batch = solve_batch(heavy, tmp_path / "b", methods=["milp"], job_memory_mb=64)
+    batch = solve_batch(heavy, tmp_path / "b", methods=["milp"], job_memory_mb=24)
     assert batch.records[0].reason.startswith("memory limit exceeded: it ")
     assert states(batch) == ["failed"]
 
@@ -162,7 +162,7 @@ def test_limits_of_a_job(tmp_path):
 def test_failed_jobs_stay_failed_unless_asked(tmp_path):
     out = tmp_path / "out"
     with Counting(1) as executor:
-        solve_batch(chain(), out, methods=["milp"], job_memory_mb=64, executor=executor)
+        solve_batch(chain(), out, methods=["milp"], job_memory_mb=24, executor=executor)
         assert states(solve_batch(chain(), out, methods=["milp"], executor=executor)) == ["failed"]
         assert executor.count == 1
         again = solve_batch(chain(), out, methods=["milp"], executor=executor, retry_failed=True)
