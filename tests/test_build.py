@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,12 +44,46 @@ print(sorted(set(sys.modules) & set({COMPILERS!r})))
     assert run("-c", script).split() == ["[]"]
 
 
+def sources(folder: Path) -> Path:
+    """Copy what a fresh checkout has of the library."""
+    for part in ("placer", "formulations", "data"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for file in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_wheel_of_the_source_distribution(tmp_path):
+    """It holds every kernel compiled and no folder of the machine that built it, and it solves."""
+    checkout = sources(tmp_path / "checkout")
+    run("setup.py", "--quiet", "sdist", "--dist-dir", str(tmp_path), root=checkout)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path, filter="data")
+    unpacked = archive.with_suffix("").with_suffix("")
+    pip = ("-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "--quiet")
+    run(*pip, "--wheel-dir", str(tmp_path), root=unpacked)
+    (wheel,) = tmp_path.glob("*-cp311-abi3-*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as file:
+        names = file.namelist()
+        file.extractall(site)
+    assert not [name for name in names if name.endswith(".c") or name.startswith(("/", ".."))]
+    kernels = {str(path.relative_to(ROOT).with_suffix("")) for path in ROOT.glob("placer/**/*.pxd")}
+    libraries = [path for path in site.rglob("*") if path.suffix in (".so", ".pyd")]
+    compiled = {str(path.relative_to(site)).split(".")[0] for path in libraries}
+    assert compiled == kernels | {"placer/methods/memoryviews"}
+    assert not [path for path in libraries if str(tmp_path).encode() in path.read_bytes()]
+    solve = ("-m", "placer", "solve", str(ROOT / "data/textbook.json"), "--method", "dp", "--json", "--quiet")
+    result = json.loads(run(*solve, root=site))
+    assert result["objective"] == pytest.approx(10.0)
+    assert result["hints"] == []
+
+
 @pytest.mark.slow
 def test_without_a_c_compiler(tmp_path):
-    for part in ("placer", "formulations", "data"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    for file in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, tmp_path)
+    sources(tmp_path)
     run("setup.py", "--quiet", "build_ext", "--inplace", root=tmp_path, CC="no-such-compiler")
     assert not list(tmp_path.rglob("*.so"))
     for method in ("dp", "local-search"):
