@@ -39,7 +39,7 @@ Wanted order of devices: kinds have ranks; empty slots have no kind (Σ_κ t_{s�
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import networkx as nx
@@ -55,7 +55,6 @@ from formulations.throughput.stage_memory import limit_memory, recomputing, rho_
 from placer.arrays import BoolArray, IntArray
 from placer.options import Recompute
 from placer.plans.evaluate import stage_order
-from placer.plans.plan import Plan
 from placer.reductions.kinds import Kinds, kinds_of
 from placer.reductions.problem import Problem
 
@@ -227,7 +226,7 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
     order = None if params.start is None else params.start.stages
     again = () if params.start is None else params.start.recompute
     if order is None:
-        plan = Plan(problem.lift(item_device), recompute=again)
+        plan = replace(problem.plan(item_device), recompute=again)
         order = stage_order(problem.instance, plan, params.flights)
     if order is None:
         raise ValueError("the assignment is not contiguous")

@@ -90,7 +90,7 @@ def decode(values: Mapping[str, float], problem: Problem, params: ThroughputPara
 def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) -> dict[str, float]:
     """Return values of x for an assignment of items."""
     instance = problem.instance
-    device, may = problem.lift(item_device), _fits(instance, params)
+    device, may = problem.plan(item_device).device, _fits(instance, params)
     return {
         _name(v, d.index): float(device[v] == d.index)
         for v in range(instance.n)

@@ -1,28 +1,22 @@
 """Overrides by hand: what the options ask for on top of the instance's own rules.
 
 `apply` writes them into the instance that plans are made for and judged by, wherever there are options, so
-that every method and the verification see one set of rules; `choices` turns a limit on the number of devices
-into instances that any method can solve.
+that every method and the verification see one set of rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from itertools import islice, product
 
 from placer.choices import offer
 from placer.errors import UsageError
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.instance.interchangeable import interchangeable
 from placer.options import Options
 
-__all__ = ["MAX_CHOICES", "apply", "choices"]
-
-MAX_CHOICES = 256
-"""Largest number of ways to choose devices that are tried one by one."""
+__all__ = ["apply"]
 
 
 def apply(instance: Instance, options: Options) -> Instance:
@@ -114,41 +108,3 @@ def _join(colocate: list[str | None], nodes: list[int], taken: set[str]) -> None
     for v, group in enumerate(colocate):
         if v in nodes or (group is not None and group in groups):
             colocate[v] = label
-
-
-def choices(instance: Instance) -> list[Instance]:
-    """Return instances without a limit on the number of devices that together allow the same plans.
-
-    Each forbids all but the allowed number of devices; of interchangeable devices only their number
-    matters, so one choice stands for many.
-
-    Raises
-    ------
-    UsageError
-        When there are more than `MAX_CHOICES`.
-    """
-    limit = instance.constraints.max_devices
-    if limit is None:
-        return [instance]
-    free = instance.replace(constraints=replace(instance.constraints, max_devices=None))
-    if limit >= len(instance.devices):
-        return [free]
-    found = list(islice(_counts(instance, limit), MAX_CHOICES + 1))
-    if len(found) > MAX_CHOICES:
-        raise UsageError(
-            f"there are more than {MAX_CHOICES} ways to choose {limit} of the devices; method milp can do it"
-        )
-    out = []
-    for dropped in found:
-        extra = tuple(instance.devices[d].name for d in dropped)
-        forbid = tuple((*names, *extra) for names in instance.forbid)
-        out.append(free.replace(forbid=forbid))
-    return out
-
-
-def _counts(instance: Instance, limit: int) -> Iterator[list[int]]:
-    """Yield the devices to leave out, for each way to keep ``limit`` of them."""
-    members = interchangeable(instance.devices, instance.allowed)
-    for kept in product(*(range(min(limit, len(m)) + 1) for m in members)):
-        if sum(kept) == limit:
-            yield [d for m, count in zip(members, kept, strict=True) for d in m[count:]]

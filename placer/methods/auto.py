@@ -20,6 +20,7 @@ from placer.plans.plan import Plan
 from placer.plans.result import gap_of
 from placer.plans.status import Stop
 from placer.plans.verify import violations
+from placer.reductions.inverse import Inverse
 from placer.search.run import Outcome, Run, Stopped
 from placer.tolerances import EQUAL
 
@@ -170,7 +171,8 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     # Without the uplinks, objectives and bounds are those of another problem.
     flat = bool(instance.servers) and not METHODS[phase.method].servers
     easier = instance.replace(servers=()) if flat else instance
-    part = run.part(work=_work_limit(phase, run), bounds=not phase.narrower, quiet=flat)
+    inverse = Inverse(easier, narrower=phase.narrower)
+    part = run.part(work=_work_limit(phase, run), inverse=inverse, quiet=flat)
     # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
     part.start = None if phase.narrower else held.plan
     part.bound_ms = None if flat else held.bound

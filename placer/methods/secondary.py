@@ -133,7 +133,7 @@ class _Chase:
     def pursue(self) -> None:
         """Minimise one goal after the other."""
         instance, options = self.instance, self.options
-        part = self.run.part(work=None if self.run.planned is not None else WORK_S, bounds=False)
+        part = self.run.part(work=None if self.run.planned is not None else WORK_S, quiet=True)
         if options.near:
             self._rename()
             moved = self._moved()
@@ -189,7 +189,7 @@ class _Chase:
             run,
             settings,
             lambda plan: self._take(plan, goal),
-            start=self.plan.device[[nodes[0] for nodes in problem.members]],
+            start=problem.start(self.plan),
         )
         # The solver's best may be a plan that holds within its tolerances only, which hides those that hold.
         held = measure(self.instance, self.plan, self.options, goal)

@@ -7,41 +7,26 @@ their bounds is a bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 from placer.errors import VerificationError
-from placer.instance import overrides
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS, Method
 from placer.options import Formulation, Options
 from placer.plans import infeasible
 from placer.plans.figures import objective_of
-from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations
-from placer.reductions import replication
-from placer.reductions.hosts import fewer_hosts
+from placer.reductions import device_limit, hosts, replication
+from placer.reductions.inverse import Inverse, Reduction
 from placer.search.run import Outcome, Run
 from placer.tolerances import EQUAL
 
-__all__ = ["Variant", "solve", "variants"]
+__all__ = ["solve", "variants"]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """An instance to solve in place of another one, and how its plans become plans of that one.
-
-    ``same_devices`` says whether the devices are those of the other one, so that a start may be used.
-    """
-
-    instance: Instance
-    lift: Callable[[Plan], Plan]
-    same_devices: bool = False
-
-
-def variants(instance: Instance, options: Options) -> list[Variant]:
+def variants(instance: Instance, options: Options) -> list[Reduction]:
     """Return what to solve in place of an instance; the instance itself where it asks for nothing special.
 
     Raises
@@ -53,14 +38,14 @@ def variants(instance: Instance, options: Options) -> list[Variant]:
     known = method.device_limit and options.pipelined
     known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
     if method.split:  # a split says itself which devices it uses
-        return [Variant(instance, lambda plan: plan, same_devices=True)]
-    limited = [instance] if known else overrides.choices(instance)
-    out: list[Variant] = []
-    for some in limited:
+        return [(instance, Inverse(instance))]
+    limited = [(instance, Inverse(instance))] if known else device_limit.apply(instance)
+    out: list[Reduction] = []
+    for some, inverse in limited:
         if options.replicas == 1 or infeasible.simple_cause(some) is not None:  # no plan: nothing to group
-            out.append(Variant(some, lambda plan: plan, same_devices=True))
+            out.append((some, inverse))
         else:
-            out += [Variant(way.instance, way.lift) for way in replication.choices(some, options.replicas)]
+            out += replication.apply(some, options.replicas)  # the devices are those of the limited one
     return out
 
 
@@ -76,28 +61,24 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     """
     if options.pipelined or options.split is not None:  # a split names real hosts
         return _each(method, instance, options, run)
-    smaller = fewer_hosts(instance)
-    part = run.part()
-    part.start = None if run.start is None else smaller.shrink(run.start)
-    outcome = _each(method, smaller.instance, options, part)
-    return outcome if outcome.plan is None else replace(outcome, plan=smaller.expand(outcome.plan))
+    smaller, inverse = hosts.apply(instance)
+    return _each(method, smaller, options, run.part(inverse=inverse)).inverted(inverse)
 
 
 def _each(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
     """Solve one choice of devices after the other."""
     todo = variants(instance, options)
-    if len(todo) == 1 and todo[0].instance is instance:
+    if len(todo) == 1 and todo[0][0] is instance:
         return method(instance, options, run)
     plan = run.start
     best = inf if plan is None else objective_of(instance, plan, options)
     bound, stop = inf, Stop.INFEASIBLE
     told: list[str] = []
-    for k, variant in enumerate(todo):
+    for k, (smaller, inverse) in enumerate(todo):
         left, planned = len(todo) - k, run.planned
         work = None if planned is None or left == 1 else planned / left
-        part = run.part(work=work, bounds=len(todo) == 1, lift=variant.lift)
-        part.start = _start(variant, run.start)
-        outcome = _one(method, variant.instance, options, part)
+        part = run.part(work=work, inverse=replace(inverse, narrower=len(todo) > 1))
+        outcome = _one(method, smaller, options, part)
         if outcome.stop is Stop.INFEASIBLE:
             continue
         bound = min(bound, outcome.bound_ms or 0.0)
@@ -105,10 +86,10 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
             stop = outcome.stop
         message = outcome.message
         if outcome.plan is not None:
-            broken = violations(variant.instance, outcome.plan, options)
+            broken = violations(smaller, outcome.plan, options)
             if broken:
                 raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
-            lifted = variant.lift(outcome.plan)
+            lifted = inverse.plan(outcome.plan)
             objective = objective_of(instance, lifted, options)
             if objective < best:
                 plan, best = lifted, objective
@@ -128,11 +109,3 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
 def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
     cause = infeasible.simple_cause(instance)
     return Outcome(Stop.INFEASIBLE, message=cause) if cause is not None else method(instance, options, run)
-
-
-def _start(variant: Variant, start: Plan | None) -> Plan | None:
-    """Return the plan to start from where it is one of the variant."""
-    if start is None or not variant.same_devices:
-        return None
-    instance = variant.instance
-    return start if instance.allowed[range(instance.n), start.device].all() else None

@@ -20,55 +20,16 @@ No new order between steps arises: steps that now follow each other did so throu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
 import numpy as np
 
-from placer.arrays import IntArray
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.plans.plan import Plan
+from placer.reductions.inverse import Inverse, Reduction
 
-__all__ = ["Reduction", "reduce"]
-
-
-@dataclass(frozen=True, eq=False)
-class Reduction:
-    """A smaller instance with the same optimum, and how to go back and forth.
-
-    Parameters
-    ----------
-    instance
-        The smaller instance.
-    kept
-        Nodes of the original that it holds, in order.
-    target
-        Node of the smaller instance that stands for each original node, ``(n,)``.
-    """
-
-    instance: Instance
-    kept: IntArray
-    target: IntArray
-
-    @classmethod
-    def identity(cls, instance: Instance) -> Self:
-        """Reduce nothing."""
-        every = np.arange(instance.n, dtype=np.int64)
-        return cls(instance, every, every)
-
-    def expand(self, plan: Plan) -> Plan:
-        """Lift a plan of the smaller instance; its makespan is at most as large on the original."""
-        assert plan.piece is not None
-        return Plan(plan.device[self.target], plan.piece[self.target])
-
-    def shrink(self, plan: Plan) -> Plan:
-        """Restrict a plan of the original; its makespan does not grow."""
-        assert plan.piece is not None
-        return Plan(plan.device[self.kept], plan.piece[self.kept])
+__all__ = ["apply"]
 
 
-def reduce(instance: Instance) -> Reduction:
+def apply(instance: Instance) -> Reduction:
     """Let all nodes that cost nothing join a neighbour, as often as possible.
 
     Parameters
@@ -78,8 +39,8 @@ def reduce(instance: Instance) -> Reduction:
 
     Returns
     -------
-    Reduction
-        Optimal plans expand to optimal plans, for any number of pieces.
+    (Instance, Inverse)
+        Optimal plans become optimal plans, for any number of pieces.
     """
     graph = _Graph(instance)
     waiting = list(range(instance.n))
@@ -178,4 +139,4 @@ class _Graph:
             origin=tuple(instance.origin[v] for v in kept),
             constraints=Constraints(),  # refused, or turned into forbids (see `placer.instance.overrides`)
         )
-        return Reduction(smaller, kept, number[target])
+        return smaller, Inverse(smaller, node=number[target], kept=kept)

@@ -7,46 +7,19 @@ other changes no time.  Hosts that may hold different nodes, and hosts with a li
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
-from placer.plans.plan import Plan
+from placer.reductions.inverse import Inverse, Reduction
 
-__all__ = ["FewerHosts", "fewer_hosts"]
-
-
-@dataclass(frozen=True, eq=False)
-class FewerHosts:
-    """An instance with fewer hosts and the same optimal latency, and how to go back and forth.
-
-    Parameters
-    ----------
-    instance
-        The smaller instance.
-    kept
-        Device of the original for each of its devices, ``(D',)``.
-    stand_in
-        For each device of the original the one that does its work, ``(D,)``.
-    """
-
-    instance: Instance
-    kept: IntArray
-    stand_in: IntArray
-
-    def expand(self, plan: Plan) -> Plan:
-        """Lift a plan of the smaller instance; its makespan stays."""
-        return Plan(self.kept[plan.device], plan.piece)
-
-    def shrink(self, plan: Plan) -> Plan:
-        """Turn a plan of the original into one of the smaller instance; its makespan stays."""
-        return Plan(self.stand_in[plan.device], plan.piece)
+__all__ = ["apply"]
 
 
-def fewer_hosts(instance: Instance) -> FewerHosts:
+def apply(instance: Instance) -> Reduction:
     """Leave out superfluous hosts.
 
     Parameters
@@ -57,7 +30,7 @@ def fewer_hosts(instance: Instance) -> FewerHosts:
     stand_in = _stand_ins(instance)
     kept = np.unique(stand_in)
     if len(kept) == len(stand_in):
-        return FewerHosts(instance, kept, stand_in)
+        return instance, Inverse(instance)
     left = [0] * len(instance.classes)
     renamed: dict[str, tuple[str, ...]] = {device.name: () for device in instance.devices}
     for d in kept.tolist():
@@ -77,7 +50,8 @@ def fewer_hosts(instance: Instance) -> FewerHosts:
         forbid=tuple(names(listed) for listed in instance.forbid),
         order=(),  # an order of the devices is one of pipelines
     )
-    return FewerHosts(smaller, kept, np.searchsorted(kept, stand_in).astype(np.int64))
+    at = np.searchsorted(kept, stand_in).astype(np.int64)
+    return smaller, Inverse(smaller, device=kept, stand_in=at)
 
 
 def _stand_ins(instance: Instance) -> IntArray:

@@ -18,6 +18,7 @@ import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.instance import Instance
+from placer.plans.plan import Plan
 
 __all__ = ["Problem", "contract"]
 
@@ -32,6 +33,8 @@ class Problem:
         Where the items come from.
     item
         Item of each node, ``(n,)``.
+    lead
+        Node whose device an item takes when a plan of the instance becomes one of items, ``(N,)``.
     time_ms
         Forward (row 0) and backward (row 1) processing time of each item on each class,
         ``(2, N, C)``; inf where some member cannot run.
@@ -57,6 +60,7 @@ class Problem:
 
     instance: Instance
     item: IntArray
+    lead: IntArray
     time_ms: FloatArray
     memory_bytes: FloatArray
     allowed: BoolArray
@@ -114,9 +118,13 @@ class Problem:
         """Items of net e, the producer first."""
         return self.net_items[self.net_start[e] : self.net_start[e + 1]]
 
-    def lift(self, item_device: IntArray) -> IntArray:
-        """Device of each node, ``(n,)``, from the device of each item, ``(N,)``."""
-        return item_device[self.item]
+    def plan(self, item_device: IntArray) -> Plan:
+        """Plan of the instance from the device of each item, ``(N,)``."""
+        return Plan(item_device[self.item])
+
+    def start(self, plan: Plan) -> IntArray:
+        """Device of each item, ``(N,)``, that makes of a plan of the instance one that is no worse."""
+        return plan.device[self.lead]
 
     @cached_property
     def members(self) -> tuple[IntArray, ...]:
@@ -177,6 +185,7 @@ def _contracted(instance: Instance, contiguous: bool, keep_producers: bool) -> P
     return Problem(
         instance=instance,
         item=item,
+        lead=np.unique(item, return_index=True)[1],
         time_ms=times,
         memory_bytes=memory,
         allowed=allowed,

@@ -14,52 +14,22 @@ Source: Tarnawski et al., NeurIPS 2020, appendix (replication); PipeDream, SOSP 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice, product
 
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
-from placer.errors import UsageError
 from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
-from placer.plans.plan import Plan
+from placer.reductions.device_limit import MAX_CHOICES, all_of
+from placer.reductions.inverse import Inverse, Reduction
 
-__all__ = ["MAX_CHOICES", "Grouped", "choices"]
-
-MAX_CHOICES = 256
-"""Largest number of ways to group the devices that are tried one by one."""
+__all__ = ["apply"]
 
 
-@dataclass(frozen=True, eq=False)
-class Grouped:
-    """An instance whose devices are groups of identical devices of another one.
-
-    Parameters
-    ----------
-    instance
-        Its devices are the groups.
-    members
-        Devices of each group, in terms of the original instance.
-    """
-
-    instance: Instance
-    members: tuple[tuple[int, ...], ...]
-
-    def lift(self, plan: Plan) -> Plan:
-        """Return the plan of the original instance; a group is named by its first device."""
-        first = np.array([group[0] for group in self.members], dtype=np.int64)
-        used = set(plan.device.tolist())
-        return Plan(
-            device=first[plan.device],
-            stages=None if plan.stages is None else tuple(int(first[d]) for d in plan.stages),
-            recompute=tuple(int(first[d]) for d in plan.recompute),
-            replicas=tuple(g for d, g in enumerate(self.members) if d in used and len(g) > 1),
-        )
-
-
-def choices(instance: Instance, most: int) -> list[Grouped]:
+def apply(instance: Instance, most: int) -> list[Reduction]:
     """Return the instance for every way to group its devices, up to ``most`` in a group.
 
     Raises
@@ -73,13 +43,8 @@ def choices(instance: Instance, most: int) -> list[Grouped]:
         list(islice(_partitions(len(kind), width), MAX_CHOICES + 1))
         for kind, width in zip(kinds, widths, strict=True)
     ]
-    chosen = list(islice(product(*ways), MAX_CHOICES + 1))
-    if len(chosen) > MAX_CHOICES:
-        raise UsageError(
-            f"there are more than {MAX_CHOICES} ways to replicate stages on these devices; "
-            "allow fewer replicas or devices"
-        )
-    return [_grouped(instance, kinds, sizes) for sizes in chosen]
+    purpose = "replicate stages on these devices; allow fewer replicas or devices"
+    return [_grouped(instance, kinds, sizes) for sizes in all_of(product(*ways), purpose)]
 
 
 def _kinds(instance: Instance) -> list[list[int]]:
@@ -99,7 +64,7 @@ def _partitions(count: int, most: int, largest: int | None = None) -> Iterator[l
             yield [part, *rest]
 
 
-def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int], ...]) -> Grouped:
+def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int], ...]) -> Reduction:
     """Build the instance in which the devices of each kind form groups of the given sizes."""
     classes: list[DeviceClass] = []
     columns: list[FloatArray] = []
@@ -150,7 +115,12 @@ def _grouped(instance: Instance, kinds: list[list[int]], sizes: tuple[list[int],
         servers=tuple(replace(instance.servers[s], devices=tuple(some)) for s, some in inside.items()),
         constraints=rules,
     )
-    return Grouped(grouped, tuple(members))
+    first = np.array([group[0] for group in members], dtype=np.int64)
+    stand_in = np.full(len(instance.devices), -1)
+    for d, group in enumerate(members):
+        stand_in[list(group)] = d if len(group) == 1 else -1
+    shared = tuple(group for group in members if len(group) > 1)
+    return grouped, Inverse(grouped, device=first, stand_in=stand_in, replicas=shared)
 
 
 def _sync_ms(instance: Instance, cls: DeviceClass, width: int) -> FloatArray:

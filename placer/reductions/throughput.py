@@ -1,7 +1,7 @@
 """Exact reductions of the throughput problem: each returns a smaller problem with the same optimum.
 
-A smaller problem keeps the map from the nodes of the instance to its items (`Problem.item`), so a placement
-of its items lifts to one of nodes (`Problem.lift`) with the same objective, and that inverts the reduction.
+A smaller problem knows the nodes of the instance behind its items, so that it is its own inverse: a placement
+of its items is a plan with the same objective (`Problem.plan`), and a plan carries over (`Problem.start`).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def merge_nets(problem: Problem, communication: Communication) -> Problem:
 def merge_items(
     problem: Problem, label: IntArray, communication: Communication, *, contiguous: bool
 ) -> Problem:
-    """Merge items with equal labels, ``(N,)``, into one item each.
+    """Merge items with equal labels, ``(N,)``, into one item each: the one that gives the label leads.
 
     The caller knows why that is exact.  For contiguous plans precedence must stay acyclic, and the new items
     are numbered in a topological order.
@@ -90,7 +90,7 @@ def merge_items(
     graph.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
     if contiguous and not nx.is_directed_acyclic_graph(graph):
         raise ValueError("the merged items would wait for each other")
-    order = nx.lexicographical_topological_sort(graph) if contiguous else sorted(graph)
+    order = list(nx.lexicographical_topological_sort(graph) if contiguous else sorted(graph))
     rank = {old: new for new, old in enumerate(order)}
     new = np.array([rank[old] for old in label.tolist()], dtype=np.int64)
     size = len(rank)
@@ -104,6 +104,7 @@ def merge_items(
     merged = replace(
         problem,
         item=new[problem.item],
+        lead=problem.lead[order],
         time_ms=time,
         memory_bytes=memory,
         allowed=allowed,
@@ -202,7 +203,7 @@ def _close(problem: Problem, label: IntArray) -> IntArray:
     return out
 
 
-def dominance_merge(problem: Problem, upper_bound_ms: float | None) -> tuple[Problem, IntArray]:
+def dominance_merge(problem: Problem, upper_bound_ms: float | None) -> Problem:
     """Merge items into their only neighbour in front or behind where that never hurts (contiguous plans).
 
     Let v have a single predecessor item w, joined by nets {v, w} of weight ω, and other nets of total weight
@@ -223,25 +224,16 @@ def dominance_merge(problem: Problem, upper_bound_ms: float | None) -> tuple[Pro
 
     Returns
     -------
-    problem : Problem
-        The smaller problem.
-    anchor : IntArray
-        For each of its items the item of the given problem whose device it takes, ``(N',)``: any plan of the
-        given problem (within the bound) becomes one of the smaller problem that is no worse.
+    Problem
+        The smaller problem, in which w leads.
     """
-    anchor = np.arange(problem.size)
     two = problem.net_backward.any() or problem.time_ms[1][np.isfinite(problem.time_ms[1])].any()
     while not two:
         label = _dominated(problem, np.inf if upper_bound_ms is None else upper_bound_ms * (1 + EQUAL))
-        stays = np.flatnonzero(label == np.arange(problem.size))
-        if len(stays) == problem.size:
+        if (label == np.arange(problem.size)).all():
             break
-        merged = merge_items(problem, label, Communication.SEQUENTIAL, contiguous=True)
-        nodes = np.array([members[0] for members in problem.members], dtype=np.int64)
-        new = np.empty(merged.size, dtype=np.int64)
-        new[merged.item[nodes[stays]]] = anchor[stays]
-        problem, anchor = merged, new
-    return problem, anchor
+        problem = merge_items(problem, label, Communication.SEQUENTIAL, contiguous=True)
+    return problem
 
 
 def _dominated(problem: Problem, bound_ms: float) -> IntArray:
@@ -308,24 +300,18 @@ def _harmless(
 
 def reduced(
     problem: Problem,
-    item_device: IntArray | None,
     communication: Communication,
     upper_bound_ms: float | None,
     *,
     contiguous: bool,
     dominance: bool = True,
-) -> tuple[Problem, IntArray | None]:
-    """Apply all reductions; carry over an assignment of items, ``(N,)``, with objective at most the bound.
+) -> Problem:
+    """Apply all reductions; plans with objective at most the bound carry over (`Problem.start`).
 
     Without ``dominance`` only those that say which items every plan puts together.
     """
     if contiguous and dominance and communication is Communication.SEQUENTIAL:
-        problem, anchor = dominance_merge(problem, upper_bound_ms)
-        item_device = None if item_device is None else item_device[anchor]
+        problem = dominance_merge(problem, upper_bound_ms)
     if upper_bound_ms is not None:
-        smaller = cutoff_merge(problem, communication, upper_bound_ms, contiguous=contiguous)
-        if item_device is not None:
-            nodes = np.array([members[0] for members in smaller.members], dtype=np.int64)
-            item_device = item_device[problem.item[nodes]]
-        problem = smaller
-    return problem, item_device
+        problem = cutoff_merge(problem, communication, upper_bound_ms, contiguous=contiguous)
+    return problem

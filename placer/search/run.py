@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from placer.arrays import IntArray
 from placer.plans.plan import Plan
 from placer.plans.status import Point, Stop
 from placer.processes import Allowance
+from placer.reductions.inverse import Inverse
 
 __all__ = ["Outcome", "Run", "Stopped"]
 
@@ -59,6 +60,11 @@ class Outcome:
     message: str = ""
     stats: Mapping[str, float | int | str] = field(default_factory=dict)
     hints: tuple[str, ...] = ()
+
+    def inverted(self, inverse: Inverse) -> Outcome:
+        """Return what an outcome of a smaller instance says about the original."""
+        plan = None if self.plan is None else inverse.plan(self.plan)
+        return replace(self, plan=plan, bound_ms=inverse.bound(self.bound_ms))
 
 
 class Run:
@@ -242,9 +248,8 @@ class Run:
         self,
         *,
         work: float | None = None,
-        bounds: bool = True,
         quiet: bool = False,
-        lift: Callable[[Plan], Plan] | None = None,
+        inverse: Inverse | None = None,
         enough_ms: float | None = None,
     ) -> Run:
         """Return a run for one phase: within this one's limits, stopped with it, counted and logged in it.
@@ -253,26 +258,29 @@ class Run:
         ----------
         work
             Counted work that it may do, in nominal seconds.
-        bounds
-            Whether its bounds are bounds here; not when it solves a narrower problem.
         quiet
             It solves another problem: nothing is handed on, and nothing is reported.
-        lift
-            Makes its plans plans of this run; the same when None.
+        inverse
+            It solves a smaller instance: what its start is, and its plans and bounds are here.
         enough_ms
             How fast a plan has to be, where that is the question; passed on to parts that solve the same.
         """
 
         def hand_on(point: Point, name: str) -> None:
-            self.report(point.incumbent_ms, point.bound_ms if bounds else None, name)
+            bound = point.bound_ms if inverse is None else inverse.bound(point.bound_ms)
+            self.report(point.incumbent_ms, bound, name)
 
         def keep(plan: Plan) -> None:
-            self.keep(plan if lift is None else lift(plan))
+            self.keep(plan if inverse is None else inverse.plan(plan))
+
+        start = None if quiet else self.start
+        if start is not None and inverse is not None:
+            start = inverse.start(start)
 
         part = Run(
             time_limit=self.remaining,
             work_limit=_least(self.work_left, work),
-            start=None if quiet else self.start,
+            start=start,
             bound_ms=None if quiet else self.bound_ms,
             interrupt=self.interrupt,
             on_progress=None if quiet else hand_on,

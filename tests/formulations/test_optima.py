@@ -58,7 +58,7 @@ def test_throughput(seed, contiguity):
         assert found.status is Status.INFEASIBLE
         return
     assert found.objective == pytest.approx(TIME_UNIT * optimum, rel=1e-6, abs=1e-6)
-    device = problem.lift(module.decode(program.named(found.values), problem, params))
+    device = problem.plan(module.decode(program.named(found.values), problem, params)).device
     assert violations(instance, Plan(device), Options(contiguous=contiguity == "ordered")) == []
     loads = device_loads(instance, device)
     assert loads.objective_ms(communication, schedule) == pytest.approx(optimum, rel=1e-6, abs=1e-6)

@@ -69,7 +69,7 @@ def test_plans_are_points_with_their_objective(name, seed):
         assert set(values) <= set(program.names)
         found = solve(program.fixed(program.point(values)), Run())
         assert found.objective == pytest.approx(TIME_UNIT, rel=1e-7)
-        again = problem.lift(module.decode(program.named(found.values), problem, params))
+        again = problem.plan(module.decode(program.named(found.values), problem, params)).device
         assert violations(instance, Plan(again), options) == []
         assert device_loads(instance, again).objective_ms(communication, schedule) == pytest.approx(objective)
         together = [frozenset(np.flatnonzero(d == i)) for d in (device, again) for i in set(d.tolist())]

@@ -169,7 +169,7 @@ def test_pipedream_contracts_a_fork_with_its_branches():
     """0 -> {1, 2} -> 3 -> 4: the fork and its branches are one layer, the join opens the next."""
     instance = chain((1.0, 2.0, 2.0, 3.0, 1.0), transfer=0.5, accelerators=3)
     instance = instance.replace(edges=np.array([(0, 1), (0, 2), (1, 3), (2, 3), (3, 4)]))
-    layers = chain_instance(instance).colocate
+    layers = chain_instance(instance)[0].colocate
     assert layers[0] == layers[1] == layers[2]
     assert len(set(layers)) == 3
     # Best cut of the chain (5 | 3 | 1): 1 and 2 leave with 0.5 each, and 3 receives both.

@@ -14,7 +14,7 @@ from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations
-from placer.reductions.hosts import fewer_hosts
+from placer.reductions import hosts
 from placer.search.run import Outcome, Run
 from tests.support.brute import latency_optimum
 from tests.support.interpreted import interpreted
@@ -121,7 +121,7 @@ def test_the_kernels_say_the_same_compiled_and_interpreted() -> None:
 @pytest.mark.parametrize("name", LATENCY)
 def test_known_optima(name: str, pieces: int) -> None:
     """With two pieces the optimum is the same on these workloads, as a separate proof shows each time."""
-    instance = fewer_hosts(workload("latency", name)).instance
+    instance = hosts.apply(workload("latency", name))[0]
     optimum = known()["latency_q1"][name]["optimum"]
     outcome = solve(instance, options(pieces), Run())
     assert outcome.stop is Stop.FINISHED

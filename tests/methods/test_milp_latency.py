@@ -14,7 +14,7 @@ from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations
-from placer.reductions.hosts import fewer_hosts
+from placer.reductions import hosts
 from placer.search.run import Run
 from tests.support.brute import latency_optimum
 from tests.support.level import seeds
@@ -146,7 +146,7 @@ def test_interrupt_keeps_the_start():
 @pytest.mark.workload
 @pytest.mark.parametrize("name", ["layer_bert24_inference", "layer_resnet50_inference"])
 def test_known_optima(name):
-    instance = fewer_hosts(workload("latency", name)).instance
+    instance = hosts.apply(workload("latency", name))[0]
     chosen = options(1, gap=1e-4)
     outcome = solve(instance, chosen, Run(time_limit=300))
     assert violations(instance, outcome.plan, chosen) == []

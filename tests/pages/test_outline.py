@@ -29,7 +29,7 @@ def test_pieces_of_any_plan_form_no_cycle(training):
     for seed in range(200):
         instance = random_instance(seed, nodes=9, training=training)
         items = np.random.default_rng(seed).integers(0, len(instance.devices), instance.n)
-        device = contract(instance, contiguous=False).lift(items)
+        device = contract(instance, contiguous=False).plan(items).device
         found = outline(instance, Plan(device))
         for v in range(instance.n):
             assert found.groups[found.leaf[v]].device == device[v]

@@ -10,7 +10,7 @@ from placer.options import Objective, Options
 from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
-from placer.reductions.free_nodes import reduce
+from placer.reductions.free_nodes import apply
 from placer.search.run import Run
 from tests.support.brute import latency_optimum
 from tests.support.level import count
@@ -33,24 +33,24 @@ def with_free_nodes(seed: int, pieces: int) -> Instance:
 
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_optimum_is_preserved(pieces):
-    smaller = 0
+    fewer = 0
     for seed in range(2 * COUNT):
         instance = with_free_nodes(seed, pieces)
-        reduction = reduce(instance)
-        smaller += reduction.instance.n < instance.n
+        smaller, inverse = apply(instance)
+        fewer += smaller.n < instance.n
         optimum = latency_optimum(instance, pieces)
-        assert latency_optimum(reduction.instance, pieces) == pytest.approx(optimum, rel=1e-12)
+        assert latency_optimum(smaller, pieces) == pytest.approx(optimum, rel=1e-12)
         if not np.isfinite(optimum):
             continue
         options = Options(objective=Objective.LATENCY, pieces=pieces, method="milp", gap=0)
-        plan = solve(reduction.instance, options, Run()).plan
-        lifted = reduction.expand(plan)
+        plan = solve(smaller, options, Run()).plan
+        lifted = inverse.plan(plan)
         assert violations(instance, lifted, options) == []
         assert latency_schedule(instance, lifted).makespan_ms == pytest.approx(optimum, rel=1e-5, abs=1e-9)
-        shrunk = reduction.shrink(lifted)
+        shrunk = inverse.start(lifted)
         assert shrunk.device.tolist() == plan.device.tolist()
         assert shrunk.piece.tolist() == plan.piece.tolist()
-    assert smaller > COUNT / 2
+    assert fewer > COUNT / 2
 
 
 def build(edges: list[tuple[int, int]], transfer: list[float], **changes: object) -> Instance:
@@ -68,16 +68,16 @@ def build(edges: list[tuple[int, int]], transfer: list[float], **changes: object
 
 def test_a_node_between_two_joins_the_cheaper_side():
     # c_b ≤ c_a: b follows a and its output is what is sent.
-    reduction = reduce(build([(0, 1), (1, 2), (1, 3)], [7, 2, 0, 0]))
-    assert reduction.target.tolist() == [0, 0, 1, 2]
-    assert reduction.instance.transfer_ms.tolist() == [2, 0, 0]
-    assert reduction.instance.edges.tolist() == [[0, 1], [0, 2]]
+    smaller, inverse = apply(build([(0, 1), (1, 2), (1, 3)], [7, 2, 0, 0]))
+    assert inverse.node.tolist() == [0, 0, 1, 2]
+    assert smaller.transfer_ms.tolist() == [2, 0, 0]
+    assert smaller.edges.tolist() == [[0, 1], [0, 2]]
     # c_b > c_a and two consumers: b stays.
-    assert reduce(build([(0, 1), (1, 2), (1, 3)], [1, 2, 0, 0])).instance.n == 4
+    assert apply(build([(0, 1), (1, 2), (1, 3)], [1, 2, 0, 0]))[0].n == 4
     # c_a ≤ c_b and one consumer: b joins the consumer although a feeds another node.
-    reduction = reduce(build([(0, 1), (0, 3), (1, 2)], [1, 2, 0, 0]))
-    assert reduction.target.tolist() == [0, 1, 1, 2]
-    assert reduction.instance.edges.tolist() == [[0, 1], [0, 2]]
+    smaller, inverse = apply(build([(0, 1), (0, 3), (1, 2)], [1, 2, 0, 0]))
+    assert inverse.node.tolist() == [0, 1, 1, 2]
+    assert smaller.edges.tolist() == [[0, 1], [0, 2]]
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_a_node_between_two_joins_the_cheaper_side():
 def test_conditions(changes):
     """A node with memory, with fewer devices or with a group of its own stays."""
     edges, transfer = [(0, 1), (1, 2), (0, 3)], [1.0, 2.0, 0.0, 0.0]
-    assert reduce(build(edges, transfer)).instance.n == 3
-    assert reduce(build(edges, transfer, **changes)).instance.n == 4
+    assert apply(build(edges, transfer))[0].n == 3
+    assert apply(build(edges, transfer, **changes))[0].n == 4
 
 
 def test_identity_of_plans_without_free_nodes():
     instance = build([(0, 2), (2, 3)], [1, 1, 1, 1], memory_bytes=[1, 1, 1, 1])
-    reduction = reduce(instance)
+    smaller, inverse = apply(instance)
     plan = Plan(np.array([0, 1, 0, 2]), np.array([0, 0, 0, -1]))
-    assert reduction.instance.n == 4
-    assert reduction.expand(plan).device.tolist() == [0, 1, 0, 2]
+    assert smaller.n == 4
+    assert inverse.plan(plan).device.tolist() == [0, 1, 0, 2]

@@ -15,7 +15,7 @@ from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.result import Result, Status
 from placer.plans.verify import violations
-from placer.reductions.hosts import fewer_hosts
+from placer.reductions.hosts import apply
 from placer.simulation import simulate
 from placer.solving.solve import solve
 from tests.support.brute import KINDS, latency_optimum, throughput_optima
@@ -159,19 +159,19 @@ def test_a_host_class_without_members_has_no_host():
 
 def test_equal_hosts_without_a_limit_become_one():
     instance = chain(np.inf, hosts=3)
-    smaller = fewer_hosts(instance)
-    assert [d.name for d in smaller.instance.devices] == ["g0", "h0"]
+    smaller, inverse = apply(instance)
+    assert [d.name for d in smaller.devices] == ["g0", "h0"]
     plan = Plan(np.array([1, 3, 2]), np.array([-1, -1, -1]))
-    assert smaller.shrink(plan).device.tolist() == [1, 1, 1]
+    assert inverse.start(plan).device.tolist() == [1, 1, 1]
 
 
 def test_hosts_that_differ_or_have_a_limit_stay_apart():
-    assert len(fewer_hosts(chain(8.0, hosts=3)).instance.devices) == 4
+    assert len(apply(chain(8.0, hosts=3))[0].devices) == 4
     pinned = chain(np.inf, hosts=3, pin=[("h2", "g"), (), ()])
-    smaller = fewer_hosts(pinned)
-    assert smaller.kept.tolist() == [0, 3]  # h2 may hold what the others may, and a
-    assert smaller.instance.pin[0] == ("h0", "g")
-    assert smaller.expand(Plan(np.array([1, 1, 1]), np.array([-1] * 3))).device.tolist() == [3, 3, 3]
+    smaller, inverse = apply(pinned)
+    assert inverse.device.tolist() == [0, 3]  # h2 may hold what the others may, and a
+    assert smaller.pin[0] == ("h0", "g")
+    assert inverse.plan(Plan(np.array([1, 1, 1]), np.array([-1] * 3))).device.tolist() == [3, 3, 3]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -180,19 +180,17 @@ def test_the_reduction_keeps_the_optimum_and_its_plans(seed):
     instance = instance.replace(classes=(*instance.classes[:-1], replace(instance.classes[-1], count=2)))
     if not instance.allowed.any(axis=1).all():
         return
-    smaller = fewer_hosts(instance)
-    assert latency_optimum(smaller.instance, 1) == latency_optimum(instance, 1)
-    hosts = [d.index for d in smaller.instance.devices if d.is_host]
+    smaller, inverse = apply(instance)
+    assert latency_optimum(smaller, 1) == latency_optimum(instance, 1)
+    hosts = [d.index for d in smaller.devices if d.is_host]
     for choice in itertools.product(hosts, repeat=instance.n):
         plan = Plan(np.array(choice), np.full(instance.n, -1))
-        lifted = smaller.expand(plan)
-        found = violations(smaller.instance, plan, LATENCY), violations(instance, lifted, LATENCY)
+        lifted = inverse.plan(plan)
+        found = violations(smaller, plan, LATENCY), violations(instance, lifted, LATENCY)
         assert bool(found[0]) == bool(found[1])
-        assert smaller.shrink(lifted).device.tolist() == list(choice)
-        assert (
-            latency_schedule(instance, lifted).makespan_ms
-            == latency_schedule(smaller.instance, plan).makespan_ms
-        )
+        back = inverse.start(lifted)
+        assert back is None if found[0] else back.device.tolist() == list(choice)
+        assert latency_schedule(instance, lifted).makespan_ms == latency_schedule(smaller, plan).makespan_ms
 
 
 # -- documents of earlier releases ------------------------------------------------------------------

@@ -10,16 +10,19 @@ from placer.instance.cluster import DeviceClass, Kind, Link
 from placer.instance.instance import Instance
 from placer.instance.overrides import apply
 from placer.instance.training import Training
-from placer.options import Options
+from placer.methods.registry import load_method
+from placer.options import Objective, Options
 from placer.pages.load_chart import by_direction
 from placer.pages.timeline import timeline
 from placer.plans.check import check, plan_of
 from placer.plans.evaluate import stage_order
+from placer.plans.figures import objective_of
 from placer.plans.in_flight import InFlight
 from placer.plans.plan import Plan
 from placer.plans.result import Status
 from placer.plans.verify import violations
-from placer.reductions.replication import choices
+from placer.reductions import replication
+from placer.search.run import Run
 from placer.simulation import simulate
 from placer.solving.solve import solve
 from tests.support.brute import KINDS
@@ -255,12 +258,26 @@ def brute(instance: Instance, replicas: int) -> float:
 
 
 def test_groups_cover_all_ways():
-    assert sorted(sorted(len(g) for g in way.members) for way in choices(pair(), 3)) == [
-        [1, 1, 1, 1, 1],
-        [1, 1, 1, 2],
-        [1, 1, 3],
-        [1, 2, 2],
-    ]
+    found = [smaller.classes for smaller, _ in replication.apply(pair(), 3)]
+    widths = [sorted(cls.width for cls in classes for _ in range(cls.count)) for classes in found]
+    assert sorted(widths) == [[1, 1, 1, 1, 1], [1, 1, 1, 2], [1, 1, 3], [1, 2, 2]]
+
+
+def test_plans_come_back_and_start_the_choices_that_have_them():
+    """Only where every device of a plan is one of its own can it be a start."""
+    instance = pair()
+    starts = 0
+    for smaller, inverse in replication.apply(instance, 3):
+        plan = load_method("dp", Objective.THROUGHPUT)(smaller, Options(method="dp"), Run()).plan
+        lifted = inverse.plan(plan)
+        assert violations(instance, lifted, Options(replicas=3)) == []
+        start = inverse.start(lifted)
+        assert (start is None) == bool(lifted.replicas)
+        if start is not None:
+            starts += 1
+            assert start.device.tolist() == plan.device.tolist()
+            assert objective_of(smaller, start, Options()) == objective_of(instance, lifted, Options())
+    assert starts == 1
 
 
 def test_altered_replicas_are_noticed():

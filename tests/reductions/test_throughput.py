@@ -28,7 +28,7 @@ def optimum(problem, options):
     instance = problem.instance
     best = np.inf
     for items in itertools.product(range(len(instance.devices)), repeat=problem.size):
-        device = problem.lift(np.array(items, dtype=np.int64))
+        device = problem.plan(np.array(items, dtype=np.int64)).device
         if instance.allowed[np.arange(instance.n), device].all():
             value = objective(instance, device, options)
             if value < best and not violations(instance, Plan(device), options):
@@ -70,7 +70,7 @@ def test_the_optimum_stays(seed):
         best = optimum(before, options)
         problem = merge_directions(before, schedule, communication)
         bound = best if np.isfinite(best) else None
-        smaller, _ = reduced(problem, None, communication, bound, contiguous=contiguous)
+        smaller = reduced(problem, communication, bound, contiguous=contiguous)
         assert smaller.size <= problem.size
         assert optimum(smaller, options) == pytest.approx(best, rel=1e-12)
 
@@ -83,7 +83,7 @@ def test_the_reductions_do_something():
         if not np.isfinite(best):
             continue
         merged["cutoff"] += problem.size - cutoff_merge(problem, SEQUENTIAL, best, contiguous=True).size
-        merged["dominance"] += problem.size - dominance_merge(problem, best)[0].size
+        merged["dominance"] += problem.size - dominance_merge(problem, best).size
     assert min(merged.values()) >= 5
 
 
@@ -96,12 +96,12 @@ def test_assignments_carry_over_and_get_no_worse(seed):
         itertools.product(range(len(instance.devices)), repeat=problem.size), 0, None, 7
     ):
         assignment = np.array(items, dtype=np.int64)
-        device = problem.lift(assignment)
+        device = problem.plan(assignment).device
         if violations(instance, Plan(device), options):
             continue
         before = objective(instance, device, options)
-        smaller, carried = reduced(problem, assignment, SEQUENTIAL, before, contiguous=True)
-        after = smaller.lift(carried)
+        smaller = reduced(problem, SEQUENTIAL, before, contiguous=True)
+        after = smaller.plan(smaller.start(Plan(device))).device
         assert violations(instance, Plan(after), options) == []
         assert objective(instance, after, options) <= before + 1e-12
 
@@ -144,9 +144,9 @@ def test_dominance_merge_needs_a_transfer_above_the_time(time, size):
         edges=[(0, 1)],
         classes=[DeviceClass("acc", "gpu", 2)],
     )
-    problem, anchor = dominance_merge(contract(instance, contiguous=True), None)
+    problem = dominance_merge(contract(instance, contiguous=True), None)
     assert problem.size == size
-    assert anchor.tolist() == [0, 1][:size]
+    assert problem.lead.tolist() == [0, 1][:size]
 
 
 def test_merging_around_an_item_is_refused():

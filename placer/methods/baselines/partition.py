@@ -26,7 +26,6 @@ from placer.methods.starts.pipelines import (
     work_ms,
 )
 from placer.options import Options
-from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem
 from placer.search.run import Outcome, Run
@@ -67,7 +66,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     if search.best is None:
         return Outcome(stop, message="the partition could not be mended to respect memory limits")
     moved = int((search.best != start).sum())
-    return Outcome(stop, Plan(problem.lift(search.best)), stats={"items_moved_for_memory": moved})
+    return Outcome(stop, problem.plan(search.best), stats={"items_moved_for_memory": moved})
 
 
 def _metis(problem: Problem, share: list[float] | np.ndarray, seed: int) -> IntArray:

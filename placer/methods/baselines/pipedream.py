@@ -17,6 +17,7 @@ from placer.methods.registry import load_method
 from placer.methods.starts.pipelines import work_ms
 from placer.options import Objective, Options
 from placer.plans.status import Stop
+from placer.reductions.inverse import Inverse, Reduction
 from placer.reductions.problem import Problem, contract
 from placer.search.run import Outcome, Run
 
@@ -29,22 +30,21 @@ NEGLIGIBLE = 1e-3
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Cut the chain of contracted layers optimally; the plan is contiguous whatever the options ask for."""
     try:
-        chain = chain_instance(instance)
+        chain, inverse = chain_instance(instance)
     except InputError as error:
         return Outcome(Stop.NOT_APPLICABLE, message=f"branches cannot be contracted: {error}")
     layers = len(set(contract(chain, contiguous=True).item.tolist()))
     found = load_method("dpl", Objective.THROUGHPUT)(
-        chain, options.model_copy(update={"contiguous": True}), run.part(bounds=False)
+        chain, options.model_copy(update={"contiguous": True}), run.part(inverse=inverse)
     )
     stats = {"chain_layers": layers}
     if found.plan is None:
         stop = Stop.FINISHED if found.stop is Stop.INFEASIBLE else found.stop
         return Outcome(stop, message="the chain of contracted branches has no plan", stats=stats)
-    # What is proven about the chain says nothing about the graph.
-    return replace(found, bound_ms=None, message=f"a chain of {layers} layers", stats=stats)
+    return replace(found.inverted(inverse), message=f"a chain of {layers} layers", stats=stats)
 
 
-def chain_instance(instance: Instance) -> Instance:
+def chain_instance(instance: Instance) -> Reduction:
     """Return the instance with the items of each layer colocated.
 
     Raises
@@ -56,7 +56,8 @@ def chain_instance(instance: Instance) -> Instance:
     layer = _layers(problem)
     labels = [f"layer {layer[i]}" if layer[i] >= 0 else None for i in problem.item]
     both = zip(labels, instance.colocate, strict=True)
-    return instance.replace(colocate=tuple(group if label is None else label for label, group in both))
+    chain = instance.replace(colocate=tuple(group if label is None else label for label, group in both))
+    return chain, Inverse(chain, narrower=True)
 
 
 def _layers(problem: Problem) -> IntArray:

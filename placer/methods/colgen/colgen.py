@@ -22,7 +22,6 @@ from placer.methods.colgen.polish import Polish
 from placer.methods.colgen.pricing import Pricer, make_pricers
 from placer.methods.local_search.local_search import Search
 from placer.options import Options
-from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
 from placer.search.run import Outcome, Run, Stopped
@@ -114,8 +113,7 @@ class _Solver:
 
     def _first_plans(self) -> None:
         if self.run.start is not None:
-            start = np.zeros(self.problem.size, dtype=np.int64)
-            start[self.problem.item] = self.run.start.device
+            start = self.problem.start(self.run.start)
             self.polish.offer(start)
             self.polish.descend(start, self.run)
         search = Search(_without_order(self.problem), self.options, self.run)
@@ -214,7 +212,7 @@ class _Solver:
         best = self.polish.best_ms if self.polish.best is not None else None
         if self.polish.best is not None and self.polish.best_ms < self.told_ms:
             self.told_ms = self.polish.best_ms
-            self.run.keep(Plan(self.problem.lift(self.polish.best)))
+            self.run.keep(self.problem.plan(self.polish.best))
         bound = self.generation.lower_ms if self.generation is not None else None
         self.run.report(best, bound, "column generation")
 
@@ -234,7 +232,7 @@ class _Solver:
             stop, bound = Stop.FINISHED, 0.0
         if self.polish.best is None:
             return Outcome(stop, bound_ms=None, message="no plan was found within all limits", stats=stats)
-        return Outcome(stop, Plan(self.problem.lift(self.polish.best)), bound, stats=stats)
+        return Outcome(stop, self.problem.plan(self.polish.best), bound, stats=stats)
 
 
 def _without_order(problem: Problem) -> Problem:

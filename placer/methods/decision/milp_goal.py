@@ -152,13 +152,12 @@ class _Search:
             goal=self.goal(problem),
         )
         program = read_pulp(formulation.build(problem, params))
-        items = self.plan.device[[nodes[0] for nodes in problem.members]]
         self.stats.update(columns=program.columns, rows=program.rows, integers=int(program.integer.sum()))
 
         def on_incumbent(values: FloatArray) -> None:
             named = program.named(values)
             found = formulation.decode(named, problem, params)
-            plan = Plan(problem.lift(found))
+            plan = problem.plan(found)
             if options.contiguous:
                 stages = throughput_ordered.decode_stages(named, problem, params, found)
                 value = program.objective(values) / MEMORY_UNIT * unit * (1 + ROUNDING)
@@ -177,7 +176,7 @@ class _Search:
                 feasibility=FEASIBILITY,
                 confirm=True,
             ),
-            start=program.point(formulation.encode(items, problem, params)),
+            start=program.point(formulation.encode(problem.start(self.plan), problem, params)),
             on_incumbent=on_incumbent,
             on_progress=lambda _, bound, nodes: self.take_bound(bound, unit),
         )

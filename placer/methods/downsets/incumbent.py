@@ -55,8 +55,7 @@ class Incumbent:
 
     def offer(self, lattice: Lattice, pieces: list[tuple[int, IntArray]], phase: str) -> float:
         """Take a plan if it is better; returns its objective in ms."""
-        device = self.problem.lift(lattice.item_devices(pieces))
-        return self.offer_plan(Plan(device, stages=lattice.stages(pieces)), phase)
+        return self.offer_plan(lattice.plan(pieces), phase)
 
     def offer_plan(self, plan: Plan, phase: str) -> float:
         """Take a plan if it is better; returns its objective in ms (inf if it breaks a rule).

@@ -15,6 +15,7 @@ from placer.instance.interchangeable import interchangeable
 from placer.methods.downsets.kernels.arrays import Graph
 from placer.options import Communication, Options, Recompute, Schedule
 from placer.plans.in_flight import in_flight
+from placer.plans.plan import Plan
 from placer.reductions.problem import Problem, contract
 from placer.tolerances import MEMORY_TOLERANCE
 
@@ -118,16 +119,13 @@ class Lattice:
         rank[positions] = np.arange(self.size)
         return Lattice(self.problem, self.types, rank[self.position], edges, graph, backwards)
 
-    def item_devices(self, pieces: list[tuple[int, IntArray]]) -> IntArray:
-        """Device of each item of the problem, from (type, positions) of each piece."""
-        out = np.full(self.size, -1, dtype=np.int64)
-        for d, positions in self._named(pieces):
+    def plan(self, pieces: list[tuple[int, IntArray]]) -> Plan:
+        """Plan of the instance from (type, positions) of each piece."""
+        out, named = np.full(self.size, -1, dtype=np.int64), self._named(pieces)
+        for d, positions in named:
             out[positions] = d
-        return out[self.position]
-
-    def stages(self, pieces: list[tuple[int, IntArray]]) -> tuple[int, ...]:
-        """Devices in pipeline order, from (type, positions) of each piece."""
-        return tuple(d for d, positions in self._named(pieces) if len(positions))
+        stages = tuple(d for d, positions in named if len(positions))
+        return replace(self.problem.plan(out[self.position]), stages=stages)
 
     def _named(self, pieces: list[tuple[int, IntArray]]) -> list[tuple[int, IntArray]]:
         """Give each piece a device of its type, in pipeline order: interchangeable ones by rising index."""

@@ -82,7 +82,7 @@ def _orders(lattice: Lattice, options: Options, run: Run) -> list[IntArray]:
     found += [random_order(lattice, rng, branches=i % 2 == 0) for i in range(RANDOM_ORDERS)]
     if run.start is not None and run.start.stages:
         item_device = np.zeros(lattice.size, dtype=np.int64)
-        item_device[lattice.position[lattice.problem.item]] = run.start.device
+        item_device[lattice.position] = lattice.problem.start(run.start)
         stage = {d: s for s, d in enumerate(run.start.stages)}
         found.insert(0, np.array(sorted(range(lattice.size), key=lambda v: (stage[int(item_device[v])], v))))
     return [order for some in found for order in (tucked(lattice, some), some)]

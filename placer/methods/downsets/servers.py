@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, product
 from math import inf, prod
@@ -274,7 +274,7 @@ class Servers:
                 device[self.items[i:end]] = d
                 stages.append(d)
             e = s
-        return Plan(self.problem.lift(device), stages=tuple(stages))
+        return replace(self.problem.plan(device), stages=tuple(stages))
 
     def _stages(
         self, kind: int, s: int, e: int, earlier: int, limits: FloatArray

@@ -27,7 +27,6 @@ from placer.methods.starts.pipelines import (
     topological_rank,
 )
 from placer.options import Communication, Options, Schedule
-from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
 from placer.search.run import Outcome, Run
@@ -67,7 +66,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     stats = {"descents": search.descents, "work": search.work}
     if search.best is None:
         return Outcome(stop, message="no start could be mended to respect all limits", stats=stats)
-    return Outcome(stop, Plan(problem.lift(search.best)), stats=stats)
+    return Outcome(stop, problem.plan(search.best), stats=stats)
 
 
 def items_to_move(instance: Instance, options: Options) -> Problem:
@@ -103,7 +102,7 @@ class Search:
     def run_all(self) -> Stop:
         """Run all descents; the results are ``best`` and ``best_ms``."""
         if self.run.start is not None:
-            self.descend(_item_devices(self.problem, self.run.start))
+            self.descend(self.problem.start(self.run.start))
         while self.descents < min(DESCENTS, 20 + 4 * self.problem.size) and (
             self.work < WORK or self.best is None
         ):
@@ -180,14 +179,8 @@ class Search:
     def _keep(self, value: float) -> None:
         if value < self.best_ms:
             self.best, self.best_ms = self.state.device.copy(), value
-            self.run.keep(Plan(self.problem.lift(self.best)))
+            self.run.keep(self.problem.plan(self.best))
             self.run.report(value, phase="local search")
-
-
-def _item_devices(problem: Problem, plan: Plan) -> IntArray:
-    device = np.zeros(problem.size, dtype=np.int64)
-    device[problem.item] = plan.device
-    return device
 
 
 def make_static(problem: Problem, options: Options) -> arrays.Static:

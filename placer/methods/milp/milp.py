@@ -14,7 +14,6 @@ import logging
 from dataclasses import dataclass, field
 
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
-from placer.arrays import IntArray
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods.milp.throughput_program import ThroughputProgram, contracted
@@ -127,7 +126,7 @@ class _Search:
             self.take(run.start)
         if self.plan is None:
             for found in first_fit(self.problem, options.schedule, options.communication):
-                self.take(with_recompute(self.instance, Plan(self.problem.lift(found)), options))
+                self.take(with_recompute(self.instance, self.problem.plan(found), options))
                 if self.plan is not None:
                     break
         if run.start is None and not options.contiguous and options.formulation is not Formulation.PAPER:
@@ -176,13 +175,13 @@ class _Search:
 
     def find(self) -> Solution:
         """Find any plan by a program without times."""
-        return self._solve(self.contracted(timeless(self.instance)), None)
+        return self._solve(self.contracted(timeless(self.instance)))
 
     def round(self) -> Solution:
         """Build the program for plans no worse than the best one, and solve it."""
-        return self._solve(*self.reduced())
+        return self._solve(self.reduced())
 
-    def _solve(self, problem: Problem, items: IntArray | None) -> Solution:
+    def _solve(self, problem: Problem) -> Solution:
         """Build and solve the program of a problem, from the best plan, and keep what it brings."""
         params, sure_ms = self.params(problem), self.bound_ms
         built = ThroughputProgram(self.instance, self.options, problem, params)
@@ -194,7 +193,7 @@ class _Search:
             self.run,
             self.settings(),
             self.take,
-            start=items,
+            start=None if self.plan is None else problem.start(self.plan),
             take_bound=lambda bound: self.take_bound(bound, params),
         )
         self.take_bound(solution.bound, params)
@@ -204,18 +203,14 @@ class _Search:
         self.stats["rounds"] = int(self.stats["rounds"]) + 1
         return solution
 
-    def reduced(self) -> tuple[Problem, IntArray | None]:
-        """Reduce the problem for plans no worse than the best one; also return that as items."""
-        items: IntArray | None = None
-        if self.plan is not None:
-            items = self.plan.device[[nodes[0] for nodes in self.problem.members]]
+    def reduced(self) -> Problem:
+        """Reduce the problem for plans no worse than the best one."""
         special = self.instance.constraints != Constraints() or bool(self.instance.servers)
         if self.options.formulation is Formulation.PAPER or special:
             # Reductions keep an optimal plan under the plain costs, not one that keeps all rules.
-            return self.problem, items
+            return self.problem
         return reduced(
             self.problem,
-            items,
             self.options.communication,
             self.objective_ms,
             contiguous=self.options.contiguous,

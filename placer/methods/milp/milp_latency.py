@@ -23,7 +23,8 @@ from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations
-from placer.reductions.free_nodes import Reduction, reduce
+from placer.reductions import free_nodes
+from placer.reductions.inverse import Inverse
 from placer.search.run import Outcome, Run
 from placer.search.work import NETWORK_ENTRY_S
 from placer.solvers import highs
@@ -64,18 +65,19 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     Outcome
     """
     paper = options.formulation is Formulation.PAPER
-    search = _Search(options, run, Reduction.identity(instance) if paper else reduce(instance))
+    smaller, inverse = (instance, Inverse(instance)) if paper else free_nodes.apply(instance)
+    search = _Search(options, run.part(inverse=inverse), smaller)
     if not np.isfinite(search.problem.least_ms).all():
         return search.outcome(Stop.INFEASIBLE)
-    return search.paper() if paper else search.ordered()
+    return (search.paper() if paper else search.ordered()).inverted(inverse)
 
 
 class _Search:
-    """The best plan and bound so far, and the steps that improve them, on the reduced instance."""
+    """The best plan and bound so far, and the steps that improve them, on the smaller instance."""
 
-    def __init__(self, options: Options, run: Run, reduction: Reduction) -> None:
-        self.options, self.run, self.reduction = options, run, reduction
-        self.problem = LatencyProblem.of(self.reduction.instance, options.pieces)
+    def __init__(self, options: Options, run: Run, instance: Instance) -> None:
+        self.options, self.run, self.instance = options, run, instance
+        self.problem = LatencyProblem.of(instance, options.pieces)
         self.plan: Plan | None = None
         self.objective = np.inf
         self.bound = run.bound_ms or 0.0
@@ -86,28 +88,27 @@ class _Search:
             "pieces": self.problem.slots,
         }
         if run.start is not None:
-            self.offer(self.reduction.shrink(run.start), "start")
+            self.offer(run.start, "start")
         if self.plan is None:
             for plan in fill(self.problem):
                 self.offer(plan, "greedy")
 
     def offer(self, plan: Plan | None, phase: str) -> None:
-        """Take a plan of the reduced instance if it is valid and better."""
+        """Take a plan of the smaller instance if it is valid and better."""
         if plan is None:
             return
-        instance = self.reduction.instance
-        broken = violations(instance, plan, self.options)
+        broken = violations(self.instance, plan, self.options)
         if broken:
             logger.info("%s: plan not used: %s", phase, broken[0])
             self.waiting = True
             return
-        objective = latency_schedule(instance, plan).makespan_ms
+        objective = latency_schedule(self.instance, plan).makespan_ms
         if objective < self.objective:
             self.plan, self.objective = plan, objective
             if self.bound > objective * (1 + EQUAL):
                 logger.info("%s: the bound %g is refuted by a plan of %g", phase, self.bound, objective)
                 self.bound = 0.0
-            self.run.keep(self.reduction.expand(plan))
+            self.run.keep(plan)
             self.run.report(objective, self.bound or None, phase)
 
     def raise_bound(self, bound: float, phase: str) -> None:
@@ -157,9 +158,9 @@ class _Search:
 
     def find(self) -> Outcome | None:
         """Find any plan by the same programs without times; what to report if there is none."""
-        free = timeless(self.reduction.instance)
+        free = timeless(self.instance)
         options = self.options.model_copy(update={"gap": 0.0})
-        search = _Search(options, self.run.part(quiet=True), Reduction.identity(free))
+        search = _Search(options, self.run.part(quiet=True), free)
         if self.options.formulation is Formulation.PAPER:
             solution = search.paper_program()
         else:
@@ -178,7 +179,7 @@ class _Search:
         model = latency_ordered.build(self.problem, network.pruned(self.upper_ms), self.upper_ms)
         start = None
         if self.plan is not None:
-            schedule = latency_schedule(self.reduction.instance, self.plan)
+            schedule = latency_schedule(self.instance, self.plan)
             start = latency_start.encode(model, self.plan, schedule)
         return self.program(model.program, model.upper_ms, start, model.decode)
 
@@ -188,7 +189,7 @@ class _Search:
         program = read_pulp(model.program)
         start = None
         if self.plan is not None:
-            schedule = latency_schedule(self.reduction.instance, self.plan)
+            schedule = latency_schedule(self.instance, self.plan)
             start = program.point(model.encode(self.plan, schedule))
         return self.program(program, model.unit_ms, start, lambda values: model.decode(program.named(values)))
 
@@ -278,6 +279,5 @@ class _Search:
 
     def outcome(self, stop: Stop, message: str = "") -> Outcome:
         """Return what is held."""
-        plan = None if self.plan is None else self.reduction.expand(self.plan)
         bound = None if stop is Stop.INFEASIBLE else self.bound
-        return Outcome(stop, plan, bound, message, self.stats)
+        return Outcome(stop, self.plan, bound, message, self.stats)

@@ -68,7 +68,7 @@ class ThroughputProgram:
         """Read a plan from a point."""
         named = self.program.named(values)
         found = self.formulation.decode(named, self.problem, self.params)
-        plan = Plan(self.problem.lift(found))
+        plan = self.problem.plan(found)
         if self.options.recompute is Recompute.NONE:
             return plan
         stages = ordered.decode_stages(named, self.problem, self.params, found)

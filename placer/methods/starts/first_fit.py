@@ -46,7 +46,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """
     problem = contract(instance, contiguous=options.contiguous)
     filled = first_fit(problem, options.schedule, options.communication, run)
-    plans = [with_recompute(instance, Plan(problem.lift(devices)), options) for devices in filled]
+    plans = [with_recompute(instance, problem.plan(devices), options) for devices in filled]
     plans += [
         p for p in quick_plans(instance, options) if instance.allowed[range(instance.n), p.device].all()
     ]
@@ -83,7 +83,7 @@ def first_fit(
                     break
             filled = _fill(problem, time, need, order, sequence, float(threshold))
             if filled is not None and filled.tobytes() not in found:
-                loads = device_loads(problem.instance, problem.lift(filled))
+                loads = device_loads(problem.instance, problem.plan(filled).device)
                 found[filled.tobytes()] = loads.objective_ms(communication, schedule), filled
     return [filled for _, filled in sorted(found.values(), key=lambda pair: pair[0])]
 
@@ -170,7 +170,7 @@ def quick_plans(instance: Instance, options: Options) -> Iterator[Plan]:
         for need in _needs(problem):
             device = _filled(problem, need, sequence)
             if device is not None:
-                yield _plan(instance, options, problem.lift(device))
+                yield _plan(instance, options, problem.plan(device).device)
 
 
 def _alone(instance: Instance) -> int | None:

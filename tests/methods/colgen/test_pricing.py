@@ -40,7 +40,9 @@ def test_load_of_a_set_is_what_its_device_does(seed, communication):
             device = np.where(inside, kind.devices[0], elsewhere[0])
             if not problem.allowed[np.arange(problem.size), device].all():
                 continue
-            expected = device_loads(instance, problem.lift(device)).load_ms(communication)[kind.devices[0]]
+            expected = device_loads(instance, problem.plan(device).device).load_ms(communication)[
+                kind.devices[0]
+            ]
             assert load == pytest.approx(expected, abs=1e-12)
 
 
