@@ -20,7 +20,7 @@ from placer.plans.plan import Plan
 from placer.plans.result import gap_of
 from placer.plans.status import Point
 
-__all__ = ["GAPS", "PROGRAMS", "VARIANTS", "measure"]
+__all__ = ["GAPS", "PROGRAMS", "VARIANTS", "Watch", "measure"]
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "contiguous": {},
@@ -37,7 +37,7 @@ TICK_S = 0.02
 
 
 @dataclass
-class _Watch:
+class Watch:
     """Times the gaps and stops the solve when it has used up its CPU seconds."""
 
     limit_s: float
@@ -91,7 +91,7 @@ def measure(instance: Instance, variant: str, program: str, limit_s: float, thre
         and ``gap``.
     """
     options = {**VARIANTS[variant], "gap": GAPS[-1], "threads": threads, "time_limit": 100 * limit_s}
-    watch = _Watch(limit_s)
+    watch = Watch(limit_s)
     start: Plan | None = None
     if program == "paper":
         options |= {"method": "milp", "formulation": "paper"}
@@ -116,7 +116,7 @@ def measure(instance: Instance, variant: str, program: str, limit_s: float, thre
     }
 
 
-def _linear_plan(instance: Instance, options: dict[str, Any], watch: _Watch) -> Plan | None:
+def _linear_plan(instance: Instance, options: dict[str, Any], watch: Watch) -> Plan | None:
     """Plan along linear orders: the start and the cutoff of the ordered program."""
     found = placer.solve(instance, interrupt=watch.interrupt, **{**options, "method": "dpl"})
     if found.assignment is None:

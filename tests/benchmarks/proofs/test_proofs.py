@@ -1,0 +1,110 @@
+"""The benchmark of proofs: its set is fixed, each case has a plan, and methods do not contradict another."""
+
+import json
+from math import inf
+
+import numpy as np
+import pytest
+
+import placer
+from placer.instance.fingerprint import fingerprint
+from tests.benchmarks.proofs import __main__ as command
+from tests.benchmarks.proofs import report
+from tests.benchmarks.proofs.cases import GENERATED, HALVES, QUICK, cases, half_of, subjects
+from tests.benchmarks.proofs.families import SHAPES
+from tests.benchmarks.proofs.graph import Graph
+
+SUBJECTS = {subject.name: subject for subject in subjects()}
+ROUNDING = 1e-9
+
+
+def test_the_set_is_large_and_split_for_ever():
+    generated = [name for name in SUBJECTS if name.split()[0] in GENERATED]
+    assert len(generated) >= 120 - 18  # and models that are read
+    assert all(0.4 < sum(half_of(n) == h for n in generated) / len(generated) < 0.6 for h in HALVES)
+    assert half_of("chain 20x3") == "validation"
+    assert half_of("chain 60x5") == "tuning"
+    chosen = {case.name for case in cases("tuning")}
+    assert not chosen & {case.name for case in cases("validation")}
+    assert "chain 60x5 training, latency" not in chosen
+
+
+def test_names_alone_decide_instances():
+    for name in ("branches 5x8", "transformer layer 12x8x1024 training", "nasnet 4x32"):
+        assert fingerprint(SUBJECTS[name].instance()) == fingerprint(SUBJECTS[name].instance())
+    assert len({fingerprint(SUBJECTS[name].instance()) for name in QUICK}) == len(QUICK)
+
+
+@pytest.mark.parametrize("name", [n for n in SUBJECTS if n.split()[0] in GENERATED])
+def test_every_graph_has_a_pipeline(name):
+    """Memory is never below what one order of the nodes needs."""
+    instance = SUBJECTS[name].instance()
+    options = (
+        {"method": "dpl", "schedule": SUBJECTS[name].options["schedule"]} if instance.is_training else {}
+    )
+    if instance.n <= 130:
+        result = placer.solve(instance, **{"method": "dpl", **options})
+        assert result.assignment is not None, result.message
+    assert all(instance.order_edges[:, 0] < instance.order_edges[:, 1])
+    assert sum(not d.is_host for d in instance.devices) in range(2, 65)
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_shapes_are_in_topological_order(family):
+    for size in GENERATED[family]:
+        shape = SHAPES[family](np.random.default_rng(5), *size)
+        assert all(u < v for v, reads in enumerate(shape) for u in reads)
+
+
+def test_merged_operators_send_what_others_read():
+    graph = Graph()
+    a = graph.add("x/a", [], 1.0, weights=3.0, output=5.0, other=2.0)
+    b = graph.add("x/b", [a], 3.0, weights=1.0, output=7.0)
+    graph.add("y/c", [b], 2.0, output=11.0)
+    x, y = graph.coarsened(1).operators
+    assert (x.name, x.time_ms, x.weight_bytes, x.output_bytes, x.other) == ("x", 4.0, 4.0, 7.0, 1.25)
+    assert (y.name, y.reads, y.output_bytes) == ("y", (0,), 0.0)
+    assert graph.coarsened(9).operators[:2] == graph.operators[:2]
+
+
+def run(folder, *arguments):
+    command.main(["--out", str(folder), "--limit", "2", *arguments])
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_methods_do_not_contradict_each_other(tmp_path):
+    rows = run(tmp_path, "--quick", "--kind", "contiguous", "--method", "auto,dp,milp,metis")
+    rows = run(tmp_path, "--quick", "--kind", "non-contiguous", "--only", "u-net 3x2,")
+    count = len(rows)
+    assert count == 4 * len(QUICK) + 1
+    for name in {row["case"].split(",")[0] for row in rows}:
+        members = [row for row in rows if row["case"].split(",")[0] == name]
+        best = min(
+            row["objective"] for row in members if row["kind"] == "contiguous" and row.get("objective")
+        )
+        assert max(row.get("bound") or 0.0 for row in members) <= best * (1 + ROUNDING)
+        proven = [row["objective"] for row in members if row.get("seconds_001pct") is not None]
+        assert len(proven) >= 3, "these graphs take no time"
+        assert all(value <= best * (1 + 1.01e-4) for value in proven)
+    assert len(run(tmp_path, "--quick", "--kind", "contiguous", "--method", "auto,dp,milp,metis")) == count
+    assert (tmp_path / "table.md").read_text().count("| contiguous | tuning |") >= 3
+    assert (tmp_path / "profiles.svg").read_text().startswith("<svg")
+
+
+HEAD = {"kind": "contiguous", "half": "tuning", "method": "dp", "limit_s": 60.0}
+FOUND = {"status": "optimal", "objective": 1, "seconds_1pct": 1.0, "seconds_001pct": 3.0}
+ROWS = [
+    {**HEAD, **FOUND, "case": "a", "curve": [[1, 0.01], [3, 0.0]]},
+    {**HEAD, **FOUND, "case": "b", "seconds_001pct": None, "curve": [[2, 0.2], [70, 0.01]]},
+    {**HEAD, "case": "c", "status": "ended", "message": "killed"},
+    {**HEAD, "case": "d", "status": "infeasible", "cpu_s": 2.0},
+    {**HEAD, "case": "e", "status": "not applicable"},
+]
+
+
+def test_figures_by_hand():
+    assert [report.gap_at(row, 60.0) for row in ROWS[:4]] == [0.0, 0.2, inf, 0.0]
+    assert report.profile(ROWS[:4], "seconds_001pct") == [(2.0, 0.25), (3.0, 0.5)]
+    text = report.table(ROWS)
+    assert "| contiguous | tuning | dp | 60 | 4 | 75.0 % | 50.0 % | 75.0 % | 0.00 % | none |" in text
+    assert text.rstrip().endswith("| 3.00 |")
