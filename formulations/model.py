@@ -1,23 +1,27 @@
-"""Linear expressions and rows written as in the mathematics, and the PuLP models (3 and 4) that they make.
+"""Linear expressions and rows written as in the mathematics, and the programs that they make.
 
 Examples
 --------
->>> model = Model("example")
+>>> model = Model()
 >>> x, s = model.binary("x"), model.real("s")
 >>> model.add(s >= 2.0 * x - 1.0)
+>>> model.minimise(s)
+>>> model.program().rows
+1
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from math import inf
 from typing import Any, NamedTuple
 
-import pulp
+import numpy as np
+
+from formulations.program import Program
 
 __all__ = ["ONE", "ZERO", "Expression", "Model", "Row", "dot", "total"]
-
-LinearExpression: Any = getattr(pulp.LpAffineExpression, "from_list", pulp.LpAffineExpression)
-"""Makes an expression from (variable, coefficient) pairs and a constant."""
 
 
 class Expression:
@@ -71,27 +75,26 @@ class Expression:
     __rmul__ = __mul__
 
     def __le__(self, other: Expression | float) -> Row:
-        return Row(self - other, pulp.LpConstraintLE)
+        return Row(self - other, False)
 
     def __ge__(self, other: Expression | float) -> Row:
-        return Row(other - self, pulp.LpConstraintLE)
+        return Row(other - self, False)
 
     def __eq__(self, other: Any) -> Any:
-        return Row(self - other, pulp.LpConstraintEQ)
+        return Row(self - other, True)
 
 
 class Row(NamedTuple):
-    """A constraint ``left ≤ 0`` or ``left = 0``."""
+    """A constraint ``left ≤ 0``, or ``left = 0`` where it is an equation."""
 
     left: Expression
-    sense: int
+    equation: bool
 
     @property
     def holds(self) -> bool:
         """Whether it holds whatever the variables are."""
-        if not self.left.is_constant:
-            return False
-        return self.left.constant == 0 or (self.sense == pulp.LpConstraintLE and self.left.constant < 0)
+        left = self.left
+        return left.is_constant and (left.constant == 0 or (left.constant < 0 and not self.equation))
 
 
 ZERO, ONE = Expression({}), Expression({}, 1.0)
@@ -121,39 +124,71 @@ def dot(factors: Iterable[float], parts: Iterable[Expression]) -> Expression:
 
 
 class Model:
-    """A PuLP problem under construction; minimises."""
+    """A program under construction; minimises.
 
-    def __init__(self, name: str) -> None:
-        self.problem = pulp.LpProblem(name, pulp.LpMinimize)
-        self._variables: list[Any] = []
-        self._rows = 0
+    Rows are kept as flat arrays from the start: objects for each of their terms would cost most of the time.
+    """
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._lower, self._upper, self._integer = array("d"), array("d"), array("b")
+        self._index, self._value = array("q"), array("d")
+        self._length, self._constant, self._equation = array("q"), array("d"), array("b")
+        self._objective = ZERO
 
     def binary(self, name: str) -> Expression:
         """Make a binary variable."""
-        return self._variable(name, 0, 1, pulp.LpInteger)
+        return self._variable(name, 0.0, 1.0, True)
 
-    def real(self, name: str, low: float = 0.0, high: float | None = None) -> Expression:
+    def real(self, name: str, low: float = 0.0, high: float = inf) -> Expression:
         """Make a continuous variable."""
-        return self._variable(name, low, high, pulp.LpContinuous)
+        return self._variable(name, low, high, False)
 
     def minimise(self, objective: Expression) -> None:
         """Set the objective."""
-        terms = [(self._variables[j], a) for j, a in objective.terms.items()]
-        self.problem.setObjective(LinearExpression(terms, objective.constant))
+        self._objective = objective
 
     def add(self, row: Row) -> None:
         """Require a row; one without variables that holds is left out."""
-        left, sense = row
-        terms = [(self._variables[j], a) for j, a in left.terms.items() if a]
-        if not terms:
-            if row.holds:
-                return
-            terms = [(self.problem.add_variable(f"never{self._rows}", 0, 0), 1.0)]  # a row that cannot hold
-        linear = LinearExpression(terms, left.constant)
-        made = linear <= 0 if sense == pulp.LpConstraintLE else linear == 0
-        self.problem.addConstraint(made, f"r{self._rows}")
-        self._rows += 1
+        if row.holds:
+            return
+        left, equation = row
+        self._index.extend(left.terms)
+        self._value.extend(left.terms.values())
+        self._length.append(len(left.terms))
+        self._constant.append(left.constant)
+        self._equation.append(equation)
 
-    def _variable(self, name: str, low: float, high: float | None, category: str) -> Expression:
-        self._variables.append(self.problem.add_variable(name, low, high, cat=category))
-        return Expression({len(self._variables) - 1: 1.0})
+    def program(self) -> Program:
+        """Return the program: its columns are the variables that are used, in the order of their names."""
+        index, value = np.array(self._index), np.array(self._value)
+        row = np.repeat(np.arange(len(self._length)), self._length)
+        some = value != 0
+        index, value, row = index[some], value[some], row[some]
+        cost = np.zeros(len(self._names))
+        cost[list(self._objective.terms)] = list(self._objective.terms.values())
+        used = np.flatnonzero((np.bincount(index, minlength=len(cost)) > 0) | (cost != 0)).tolist()
+        chosen = np.array(sorted(used, key=self._names.__getitem__), dtype=np.int64)
+        column = np.empty(len(cost), dtype=np.int64)
+        column[chosen] = np.arange(len(chosen))
+        right = 0.0 - np.array(self._constant)
+        return Program(
+            cost=cost[chosen],
+            lower=np.array(self._lower)[chosen],
+            upper=np.array(self._upper)[chosen],
+            integer=np.array(self._integer, dtype=np.bool_)[chosen],
+            row_start=np.searchsorted(row, np.arange(len(right) + 1)).astype(np.int64),
+            row_index=column[index],
+            row_value=value,
+            row_lower=np.where(np.array(self._equation, dtype=np.bool_), right, -np.inf),
+            row_upper=right,
+            offset=self._objective.constant,
+            names=tuple(self._names[j] for j in chosen),
+        )
+
+    def _variable(self, name: str, low: float, high: float, integer: bool) -> Expression:
+        self._names.append(name)
+        self._lower.append(low)
+        self._upper.append(high)
+        self._integer.append(integer)
+        return Expression({len(self._names) - 1: 1.0})

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 
-__all__ = ["Program", "read_pulp"]
+__all__ = ["Program"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,8 +30,8 @@ class Program:
         ``(m,)``.
     offset
         Constant part of the objective.
-    names, row_names
-        For messages; empty when nobody needs them.
+    names
+        Of the columns; empty when nobody needs them.
     """
 
     cost: FloatArray
@@ -45,7 +45,6 @@ class Program:
     row_upper: FloatArray
     offset: float = 0.0
     names: tuple[str, ...] = ()
-    row_names: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def columns(self) -> int:
@@ -100,54 +99,33 @@ class Program:
         """Return the values of all columns by name."""
         return dict(zip(self.names, values.tolist(), strict=True))
 
+    def pulp(self, title: str = "program") -> Any:
+        """Return it as a PuLP problem (3 or 4), to be written to a file or given to another solver."""
+        import pulp  # nothing else needs it: solving starts faster without
 
-def read_pulp(model: Any) -> Program:
-    """Take the columns and rows of a PuLP model, once and in bulk.
+        def finite(bound: float) -> float | None:
+            return bound if np.isfinite(bound) else None
 
-    Uses only what PuLP 3.3 and PuLP 4 share.
-
-    Parameters
-    ----------
-    model
-        A ``pulp.LpProblem`` with named variables, minimising.
-
-    Returns
-    -------
-    Program
-        Its columns are in the order of ``model.variables()``.
-
-    Raises
-    ------
-    ValueError
-        When the model maximises.
-    """
-    if model.sense != 1:
-        raise ValueError("the model maximises; programs of this project minimise")
-    variables = model.variables()
-    names = tuple(v.name for v in variables)
-    column = {name: j for j, name in enumerate(names)}
-    rows = model.constraints()
-    terms = [[(column[v.name], a) for v, a in row.items()] for row in rows]
-    bounds = [(row.getLb(), row.getUb()) for row in rows]
-    cost = np.zeros(len(names))
-    if model.objective is not None:
-        for v, a in model.objective.items():
-            cost[column[v.name]] += a
-    return Program(
-        cost=cost,
-        lower=_bounds([v.lowBound for v in variables], -np.inf),
-        upper=_bounds([v.upBound for v in variables], np.inf),
-        integer=np.array([v.cat == "Integer" for v in variables], dtype=np.bool_),
-        row_start=np.concatenate([[0], np.cumsum([len(t) for t in terms], dtype=np.int64)]),
-        row_index=np.array([j for t in terms for j, _ in t], dtype=np.int64),
-        row_value=np.array([a for t in terms for _, a in t], dtype=np.float64),
-        row_lower=_bounds([low for low, _ in bounds], -np.inf),
-        row_upper=_bounds([up for _, up in bounds], np.inf),
-        offset=0.0 if model.objective is None else float(model.objective.constant),
-        names=names,
-        row_names=tuple(row.name or f"row{i}" for i, row in enumerate(rows)),
-    )
-
-
-def _bounds(values: Sequence[float | None], absent: float) -> FloatArray:
-    return np.array([absent if v is None else v for v in values], dtype=np.float64)
+        made = pulp.LpProblem(title, pulp.LpMinimize)
+        columns = [
+            made.add_variable(
+                self.names[j] if self.names else f"x{j}",
+                finite(self.lower[j]),
+                finite(self.upper[j]),
+                cat=pulp.LpInteger if self.integer[j] else pulp.LpContinuous,
+            )
+            for j in range(self.columns)
+        ]
+        made.setObjective(pulp.lpSum(c * x for c, x in zip(self.cost, columns, strict=True)) + self.offset)
+        for i, (low, high) in enumerate(zip(self.row_lower, self.row_upper, strict=True)):
+            row = slice(self.row_start[i], self.row_start[i + 1])
+            terms = zip(self.row_value[row], self.row_index[row], strict=True)
+            activity = pulp.lpSum(a * columns[j] for a, j in terms)
+            if low == high:
+                made.addConstraint(activity == high, f"r{i}")
+                continue
+            if np.isfinite(low):
+                made.addConstraint(activity >= low, f"r{i}_low")
+            if np.isfinite(high):
+                made.addConstraint(activity <= high, f"r{i}")
+        return made

@@ -52,6 +52,7 @@ import numpy as np
 
 from formulations.latency.problem import MEMORY_UNITS, LatencyProblem, Scaled
 from formulations.model import ZERO, Expression, Model, dot, total
+from formulations.program import Program
 from placer.arrays import IntArray
 from placer.plans.latency_schedule import LatencySchedule
 from placer.plans.plan import Plan
@@ -68,7 +69,7 @@ class PaperModel:
     problem
         The problem.
     program
-        A PuLP model that minimises C / U.
+        Minimises C / U.
     unit_ms
         U.
     slots
@@ -78,7 +79,7 @@ class PaperModel:
     """
 
     problem: LatencyProblem
-    program: Any
+    program: Program
     unit_ms: float
     slots: tuple[tuple[int, int], ...]
     ranked: bool
@@ -182,7 +183,7 @@ def build(problem: LatencyProblem, upper_ms: float, *, ranked: bool = False) -> 
     if builder.ranked:
         builder.ranks()
     builder.model.minimise(builder.C)
-    return PaperModel(problem, builder.model.problem, builder.unit, tuple(builder.slots), builder.ranked)
+    return PaperModel(problem, builder.model.program(), builder.unit, tuple(builder.slots), builder.ranked)
 
 
 class _Builder:
@@ -192,7 +193,7 @@ class _Builder:
         self.problem, self.instance = problem, problem.instance
         self.scaled = scaled = Scaled.of(problem, upper_ms)
         self.unit = scaled.unit_ms
-        self.model = Model("latency_paper")
+        self.model = Model()
         self.slots = [(d, t) for members in problem.kinds for d in members for t in range(problem.pieces)]
         self.kind = [
             k for k, members in enumerate(problem.kinds) for _ in members for _ in range(problem.pieces)

@@ -24,9 +24,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-import pulp
 
 from formulations.model import ZERO, Expression, Model, total
+from formulations.program import Program
 from formulations.throughput.loads import Loads
 from formulations.throughput.place import Place
 from formulations.throughput.plan_rules import PlanRules
@@ -42,7 +42,7 @@ ORDERED_ITEMS = 24
 """How many of the heaviest items number the devices."""
 
 
-def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
+def build(problem: Problem, params: ThroughputParams) -> Program:
     """Build the program.
 
     Parameters
@@ -54,9 +54,9 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
 
     Returns
     -------
-    pulp.LpProblem
+    Program
     """
-    model = Model("throughput_free")
+    model = Model()
     kinds = kinds_of(problem)
     may = fits(problem, kinds, params)
     places = {
@@ -75,7 +75,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
         limit_memory(model, problem, kinds, place, loads.memory_most)
     rules.finish()
     loads.finish()
-    return model.problem
+    return model.program()
 
 
 def _x(model: Model, c: int, d: int) -> Expression:

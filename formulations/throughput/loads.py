@@ -33,6 +33,7 @@ pair of CommIn and CommOut variables, because a device never pays both for one p
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 import numpy as np
 
@@ -125,7 +126,7 @@ class Loads:
     def _objective(self) -> None:
         """Minimise Σ T between the known bounds."""
         model, params = self.model, self.params
-        high = None
+        high = inf
         if params.upper_bound_ms is not None:
             high = params.upper_bound_ms * (1 + UPPER_SLACK) / params.unit_ms * TIME_UNIT
         low = params.lower_bound_ms * (1 - EQUAL) / params.unit_ms * TIME_UNIT
@@ -136,7 +137,7 @@ class Loads:
         model.minimise(objective)
         if not alone and low > 0:
             model.add(objective >= low)
-        if not alone and high is not None:
+        if not alone and high < inf:
             model.add(objective <= high)
 
     def _load(self, place: Place, r: int) -> tuple[Expression, Expression]:

@@ -44,9 +44,9 @@ from itertools import pairwise
 
 import networkx as nx
 import numpy as np
-import pulp
 
 from formulations.model import ONE, ZERO, Expression, Model, total
+from formulations.program import Program
 from formulations.throughput.loads import Loads
 from formulations.throughput.place import Inside, Place
 from formulations.throughput.plan_rules import PlanRules
@@ -135,7 +135,7 @@ def lay_out(problem: Problem, params: ThroughputParams) -> Layout:
     return Layout(kinds, may, tuple(slots), mixed)
 
 
-def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
+def build(problem: Problem, params: ThroughputParams) -> Program:
     """Build the program.
 
     Parameters
@@ -147,9 +147,9 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
 
     Returns
     -------
-    pulp.LpProblem
+    Program
     """
-    model = Model("throughput_ordered")
+    model = Model()
     layout = lay_out(problem, params)
     Y = _positions(model, problem, layout, params)
     _precedence(model, problem, Y)
@@ -173,7 +173,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
         limit_memory(model, problem, layout.kinds, place, loads.memory_most)
     rules.finish()
     loads.finish()
-    return model.problem
+    return model.program()
 
 
 def decode(values: Mapping[str, float], problem: Problem, params: ThroughputParams) -> IntArray:

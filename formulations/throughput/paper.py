@@ -35,9 +35,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pulp
 
 from formulations.model import ZERO, Expression, Model, dot, total
+from formulations.program import Program
 from formulations.throughput.shared import ThroughputParams
 from formulations.throughput.stage_memory import MEMORY_MOST, memory_share
 from placer.arrays import BoolArray, IntArray
@@ -49,7 +49,7 @@ from placer.tolerances import MEMORY_TOLERANCE
 __all__ = ["build", "decode", "encode"]
 
 
-def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
+def build(problem: Problem, params: ThroughputParams) -> Program:
     """Build the program on the nodes of the problem's instance.
 
     Parameters
@@ -61,10 +61,10 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
 
     Returns
     -------
-    pulp.LpProblem
+    Program
     """
     instance = problem.instance
-    model = Model("throughput_paper")
+    model = Model()
     may = _fits(instance, params)
     x = [
         [model.binary(_name(v, d.index)) if may[v, d.index] else ZERO for d in instance.devices]
@@ -76,7 +76,7 @@ def build(problem: Problem, params: ThroughputParams) -> pulp.LpProblem:
         for i in range(len(instance.devices)):
             _contiguity(model, instance, [row[i] for row in x], i)
     _objective(model, instance, params, x)
-    return model.problem
+    return model.program()
 
 
 def decode(values: Mapping[str, float], problem: Problem, params: ThroughputParams) -> IntArray:

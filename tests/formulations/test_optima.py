@@ -7,7 +7,6 @@ from formulations.latency import ordered as latency_ordered
 from formulations.latency import paper as latency_paper
 from formulations.latency.network import along_tokens, long_paths, refine
 from formulations.latency.problem import LatencyProblem
-from formulations.program import read_pulp
 from formulations.throughput import free, ordered, paper
 from formulations.throughput.goals import Cap, Goal, GoalName
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
@@ -52,7 +51,7 @@ def test_throughput(seed, contiguity):
     params = ThroughputParams(
         schedule=schedule, communication=communication, each_contiguous=contiguity == "each"
     )
-    program = read_pulp(module.build(problem, params))
+    program = module.build(problem, params)
     found = solved(program)
     if np.isinf(optimum):
         assert found.status is Status.INFEASIBLE
@@ -73,14 +72,14 @@ def test_goals(seed, contiguity):
     best = candidates(instance, kind).secondary({}, balance=True)
     problem = contract(instance, contiguous=contiguity == "ordered", keep_producers=True)
     if best is None:
-        assert solved(read_pulp(module.build(problem, ThroughputParams()))).status is Status.INFEASIBLE
+        assert solved(module.build(problem, ThroughputParams())).status is Status.INFEASIBLE
         return
     goals = [Goal(GoalName.BALANCE, k + 1) for k in range(len(instance.devices))]
     goals += [Goal(GoalName.TRANSFERS), Goal(GoalName.DEVICES)]
     caps = ()
     for goal, value in zip(goals, best, strict=True):
         params = ThroughputParams(communication=Communication(kind[2]), goal=goal, caps=caps)
-        found = solved(read_pulp(module.build(problem, params)))
+        found = solved(module.build(problem, params))
         unit = 1.0 if goal.name is GoalName.DEVICES else TIME_UNIT
         assert found.objective == pytest.approx(unit * value, rel=1e-5, abs=1e-4)
         caps = (*caps, Cap(goal, value * (1 + 1e-7) + 1e-7))
@@ -99,7 +98,7 @@ def test_latency(seed, name, pieces):
     upper = problem.safe_upper_ms
     if name == "paper":
         model = latency_paper.build(problem, upper)
-        program, unit = read_pulp(model.program), model.unit_ms
+        program, unit = model.program, model.unit_ms
     else:
         network = refine(
             along_tokens(problem, upper, long_paths(problem), arc_limit=1000, stopped=lambda _: False),

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 
-from formulations.program import read_pulp
 from formulations.throughput import free as throughput_free
 from formulations.throughput import ordered as throughput_ordered
 from formulations.throughput import paper as throughput_paper
@@ -63,7 +62,7 @@ def test_plans_are_points_with_their_objective(name, seed):
             windows=windows(problem, kinds_of(problem), objective) if name == "ordered" else None,
             each_contiguous=name == "paper",
         )
-        program = read_pulp(module.build(problem, params))
+        program = module.build(problem, params)
         items = device[[nodes[0] for nodes in problem.members]]
         values = module.encode(items, problem, params)
         assert set(values) <= set(program.names)

@@ -8,10 +8,9 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import pulp
 import pytest
 
-from formulations.program import Program, read_pulp
+from formulations.program import Program
 from placer.search.run import Run
 from placer.solvers import highs as adapter
 from placer.solvers.highs import LinearMaster, solve
@@ -272,32 +271,6 @@ def test_stops_promptly():
     run = Run(time_limit=0.5)
     solve(HARD, run, Settings(gap=0.0))
     assert time.perf_counter() - run.began < 5.0
-
-
-def test_pulp_model_is_read_in_full():
-    model = pulp.LpProblem("p", pulp.LpMinimize)
-    x = model.add_variable("x", 0, 4, cat="Integer")
-    y = model.add_variable("y", 1)
-    b = model.add_variable("b", cat="Binary")
-    model += 2 * x - y + 4 * b + 7
-    model += (x + y <= 5, "cap")
-    model += (y - 2 * b >= -1, "low")
-    model += (x + b == 3, "fix")
-    program = read_pulp(model)
-    values = {"x": 2.0, "y": 3.0, "b": 1.0}
-    point = program.point(values)
-    assert program.objective(point) == 2 * 2 - 3 + 4 + 7
-    assert program.excess(point) == 0
-    assert program.excess(program.point({"x": 3.0, "y": 3.0, "b": 0.0})) == 1
-    assert program.excess(program.point({"x": 2.5, "y": 2.0, "b": 0.5})) == 0.5
-    found = solve(program, Run(), Settings(gap=0.0))
-    assert found.objective == 11.0
-    assert program.named(found.values) == {"x": 3.0, "y": 2.0, "b": 0.0}
-
-
-def test_maximisation_is_refused():
-    with pytest.raises(ValueError, match="maximises"):
-        read_pulp(pulp.LpProblem("p", pulp.LpMaximize))
 
 
 def test_master_is_solved_again_with_new_columns():

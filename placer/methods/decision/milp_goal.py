@@ -10,7 +10,6 @@ import logging
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from formulations.program import read_pulp
 from formulations.throughput import free as throughput_free
 from formulations.throughput import ordered as throughput_ordered
 from formulations.throughput.goals import Goal, GoalName
@@ -151,7 +150,7 @@ class _Search:
             start=self.plan,
             goal=self.goal(problem),
         )
-        program = read_pulp(formulation.build(problem, params))
+        program = formulation.build(problem, params)
         self.stats.update(columns=program.columns, rows=program.rows, integers=int(program.integer.sum()))
 
         def on_incumbent(values: FloatArray) -> None:

@@ -12,7 +12,7 @@ from formulations.latency import paper as latency_paper
 from formulations.latency import start as latency_start
 from formulations.latency.network import Network, along_tokens, long_paths, refine
 from formulations.latency.problem import LatencyProblem
-from formulations.program import Program, read_pulp
+from formulations.program import Program
 from placer.arrays import FloatArray
 from placer.instance.instance import Instance
 from placer.methods.milp.latency_fill import fill, from_network
@@ -186,8 +186,7 @@ class _Search:
     def paper_program(self) -> Solution:
         """Solve the paper's program for plans that are no worse than the best one."""
         model = latency_paper.build(self.problem, self.upper_ms, ranked=self.ranked)
-        program = read_pulp(model.program)
-        start = None
+        start, program = None, model.program
         if self.plan is not None:
             schedule = latency_schedule(self.instance, self.plan)
             start = program.point(model.encode(self.plan, schedule))

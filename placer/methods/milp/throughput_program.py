@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
 
-from formulations.program import Program, read_pulp
+from formulations.program import Program
 from formulations.throughput import free, ordered, paper
 from formulations.throughput.shared import ThroughputParams
 from placer.arrays import FloatArray, IntArray
@@ -62,7 +62,8 @@ class ThroughputProgram:
     @cached_property
     def program(self) -> Program:
         """The program itself."""
-        return read_pulp(self.formulation.build(self.problem, self.params))
+        built: Program = self.formulation.build(self.problem, self.params)
+        return built
 
     def plan(self, values: FloatArray) -> Plan:
         """Read a plan from a point."""

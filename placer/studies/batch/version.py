@@ -26,7 +26,7 @@ SOLVER = (
     "placer/tolerances.py",
 )
 """What takes part in a solve, from the instance to the result; all else reads, runs and shows."""
-LIBRARIES = ("highspy", "pulp", "numpy", "networkx", "pymetis")
+LIBRARIES = ("highspy", "numpy", "networkx", "pymetis")
 
 
 @functools.cache
