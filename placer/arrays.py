@@ -1,12 +1,21 @@
-"""Types of NumPy arrays; shapes stand in the docstrings of what uses them."""
+"""Types of NumPy arrays, whose shapes stand in the docstrings of what uses them; and what NumPy lacks."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BoolArray", "FloatArray", "IntArray"]
+__all__ = ["BoolArray", "FloatArray", "IntArray", "distinct"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+
+def distinct(numbers: IntArray) -> IntArray:
+    """Different numbers, ``(m,)``, or rows, ``(m, k)``, ascending (``np.unique`` imports masked arrays)."""
+    rows = np.atleast_2d(numbers.T).T
+    rows = rows[np.lexsort(rows.T[::-1])]
+    new = np.ones(len(rows), dtype=np.bool_)
+    new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    return rows[new].reshape(-1, *numbers.shape[1:])

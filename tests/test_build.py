@@ -44,6 +44,18 @@ print(sorted(set(sys.modules) & set({COMPILERS!r})))
     assert run("-c", script).split() == ["[]"]
 
 
+def test_what_a_short_search_does_not_wait_for():
+    """Importing these takes as long as the search."""
+    script = """
+import sys
+from placer.cli import main
+assert main(["solve", "data/textbook.json", "--quiet"]) == 0
+slow = {"networkx", "pulp", "highspy", "jinja2", "simpy", "numpy.ma", "placer.studies"}
+print("imported:", sorted(slow & set(sys.modules)))
+"""
+    assert run("-c", script).splitlines()[-1] == "imported: []"
+
+
 def sources(folder: Path) -> Path:
     """Copy what a fresh checkout has of the library."""
     for part in ("placer", "formulations", "data"):

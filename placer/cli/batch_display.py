@@ -32,7 +32,7 @@ class BatchDisplay:
     """Shows what is done, running and failed, and when the rest may be done."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, emoji=False)
         self._quiet = quiet
         self._live: Live | None = None
         self._lock = threading.Lock()

@@ -24,7 +24,7 @@ class Display:
     """Shows the best objective, the bound and the gap while a solve runs."""
 
     def __init__(self, *, quiet: bool, objective: Objective = Objective.THROUGHPUT) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, emoji=False)
         self._quiet, self._objective = quiet, objective
         self._live: Status | None = None
         self._last = -PLAIN_SECONDS

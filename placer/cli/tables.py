@@ -31,8 +31,8 @@ class _Console(Console):
 
 def stdout() -> Console:
     """Return the console for results."""
-    console = _Console(highlight=False)
-    return console if console.is_terminal else _Console(highlight=False, width=PLAIN_WIDTH)
+    console = _Console(highlight=False, emoji=False)
+    return console if console.is_terminal else _Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def print_json(text: str) -> None:

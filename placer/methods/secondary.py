@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import networkx as nx
 import numpy as np
 
 from formulations.throughput.goals import Cap, Goal, GoalName
@@ -240,6 +239,8 @@ class _Chase:
 
     def _matched(self, device: IntArray, devices: IntArray) -> IntArray:
         """Rename the devices of one kind by a matching of largest weight."""
+        import networkx as nx  # takes long to import
+
         graph = nx.Graph()
         earlier = np.array(
             [self.instance.device_index.get(self.options.near.get(v, ""), -1) for v in self.instance.ids]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placer.arrays import FloatArray, IntArray
+from placer.arrays import FloatArray, IntArray, distinct
 from placer.instance.instance import Instance
 from placer.options import Communication, Schedule
 from placer.plans.in_flight import InFlight
@@ -103,14 +103,14 @@ def device_loads(
     u, w = instance.edges[:, 0], instance.edges[:, 1]
     crosses = device[u] != device[w]
     # One receive per (producer, receiving device), one send per producer, however many consumers.
-    pairs = np.unique(np.stack([u[crosses], device[w[crosses]]], axis=1), axis=0)
+    pairs = distinct(np.stack([u[crosses], device[w[crosses]]], axis=1))
     producer, receiver = pairs[:, 0], pairs[:, 1]
     # Within a server the device's own link counts, across servers the uplink if that is slower.
     away = instance.server_of[device[producer]] != instance.server_of[receiver]
     cost = instance.class_transfer_ms[producer, classes[receiver]]
     received = np.where(away, instance.across_ms[producer, receiver], cost)
     np.add.at(receive, (direction[producer], receiver), received)
-    senders = np.unique(producer)
+    senders = distinct(producer)
     np.add.at(send, (direction[senders], device[senders]), sending_ms(instance, device)[senders])
     sync = np.zeros(devices)
     for group in replicas:
@@ -215,15 +215,9 @@ def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray]:
     np.add.at(held, plan.device, instance.activation_bytes)
     u, w = plan.device[instance.forward_edges].T
     crossing = np.stack([instance.forward_edges[:, 0], w], axis=1)[u != w]
-    for producer, d in _distinct(crossing):
+    for producer, d in distinct(crossing).tolist():
         received[d] += np.nan_to_num(instance.output_bytes[producer])
     return held, received
-
-
-def _distinct(pairs: IntArray) -> list[tuple[int, int]]:
-    """Return each pair of numbers once, in lexicographic order."""
-    base = int(pairs.max(initial=0)) + 1
-    return [divmod(code, base) for code in np.unique(pairs[:, 0] * base + pairs[:, 1]).tolist()]
 
 
 def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int, ...] | None:
@@ -242,7 +236,7 @@ def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int,
     edges = np.concatenate([plan.device[instance.order_edges], instance.rank_edges])
     after: dict[int, list[int]] = {d: [] for d in used}
     missing = dict.fromkeys(used, 0)
-    for a, b in _distinct(edges):
+    for a, b in distinct(edges).tolist():
         if a != b and a in used and b in used:
             after[a].append(b)
             missing[b] += 1

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from placer.arrays import FloatArray, IntArray
+from placer.arrays import FloatArray, IntArray, distinct
 from placer.instance.instance import Instance
 from placer.plans.plan import Plan, pieces_in_order
 
@@ -95,7 +95,7 @@ def _scheduled(instance: Instance, plan: Plan) -> LatencySchedule:
     )
     after: list[list[int]] = [[] for _ in range(units)]
     before: list[list[int]] = [[] for _ in range(units)]
-    for a, b in (divmod(key, units) for key in np.unique(waits[:, 0] * units + waits[:, 1]).tolist()):
+    for a, b in (divmod(key, units) for key in distinct(waits[:, 0] * units + waits[:, 1]).tolist()):
         after[a].append(b)
         before[b].append(a)
 
@@ -134,8 +134,8 @@ def _piece_parts(instance: Instance, plan: Plan, nodes: IntArray) -> tuple[float
     inside = np.zeros(instance.n, dtype=bool)
     inside[nodes] = True
     u, w = instance.edges[:, 0], instance.edges[:, 1]
-    received = np.unique(u[~inside[u] & inside[w]])
-    sent = np.unique(u[inside[u] & ~inside[w]])
+    received = distinct(u[~inside[u] & inside[w]])
+    sent = distinct(u[inside[u] & ~inside[w]])
     cost = instance.class_transfer_ms[:, c]
     return (
         float(cost[received].sum()),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import networkx as nx
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+
 import numpy as np
 
 from placer.arrays import IntArray
@@ -166,39 +168,49 @@ def _constraints(instance: Instance, plan: Plan) -> list[str]:
 def _device_order(instance: Instance, device: IntArray) -> list[str]:
     """Forward edges, what mirrors them and the user's order must not form a cycle between devices."""
     edges = device[instance.order_edges]
-    graph = nx.DiGraph(edges[edges[:, 0] != edges[:, 1]].tolist())
+    data = sorted({(a, b) for a, b in edges.tolist() if a != b})
     used = set(device.tolist())
-    ranked = nx.DiGraph(graph)
-    ranked.add_edges_from((a, b) for a, b in instance.rank_edges.tolist() if a in used and b in used)
-    if nx.is_directed_acyclic_graph(ranked):
-        return []
-    circular = not nx.is_directed_acyclic_graph(graph)
-    names = [instance.devices[u].name for u, _ in nx.find_cycle(graph if circular else ranked)]
-    cycle = " -> ".join([*names, names[0]])
-    if circular:
-        return [f"not contiguous: forward data goes around {cycle}"]
-    return [f"the order of the devices does not hold: data and the order go around {cycle}"]
+    ranks = [(a, b) for a, b in instance.rank_edges.tolist() if a in used and b in used]
+    for pairs, wrong in (
+        (data, "not contiguous: forward data goes around"),
+        (data + ranks, "the order of the devices does not hold: data and the order go around"),
+    ):
+        cycle = _cycle(pairs)
+        if cycle:
+            return [f"{wrong} {' -> '.join(instance.devices[d].name for d in cycle)}"]
+    return []
+
+
+def _cycle(pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Return the nodes of a cycle, the first one again at its end; none if there is no cycle."""
+    graph: TopologicalSorter[int] = TopologicalSorter()
+    for a, b in pairs:
+        graph.add(b, a)
+    try:
+        graph.prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def _each_contiguous(instance: Instance, device: IntArray) -> list[str]:
     """No forward path leaves a device and comes back (the paper's contiguity, each set by itself)."""
-    forward = nx.DiGraph()
-    forward.add_nodes_from(np.flatnonzero(~instance.backward).tolist())
-    forward.add_edges_from(instance.forward_edges.tolist())
-    order = list(nx.topological_sort(forward))
+    before: dict[int, list[int]] = {v: [] for v in np.flatnonzero(~instance.backward).tolist()}
+    for u, w in instance.forward_edges.tolist():
+        before[w].append(u)
+    order = list(TopologicalSorter(before).static_order())
     out = []
     for d in sorted(set(device.tolist())):
         left: set[int] = set()  # nodes outside the device with an ancestor on it
         for v in order:
-            before = list(forward.predecessors(v))
-            has_left = any(u in left for u in before)
+            has_left = any(u in left for u in before[v])
             if device[v] == d and has_left:
                 out.append(
                     f"not contiguous: a forward path leaves {instance.devices[d].name} "
                     f"and comes back at node {instance.ids[v]!r}"
                 )
                 break
-            if device[v] != d and (has_left or any(device[u] == d for u in before)):
+            if device[v] != d and (has_left or any(device[u] == d for u in before[v])):
                 left.add(v)
     return out
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from placer.arrays import IntArray
+from placer.arrays import IntArray, distinct
 from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
 from placer.reductions.inverse import Inverse, Reduction
@@ -28,7 +28,7 @@ def apply(instance: Instance) -> Reduction:
         An instance without servers in which every node may go to some device.
     """
     stand_in = _stand_ins(instance)
-    kept = np.unique(stand_in)
+    kept = distinct(stand_in)
     if len(kept) == len(stand_in):
         return instance, Inverse(instance)
     left = [0] * len(instance.classes)

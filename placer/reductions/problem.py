@@ -8,15 +8,14 @@ items lifts to one of nodes with the same loads.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-import networkx as nx
 import numpy as np
 
-from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.arrays import BoolArray, FloatArray, IntArray, distinct
+from placer.instance.graphs import strong_components, topological_order
 from placer.instance.instance import Instance
 from placer.plans.plan import Plan
 
@@ -170,7 +169,7 @@ def _contracted(instance: Instance, contiguous: bool, keep_producers: bool) -> P
     np.logical_and.at(allowed, item, instance.allowed)
 
     edges = item[instance.order_edges]
-    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
+    edges = distinct(edges[edges[:, 0] != edges[:, 1]])
 
     classes = len(instance.classes)
     merged: dict[tuple[object, ...], tuple[list[int], FloatArray]] = {}
@@ -203,44 +202,17 @@ def _items(instance: Instance, *, contiguous: bool) -> IntArray:
     label = np.arange(instance.n)
     for nodes in instance.groups.values():
         label[nodes] = nodes.min()
-    order = np.unique(label)
+    order = distinct(label)
     if contiguous:
-        found = _topological(order, label[instance.order_edges])
+        found = topological_order(order, label[instance.order_edges])
         if found is None:
-            quotient = nx.DiGraph()
-            quotient.add_nodes_from(order.tolist())
-            quotient.add_edges_from(label[instance.order_edges].tolist())
-            for component in nx.strongly_connected_components(quotient):
-                if len(component) > 1:
-                    label[np.isin(label, list(component))] = min(component)
-            found = _topological(np.unique(label), label[instance.order_edges])
+            label = strong_components(instance.n, label[instance.order_edges])[label]
+            found = topological_order(distinct(label), label[instance.order_edges])
         assert found is not None
         order = found
     rank = np.zeros(instance.n, dtype=np.int64)
     rank[order] = np.arange(len(order))
     return rank[label]
-
-
-def _topological(nodes: IntArray, edges: IntArray) -> IntArray | None:
-    """Sort nodes along edges, the least number first where there is a choice; None if there is a cycle.
-
-    Edges from a node to itself are none.
-    """
-    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
-    size = int(nodes.max(initial=-1)) + 1
-    missing = np.bincount(edges[:, 1], minlength=size).tolist()
-    start = np.searchsorted(edges[:, 0], np.arange(size + 1)).tolist()
-    after = edges[:, 1].tolist()
-    ready = [v for v in nodes.tolist() if not missing[v]]  # sorted, and so a heap
-    out: list[int] = []
-    while ready:
-        v = heapq.heappop(ready)
-        out.append(v)
-        for w in after[start[v] : start[v + 1]]:
-            missing[w] -= 1
-            if not missing[w]:
-                heapq.heappush(ready, w)
-    return np.array(out, dtype=np.int64) if len(out) == len(nodes) else None
 
 
 def _nets(instance: Instance, item: IntArray) -> Iterator[tuple[bool, list[int], FloatArray]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import networkx as nx
-
 from placer.reductions.problem import Problem
 
 __all__ = ["count_downsets", "width"]
@@ -55,6 +53,8 @@ def width(problem: Problem) -> tuple[int, bool]:
     (int, bool)
         The width, and whether it is exact; beyond 600 items it is the largest level, a lower bound.
     """
+    import networkx as nx  # takes long to import
+
     graph = nx.DiGraph()
     graph.add_nodes_from(range(problem.size))
     graph.add_edges_from(problem.edges.tolist())

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import networkx as nx
 import numpy as np
 
-from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.arrays import BoolArray, FloatArray, IntArray, distinct
+from placer.instance.graphs import strong_components, topological_order
 from placer.options import Communication, Schedule
 from placer.reductions.kinds import Kinds, kinds_of
 from placer.reductions.problem import Problem
@@ -84,16 +84,14 @@ def merge_items(
     ValueError
         When the merged precedence has a cycle.
     """
-    graph = nx.DiGraph()
-    graph.add_nodes_from(sorted(set(label.tolist())))
-    edges = label[problem.edges]
-    graph.add_edges_from(edges[edges[:, 0] != edges[:, 1]].tolist())
-    if contiguous and not nx.is_directed_acyclic_graph(graph):
+    labels = distinct(label)
+    order = topological_order(labels, label[problem.edges]) if contiguous else labels
+    if order is None:
         raise ValueError("the merged items would wait for each other")
-    order = list(nx.lexicographical_topological_sort(graph) if contiguous else sorted(graph))
-    rank = {old: new for new, old in enumerate(order)}
-    new = np.array([rank[old] for old in label.tolist()], dtype=np.int64)
-    size = len(rank)
+    size = len(order)
+    rank = np.zeros(problem.size, dtype=np.int64)
+    rank[order] = np.arange(size)
+    new = rank[label]
     time = np.zeros((2, size, problem.time_ms.shape[2]))
     np.add.at(time.transpose(1, 0, 2), new, problem.time_ms.transpose(1, 0, 2))
     memory = np.zeros(size)
@@ -108,7 +106,7 @@ def merge_items(
         time_ms=time,
         memory_bytes=memory,
         allowed=allowed,
-        edges=np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2),
+        edges=distinct(edges[edges[:, 0] != edges[:, 1]]),
         net_items=new[problem.net_items],
     )
     return merge_nets(merged, communication)
@@ -194,13 +192,7 @@ def _separable(kinds: Kinds, a: BoolArray, b: BoolArray) -> bool:
 
 def _close(problem: Problem, label: IntArray) -> IntArray:
     """Merge labels on a common forward cycle: what lies between two merged items goes along."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(label.tolist())
-    graph.add_edges_from(label[problem.edges].tolist())
-    out = label.copy()
-    for component in nx.strongly_connected_components(graph):
-        out[np.isin(label, list(component))] = min(component)
-    return out
+    return strong_components(problem.size, label[problem.edges])[label]
 
 
 def dominance_merge(problem: Problem, upper_bound_ms: float | None) -> Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import networkx as nx
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
@@ -47,12 +46,8 @@ def windows(problem: Problem, kinds: Kinds, upper_bound_ms: float | None) -> Int
 def reachability(problem: Problem) -> BoolArray:
     """Whether there is a forward path from row to column, ``(N, N)``; every item reaches itself."""
     reach = np.eye(problem.size, dtype=np.bool_)
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(problem.size))
-    graph.add_edges_from(problem.edges.tolist())
-    for u in reversed(list(nx.topological_sort(graph))):
-        for w in graph.successors(u):
-            reach[u] |= reach[w]
+    for u, w in sorted(problem.edges.tolist(), reverse=True):  # items are numbered along the edges
+        reach[u] |= reach[w]
     return reach
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import networkx as nx
 import numpy as np
 
-from placer.arrays import FloatArray, IntArray
+from placer.arrays import FloatArray, IntArray, distinct
+from placer.instance.graphs import components, strong_components, topological_order
 from placer.instance.instance import Instance
 from placer.instance.order import topological_position
 from placer.options import Options
@@ -35,15 +35,14 @@ def untied(instance: Instance) -> Instance | None:
     memory, weights = instance.memory_bytes.copy(), instance.weight_bytes.copy()
     split = False
     for group, nodes in instance.groups.items():
-        inside = nx.Graph()
-        forward = [int(v) for v in nodes if not instance.backward[v]]
-        inside.add_nodes_from(forward)
-        chosen = set(forward)
-        inside.add_edges_from((u, w) for u, w in instance.forward_edges.tolist() if {u, w} <= chosen)
-        parts = list(nx.connected_components(inside))
-        part_of = {v: k for k, part in enumerate(parts) for v in part}
-        for v in (int(v) for v in nodes if instance.backward[v]):
-            kin = [u for u in forward if instance.ids[v].startswith(instance.ids[u])]
+        forward = nodes[~instance.backward[nodes]]
+        chosen = np.zeros(instance.n, dtype=np.bool_)
+        chosen[forward] = True
+        edges = instance.forward_edges[chosen[instance.forward_edges].all(axis=1)]
+        parts, part = np.unique(components(instance.n, edges)[forward], return_inverse=True)
+        part_of = dict(zip(forward.tolist(), part.tolist(), strict=True))
+        for v in nodes[instance.backward[nodes]].tolist():
+            kin = [u for u in forward.tolist() if instance.ids[v].startswith(instance.ids[u])]
             if not kin:
                 return None
             part_of[v] = part_of[max(kin, key=lambda u: len(instance.ids[u]))]
@@ -52,8 +51,8 @@ def untied(instance: Instance) -> Instance | None:
         split = True
         for v, k in part_of.items():
             colocate[v] = f"{group} ({k})"
-        for part in parts:
-            heavy = max(part, key=lambda v: (instance.held_bytes[v], -v))
+        for k in range(len(parts)):
+            heavy = max(forward[part == k].tolist(), key=lambda v: (instance.held_bytes[v], -v))
             memory[heavy], weights[heavy] = (
                 instance.memory_bytes[nodes].max(),
                 instance.weight_bytes[nodes].max(),
@@ -112,25 +111,22 @@ def _chop(time: FloatArray, held: FloatArray, room: list[float], target: float) 
 
 def _items(instance: Instance) -> list[IntArray] | None:
     """Return what moves as one, in topological order; None where backward nodes belong to no forward node."""
-    label = {v: v for v in range(instance.n)}
+    label = np.arange(instance.n)
     for nodes in instance.groups.values():
-        label |= dict.fromkeys(nodes.tolist(), int(nodes[0]))
-    graph = nx.DiGraph()
-    graph.add_nodes_from(label[v] for v in np.flatnonzero(~instance.backward).tolist())
-    graph.add_edges_from(
-        (label[u], label[w]) for u, w in instance.forward_edges.tolist() if label[u] != label[w]
-    )
-    if any(label[v] not in graph for v in np.flatnonzero(instance.backward).tolist()):
+        label[nodes] = nodes[0]
+    known = distinct(label[~instance.backward])
+    if len(distinct(label)) > len(known):
         return None
-    position = topological_position(instance)
-    whole = nx.condensation(graph)
-    first = {c: min(position[v] for v in whole.nodes[c]["members"]) for c in whole}
-    ordered = nx.lexicographical_topological_sort(whole, key=lambda c: first[c])
-    of = {v: c for c in whole for v in whole.nodes[c]["members"]}
-    members: dict[int, list[int]] = {}
-    for v in range(instance.n):
-        members.setdefault(of[label[v]], []).append(v)
-    return [np.array(members[c]) for c in ordered]
+    whole = strong_components(instance.n, label[instance.forward_edges])
+    first = np.full(instance.n, instance.n)
+    np.minimum.at(first, whole[known], topological_position(instance)[known])
+    place = first[whole[label]]
+    order = topological_order(distinct(place), place[instance.forward_edges])
+    assert order is not None
+    members: dict[int, list[int]] = {p: [] for p in order.tolist()}
+    for v, p in enumerate(place.tolist()):
+        members[p].append(v)
+    return [np.array(nodes) for nodes in members.values()]
 
 
 def retied(instance: Instance, plan: Plan, options: Options) -> Plan:

@@ -20,10 +20,10 @@ only items without time are moved, under duplex none (who sends and who receives
 
 from __future__ import annotations
 
-import networkx as nx
 import numpy as np
 
-from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.arrays import BoolArray, FloatArray, IntArray, distinct
+from placer.instance.graphs import components, strong_components, topological_order
 from placer.methods.downsets.kernels.arrays import Graph
 from placer.methods.downsets.lattice import Lattice, in_groups
 
@@ -65,39 +65,19 @@ def net_members(g: Graph) -> tuple[IntArray, IntArray]:
 
 def merged(lattice: Lattice, together: IntArray) -> Lattice:
     """Return the lattice with the given pairs of items, and cycles that this closes, as single items."""
-    label = _components(lattice.size, together)
-    quotient = nx.DiGraph()
-    quotient.add_nodes_from(sorted(set(label.tolist())))
-    quotient.add_edges_from(
-        label[lattice.edges][label[lattice.edges[:, 0]] != label[lattice.edges[:, 1]]].tolist()
-    )
-    representative = np.arange(lattice.size)
-    for component in nx.strongly_connected_components(quotient):
-        representative[list(component)] = min(component)
-    label = representative[label]
+    label = components(lattice.size, together)
+    label = strong_components(lattice.size, label[lattice.edges])[label]
     edges = label[lattice.edges]
-    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
-    quotient = nx.DiGraph()
-    quotient.add_nodes_from(sorted(set(label.tolist())))
-    quotient.add_edges_from(edges.tolist())
+    edges = distinct(edges[edges[:, 0] != edges[:, 1]])
+    order = topological_order(distinct(label), edges)
+    assert order is not None
     rank = np.zeros(lattice.size, dtype=np.int64)
-    ranked = list(nx.lexicographical_topological_sort(quotient))
-    rank[ranked] = np.arange(len(ranked))
+    rank[order] = np.arange(len(order))
     group = rank[label]
     graph = _contract(lattice.graph, group, rank[edges])
     return Lattice(
         lattice.problem, lattice.types, group[lattice.position], rank[edges], graph, lattice.backwards
     )
-
-
-def _components(n: int, pairs: IntArray) -> IntArray:
-    graph = nx.Graph()
-    graph.add_nodes_from(range(n))
-    graph.add_edges_from(pairs.tolist())
-    label = np.zeros(n, dtype=np.int64)
-    for component in nx.connected_components(graph):
-        label[list(component)] = min(component)
-    return label
 
 
 def _contract(g: Graph, group: IntArray, edges: IntArray) -> Graph:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from placer.arrays import IntArray
+from placer.arrays import IntArray, distinct
 from placer.reductions.problem import Problem
 
 __all__ = ["are_twins"]
@@ -28,7 +28,7 @@ def are_twins(problem: Problem, a: int, b: int) -> bool:
     if set(map(tuple, edges.tolist())) != set(map(tuple, _exchanged(edges, a, b).tolist())):
         return False
     owner = np.repeat(np.arange(problem.nets), np.diff(problem.net_start))
-    touched = np.unique(owner[np.isin(problem.net_items, (a, b))]).tolist()
+    touched = distinct(owner[np.isin(problem.net_items, (a, b))]).tolist()
     plain = sorted(_described(problem, e, problem.net(e)) for e in touched)
     return plain == sorted(_described(problem, e, _exchanged(problem.net(e), a, b)) for e in touched)
 

@@ -24,12 +24,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import networkx as nx
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.instance.graphs import topological_order
 from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
+from placer.instance.order import topological_position
 from placer.methods.latency.gathered import Draft, arrays, csr, gather
 from placer.methods.latency.kernels.arrays import Atoms, Slots
 from placer.tolerances import MEMORY_TOLERANCE
@@ -278,9 +279,7 @@ def _merge_groups(draft: Draft) -> None:
     """Rule 1."""
     instance = draft.instance
     reach = [0] * instance.n
-    graph = nx.DiGraph(instance.edges.tolist())
-    graph.add_nodes_from(range(instance.n))
-    for v in reversed(list(nx.topological_sort(graph))):
+    for v in np.argsort(topological_position(instance))[::-1].tolist():
         reach[v] = 1 << v
         for w in instance.successors[v]:
             reach[v] |= reach[w]
@@ -353,13 +352,12 @@ def _finish(draft: Draft, order_pairs: list[tuple[int, int]] | None = None) -> L
     for a, b in order_pairs or []:
         after[a].add(b)
         before[b].add(a)
-    graph = nx.DiGraph((a, b) for a in after for b in after[a])
-    graph.add_nodes_from(members)
-    order = list(nx.lexicographical_topological_sort(graph))
+    pairs = np.array([(a, b) for a in after for b in after[a]], dtype=np.int64).reshape(-1, 2)
+    found = topological_order(np.array(sorted(members), dtype=np.int64), pairs)
+    assert found is not None
+    order = found.tolist()
     rank = {a: i for i, a in enumerate(order)}
-    full = nx.DiGraph(draft.instance.edges.tolist())
-    full.add_nodes_from(range(draft.instance.n))
-    depth = {v: i for i, v in enumerate(nx.lexicographical_topological_sort(full))}
+    depth = topological_position(draft.instance)
     inside = [sorted(members[a], key=depth.__getitem__) for a in order]
     nodes = np.array([v for part in inside for v in part], dtype=np.int64)
     return LatencyModel(

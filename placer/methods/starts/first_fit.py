@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-import networkx as nx
 import numpy as np
 
 from placer.arrays import FloatArray, IntArray
+from placer.instance.graphs import depth_first, topological_order
 from placer.instance.instance import Instance
 from placer.options import Communication, Options, Schedule
 from placer.plans.evaluate import device_loads
@@ -104,17 +104,10 @@ def _needs(problem: Problem) -> list[FloatArray]:
 
 def _order(problem: Problem) -> list[int]:
     """Items in topological order, a depth-first one: chains stay together; any order if there is a cycle."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(problem.size))
-    graph.add_edges_from(problem.edges.tolist())
-    if not nx.is_directed_acyclic_graph(graph):
+    if topological_order(np.arange(problem.size), problem.edges) is None:
         return list(range(problem.size))
-    return list(reversed(list(nx.dfs_postorder_nodes(_with_root(graph), -1))))[1:]
-
-
-def _with_root(graph: nx.DiGraph) -> nx.DiGraph:
-    graph.add_edges_from([(-1, v) for v in list(graph.nodes) if graph.in_degree(v) == 0])
-    return graph
+    roots = np.flatnonzero(np.bincount(problem.edges[:, 1], minlength=problem.size) == 0)
+    return depth_first(problem.size, problem.edges, roots.tolist())[::-1]
 
 
 def _fill(

@@ -11,7 +11,7 @@ import heapq
 
 import numpy as np
 
-from placer.arrays import FloatArray, IntArray
+from placer.arrays import FloatArray, IntArray, distinct
 from placer.instance.instance import Instance
 from placer.reductions.problem import Problem
 
@@ -187,7 +187,7 @@ def resample_order(problem: Problem, device: IntArray, rng: np.random.Generator)
     edges = device[problem.edges]
     if len(edges):  # where moves have to respect an order
         edges = np.concatenate([edges, problem.instance.rank_edges])
-    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
+    edges = distinct(edges[edges[:, 0] != edges[:, 1]])
     after_start, after = adjacency(count, edges[:, 0], edges[:, 1])
     missing = np.bincount(edges[:, 1], minlength=count)
     ready = np.flatnonzero(missing == 0).tolist()
