@@ -96,8 +96,9 @@ def _answer(
     options = job.case.options(instance) | METHODS[job.method].options
     question = Question(str(path), job.method, options, job.limit_s, memory_mb, constants)
     call = Call(measure, (question,), WALL * job.limit_s + WALL, memory_mb + OVERHEAD_MB, warm)
-    answer = nurseries.run(call)
-    found = answer.value or {"status": "ended", "message": f"{answer.ended.how.value}: {answer.ended.reason}"}
+    told: dict[str, Any] = {"status": "ended"}
+    answer = nurseries.run(call, tell=told.update)
+    found = answer.value or {**told, "message": f"{answer.ended.how.value}: {answer.ended.reason}"}
     head = {
         "case": job.case.name, "half": job.case.subject.half, "kind": job.case.kind, "nodes": instance.n,
         "devices": len(instance.devices), "sha256": fingerprint(instance), "method": job.label,

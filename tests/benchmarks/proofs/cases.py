@@ -34,6 +34,9 @@ QUICK = (
 )
 """Graphs that take no time."""
 
+PAPERS = {"communication": "sequential", "schedule": "1f1b", "pieces": 1}
+"""Options of the shared workloads: those that others published figures for."""
+
 Make = Callable[[np.random.Generator], Instance]
 
 GENERATED: dict[str, tuple[tuple[Any, ...], ...]] = {
@@ -132,7 +135,10 @@ def subjects() -> tuple[Subject, ...]:
         found.update(read)
     for operators in LARGE:
         found[f"large transformer {operators} training"] = functools.partial(_large, operators)
-    return tuple(Subject(name, make, _options(name)) for name, make in found.items())
+    return tuple(
+        Subject(name, make, PAPERS if name.startswith("shared") else _options(name))
+        for name, make in found.items()
+    )
 
 
 def _generated() -> list[tuple[str, Make]]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from placer.instance.instance import Instance
-
-__all__ = ["METHODS", "PROGRAMS", "Entrant"]
+__all__ = ["METHODS", "Entrant"]
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A method under a setting, and the kinds of cases that it takes."""
+    """A method under a setting, the kinds of cases that it takes, and what its programs are solved by."""
 
     options: dict[str, Any] = field(default_factory=dict)
     kinds: tuple[str, ...] = ("contiguous", "non-contiguous", "latency")
+    solver: str = "highs"
 
 
 METHODS: dict[str, Entrant] = {
@@ -27,10 +25,8 @@ METHODS: dict[str, Entrant] = {
     "dpl": Entrant({"method": "dpl"}, ("contiguous",)),
     "local-search": Entrant({"method": "local-search"}, ("contiguous", "non-contiguous")),
     "paper": Entrant({"method": "milp", "formulation": "paper"}),
+    "cp-sat": Entrant({"method": "milp"}, solver="cp_sat"),
     "metis": Entrant({"method": "partition"}, ("contiguous", "non-contiguous")),
     "pipedream": Entrant({"method": "pipedream"}, ("contiguous",)),
 }
 """The paper's program asks for less than contiguous pipelines; METIS knows no order of devices at all."""
-
-PROGRAMS: dict[str, Callable[[Instance, dict[str, Any], float, int], dict[str, Any]]] = {}
-"""Other programs: called with the instance, options, CPU seconds and MiB; each answers as `measure` does."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from placer.pages.chart_axes import Axis, linear, logarithmic
+from tests.benchmarks.proofs.authors import authors_table
 
 __all__ = ["AT_S", "gap_at", "profile", "write_report"]
 
@@ -26,7 +27,7 @@ SHARES = (0.5, 0.9, 0.95, 1.0)
 
 def write_report(rows: Sequence[Row], folder: Path) -> str:
     """Write ``table.md``, ``table.csv`` and ``profiles.svg``; returns the table."""
-    text = table(rows)
+    text = table(rows) + authors_table(rows)
     (folder / "table.md").write_text(text)
     with (folder / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, extrasaction="ignore")
@@ -53,7 +54,7 @@ def _seconds(row: Row, measure: str) -> float:
     if row["status"] == "infeasible":
         return float(row["cpu_s"])
     reached = row.get(measure)
-    return inf if reached is None else float(reached)
+    return float(reached) if reached is not None and reached <= row["limit_s"] else inf
 
 
 def groups(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:

@@ -1,6 +1,9 @@
 """The benchmark of proofs: its set is fixed, each case has a plan, and methods do not contradict another."""
 
 import json
+import os
+import sys
+from importlib.util import find_spec
 from math import inf
 
 import numpy as np
@@ -9,7 +12,8 @@ import pytest
 import placer
 from placer.instance.fingerprint import fingerprint
 from tests.benchmarks.proofs import __main__ as command
-from tests.benchmarks.proofs import report
+from tests.benchmarks.proofs import cp_sat, cp_sat_process, report
+from tests.benchmarks.proofs.authors import authors_table
 from tests.benchmarks.proofs.cases import GENERATED, HALVES, QUICK, cases, half_of, subjects
 from tests.benchmarks.proofs.families import SHAPES
 from tests.benchmarks.proofs.graph import Graph
@@ -108,3 +112,45 @@ def test_figures_by_hand():
     text = report.table(ROWS)
     assert "| contiguous | tuning | dp | 60 | 4 | 75.0 % | 50.0 % | 75.0 % | 0.00 % | none |" in text
     assert text.rstrip().endswith("| 3.00 |")
+
+
+def test_times_of_the_authors_stand_beside_those_of_the_shared_workloads():
+    row = {**HEAD, **FOUND, "case": "shared layer gnmt inference, contiguous"}
+    text = authors_table([*ROWS, row, {**row, "case": "shared layer inceptionv3 inference, contiguous"}])
+    assert "| layer gnmt inference | dp | 9.6 | 3.00 |" in text
+    assert "| layer inceptionv3 inference | dp | more than 841 | 3.00 |" in text
+    assert authors_table(ROWS) == ""
+
+
+def test_whole_numbers_of_cp_sat_keep_every_point():
+    """A row with whole coefficients holds, but for its slack, wherever the row holds."""
+    rng = np.random.default_rng(3)
+    task = {"lower": [0.0] * 3, "upper": [inf, 1.0, 1.0], "integer": [False, True, True]}
+    for _ in range(50):
+        times = rng.uniform(0, 9, 2)
+        (t, a, b), scale, slack = cp_sat_process.scaled([(0, -1.0), (1, times[0]), (2, times[1])], task)
+        x, y = rng.integers(0, 2, 2)
+        load = np.ceil((times[0] * x + times[1] * y) * cp_sat_process.FINE)
+        assert t[1] * load + a[1] * x + b[1] * y <= slack
+        assert t[1] * cp_sat_process.FINE == -scale
+        assert slack < 1e-4 * scale
+
+
+def test_cp_sat_says_what_is_missing(monkeypatch, tmp_path):
+    nothing = tmp_path / "python"
+    nothing.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    nothing.chmod(0o755)
+    monkeypatch.setenv(cp_sat.PYTHON, str(nothing))
+    (row,) = run(tmp_path, "--only", "chain 20x3, contiguous", "--method", "cp-sat")
+    assert row["status"] == "not applicable"
+    assert "ortools" in row["message"]
+
+
+def test_cp_sat_agrees(tmp_path):
+    if find_spec("ortools") is None and cp_sat.PYTHON not in os.environ:
+        pytest.skip(f"ortools is not installed, and {cp_sat.PYTHON} is not set")
+    arguments = ("--quick", "--kind", "contiguous", "--only", "chain 20x3,", "--method", "cp-sat,milp")
+    theirs, ours = run(tmp_path, *arguments)
+    assert theirs["bound"] <= ours["objective"] * (1 + ROUNDING)
+    assert ours["bound"] <= theirs["objective"] * (1 + ROUNDING)
+    assert max(theirs["gap"], ours["gap"]) <= 1e-4
