@@ -27,7 +27,10 @@ from placer.solvers.solution import Settings, Solution, Status
 __all__ = ["PYTHON", "solve"]
 
 PYTHON = "PLACER_CP_SAT_PYTHON"
-"""Environment variable: the interpreter that has ortools, where it is not this one."""
+"""Environment variable: the interpreter that has ortools, where it is not this one.
+
+Current releases of ortools need another protobuf than the rest of the tests does.
+"""
 ENDS = {
     "OPTIMAL": Status.OPTIMAL,
     "INFEASIBLE": Status.INFEASIBLE,
@@ -71,7 +74,7 @@ def solve(
                 continue
             if "missing" in message:
                 raise UsageError(
-                    f"CP-SAT needs ortools: install it, or let {PYTHON} name a Python that has it"
+                    f"CP-SAT needs ortools: install it in an environment of its own, whose Python {PYTHON} names"
                 )
             changed = held.take_bound(message["bound"], 0) if "bound" in message else False
             if "values" in message:
