@@ -74,7 +74,7 @@ def solve(
                 continue
             if "missing" in message:
                 raise UsageError(
-                    f"CP-SAT needs ortools: install it in an environment of its own, whose Python {PYTHON} names"
+                    f"CP-SAT needs ortools, in an environment of its own, whose Python {PYTHON} names"
                 )
             changed = held.take_bound(message["bound"], 0) if "bound" in message else False
             if "values" in message:
