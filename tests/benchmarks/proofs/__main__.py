@@ -23,7 +23,7 @@ from placer.instance.fingerprint import fingerprint
 from placer.studies.attempt import OVERHEAD_MB
 from placer.studies.isolation import Nurseries
 from placer.studies.nursery import Call
-from tests.benchmarks.proofs.cases import HALVES, KINDS, QUICK, Case, cases
+from tests.benchmarks.proofs.cases import HALVES, KINDS, LARGE, QUICK, Case, cases
 from tests.benchmarks.proofs.measure import Question, measure, warm
 from tests.benchmarks.proofs.methods import METHODS
 from tests.benchmarks.proofs.report import write_report
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("--half", choices=HALVES, help="default: both")
+    parser.add_argument("--half", choices=(*HALVES, LARGE), help="default: all")
     parser.add_argument("--kind", type=_listed(KINDS), default=KINDS, help=", ".join(KINDS))
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose names hold this")
     parser.add_argument("--method", type=_listed(METHODS), default=("auto",), help=", ".join(METHODS))

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from placer.instance.instance import Instance
+from placer.options import Communication, Schedule
 from tests.benchmarks.proofs.families import FAMILIES
 from tests.benchmarks.proofs.networks import NETWORKS
 from tests.benchmarks.proofs.place import place
 from tests.benchmarks.proofs.read import onnx_models, shared_workloads, torch_models
 from tests.support.transformer import transformer_training
 
-__all__ = ["HALVES", "KINDS", "Case", "Subject", "cases", "half_of", "subjects"]
+__all__ = ["HALVES", "KINDS", "LARGE", "QUICK", "Case", "cases", "half_of", "subjects"]
 
 HALVES = ("tuning", "validation")
+LARGE = "large"
+"""What is in neither half: two graphs under all schedules and communication models, for questions of size."""
 KINDS = ("contiguous", "non-contiguous", "latency")
 TWO_PIECES_SHARE = 0.25
 """Share of the graphs whose latency is asked for with two pieces per accelerator."""
@@ -62,8 +66,8 @@ GENERATED: dict[str, tuple[tuple[Any, ...], ...]] = {
     "u-net": ((3, 2), (4, 2), (5, 3)),
 }  # fmt: skip
 """Sizes of each family."""
-LARGE = (1_000, 10_000)
-"""Least operators of transformers on 64 accelerators (`tests.support.transformer`)."""
+OPERATORS = (1_000, 10_000)
+"""Least operators of the large graphs: transformers on 64 accelerators (`tests.support.transformer`)."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,9 @@ class Case:
 
 
 def half_of(name: str) -> str:
-    """Say which half a graph belongs to."""
+    """Say which half a graph belongs to; large ones stand apart."""
+    if name.startswith(LARGE):
+        return LARGE
     return HALVES[hashlib.sha256(name.encode()).digest()[-1] % 2]
 
 
@@ -133,12 +139,11 @@ def subjects() -> tuple[Subject, ...]:
     found = dict(_generated())
     for read in (onnx_models(), torch_models(), shared_workloads()):
         found.update(read)
-    for operators in LARGE:
-        found[f"large transformer {operators} training"] = functools.partial(_large, operators)
-    return tuple(
+    both = [
         Subject(name, make, PAPERS if name.startswith("shared") else _options(name))
         for name, make in found.items()
-    )
+    ]
+    return (*both, *_large())
 
 
 def _generated() -> list[tuple[str, Make]]:
@@ -160,9 +165,16 @@ def _make(
     return place(name, graph(rng, *size), rng, training=training)
 
 
-def _large(operators: int, rng: np.random.Generator) -> Instance:
-    del rng
-    return transformer_training(operators)
+def _large() -> Iterator[Subject]:
+    for operators in OPERATORS:
+        for schedule, communication in itertools.product(Schedule, Communication):
+
+            def make(rng: np.random.Generator, operators: int = operators) -> Instance:
+                del rng
+                return transformer_training(operators)
+
+            options = {"communication": communication.value, "schedule": schedule.value, "pieces": 1}
+            yield Subject(f"{LARGE} {operators} {schedule} {communication} training", make, options)
 
 
 def cases(
@@ -171,7 +183,7 @@ def cases(
     only: str = "",
     among: tuple[str, ...] | None = None,
 ) -> list[Case]:
-    """Return the cases of a half (both when None) whose names hold a text.
+    """Return the cases of a half (all when None) whose names hold a text.
 
     The latency of a sample is a question about inference.
     """

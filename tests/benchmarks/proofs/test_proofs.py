@@ -14,7 +14,7 @@ from placer.instance.fingerprint import fingerprint
 from tests.benchmarks.proofs import __main__ as command
 from tests.benchmarks.proofs import cp_sat, cp_sat_process, report
 from tests.benchmarks.proofs.authors import authors_table
-from tests.benchmarks.proofs.cases import GENERATED, HALVES, QUICK, cases, half_of, subjects
+from tests.benchmarks.proofs.cases import GENERATED, HALVES, LARGE, QUICK, cases, half_of, subjects
 from tests.benchmarks.proofs.families import SHAPES
 from tests.benchmarks.proofs.graph import Graph
 
@@ -24,6 +24,8 @@ ROUNDING = 1e-9
 
 def test_the_set_is_large_and_split_for_ever():
     generated = [name for name in SUBJECTS if name.split()[0] in GENERATED]
+    large = [subject for subject in SUBJECTS.values() if subject.half == LARGE]
+    assert len({tuple(subject.options.values()) for subject in large}) == 2 * 3
     assert len(generated) >= 120 - 18  # and models that are read
     assert all(0.4 < sum(half_of(n) == h for n in generated) / len(generated) < 0.6 for h in HALVES)
     assert half_of("chain 20x3") == "validation"
@@ -111,7 +113,11 @@ def test_figures_by_hand():
     assert report.profile(ROWS[:4], "seconds_001pct") == [(2.0, 0.25), (3.0, 0.5)]
     text = report.table(ROWS)
     assert "| contiguous | tuning | dp | 60 | 4 | 75.0 % | 50.0 % | 75.0 % | 0.00 % | none |" in text
-    assert text.rstrip().endswith("| 3.00 |")
+    assert text.rstrip().endswith("| 3.00 | 100.0 % |")
+    faster = {**ROWS[0], "method": "milp", "seconds_001pct": 1.4}  # a is proven in 3 s, d is refuted in 2 s
+    slower, other = report.table([*ROWS, faster]).splitlines()[2:]
+    assert slower.endswith("| 50.0 % |")
+    assert other.endswith("| 100.0 % |")
 
 
 def test_times_of_the_authors_stand_beside_those_of_the_shared_workloads():
