@@ -7,20 +7,16 @@ brought.  A plan that holds refutes whatever contradicts it: a bound above it, a
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import dataclass, field, replace
 
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS, load_method
 from placer.objectives import OBJECTIVES
 from placer.options import Formulation, Options, Recompute
-from placer.plans.figures import objective_of
-from placer.plans.plan import Plan
-from placer.plans.result import gap_of
 from placer.plans.status import Stop
-from placer.plans.verify import violations
 from placer.reductions.inverse import Inverse
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run, Stopped
 from placer.tolerances import EQUAL
 
@@ -64,49 +60,31 @@ class Phase:
 class _Held:
     """The best plan and bound so far, and what each phase brought."""
 
-    plan: Plan | None = None
-    objective: float = inf
-    bounds: dict[str, float] = field(default_factory=dict)
-    """By phase; those above the plan are wrong."""
+    best: Incumbent
     story: list[str] = field(default_factory=list)
     stats: dict[str, float | int | str] = field(default_factory=dict)
     last_stop: Stop = Stop.FINISHED
 
-    @property
-    def bound_from(self) -> str | None:
-        """The phase that the best bound comes from, of those that no plan refutes."""
-        held = [name for name, bound in self.bounds.items() if bound <= self.objective * (1 + EQUAL)]
-        return max(held, key=lambda name: self.bounds[name], default=None)
-
-    @property
-    def bound(self) -> float | None:
-        """The best bound."""
-        return None if self.bound_from is None else self.bounds[self.bound_from]
-
-    @property
-    def gap(self) -> float:
-        """Relative gap, inf while a plan or a bound is missing."""
-        gap = gap_of(None if self.plan is None else self.objective, self.bound)
-        return inf if gap is None else gap
-
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Run the phases until the gap asked for is proven or none is left."""
-    held = _Held(bounds={} if run.bound_ms is None else {"given": run.bound_ms})
+    best, gap = Incumbent(instance, options, run), max(options.gap, EQUAL)
+    held = _Held(best)
     if run.start is not None:
-        held.plan, held.objective = run.start, objective_of(instance, run.start, options)
+        best.offer(run.start, "start")
     for phase in phases(instance, options):
-        if run.stopped() or held.gap <= max(options.gap, EQUAL):
+        if run.stopped() or best.is_within(gap):
             break
         outcome = _run_phase(phase, instance, options, run, held)
         if outcome.stop is Stop.INFEASIBLE and not phase.narrower:
-            if held.plan is not None:
+            if best.plan is not None:
                 log.info("method %s claims that there is no plan, and there is one", phase.method)
                 held.last_stop = Stop.FINISHED
                 continue
             return Outcome(Stop.INFEASIBLE, message=outcome.message, stats=held.stats)
-    stop = Stop.FINISHED if held.gap <= max(options.gap, EQUAL) else run.stopped() or held.last_stop
-    return Outcome(stop, held.plan, held.bound, "; ".join(held.story), held.stats)
+    stop = Stop.FINISHED if best.is_within(gap) else run.stopped() or held.last_stop
+    outcome = best.outcome(stop, "; ".join(held.story), held.stats)
+    return outcome if best.bounds or best.value == 0 else replace(outcome, bound_ms=None)
 
 
 def phases(instance: Instance, options: Options) -> list[Phase]:
@@ -174,8 +152,8 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     inverse = Inverse(easier, narrower=phase.narrower)
     part = run.part(work=_work_limit(phase, run), inverse=inverse, quiet=flat)
     # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
-    part.start = None if phase.narrower else held.plan
-    part.bound_ms = None if flat else held.bound
+    part.start = None if phase.narrower else held.best.plan
+    part.bound_ms = None if flat else held.best.bound or None
     method = load_method(phase.method, options.objective)
     try:
         outcome = method(easier, options.model_copy(update=changes), part)
@@ -183,7 +161,7 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
         outcome = Outcome(over.stop)
     except MemoryError:
         outcome = Outcome(Stop.MEMORY_LIMIT, message="out of memory")
-    _keep(phase, instance, options, run, held, outcome)
+    _keep(phase, options, held, outcome)
     held.stats[f"{phase.method}_seconds"] = part.seconds + float(held.stats.get(f"{phase.method}_seconds", 0))
     held.last_stop = outcome.stop
     return outcome
@@ -196,30 +174,24 @@ def _work_limit(phase: Phase, run: Run) -> float | None:
     return run.planned * phase.share if phase.share < 1.0 else None
 
 
-def _keep(
-    phase: Phase, instance: Instance, options: Options, run: Run, held: _Held, outcome: Outcome
-) -> None:
+def _keep(phase: Phase, options: Options, held: _Held, outcome: Outcome) -> None:
     """Take the plan and the bound of an outcome where they are better, and tell the story."""
-    told, shown = [], OBJECTIVES[options.objective].shown
+    told, shown, best = [], OBJECTIVES[options.objective].shown, held.best
     if outcome.plan is not None:
-        broken = violations(instance, outcome.plan, options)
-        if broken:
+        before, value = best.plan, best.offer(outcome.plan, phase.method)
+        if best.broken:
             # A defect, but no reason to lose what the other phases found.
-            log.error("the plan of method %s does not hold: %s", phase.method, broken[0])
-            told.append(f"a plan that does not hold ({broken[0]})")
+            log.error("the plan of method %s does not hold: %s", phase.method, best.broken)
+            told.append(f"a plan that does not hold ({best.broken})")
         else:
-            objective = objective_of(instance, outcome.plan, options)
-            told.append(shown(objective, 6))
-            if objective < held.objective:
-                held.plan, held.objective = outcome.plan, objective
-                run.keep(outcome.plan)
-                held.stats["plan_from"] = phase.method
+            told.append(shown(value, 6))
+        if best.plan is not before:
+            held.stats["plan_from"] = phase.method
     if outcome.bound_ms is not None and not phase.narrower:
         told.append(f"bound {shown(outcome.bound_ms, 6)}")
-        held.bounds[phase.method] = max(outcome.bound_ms, held.bounds.get(phase.method, 0.0))
-    if held.bound_from is not None:
-        held.stats["bound_from"] = held.bound_from
+        best.raise_bound(outcome.bound_ms, phase.method)
+    if best.bound_from is not None:
+        held.stats["bound_from"] = best.bound_from
     if outcome.plan is None:
         told.append(f"no plan ({outcome.message or outcome.stop})")
     held.story.append(f"{phase.method}: {', '.join(told)}")
-    run.report(None if held.plan is None else held.objective, held.bound, phase.method)

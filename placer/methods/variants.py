@@ -15,11 +15,10 @@ from placer.instance.instance import Instance
 from placer.methods.registry import METHODS, Method
 from placer.options import Formulation, Options
 from placer.plans import infeasible
-from placer.plans.figures import objective_of
 from placer.plans.status import Stop
-from placer.plans.verify import violations
 from placer.reductions import device_limit, hosts, replication
 from placer.reductions.inverse import Inverse, Reduction
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.tolerances import EQUAL
 
@@ -70,8 +69,9 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
     todo = variants(instance, options)
     if len(todo) == 1 and todo[0][0] is instance:
         return method(instance, options, run)
-    plan = run.start
-    best = inf if plan is None else objective_of(instance, plan, options)
+    best = Incumbent(instance, options, run)
+    if run.start is not None:
+        best.offer(run.start, "start")
     bound, stop = inf, Stop.INFEASIBLE
     told: list[str] = []
     for k, (smaller, inverse) in enumerate(todo):
@@ -84,26 +84,20 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
         bound = min(bound, outcome.bound_ms or 0.0)
         if stop in (Stop.INFEASIBLE, Stop.FINISHED):
             stop = outcome.stop
-        message = outcome.message
+        before = best.plan
         if outcome.plan is not None:
-            broken = violations(smaller, outcome.plan, options)
-            if broken:
-                raise VerificationError(f"the plan of method {options.method} does not hold: {broken[0]}")
-            lifted = inverse.plan(outcome.plan)
-            objective = objective_of(instance, lifted, options)
-            if objective < best:
-                plan, best = lifted, objective
-                told.insert(0, message)
-                continue
-        told.append(message)
+            best.offer(inverse.plan(outcome.plan), options.method)
+            if best.broken:
+                raise VerificationError(f"the plan of method {options.method} does not hold: {best.broken}")
+        told.insert(len(told) if best.plan is before else 0, outcome.message)
     if stop is Stop.INFEASIBLE:
-        if plan is not None:  # the start refutes that there is none
-            return Outcome(Stop.FINISHED, plan, message=next((text for text in told if text), ""))
-        return Outcome(stop)  # causes in single choices name devices and rules that the user never wrote
-    message = next((text for text in told if text), "")
-    if plan is not None and bound >= best * (1 - max(options.gap, EQUAL)):
+        if best.plan is None:
+            return Outcome(stop)  # causes in single choices name devices and rules that the user never wrote
+        stop, bound = Stop.FINISHED, 0.0  # the start refutes that there is none
+    best.raise_bound(min(bound, best.value), options.method)
+    if best.is_within(max(options.gap, EQUAL)):
         stop = Stop.FINISHED
-    return Outcome(stop, plan, min(bound, best), message, {"choices_of_devices": len(todo)})
+    return best.outcome(stop, next(filter(None, told), ""), {"choices_of_devices": len(todo)})
 
 
 def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:

@@ -13,10 +13,10 @@ from placer.arrays import BoolArray, IntArray
 from placer.instance.instance import Instance
 from placer.methods.starts.pipelines import adjacency
 from placer.options import Options
-from placer.plans.figures import objective_ms
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 
 __all__ = ["solve"]
@@ -29,7 +29,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     strands a node, the next passes loosen it: node by node, then with the accelerators reserved for what
     no host can run.
     """
-    best: tuple[float, Plan] | None = None
+    best = Incumbent(instance, options, run)
     stranded = ""
     for problem, group, candidates in _passes(instance):
         for order in _orders(problem):
@@ -38,18 +38,13 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
             if missing is not None:
                 stranded = stranded or instance.ids[problem.members[missing][0]]
                 continue
-            plan = Plan(filling.device[problem.item], filling.piece[problem.item])
-            value = objective_ms(instance, plan, options)
-            if best is None or value < best[0]:
-                best = value, plan
-                run.keep(plan)
-                run.report(value, phase="greedy")
-        if best is not None or run.stopped():
+            best.offer(Plan(filling.device[problem.item], filling.piece[problem.item]), "greedy")
+        if best.plan is not None or run.stopped():
             break
     stop = run.stopped() or Stop.FINISHED
-    if best is None:
+    if best.plan is None:
         return Outcome(stop, message=f"filling in topological order finds no place for node {stranded!r}")
-    return Outcome(stop, best[1])
+    return Outcome(stop, best.plan)
 
 
 def _passes(instance: Instance) -> Iterator[tuple[Problem, IntArray, BoolArray]]:

@@ -63,10 +63,11 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     search = Search(problem, options, run)
     search.descend(start, only_mend=True)
     stop = run.stopped() or Stop.FINISHED
-    if search.best is None:
+    plan = search.best.plan
+    if plan is None:
         return Outcome(stop, message="the partition could not be mended to respect memory limits")
-    moved = int((search.best != start).sum())
-    return Outcome(stop, problem.plan(search.best), stats={"items_moved_for_memory": moved})
+    moved = int((problem.start(plan) != start).sum())
+    return Outcome(stop, plan, stats={"items_moved_for_memory": moved})
 
 
 def _metis(problem: Problem, share: list[float] | np.ndarray, seed: int) -> IntArray:

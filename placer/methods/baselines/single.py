@@ -6,9 +6,9 @@ import numpy as np
 
 from placer.instance.instance import Instance
 from placer.options import Options
-from placer.plans.figures import objective_ms
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.tolerances import MEMORY_TOLERANCE
 
@@ -18,7 +18,7 @@ __all__ = ["solve"]
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Put all nodes on the best single device that may and can hold them."""
     total = float(instance.held_bytes.sum())
-    best: tuple[float, Plan] | None = None
+    best = Incumbent(instance, options, run)
     reasons: dict[str, str] = {}
     for device in instance.devices:
         closed = np.flatnonzero(~instance.allowed[:, device.index])
@@ -29,12 +29,9 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         else:
             piece = np.full(instance.n, -1 if device.is_host else 0)
             plan = Plan(np.full(instance.n, device.index), piece if not options.pipelined else None)
-            value = objective_ms(instance, plan, options)
-            if best is None or value < best[0]:
-                best = value, plan
-    if best is None:
+            best.offer(plan, "single")
+    if best.plan is None:
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:4])
         return Outcome(Stop.NOT_APPLICABLE, message=f"no single device holds everything ({shown})")
-    run.report(best[0], phase="single")
-    name = instance.devices[best[1].device[0]].name
-    return Outcome(Stop.FINISHED, best[1], message=f"everything on {name}")
+    name = instance.devices[best.plan.device[0]].name
+    return Outcome(Stop.FINISHED, best.plan, message=f"everything on {name}")

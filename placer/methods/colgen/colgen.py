@@ -24,6 +24,7 @@ from placer.methods.local_search.local_search import Search
 from placer.options import Options
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run, Stopped
 
 __all__ = ["solve"]
@@ -81,7 +82,7 @@ class _Solver:
         self.polish = Polish(self.loads, self.options)
         self.generation: Generation | None = None
         self.annealings = 0
-        self.told_ms = np.inf
+        self.best = Incumbent(self.problem.instance, self.options, self.run)
 
     def solve(self) -> Outcome:
         """Alternate between bounds and plans."""
@@ -122,8 +123,8 @@ class _Solver:
             search.descents += 1
             if start_at is not None and self.run.stopped() is None:
                 search.descend(start_at)
-        if search.best is not None:
-            self.polish.offer(search.best)
+        if search.best.plan is not None:
+            self.polish.offer(self.problem.start(search.best.plan))
         self._report()
         if self.polish.best is not None:
             self._anneal()
@@ -209,17 +210,16 @@ class _Solver:
         return closed or self.polish.best_ms == 0.0 or self.run.stopped() is not None
 
     def _report(self) -> None:
-        best = self.polish.best_ms if self.polish.best is not None else None
-        if self.polish.best is not None and self.polish.best_ms < self.told_ms:
-            self.told_ms = self.polish.best_ms
-            self.run.keep(self.problem.plan(self.polish.best))
-        bound = self.generation.lower_ms if self.generation is not None else None
-        self.run.report(best, bound, "column generation")
+        """Tell what is better now."""
+        if self.polish.best is not None and self.polish.best_ms < self.best.value:
+            self.best.offer(self.problem.plan(self.polish.best), "column generation")
+        if self.generation is not None:
+            self.best.raise_bound(self.generation.lower_ms, "column generation")
 
     def _outcome(self) -> Outcome:
         generation = self.generation
         stats: dict[str, float | int | str] = {"annealings": self.annealings}
-        stop, bound = self.run.stopped() or Stop.FINISHED, self.run.bound_ms
+        stop = self.run.stopped() or Stop.FINISHED
         if generation is not None:
             stats |= {
                 "rounds": generation.rounds,
@@ -227,12 +227,11 @@ class _Solver:
                 "states": max(pricer.diagram.states for pricer in generation.pricers),
             }
             stop = Stop.FINISHED if generation.closed(self.options.gap) else stop
-            bound = generation.lower_ms
         if self.polish.best_ms == 0.0:
-            stop, bound = Stop.FINISHED, 0.0
-        if self.polish.best is None:
-            return Outcome(stop, bound_ms=None, message="no plan was found within all limits", stats=stats)
-        return Outcome(stop, self.problem.plan(self.polish.best), bound, stats=stats)
+            stop = Stop.FINISHED
+        self._report()
+        message = "no plan was found within all limits" if self.best.plan is None else ""
+        return self.best.outcome(stop, message, stats)
 
 
 def _without_order(problem: Problem) -> Problem:

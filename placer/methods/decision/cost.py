@@ -19,9 +19,8 @@ from placer.instance.instance import Instance
 from placer.methods.decision.within import Answer, within
 from placer.objectives.cost import prices
 from placer.options import Options
-from placer.plans.figures import objective_of
-from placer.plans.plan import Plan
 from placer.plans.status import Stop
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.tolerances import EQUAL
 
@@ -43,31 +42,29 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """
     search = _Search(instance, options, run)
     if run.start is not None:
-        search.take(run.start)
+        search.best.offer(run.start, "start")
     else:
         first = search.ask(tuple(len(kind) for kind in search.kinds))
         if first.plan is None:
             return Outcome(Stop.INFEASIBLE if first.none else first.stop, message=first.message)
     stop = search.through_all()
     message = "" if search.sure else "some choices of devices could not be decided"
-    return Outcome(stop, search.plan, min(search.bound, search.upper), message, {"choices": search.asked})
+    return search.best.outcome(stop, message, {"choices": search.asked})
 
 
 @dataclass
 class _Search:
-    """The cheapest plan and the bound so far."""
+    """The choices of devices, and what is known about them."""
 
     instance: Instance
     options: Options
     run: Run
-    plan: Plan | None = None
-    upper: float = inf
-    bound: float = 0.0
     sure: bool = True
     asked: int = 0
     ruled_out: list[IntArray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.best = Incumbent(self.instance, self.options, self.run)
         price, allowed = prices(self.instance), self.instance.allowed
         found: dict[tuple[object, ...], list[int]] = {}
         for d in self.instance.devices:
@@ -84,18 +81,17 @@ class _Search:
         for looked_at, (price, counts) in enumerate(self._choices()):
             stop = self.run.stopped()
             if self.sure:
-                self.bound = min(price, self.upper)
-                self.run.report(self.upper, self.bound, self.options.method)
+                self.best.raise_bound(min(price, self.best.value), self.options.method)
             if stop is not None or looked_at > MOST_CHOICES:
                 return stop or Stop.WORK_LIMIT
-            if price >= self.upper * enough:
+            if price >= self.best.value * enough:
                 return Stop.FINISHED
             smaller = any((np.array(counts) <= more).all() for more in self.ruled_out)
             if not smaller and not self._too_slow(counts):
                 answer = self.ask(counts)
                 self.sure = self.sure and (answer.none or answer.plan is not None)
         if self.sure:
-            self.bound = self.upper
+            self.best.raise_bound(self.best.value, self.options.method)
         return Stop.FINISHED
 
     def _choices(self) -> Iterator[tuple[float, tuple[int, ...]]]:
@@ -126,14 +122,7 @@ class _Search:
         fewer = self.instance.replace(forbid=tuple((*old, *names) for old in self.instance.forbid))
         answer = within(fewer if names else self.instance, self.options, self.run)
         if answer.plan is not None:
-            self.take(answer.plan)
+            self.best.offer(answer.plan, self.options.method)
         elif answer.none:
             self.ruled_out.append(np.array(counts, dtype=np.int64))
         return answer
-
-    def take(self, plan: Plan) -> None:
-        """Keep a plan if it is the cheapest one."""
-        price = objective_of(self.instance, plan, self.options)
-        if price < self.upper:
-            self.plan, self.upper = plan, price
-            self.run.keep(plan)

@@ -6,9 +6,7 @@ when a much better one is found it is built again, so that the margin of the sol
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field, replace
-from math import inf
 
 from formulations.throughput import free as throughput_free
 from formulations.throughput import ordered as throughput_ordered
@@ -23,24 +21,20 @@ from placer.methods.starts.timeless import timeless
 from placer.objectives import OBJECTIVES
 from placer.objectives.cost import prices
 from placer.options import Communication, Options
-from placer.plans.figures import objective_of
 from placer.plans.in_flight import left_in_flight
-from placer.plans.plan import Plan
 from placer.plans.recompute import with_recompute
 from placer.plans.status import Stop
-from placer.plans.verify import violations
 from placer.reductions.kinds import kinds_of
 from placer.reductions.problem import Problem, contract
 from placer.reductions.throughput import merge_directions
 from placer.reductions.windows import windows
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.solvers import highs
 from placer.solvers.solution import STOPS, Settings, Solution, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
 __all__ = ["solve"]
-
-logger = logging.getLogger(__name__)
 
 ROUNDING = 1e-6
 """What the solver's tolerances may take off a value, relatively: no device recomputes for less."""
@@ -57,62 +51,45 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         See ``placer.methods``; an objective for pipelines other than time.
     """
     search = _Search(instance, options, run)
+    best = search.best
     if run.start is not None:
-        search.take(run.start)
+        best.offer(run.start, "start")
     else:
         first = within(instance, options, run)
         if first.plan is None:
             return Outcome(Stop.INFEASIBLE if first.none else first.stop, message=first.message)
-        search.take(first.plan)
+        best.offer(first.plan, "milp")
     stop: Stop | None = search.stopped()
     while stop is None:
-        before = search.value
+        before = best.value
         solution = search.round()
         stop = search.stopped()
-        if search.value > BETTER * before:
+        if best.value > BETTER * before:
             stop = stop or STOPS.get(solution.status, Stop.FINISHED)
-    return Outcome(
-        Stop.FINISHED if stop is Stop.INFEASIBLE else stop, search.plan, search.bound, "", search.stats
-    )
+    return best.outcome(Stop.FINISHED if stop is Stop.INFEASIBLE else stop, "", search.stats)
 
 
 @dataclass
 class _Search:
-    """The best plan and bound of one solve, in the unit of the objective."""
+    """The rounds of one solve, in the unit of the objective."""
 
     instance: Instance
     options: Options
     run: Run
-    plan: Plan | None = None
-    value: float = inf
-    bound: float = 0.0
     stats: dict[str, float | int | str] = field(default_factory=lambda: {"nodes": 0, "rounds": 0})
+
+    def __post_init__(self) -> None:
+        self.best = Incumbent(self.instance, self.options, self.run)
 
     def stopped(self) -> Stop | None:
         """Whether to stop before another round, and why."""
-        closed = self.value - self.bound <= max(self.options.gap, EQUAL) * self.value
+        closed = self.best.is_within(max(self.options.gap, EQUAL))
         return Stop.FINISHED if closed else self.run.stopped()
 
-    def take(self, plan: Plan) -> None:
-        """Keep a plan if it is valid and the best so far; tolerances of the solver end here."""
-        value = objective_of(self.instance, plan, self.options)
-        if value >= self.value:
-            return
-        if broken := violations(self.instance, plan, self.options):
-            logger.info("plan dropped: %s", broken[0])
-            return
-        self.plan, self.value, self.bound = plan, value, min(self.bound, value)
-        self.run.keep(plan)
-        self.run.report(value, self.bound, "milp")
-
     def take_bound(self, bound: float | None, unit: float) -> None:
-        """Keep a bound of the program, less its margin, if no plan refutes it."""
-        if bound is None:
-            return
-        value = (bound / MEMORY_UNIT - BOUND_MARGIN) * unit
-        if self.bound < value <= self.value * (1 + EQUAL):
-            self.bound = min(value, self.value)
-            self.run.report(self.value, self.bound, "milp")
+        """Take a bound of the program, less its margin."""
+        if bound is not None:
+            self.best.raise_bound((bound / MEMORY_UNIT - BOUND_MARGIN) * unit, "milp")
 
     def goal(self, problem: Problem) -> Goal:
         """Return what the program minimises, in which the value of the best plan is `MEMORY_UNIT`."""
@@ -120,13 +97,13 @@ class _Search:
         if name is not GoalName.COST:
             return Goal(name)
         first = [int(devices[0]) for devices in kinds_of(problem).devices]
-        price = prices(self.instance)[first] / self.value * MEMORY_UNIT
+        price = prices(self.instance)[first] / self.best.value * MEMORY_UNIT
         return Goal(name, price=price, high=TIME_UNIT * (1 + UPPER_SLACK))
 
     def problem(self) -> Problem:
         """Contract the instance, as far as plans no worse than the best one are concerned."""
         options = self.options
-        tight = OBJECTIVES[options.objective].tightened(self.instance, self.value)
+        tight = OBJECTIVES[options.objective].tightened(self.instance, self.best.value)
         problem = contract(
             tight if options.max_ms is not None else timeless(tight),
             contiguous=options.contiguous,
@@ -136,8 +113,9 @@ class _Search:
 
     def round(self) -> Solution:
         """Build the program for plans no worse than the best one, and solve it from there."""
-        options, problem, unit = self.options, self.problem(), self.value
-        assert self.plan is not None
+        options, problem, unit = self.options, self.problem(), self.best.value
+        plan = self.best.plan
+        assert plan is not None
         formulation = throughput_ordered if options.contiguous else throughput_free
         params = ThroughputParams(
             schedule=options.schedule,
@@ -147,7 +125,7 @@ class _Search:
             windows=windows(problem, kinds_of(problem), options.max_ms) if options.contiguous else None,
             flights=left_in_flight(self.instance, options),
             recompute=options.recompute,
-            start=self.plan,
+            start=plan,
             goal=self.goal(problem),
         )
         program = formulation.build(problem, params)
@@ -156,13 +134,13 @@ class _Search:
         def on_incumbent(values: FloatArray) -> None:
             named = program.named(values)
             found = formulation.decode(named, problem, params)
-            plan = problem.plan(found)
+            read = problem.plan(found)
             if options.contiguous:
                 stages = throughput_ordered.decode_stages(named, problem, params, found)
                 value = program.objective(values) / MEMORY_UNIT * unit * (1 + ROUNDING)
                 tight = OBJECTIVES[options.objective].tightened(self.instance, value)
-                plan = with_recompute(tight, replace(plan, stages=stages), options)
-            self.take(plan)
+                read = with_recompute(tight, replace(read, stages=stages), options)
+            self.best.offer(read, "milp")
 
         solution = highs.solve(
             program,
@@ -175,7 +153,7 @@ class _Search:
                 feasibility=FEASIBILITY,
                 confirm=True,
             ),
-            start=program.point(formulation.encode(problem.start(self.plan), problem, params)),
+            start=program.point(formulation.encode(problem.start(plan), problem, params)),
             on_incumbent=on_incumbent,
             on_progress=lambda _, bound, nodes: self.take_bound(bound, unit),
         )

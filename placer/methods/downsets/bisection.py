@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.kernels.arrays import Measures
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import KnownPrices, direction_bounds, measures
 from placer.methods.downsets.merges import close_types, merge_below
 from placer.methods.downsets.search import Attempt, Limits, attempt
 from placer.options import Options
+from placer.search.incumbent import Incumbent
 from placer.search.run import Run
 from placer.tolerances import CERTAIN, EXACT
 
@@ -90,18 +90,18 @@ class Bisection:
     @property
     def near_enough(self) -> bool:
         """Whether nothing is left to do."""
-        return self.best.proven or self.best.gap <= self.options.gap
+        return self.best.proven or self.best.is_within(self.options.gap)
 
     def _find_plans(self) -> None:
         """Bisect by searches with few states until the targets with and without a plan are close."""
-        while self.run.stopped() is None and not self.near_enough and self.best.bound_ms > 0:
-            low, high = max(self.best.bound_ms, self._missed), self.best.objective_ms
+        while self.run.stopped() is None and not self.near_enough and self.best.bound > 0:
+            low, high = max(self.best.bound, self._missed), self.best.value
             if high <= low * (1 + BEAM_PRECISION) or low >= self.lattice.enough:
                 return
             target = min(low * (1 + self._rise), (low + high) / 2)
-            before = self.best.objective_ms
+            before = self.best.value
             # A plan may cost more than the target once what recomputes is known: then it is no progress.
-            if not self._beams(target) or self.best.objective_ms >= before:
+            if not self._beams(target) or self.best.value >= before:
                 self._missed = target
                 self._rise *= 2
 
@@ -120,7 +120,7 @@ class Bisection:
 
     def _target(self) -> float | None:
         """Return the next target, or None when plans without limits say no more."""
-        low, high = self.best.bound_ms, min(self.best.objective_ms, self._loose)
+        low, high = self.best.bound, min(self.best.value, self._loose)
         if low <= 0.0:
             return None if high == np.inf else high / 2
         if high <= low * (1 + CLOSE):
@@ -137,7 +137,7 @@ class Bisection:
             if found.exhausted or found.pieces is not None:
                 self._leading = (self._leading + turn) % 2
                 if found.pieces is not None and not (
-                    self._take(side, found, target, limits) and self.best.objective_ms <= target * (1 + EXACT)
+                    self._take(side, found, target, limits) and self.best.value <= target * (1 + EXACT)
                 ):
                     self._loose = target
                 return True
@@ -167,7 +167,7 @@ class Bisection:
             memory = side.graph.memory + (g.flights - 1) * side.graph.activation
             if any(float(memory[positions].sum()) > g.limit[t] for t, positions in pieces):
                 return False
-        return self.best.offer(side, pieces, "bisection") < np.inf
+        return self.best.offer(side.plan(pieces), "bisection") < np.inf
 
     def _attempt(self, side: Lattice, target: float, limits: Limits, *, complete: bool = True) -> Attempt:
         """Test a target; if the lattice holds all plans, a complete test without one raises the bound."""
@@ -179,7 +179,7 @@ class Bisection:
         self.steps += found.steps
         self.states += found.states
         if found.exhausted and complete:
-            self.best.raise_bound(min(target, self.best.objective_ms) * CERTAIN, "bisection")
+            self.best.raise_bound(min(target, self.best.value) * CERTAIN, "bisection")
         return found
 
     def _sides_for(self, target: float) -> tuple[Lattice, Lattice]:

@@ -19,7 +19,6 @@ from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.methods.downsets.bisection import Bisection
 from placer.methods.downsets.dpl import first_plan, improve, prepare
-from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.kernels.arrays import Measures
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.linear import best_on_order
@@ -31,6 +30,7 @@ from placer.methods.downsets.search import Attempt, Limits, attempt
 from placer.methods.downsets.transfers import TransferBound, applicable
 from placer.options import Options
 from placer.plans.status import Stop
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.tolerances import CERTAIN, EQUAL
 
@@ -63,13 +63,13 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     lattice = prepare(instance, options, "downsets describe contiguous plans only")
     if isinstance(lattice, Outcome):
         return lattice
-    best = Incumbent(lattice, options, run)
+    best = Incumbent(instance, options, run)
     bound = root_bound(measures(lattice.graph), lattice.graph)
     if bound == np.inf:
         return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
-    best.raise_bound(max(bound * CERTAIN, run.bound_ms or 0.0), "work")
+    best.raise_bound(bound * CERTAIN, "work")
     if run.start is not None:
-        best.offer_plan(run.start, "start")
+        best.offer(run.start, "start")
     first_plan(lattice, best, run, options)
     prover = Prover(lattice, best, options, run)
     if lattice.size > LARGE and prover.bisect():
@@ -103,14 +103,14 @@ class Prover:
         best = self.best
         effort = self, self._bisection
         stats = {"steps": sum(x.steps for x in effort), "states": sum(x.states for x in effort)}
-        if best.device is None:
+        if best.plan is None:
             if stop is None:
                 return Outcome(Stop.INFEASIBLE, stats=stats)
-            return Outcome(stop, None, best.bound_ms, "stopped before a plan was found", stats)
+            return best.outcome(stop, "stopped before a plan was found", stats)
         message = (
-            "" if best.proven or best.gap <= self.options.gap else "stopped before the optimum was proven"
+            "" if best.proven or best.is_within(self.options.gap) else "stopped before the optimum was proven"
         )
-        return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, stats)
+        return best.outcome(stop or Stop.FINISHED, message, stats)
 
     def bisect(self) -> bool:
         """Bisect with growing budgets; whether that proves the gap asked for."""
@@ -121,24 +121,24 @@ class Prover:
         """Search until the optimum is proven (None) or a limit stops it."""
         budget, idle = FIRST_STEPS, 0
         while not self.best.proven:
-            before = self.best.objective_ms, self.best.bound_ms
-            target = self.best.target if self.best.device is not None else self.lattice.enough
+            before = self.best.value, self.best.bound
+            target = self.best.target if self.best.plan is not None else self.lattice.enough
             if self.run.enough_ms is not None:
                 target = min(target, self.run.enough_ms * (1 + EQUAL))
             found, full = self._both_ways(target, budget)
-            if found.exhausted and self.best.device is None:
+            if found.exhausted and self.best.plan is None:
                 return None
-            if not found.exhausted and self.best.objective_ms >= before[0]:
+            if not found.exhausted and self.best.value >= before[0]:
                 if budget > FIRST_STEPS:
                     self._between_rounds(budget, target)
                 budget = min(4 * budget, LARGEST_STEPS)
             if (stop := self.run.stopped()) is not None:
                 return stop
-            if self.steps > ENOUGH_STEPS and self.best.gap <= self.options.gap:
+            if self.steps > ENOUGH_STEPS and self.best.is_within(self.options.gap):
                 return None
-            idle = idle + 1 if (self.best.objective_ms, self.best.bound_ms) == before else 0
+            idle = idle + 1 if (self.best.value, self.best.bound) == before else 0
             if idle >= PATIENCE and (full or self.steps > ENOUGH_STEPS):
-                return Stop.MEMORY_LIMIT if full or self.best.device is None else None
+                return Stop.MEMORY_LIMIT if full or self.best.plan is None else None
         return None
 
     def _both_ways(self, target: float, budget: int) -> tuple[Attempt, bool]:
@@ -152,9 +152,9 @@ class Prover:
             relaxed, smaller = self._sides(target)
         full = True
         for side in relaxed:
-            before = self.best.objective_ms
+            before = self.best.value
             found = self._test_relaxed(side, target, limits)
-            if found.exhausted or self.best.objective_ms < before or self.run.stopped() is not None:
+            if found.exhausted or self.best.value < before or self.run.stopped() is not None:
                 return found, False
             full = full and found.stop is Stop.MEMORY_LIMIT
             if found.pieces is not None:  # the relaxation has a plan where the problem may have none
@@ -188,7 +188,7 @@ class Prover:
             pieces = place_optional(side, found.pieces)
             held = [(t, float(side.graph.memory[positions].sum())) for t, positions in pieces]
             if all(memory <= side.graph.limit[t] for t, memory in held):
-                self.best.offer(side, pieces, "relaxation")
+                self.best.offer(side.plan(pieces), "relaxation")
         return found
 
     def _test(self, side: Lattice, target: float, limits: Limits, order: IntArray | None = None) -> Attempt:
@@ -199,7 +199,7 @@ class Prover:
             m = join(m, priced)
         found = self._attempt(side, m, target, limits, order)
         if found.pieces is not None:
-            self.best.offer(side, found.pieces, "search")
+            self.best.offer(side.plan(found.pieces), "search")
             along = np.concatenate([positions for _, positions in found.pieces])
             best_on_order(side, along, self.best, self.run, memory_mb=limits.memory_mb)
         return found
@@ -215,7 +215,7 @@ class Prover:
         self.steps += found.steps
         self.states += found.states
         if found.exhausted:
-            self.best.raise_bound(min(target, self.best.objective_ms) * CERTAIN, "search")
+            self.best.raise_bound(min(target, self.best.value) * CERTAIN, "search")
         return found
 
     def _between_rounds(self, budget: int, target: float) -> None:
@@ -225,25 +225,25 @@ class Prover:
         for _ in range(4):
             if self.run.stopped() is not None or best.proven:
                 return
-            self._beam(best.target if best.device is not None else target, budget // 4)
-        if best.device is None or budget < PLENTY_STEPS:
+            self._beam(best.target if best.plan is not None else target, budget // 4)
+        if best.plan is None or budget < PLENTY_STEPS:
             return
         if applicable(self.lattice):
             if self.transfers is None:
-                self.transfers = TransferBound(self.lattice, best.objective_ms)
+                self.transfers = TransferBound(self.lattice, best.value)
             rounds = min(400, max(20, budget // 20_000))
             best.raise_bound(self.transfers.improve(self.run, rounds) * CERTAIN, "transfers")
         for _ in range(4):
             if self.run.stopped() is not None or best.proven:
                 return
-            self._beam(best.objective_ms - 0.3 * (best.objective_ms - best.bound_ms), budget // 4)
+            self._beam(best.value - 0.3 * (best.value - best.bound), budget // 4)
             self._beam(best.target, budget // 4)
             order = random_order(self.lattice, self.rng, branches=bool(self.rng.random() < 0.7))
             best_on_order(self.lattice, tucked(self.lattice, order), best, self.run, precision=1e-4)
 
     def _beam(self, target: float, budget: int) -> None:
         """Search with few states per level and few pieces per state, in a random order of branching."""
-        sides = self._sides(self.best.target if self.best.device is not None else target)[1]
+        sides = self._sides(self.best.target if self.best.plan is not None else target)[1]
         side = sides[int(self.rng.integers(len(sides)))]
         if self.rng.random() < 0.5:
             along = depth_first(side)

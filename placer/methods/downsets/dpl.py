@@ -6,7 +6,6 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
-from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.linear import best_on_order
 from placer.methods.downsets.measures import measures, root_bound
@@ -15,6 +14,7 @@ from placer.methods.downsets.orders import cheap_boundary, depth_first, random_o
 from placer.methods.starts import first_fit
 from placer.options import Options
 from placer.plans.status import Stop
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.tolerances import CERTAIN, EXACT
 
@@ -37,14 +37,14 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         return lattice
     if instance.servers:
         return solve_nested(instance, options, run, lattice)
-    best = Incumbent(lattice, options, run)
+    best = Incumbent(instance, options, run)
     best.raise_bound(root_bound(measures(lattice.graph), lattice.graph) * CERTAIN, "work")
     orders = improve(lattice, best, run, options)
     stop = run.stopped()
-    message = "" if best.device is not None else "none of the orders tried has a plan"
-    if best.device is not None and not best.proven:
+    message = "" if best.plan is not None else "none of the orders tried has a plan"
+    if best.plan is not None and not best.proven:
         message = "best along the orders tried; the bound sees work and no transfers"
-    return Outcome(stop or Stop.FINISHED, best.plan, best.safe_bound, message, {"orders": orders})
+    return best.outcome(stop or Stop.FINISHED, message, {"orders": orders})
 
 
 def improve(
@@ -74,10 +74,10 @@ def improve(
 
 def first_plan(lattice: Lattice, best: Incumbent, run: Run, options: Options) -> None:
     """Take a plan at once, lest the clock strikes before the search has one."""
-    if run.time_limit is not None and best.device is None:
+    if run.time_limit is not None and best.plan is None:
         plan = first_fit.solve(lattice.problem.instance, options, run).plan
         if plan is not None:
-            best.offer_plan(plan, "first fit")
+            best.offer(plan, "first fit")
 
 
 def _order(lattice: Lattice, i: int, rng: np.random.Generator) -> IntArray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from placer.arrays import IntArray
-from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import direction_bounds, measures, root_bound
 from placer.methods.downsets.search import Limits, attempt
+from placer.search.incumbent import Incumbent
 from placer.search.run import Run
 from placer.tolerances import EXACT
 
@@ -49,11 +49,11 @@ def best_on_order(
     if chain.one_way and not chain.backwards:
         chain = chain.reversed()
     m = measures(chain.graph)
-    low = max(best.bound_ms, root_bound(m, chain.graph))
+    low = max(best.bound, root_bound(m, chain.graph))
     floor = direction_bounds(m, chain.graph)
     limits = Limits(memory_mb=memory_mb)
-    high, step = best.objective_ms, 0.01
-    improved, closing = False, best.device is not None
+    high, step = best.value, 0.01
+    improved, closing = False, best.plan is not None
     while run.stopped() is None:
         # After a bisection step found a plan, it is often the best: one test just below it tells.
         if closing:
@@ -65,7 +65,7 @@ def best_on_order(
             step *= 4
         found = attempt(chain, m, target, run, limits, floor=floor)
         if found.pieces is not None:
-            high = min(best.offer(chain, found.pieces, phase), target)
+            high = min(best.offer(chain.plan(found.pieces), phase), target)
             improved, closing = True, not closing
         elif closing or target >= lattice.enough:
             break

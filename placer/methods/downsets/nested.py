@@ -9,7 +9,6 @@ import numpy as np
 
 from placer.arrays import FloatArray, IntArray
 from placer.instance.instance import Instance
-from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.orders import cheap_boundary, depth_first, random_order, tucked
 from placer.methods.downsets.servers import Servers, nested_size, server_kinds
@@ -17,6 +16,7 @@ from placer.options import Options, Recompute, Schedule
 from placer.plans.evaluate import device_loads
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.tolerances import EQUAL, EXACT
 
@@ -52,9 +52,9 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
     if nested_size(kinds) > MOST_STATES:
         message = "the servers differ too much from each other for the program along linear orders"
         return Outcome(Stop.NOT_APPLICABLE, message=message)
-    best = Incumbent(lattice, options, run)
+    best = Incumbent(instance, options, run)
     if run.start is not None:
-        best.offer_plan(run.start, "start")
+        best.offer(run.start, "start")
     tried: set[bytes] = set()
     for order in _orders(lattice, options, run):
         if (tried and run.stopped() is not None) or best.proven or order.tobytes() in tried:
@@ -67,12 +67,10 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
             search.raise_bound()
             break  # there is no other order
     stop = run.stopped() or Stop.FINISHED
-    message = "the best that enters each server once, along the orders tried"
+    message = "" if best.proven else "the best that enters each server once, along the orders tried"
     if best.plan is None:
-        return Outcome(
-            stop, None, best.bound_ms, "none of the orders tried has a plan", {"orders": len(tried)}
-        )
-    return Outcome(stop, best.plan, best.safe_bound, "" if best.proven else message, {"orders": len(tried)})
+        message = "none of the orders tried has a plan"
+    return best.outcome(stop, message, {"orders": len(tried)})
 
 
 def _orders(lattice: Lattice, options: Options, run: Run) -> list[IntArray]:
@@ -105,15 +103,15 @@ class _Search:
             return np.array([np.inf, np.inf, target])
 
         def value(plan: Plan) -> float:
-            return best.offer_plan(plan, "servers")
+            return best.offer(plan, "servers")
 
-        self._narrow(limits, value, max(best.bound_ms, self.servers.floor_ms(2)), best.objective_ms)
-        if self.options.schedule is Schedule.GPIPE and best.problem.instance.is_training:
+        self._narrow(limits, value, max(best.bound, self.servers.floor_ms(2)), best.value)
+        if self.options.schedule is Schedule.GPIPE and best.instance.is_training:
             self._both_directions()
 
     def raise_bound(self) -> None:
         """Raise the bound on all contiguous plans (precondition: `Servers.one_order`)."""
-        low, high = self.best.bound_ms, self.best.objective_ms
+        low, high = self.best.bound, self.best.value
         target = self.best.target
         while high < np.inf and low < high * (1 - CLOSE) and self.run.stopped() is None:
             if self.servers.excluded(np.array([np.inf, np.inf, target]), self.run):
@@ -133,8 +131,8 @@ class _Search:
             return np.array([forward, backward, best.target])
 
         def value(plan: Plan) -> float:
-            best.offer_plan(plan, "servers")
-            by_device = device_loads(best.problem.instance, plan.device)
+            best.offer(plan, "servers")
+            by_device = device_loads(best.instance, plan.device)
             loads[:] = by_device.by_direction(self.options.communication).max(axis=1)
             return float(loads[1])
 
@@ -142,7 +140,7 @@ class _Search:
             high = best.target - servers.floor_ms(0)
             if not self._narrow(limits, value, servers.floor_ms(1), high):
                 break
-            forward = min(loads[0], best.objective_ms - loads[1]) * (1 - EXACT)
+            forward = min(loads[0], best.value - loads[1]) * (1 - EXACT)
 
     def _narrow(
         self,

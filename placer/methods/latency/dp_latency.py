@@ -29,10 +29,9 @@ from placer.methods.latency.restrict import (
 )
 from placer.methods.latency.tables import bound_tables, build_lattice, call, empty_labels, label_bytes
 from placer.options import Options
-from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
-from placer.plans.verify import violations
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 
 __all__ = ["solve"]
@@ -92,69 +91,55 @@ class _Tables:
 
 @dataclass(eq=False)
 class _Work:
-    """The best plan and the best bound so far, and what is done to improve them."""
+    """What is done to improve plan and bound."""
 
     instance: Instance
     options: Options
     run: Run
-    plan: Plan | None = None
-    objective: float = inf
-    bound: float = 0.0
     stop: Stop | None = None
     notes: list[str] = field(default_factory=list)
     stats: dict[str, float | int | str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.best = Incumbent(self.instance, self.options, self.run)
+
     def search(self) -> None:
         """Do everything."""
-        self.bound = self.run.bound_ms or 0.0
         if self.run.start is not None:
-            self.offer(self.run.start)
+            self.best.offer(self.run.start, "start")
         for relaxed in (True, False):
             model = build_model(self.instance, self.options.pieces, relaxed=relaxed)
             if model.size == 0:
-                self.offer(Plan(model.parked.copy(), np.full(self.instance.n, -1)))
+                self.best.offer(Plan(model.parked.copy(), np.full(self.instance.n, -1)), "hosts")
                 return
-            self.raise_bound(max(longest_path_ms(model), work_bound_ms(model)))
+            self._raise_bound(max(longest_path_ms(model), work_bound_ms(model)))
             self._linear_plans(model)
             self._whole_lattice(model)
             if not len(model.leaves) or self.closed or self.stop or self.run.stopped():
                 return
 
-    def offer(self, plan: Plan) -> None:
-        """Take a plan if it is valid and better."""
-        if violations(self.instance, plan, self.options):
-            return
-        value = latency_schedule(self.instance, plan).makespan_ms
-        if value < self.objective:
-            self.plan, self.objective = plan, value
-            self.run.keep(plan)
-            self.run.report(incumbent_ms=value)
-
-    def raise_bound(self, bound: float) -> None:
-        """Take a proven bound if it is better."""
-        bound *= 1 - ROUNDING
-        if bound > self.bound:
-            self.bound = bound
-            self.run.report(bound_ms=bound)
+    def _raise_bound(self, bound: float) -> None:
+        self.best.raise_bound(bound * (1 - ROUNDING), "downsets")
 
     @property
     def closed(self) -> bool:
         """Whether the plan is optimal up to rounding."""
-        return self.bound >= self.objective * (1 - 2 * ROUNDING)
+        return self.best.is_within(2 * ROUNDING)
 
     @property
     def close_enough(self) -> bool:
         """Whether the gap asked for is reached."""
-        return self.bound >= self.objective * (1 - self.options.gap)
+        return self.best.is_within(self.options.gap)
 
     def outcome(self) -> Outcome:
         """Sum up."""
-        if self.plan is not None and self.close_enough:
-            return Outcome(Stop.FINISHED, self.plan, min(self.bound, self.objective), stats=self.stats)
+        best = self.best
+        if self.close_enough:
+            return best.outcome(Stop.FINISHED, stats=self.stats)
         stop = self.run.stopped() or self.stop or Stop.FINISHED
-        what = "" if self.plan is None else f"not proven optimal: gap {1 - self.bound / self.objective:.2%}"
+        what = "" if best.plan is None else f"not proven optimal: gap {1 - best.bound / best.value:.2%}"
         message = "; ".join(dict.fromkeys(filter(None, [what, *self.notes])))
-        return Outcome(stop, self.plan, min(self.bound, self.objective), message, self.stats)
+        return best.outcome(stop, message, self.stats)
 
     # -- stages -----------------------------------------------------------------------------------
 
@@ -218,7 +203,7 @@ class _Work:
         part = self.run.part(work=None if planned is None else planned / 4, quiet=True)
         outcome = solve(self.instance, options, part)
         if outcome.plan is not None:
-            self.offer(outcome.plan)
+            self.best.offer(outcome.plan, "one piece")
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -243,7 +228,7 @@ class _Work:
             if h0[0] == inf:
                 raise Infeasible(NO_PLAN)
             self.stats["backward_bound_ms"] = float(h0[0])
-            self.raise_bound(float(h0[0]))
+            self._raise_bound(float(h0[0]))
         return _Tables(model, lattice, h, h0, valid)
 
     def _widen(self, tables: _Tables, slots: Slots, beams: tuple[int, ...], run: Run) -> None:
@@ -251,24 +236,24 @@ class _Work:
         model, lattice = tables.model, tables.lattice
         exact = not len(model.leaves) and (slots.serial or self.options.pieces == 1)
         most = max(1000, int(self.options.memory_limit_mb * MB / 2 / label_bytes(lattice, slots)))
-        best = self.objective
+        best = self.best.value
         for beam in beams:
             if run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
                 return
             ranks = int(slots.pieces.sum()) + 1
             rows = min(most, (beam + 1) * ranks * len(tables.h0) + 8)
-            labels = empty_labels(lattice, slots, rows, min(best, self.objective))
+            labels = empty_labels(lattice, slots, rows, min(best, self.best.value))
             search = Search(model.atoms, lattice, slots, tables.h, tables.h0, labels, beam)
             self.stats["steps"] = int(self.stats.get("steps", 0)) + int(call(run, expand_all, search))
             self.stats["labels"] = int(labels.counters[1])
             if labels.counters[BEST] >= 0:
                 plan = decode(model, lattice, slots, labels)
-                self.offer(plan if exact else unload_leaves(model, plan))
+                self.best.offer(plan if exact else unload_leaves(model, plan), "labels")
             best, dropped = float(labels.values[UPPER]), float(labels.values[DROPPED])
             if tables.valid and min(best, dropped) == inf:
                 raise Infeasible(NO_PLAN)
             if tables.valid:
-                self.raise_bound(min(best, dropped))
+                self._raise_bound(min(best, dropped))
             if dropped >= best:
                 return
         if tables.valid:

@@ -29,6 +29,7 @@ from placer.methods.starts.pipelines import (
 from placer.options import Communication, Options, Schedule
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.search.work import VISIT_S
 
@@ -64,9 +65,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     search = Search(problem, options, run)
     stop = search.run_all()
     stats = {"descents": search.descents, "work": search.work}
-    if search.best is None:
-        return Outcome(stop, message="no start could be mended to respect all limits", stats=stats)
-    return Outcome(stop, problem.plan(search.best), stats=stats)
+    message = "no start could be mended to respect all limits" if search.best.plan is None else ""
+    return Outcome(stop, search.best.plan, message=message, stats=stats)
 
 
 def items_to_move(instance: Instance, options: Options) -> Problem:
@@ -94,17 +94,16 @@ class Search:
         self.static = make_static(problem, options)
         self.state = make_state(self.static)
         self.views = StaticView(self.static), StateView(self.state)
-        self.best: IntArray | None = None
-        self.best_ms = np.inf
+        self.best = Incumbent(problem.instance, options, run)
         self.work = 0
         self.descents = 0
 
     def run_all(self) -> Stop:
-        """Run all descents; the results are ``best`` and ``best_ms``."""
+        """Run all descents; the result is ``best``."""
         if self.run.start is not None:
             self.descend(self.problem.start(self.run.start))
         while self.descents < min(DESCENTS, 20 + 4 * self.problem.size) and (
-            self.work < WORK or self.best is None
+            self.work < WORK or self.best.plan is None
         ):
             stop = self.run.stopped()
             if stop is not None:
@@ -132,15 +131,16 @@ class Search:
                 self.work += work
                 self.run.spend(VISIT_S * work)
             value = self._value()
-            self._keep(value)
+            if value < self.best.value:
+                self.best.offer(self.problem.plan(self.state.device), "local search")
             if not len(self.problem.edges) or not done or value >= reached * (1 - arrays.EPSILON):
                 return
             reached = value
 
     def next_start(self) -> IntArray | None:
         """Alternate between new starts and kicks of the best assignment."""
-        if self.best is not None and self.descents % FRESH:
-            return self._kicked(self.best)
+        if self.best.plan is not None and self.descents % FRESH:
+            return self._kicked(self.problem.start(self.best.plan))
         instance = self.problem.instance
         hosts = np.array([d.is_host for d in instance.devices])
         order = np.argsort(hosts, kind="stable") if not self.descents else self.rng.permutation(len(hosts))
@@ -175,12 +175,6 @@ class Search:
             return np.inf
         load = self.state.load
         return float(load[0].max() + load[1].max() if self.static.gpipe else load[2].max())
-
-    def _keep(self, value: float) -> None:
-        if value < self.best_ms:
-            self.best, self.best_ms = self.state.device.copy(), value
-            self.run.keep(self.problem.plan(self.best))
-            self.run.report(value, phase="local search")
 
 
 def make_static(problem: Problem, options: Options) -> arrays.Static:

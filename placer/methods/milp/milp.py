@@ -21,16 +21,14 @@ from placer.methods.milp.verdict import verdict
 from placer.methods.starts.first_fit import first_fit
 from placer.methods.starts.timeless import timeless
 from placer.options import Formulation, Options, Recompute
-from placer.plans.figures import objective_ms
 from placer.plans.in_flight import left_in_flight
 from placer.plans.plan import Plan
-from placer.plans.recompute import with_recompute
 from placer.plans.status import Stop
-from placer.plans.verify import violations
 from placer.reductions.kinds import kinds_of
 from placer.reductions.problem import Problem
 from placer.reductions.throughput import reduced
 from placer.reductions.windows import balance_bound_ms, windows
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.solvers.solution import Settings, Solution, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
@@ -70,41 +68,38 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """
     search = _Search(instance, options, run)
     search.start()
+    best = search.best
     while True:
-        stop = Stop.FINISHED if search.is_closed else run.stopped()
+        stop = Stop.FINISHED if best.is_within(options.gap) else run.stopped()
         if stop is not None:
             return search.stopped(stop)
-        if search.plan is None:
+        if best.plan is None:
             solution = search.find()
-            if search.plan is None:
+            if best.plan is None:
                 return search.outcome(solution)
-        before = search.objective_ms
+        before = best.value
         solution = search.round()
         if solution.status is Status.TARGET:
-            search.rebuilds = search.objective_ms != before
+            search.rebuilds = best.value != before
         elif not search.coarse(before, solution.status):
             return search.outcome(solution)
 
 
 @dataclass
 class _Search:
-    """The best plan and bound of one solve, and its figures."""
+    """The steps of one solve, and its figures."""
 
     instance: Instance
     options: Options
     run: Run
-    plan: Plan | None = None
-    objective_ms: float | None = None
-    bound_ms: float = 0.0
     rebuilds: bool = True
     stats: dict[str, float | int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         options = self.options
         self.problem: Problem = self.contracted(self.instance)
-        balance = balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - EQUAL)
-        self.balance_ms = balance
-        self.bound_ms = max(balance, self.run.bound_ms or 0.0)
+        self.best = Incumbent(self.instance, options, self.run)
+        self.best.raise_bound(balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - EQUAL), "work")
         self.flights = left_in_flight(self.instance, options)
         self.stats.update(nodes=0, rounds=0)
 
@@ -112,22 +107,15 @@ class _Search:
         """Contract an instance for the kind of plan asked for."""
         return contracted(instance, self.options, contiguous=self.options.strictly_ordered)
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the bound is within the gap asked for."""
-        if self.objective_ms is None:
-            return False
-        return self.objective_ms - self.bound_ms <= self.options.gap * self.objective_ms
-
     def start(self) -> None:
         """Take the given start, else fill devices one after another; a contiguous plan starts a free one."""
         options, run = self.options, self.run
         if run.start is not None:
             self.take(run.start)
-        if self.plan is None:
+        if self.best.plan is None:
             for found in first_fit(self.problem, options.schedule, options.communication):
-                self.take(with_recompute(self.instance, self.problem.plan(found), options))
-                if self.plan is not None:
+                self.take(self.problem.plan(found))
+                if self.best.plan is not None:
                     break
         if run.start is None and not options.contiguous and options.formulation is not Formulation.PAPER:
             work = START_WORK_S if run.planned is None else START_SHARE * run.planned
@@ -137,41 +125,22 @@ class _Search:
                 self.take(first.plan)
 
     def take(self, plan: Plan) -> None:
-        """Keep a plan if it is valid and the best so far; tolerances of the solver end here."""
-        objective = objective_ms(self.instance, plan, self.options)
-        if self.objective_ms is not None and objective >= self.objective_ms:
-            return
-        broken = violations(self.instance, plan, self.options)
-        if broken:
-            logger.info("plan dropped: %s", broken[0])
-            return
-        self.plan, self.objective_ms = plan, objective
-        if self.bound_ms > objective * (1 + EQUAL):
-            logger.info("the bound %g is refuted by a plan of %g", self.bound_ms, objective)
-            self.bound_ms = min(self.balance_ms, objective)
-        self.run.keep(plan)
-        self.run.report(objective, self.bound_ms, "milp")
+        """Offer a plan; tolerances of the solver end here."""
+        self.best.offer(plan, "milp")
 
     def take_bound(self, bound: float | None, params: ThroughputParams) -> None:
-        """Keep a bound of the program, less its margin, if no plan refutes it."""
-        if bound is None or bound <= 0:
-            return
-        bound_ms = (bound / TIME_UNIT - BOUND_MARGIN) * params.unit_ms
-        if self.objective_ms is None or bound_ms > self.objective_ms * (1 + EQUAL):
-            return
-        self.bound_ms = max(min(bound_ms, self.objective_ms), self.bound_ms)
-        self.run.report(self.objective_ms, self.bound_ms, "milp")
+        """Take a bound of the program, less its margin; without a plan it has no times."""
+        if bound is not None and self.best.plan is not None:
+            self.best.raise_bound((bound / TIME_UNIT - BOUND_MARGIN) * params.unit_ms, "milp")
 
-    def coarse(self, before_ms: float | None, status: Status) -> bool:
+    def coarse(self, before_ms: float, status: Status) -> bool:
         """Whether the plan became so much better that the last program was too coarse to prove the gap.
 
         When that program was solved to its end, only the margin of its bound can be too large, and any better
         plan is a finer unit.
         """
-        assert before_ms is not None
-        assert self.objective_ms is not None
         enough = 1.0 if status is Status.OPTIMAL else COARSE
-        return self.objective_ms < enough * before_ms and not self.is_closed
+        return self.best.value < enough * before_ms and not self.best.is_within(self.options.gap)
 
     def find(self) -> Solution:
         """Find any plan by a program without times."""
@@ -183,7 +152,7 @@ class _Search:
 
     def _solve(self, problem: Problem) -> Solution:
         """Build and solve the program of a problem, from the best plan, and keep what it brings."""
-        params, sure_ms = self.params(problem), self.bound_ms
+        params, sure_ms = self.params(problem), self.best.bounds.get("milp", 0.0)
         built = ThroughputProgram(self.instance, self.options, problem, params)
         columns, rows = built.program.columns, built.program.rows
         self.stats.update(items=problem.size, nets=problem.nets)
@@ -193,12 +162,12 @@ class _Search:
             self.run,
             self.settings(),
             self.take,
-            start=None if self.plan is None else problem.start(self.plan),
+            start=None if self.best.plan is None else problem.start(self.best.plan),
             take_bound=lambda bound: self.take_bound(bound, params),
         )
         self.take_bound(solution.bound, params)
         if solution.status in (Status.FAILED, Status.INFEASIBLE):
-            self.bound_ms = min(sure_ms, self.bound_ms)
+            self.best.bounds["milp"] = sure_ms
         self.stats["nodes"] = int(self.stats["nodes"]) + solution.nodes
         self.stats["rounds"] = int(self.stats["rounds"]) + 1
         return solution
@@ -212,33 +181,32 @@ class _Search:
         return reduced(
             self.problem,
             self.options.communication,
-            self.objective_ms,
+            None if self.best.plan is None else self.best.value,
             contiguous=self.options.contiguous,
             dominance=self.options.recompute is Recompute.NONE,
         )
 
     def params(self, problem: Problem) -> ThroughputParams:
         """Return what the program is built for: plans no worse than the best one."""
-        options = self.options
+        options, plan = self.options, self.best.plan
+        known_ms = None if plan is None else self.best.value
         return ThroughputParams(
             schedule=options.schedule,
             communication=options.communication,
-            unit_ms=self.objective_ms or 1.0,
-            upper_bound_ms=self.objective_ms,
-            lower_bound_ms=0.0 if self.plan is None else self.bound_ms,
+            unit_ms=known_ms or 1.0,
+            upper_bound_ms=known_ms,
+            lower_bound_ms=0.0 if plan is None else self.best.bound,
             each_contiguous=options.per_device_contiguity,
-            windows=windows(problem, kinds_of(problem), self.objective_ms)
-            if options.strictly_ordered
-            else None,
+            windows=windows(problem, kinds_of(problem), known_ms) if options.strictly_ordered else None,
             flights=self.flights,
             recompute=options.recompute,
-            start=self.plan,
+            start=plan,
         )
 
     def settings(self) -> Settings:
         """Return how to solve: the gap asked for less what the bound's margin takes."""
         options = self.options
-        rebuilds = options.strictly_ordered and self.rebuilds and self.objective_ms is not None
+        rebuilds = options.strictly_ordered and self.rebuilds and self.best.plan is not None
         return Settings(
             gap=max(0.0, options.gap - 2 * BOUND_MARGIN / COARSE),
             threads=options.threads,
@@ -251,12 +219,12 @@ class _Search:
 
     def stopped(self, stop: Stop) -> Outcome:
         """Say what is held when the run ended between two rounds."""
-        message = "" if self.plan is not None else "no plan found in time"
-        return Outcome(stop, self.plan, self.bound_ms, message, self.stats)
+        message = "" if self.best.plan is not None else "no plan found in time"
+        return self.best.outcome(stop, message, self.stats)
 
     def outcome(self, solution: Solution) -> Outcome:
         """Say what is held at the end."""
-        stop, message = verdict(solution.status, planned=self.plan is not None)
-        if stop is Stop.INFEASIBLE:
-            return Outcome(stop, stats=self.stats)
-        return Outcome(stop, self.plan, self.bound_ms, message, self.stats) if message else self.stopped(stop)
+        stop, message = verdict(solution.status, planned=self.best.plan is not None)
+        if message or stop is Stop.INFEASIBLE:
+            return self.best.outcome(stop, message, self.stats)
+        return self.stopped(stop)

@@ -22,9 +22,9 @@ from placer.options import Formulation, Options
 from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
-from placer.plans.verify import violations
 from placer.reductions import free_nodes
 from placer.reductions.inverse import Inverse
+from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.search.work import NETWORK_ENTRY_S
 from placer.solvers import highs
@@ -73,14 +73,12 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
 
 
 class _Search:
-    """The best plan and bound so far, and the steps that improve them, on the smaller instance."""
+    """The steps that improve plan and bound, on the smaller instance."""
 
     def __init__(self, options: Options, run: Run, instance: Instance) -> None:
         self.options, self.run, self.instance = options, run, instance
         self.problem = LatencyProblem.of(instance, options.pieces)
-        self.plan: Plan | None = None
-        self.objective = np.inf
-        self.bound = run.bound_ms or 0.0
+        self.best = Incumbent(instance, options, run)
         self.ranked = self.waiting = False
         """Whether the paper's program has ranks in any case, and whether a plan did not hold without them."""
         self.stats: dict[str, float | int | str] = {
@@ -89,70 +87,49 @@ class _Search:
         }
         if run.start is not None:
             self.offer(run.start, "start")
-        if self.plan is None:
+        if self.best.plan is None:
             for plan in fill(self.problem):
                 self.offer(plan, "greedy")
 
     def offer(self, plan: Plan | None, phase: str) -> None:
         """Take a plan of the smaller instance if it is valid and better."""
-        if plan is None:
-            return
-        broken = violations(self.instance, plan, self.options)
-        if broken:
-            logger.info("%s: plan not used: %s", phase, broken[0])
+        if plan is not None and self.best.offer(plan, phase) == np.inf:
             self.waiting = True
-            return
-        objective = latency_schedule(self.instance, plan).makespan_ms
-        if objective < self.objective:
-            self.plan, self.objective = plan, objective
-            if self.bound > objective * (1 + EQUAL):
-                logger.info("%s: the bound %g is refuted by a plan of %g", phase, self.bound, objective)
-                self.bound = 0.0
-            self.run.keep(plan)
-            self.run.report(objective, self.bound or None, phase)
-
-    def raise_bound(self, bound: float, phase: str) -> None:
-        """Take a bound if it is better and no plan refutes it; it never exceeds the best plan."""
-        if phase == "program" and bound > self.objective * (1 + EQUAL):
-            return
-        bound = min(bound, self.objective)
-        if bound > self.bound:
-            self.bound = bound
-            self.run.report(self.objective if self.plan is not None else None, bound, phase)
 
     @property
     def upper_ms(self) -> float:
         """An upper bound on the optimum: the best plan, or one that holds for every plan."""
-        return min(self.objective, self.problem.safe_upper_ms)
+        return min(self.best.value, self.problem.safe_upper_ms)
 
+    @property
     def closed(self) -> bool:
         """Whether the gap asked for is proven."""
-        return self.plan is not None and self.objective - self.bound <= self.options.gap * self.objective
+        return self.best.is_within(self.options.gap)
 
     def ordered(self) -> Outcome:
         """Grow the network, then solve the ordered program where it leaves a gap."""
-        if self.plan is None and (failed := self.find()) is not None:
+        if self.best.plan is None and (failed := self.find()) is not None:
             return failed
         network = self.grow()
         return self.improve(lambda: self.ordered_program(network))
 
     def paper(self) -> Outcome:
         """Solve the paper's program."""
-        if self.plan is None and (failed := self.find()) is not None:
+        if self.best.plan is None and (failed := self.find()) is not None:
             return failed
         return self.improve(self.paper_program)
 
     def improve(self, solve_one: Callable[[], Solution]) -> Outcome:
         """Improve the plan by a program; build that again where a much better plan shows it too coarse."""
         while True:
-            stop = Stop.FINISHED if self.closed() else self.run.stopped()
+            stop = Stop.FINISHED if self.closed else self.run.stopped()
             if stop is not None:
                 return self.outcome(stop)
-            before, self.waiting = self.objective, False
+            before, self.waiting = self.best.value, False
             solution = solve_one()
             self.waiting = self.waiting and not self.ranked and self.options.formulation is Formulation.PAPER
-            coarse = self.objective <= COARSE * before or self.waiting
-            if not coarse or self.closed() or solution.status is not Status.OPTIMAL:
+            coarse = self.best.value <= COARSE * before or self.waiting
+            if not coarse or self.closed or solution.status is not Status.OPTIMAL:
                 return self._closing(solution)
             self.ranked = self.ranked or self.waiting
 
@@ -169,8 +146,8 @@ class _Search:
                 return self.outcome(Stop.INFEASIBLE)
             solution = search.ordered_program(network)
         self.stats |= search.stats
-        if search.plan is not None:
-            self.offer(search.plan, "without times")
+        if search.best.plan is not None:
+            self.offer(search.best.plan, "without times")
             return None
         return self._closing(solution)
 
@@ -178,18 +155,18 @@ class _Search:
         """Solve the ordered program for plans that are no worse than the best one."""
         model = latency_ordered.build(self.problem, network.pruned(self.upper_ms), self.upper_ms)
         start = None
-        if self.plan is not None:
-            schedule = latency_schedule(self.instance, self.plan)
-            start = latency_start.encode(model, self.plan, schedule)
+        if self.best.plan is not None:
+            schedule = latency_schedule(self.instance, self.best.plan)
+            start = latency_start.encode(model, self.best.plan, schedule)
         return self.program(model.program, model.upper_ms, start, model.decode)
 
     def paper_program(self) -> Solution:
         """Solve the paper's program for plans that are no worse than the best one."""
         model = latency_paper.build(self.problem, self.upper_ms, ranked=self.ranked)
         start, program = None, model.program
-        if self.plan is not None:
-            schedule = latency_schedule(self.instance, self.plan)
-            start = program.point(model.encode(self.plan, schedule))
+        if self.best.plan is not None:
+            schedule = latency_schedule(self.instance, self.best.plan)
+            start = program.point(model.encode(self.best.plan, schedule))
         return self.program(program, model.unit_ms, start, lambda values: model.decode(program.named(values)))
 
     def grow(self) -> Network:
@@ -206,23 +183,23 @@ class _Search:
             return part.stopped() is not None
 
         longest = (self.problem.head_ms + self.problem.tail_ms).max()
-        self.raise_bound(float(longest) * (1 - EQUAL), "longest path")
+        self.best.raise_bound(float(longest) * (1 - EQUAL), "longest path")
         tokens = long_paths(self.problem)  # never empty
         # A start is taken to be near the optimum: its makespan is the first and last trial.
         step = COARSE_STEP if self.run.start is None else np.inf
         while True:
-            trial = min(self.bound * (1 + step), self.upper_ms)
-            if stopped() or self.bound <= 0:
+            trial = min(self.best.bound * (1 + step), self.upper_ms)
+            if stopped() or self.best.bound <= 0:
                 trial = self.upper_ms
             last = trial >= self.upper_ms
             network = along_tokens(self.problem, trial, tokens, arc_limit=NETWORK_ARCS, stopped=stopped)
             coarse = len(tokens) > 1 and not last
             if not coarse:
                 network = refine(network, arc_limit=NETWORK_ARCS, stopped=stopped)
-            self.raise_bound(min(network.bound_ms, trial) * (1 - EQUAL), "network")
+            self.best.raise_bound(min(network.bound_ms, trial) * (1 - EQUAL), "network")
             if network.arcs:
                 self.offer(from_network(network), "network")
-            if last or self.closed():
+            if last or self.closed:
                 break
             if coarse and network.arcs:
                 # The bound is near now: go on in small steps and with the best token alone.
@@ -231,7 +208,7 @@ class _Search:
                 step *= 2
         self.stats["network_arcs"] = network.arcs
         self.stats["network_core"] = int(network.core.sum())
-        self.stats["network_bound_ms"] = self.bound
+        self.stats["network_bound_ms"] = self.best.bound
         return network
 
     def program(
@@ -242,7 +219,11 @@ class _Search:
         decode: Callable[[FloatArray], Plan],
     ) -> Solution:
         """Hand a program to the solver and take what it finds."""
-        margin, sure = PROGRAM_MARGIN * unit_ms, self.bound
+        sure = self.best.bounds.get("program", 0.0)
+
+        def take_bound(bound: float | None) -> None:
+            self.best.raise_bound(((bound or 0.0) - PROGRAM_MARGIN) * unit_ms, "program")
+
         solution = highs.solve(
             program,
             self.run,
@@ -258,12 +239,11 @@ class _Search:
             ),
             start=start,
             on_incumbent=lambda values: self.offer(decode(values), "program"),
-            on_progress=lambda _, bound, __: self.raise_bound((bound or 0.0) * unit_ms - margin, "program"),
+            on_progress=lambda _, bound, __: take_bound(bound),
         )
-        if solution.bound is not None:
-            self.raise_bound(solution.bound * unit_ms - margin, "program")
+        take_bound(solution.bound)
         if solution.status in (Status.FAILED, Status.INFEASIBLE):
-            self.bound = min(self.bound, sure)
+            self.best.bounds["program"] = sure
         self.stats |= {
             "columns": program.columns,
             "rows": program.rows,
@@ -274,9 +254,8 @@ class _Search:
 
     def _closing(self, solution: Solution) -> Outcome:
         """Say what is held after the last program."""
-        return self.outcome(*verdict(solution.status, planned=self.plan is not None))
+        return self.outcome(*verdict(solution.status, planned=self.best.plan is not None))
 
     def outcome(self, stop: Stop, message: str = "") -> Outcome:
         """Return what is held."""
-        bound = None if stop is Stop.INFEASIBLE else self.bound
-        return Outcome(stop, self.plan, bound, message, self.stats)
+        return self.best.outcome(stop, message, self.stats)

@@ -7,11 +7,11 @@ from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.methods.downsets import bisection
 from placer.methods.downsets.bisection import Bisection, without_limits
-from placer.methods.downsets.incumbent import Incumbent
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import measures, root_bound
 from placer.options import Communication, Options, Schedule
 from placer.plans.verify import violations
+from placer.search.incumbent import Incumbent
 from placer.search.run import Run
 from tests.support.brute import throughput_optima
 from tests.support.brute_memory import Brute
@@ -23,7 +23,7 @@ PLENTY = 10**9
 
 def bisected(instance: Instance, options: Options, budget: int = PLENTY) -> Incumbent:
     lattice = Lattice.of(instance, options)
-    best = Incumbent(lattice, options, Run())
+    best = Incumbent(instance, options, Run())
     best.raise_bound(root_bound(measures(lattice.graph), lattice.graph), "work")
     Bisection(lattice, best, options, best.run).search(budget)
     return best
@@ -31,14 +31,14 @@ def bisected(instance: Instance, options: Options, budget: int = PLENTY) -> Incu
 
 def check(instance: Instance, options: Options, optimum: float) -> None:
     best = bisected(instance, options)
-    assert best.bound_ms <= optimum * (1 + 1e-9)
+    assert best.bound <= optimum * (1 + 1e-9)
     if best.plan is not None:
         assert violations(instance, best.plan, options) == []
-        assert best.objective_ms >= optimum * (1 - 1e-9)
+        assert best.value >= optimum * (1 - 1e-9)
     limits = [c.memory_limit_bytes for c in instance.classes if not c.is_host]
-    if sum(instance.memory_bytes) <= min(limits, default=np.inf) and best.bound_ms > 0:
-        assert best.objective_ms == pytest.approx(optimum, rel=1e-6)
-        assert best.bound_ms == pytest.approx(optimum, rel=1e-6)
+    if sum(instance.memory_bytes) <= min(limits, default=np.inf) and best.bound > 0:
+        assert best.value == pytest.approx(optimum, rel=1e-6)
+        assert best.bound == pytest.approx(optimum, rel=1e-6)
 
 
 def questions(seed: int) -> list[tuple[Instance, Options, float]] | None:
@@ -75,8 +75,8 @@ def test_brackets_the_optimum_where_stages_keep_microbatches(seed: int) -> None:
         lattice = Lattice.of(instance, options)
         if root_bound(measures(lattice.graph), lattice.graph) < np.inf:
             best = bisected(instance, options)
-            assert best.bound_ms <= optimum * (1 + 1e-9)
-            assert best.objective_ms >= optimum * (1 - 1e-9)
+            assert best.bound <= optimum * (1 + 1e-9)
+            assert best.value >= optimum * (1 - 1e-9)
             assert best.plan is None or violations(instance, best.plan, options) == []
 
 
@@ -97,10 +97,10 @@ def test_memory_that_binds_is_kept() -> None:
     """With room {a, b, c} | {d} takes 6.5 ms; with b and c apart {a, b} | {c, d} takes 8 ms."""
     options = Options(gap=0.0)
     roomy = bisected(two_heavy_nodes(13.0), options)
-    assert (roomy.objective_ms, roomy.bound_ms) == (pytest.approx(6.5), pytest.approx(6.5))
+    assert (roomy.value, roomy.bound) == (pytest.approx(6.5), pytest.approx(6.5))
     tight = bisected(two_heavy_nodes(10.0), options)
-    assert tight.objective_ms == pytest.approx(8.0)
-    assert tight.bound_ms == pytest.approx(6.5, rel=1e-3)
+    assert tight.value == pytest.approx(8.0)
+    assert tight.bound == pytest.approx(6.5, rel=1e-3)
 
 
 def test_relaxation_forgets_accelerator_limits_only() -> None:
@@ -120,7 +120,7 @@ def test_small_budgets_prove_less_and_nothing_wrong(monkeypatch: pytest.MonkeyPa
         lattice = Lattice.of(instance, Options())
         if 0 < optimum < np.inf and root_bound(measures(lattice.graph), lattice.graph) < np.inf:
             best = bisected(instance, Options(gap=0.0), budget=20)
-            assert best.bound_ms <= optimum * (1 + 1e-9)
-            assert best.objective_ms >= optimum * (1 - 1e-9)
+            assert best.bound <= optimum * (1 + 1e-9)
+            assert best.value >= optimum * (1 - 1e-9)
             checked += 1
     assert checked > 20
