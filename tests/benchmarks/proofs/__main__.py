@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from placer.studies.nursery import Call
 from tests.benchmarks.proofs.cases import HALVES, KINDS, LARGE, QUICK, Case, cases
 from tests.benchmarks.proofs.measure import Question, measure, warm
 from tests.benchmarks.proofs.methods import METHODS
+from tests.benchmarks.proofs.read import left_out
 from tests.benchmarks.proofs.report import write_report
 
 __all__ = ["main"]
@@ -52,12 +54,13 @@ class Job:
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing, and write the report."""
     args = _parser().parse_args(arguments)
-    constants = {place: float(value) for place, _, value in (text.rpartition("=") for text in args.constant)}
     chosen = cases(args.half, args.kind, args.only, QUICK if args.quick else None)
     if args.list:
         for case in chosen:
             print(f"{case.subject.half:10} {case.name}")
         return 0
+    for what in left_out():
+        print(f"left out: {what}", file=sys.stderr)
     args.out.mkdir(parents=True, exist_ok=True)
     log = args.out / "results.jsonl"
     known = {(row["case"], row["method"], row["limit_s"]) for row in read(log)}
@@ -66,14 +69,15 @@ def main(arguments: list[str] | None = None) -> int:
         for case in chosen
         for method in args.method
         if case.kind in METHODS[method].kinds
-        for job in [Job(case, method, args.label or method, args.limit)]
+        for job in [Job(case, method, f"{method} {args.label}".strip(), args.limit)]
         if job.key not in known
     ]
     with Nurseries() as nurseries, ThreadPoolExecutor(args.jobs) as pool, log.open("a") as file:
 
         def run(job: Job) -> dict[str, Any]:
-            return _answer(job, args.out / "instances", constants, args.memory, nurseries)
+            return _answer(job, args.out / "instances", dict(args.constant), args.memory, nurseries)
 
+        file.write("\n")  # ends a line that was cut off
         for count, row in enumerate(pool.map(run, jobs), 1):
             file.write(json.dumps(row) + "\n")
             file.flush()
@@ -132,6 +136,14 @@ def _listed(known: Any) -> Any:
     return split
 
 
+def _constant(text: str) -> tuple[str, float]:
+    place, _, value = text.rpartition("=")
+    module, _, name = place.partition(":")
+    if not hasattr(import_module(module), name):
+        raise argparse.ArgumentTypeError(f"there is no {name!r} in {module}")
+    return place, float(value)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.proofs",
@@ -145,10 +157,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=float, default=60.0, metavar="S", help="CPU seconds (default 60)")
     parser.add_argument("--memory", type=int, default=4096, metavar="MIB", help="of a search (default 4096)")
     parser.add_argument(
-        "--constant", action="append", default=[], metavar="MODULE:NAME=VALUE",
-        help="replace a constant; give the setting a --label",
+        "--constant", action="append", type=_constant, default=[], metavar="MODULE:NAME=VALUE",
+        help="replace a number that a module holds; give the setting a --label",
     )  # fmt: skip
-    parser.add_argument("--label", help="what the method is called in the results")
+    parser.add_argument("--label", default="", help="added to the names of the methods in the results")
     parser.add_argument("--quick", action="store_true", help="few small cases")
     parser.add_argument("--jobs", type=int, default=1, help="cases at the same time (default 1)")
     parser.add_argument("--out", type=Path, default=Path("results/proofs"), metavar="FOLDER")

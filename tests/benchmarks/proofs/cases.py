@@ -28,14 +28,7 @@ KINDS = ("contiguous", "non-contiguous", "latency")
 TWO_PIECES_SHARE = 0.25
 """Share of the graphs whose latency is asked for with two pieces per accelerator."""
 
-QUICK = (
-    "chain 20x3",
-    "series-parallel 20",
-    "experts 2x8",
-    "u-net 3x2",
-    "u-net 3x2 training",
-    "transformer module 24x16x1024",
-)
+QUICK = ("chain 20x3", "experts 2x8", "u-net 3x2", "u-net 3x2 training")
 """Graphs that take no time."""
 
 PAPERS = {"communication": "sequential", "schedule": "1f1b", "pieces": 1}

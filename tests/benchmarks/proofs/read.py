@@ -13,7 +13,7 @@ from tests.benchmarks.proofs.cluster import with_memory
 from tests.support import workloads
 from tests.support.models import LIGHT
 
-__all__ = ["onnx_models", "shared_workloads", "torch_models"]
+__all__ = ["left_out", "onnx_models", "shared_workloads", "torch_models"]
 
 CLUSTERS = (
     "v100:2",
@@ -81,3 +81,13 @@ def shared_workloads() -> Iterator[tuple[str, Callable[[np.random.Generator], In
                 return workloads.workload("throughput", name)
 
             yield f"shared {name.replace('_', ' ')}", make
+
+
+def left_out() -> list[str]:
+    """Say which graphs are not there, and why."""
+    missing = {
+        "models of the onnx package, which is not installed": not any(onnx_models()),
+        "models of PyTorch: torch and transformers are not both installed": not any(torch_models()),
+        f"the shared workloads, which are not in {workloads.ROOT}": not any(shared_workloads()),
+    }
+    return [what for what, is_missing in missing.items() if is_missing]

@@ -76,7 +76,7 @@ def table(rows: Sequence[Row]) -> str:
     """
     lines = [
         "| kind | half | method | limit, s | cases | 1 % | 0.01 % | plan | "
-        + " | ".join(f"gap of {100 * share:g} %" for share in SHARES)
+        + " | ".join(f"gap of {100 * share:g} % of cases" for share in SHARES)
         + " | median to 0.01 %, s | at most twice the best |",
         "|" + "---|" * (10 + len(SHARES)),
     ]

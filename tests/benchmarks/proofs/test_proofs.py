@@ -1,6 +1,5 @@
 """The benchmark of proofs: its set is fixed, each case has a plan, and methods do not contradict another."""
 
-import json
 import os
 import sys
 from importlib.util import find_spec
@@ -17,17 +16,18 @@ from tests.benchmarks.proofs.authors import authors_table
 from tests.benchmarks.proofs.cases import GENERATED, HALVES, LARGE, QUICK, cases, half_of, subjects
 from tests.benchmarks.proofs.families import SHAPES
 from tests.benchmarks.proofs.graph import Graph
+from tests.support import level
 
 SUBJECTS = {subject.name: subject for subject in subjects()}
+MADE = [name for name in SUBJECTS if name.split()[0] in GENERATED]
 ROUNDING = 1e-9
 
 
 def test_the_set_is_large_and_split_for_ever():
-    generated = [name for name in SUBJECTS if name.split()[0] in GENERATED]
     large = [subject for subject in SUBJECTS.values() if subject.half == LARGE]
     assert len({tuple(subject.options.values()) for subject in large}) == 2 * 3
-    assert len(generated) >= 120 - 18  # and models that are read
-    assert all(0.4 < sum(half_of(n) == h for n in generated) / len(generated) < 0.6 for h in HALVES)
+    assert len(MADE) >= 120 - 18  # and models that are read
+    assert all(0.4 < sum(half_of(n) == h for n in MADE) / len(MADE) < 0.6 for h in HALVES)
     assert half_of("chain 20x3") == "validation"
     assert half_of("chain 60x5") == "tuning"
     chosen = {case.name for case in cases("tuning")}
@@ -41,7 +41,7 @@ def test_names_alone_decide_instances():
     assert len({fingerprint(SUBJECTS[name].instance()) for name in QUICK}) == len(QUICK)
 
 
-@pytest.mark.parametrize("name", [n for n in SUBJECTS if n.split()[0] in GENERATED])
+@pytest.mark.parametrize("name", MADE[:: len(MADE) // level.count(len(MADE))])
 def test_every_graph_has_a_pipeline(name):
     """Memory is never below what one order of the nodes needs."""
     instance = SUBJECTS[name].instance()
@@ -75,7 +75,7 @@ def test_merged_operators_send_what_others_read():
 
 def run(folder, *arguments):
     command.main(["--out", str(folder), "--limit", "2", *arguments])
-    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    return list(command.read(folder / "results.jsonl"))
 
 
 def test_methods_do_not_contradict_each_other(tmp_path):
@@ -95,6 +95,18 @@ def test_methods_do_not_contradict_each_other(tmp_path):
     assert len(run(tmp_path, "--quick", "--kind", "contiguous", "--method", "auto,dp,milp,metis")) == count
     assert (tmp_path / "table.md").read_text().count("| contiguous | tuning |") >= 3
     assert (tmp_path / "profiles.svg").read_text().startswith("<svg")
+
+
+def test_settings_side_by_side(tmp_path):
+    arguments = ("--only", "chain 20x3, contiguous", "--method", "auto")
+    run(tmp_path, *arguments)
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write('{"case": "cut')
+    rows = run(tmp_path, *arguments, "--constant", "placer.methods.auto:LARGE=0", "--label", "large")
+    assert [row["method"] for row in rows] == ["auto", "auto large"]
+    assert ["dpl" in row["message"] for row in rows] == [True, False]
+    with pytest.raises(SystemExit):
+        run(tmp_path, *arguments, "--constant", "placer.methods.auto:NOTHING=0")
 
 
 HEAD = {"kind": "contiguous", "half": "tuning", "method": "dp", "limit_s": 60.0}
