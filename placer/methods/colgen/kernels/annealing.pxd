@@ -3,8 +3,8 @@
 cimport cython
 from libc.math cimport exp
 
-from placer.methods.colgen.kernels.twister cimport Twister, below, share
-from placer.methods.local_search.kernels.views cimport DUPLEX, OVERLAP, StateView, StaticView
+from placer.methods.colgen.kernels.twister cimport *
+from placer.methods.local_search.kernels.views cimport *
 
 cdef double MEMORY_PENALTY, ROUNDING, NEAR, SINGLE, EXCHANGE
 

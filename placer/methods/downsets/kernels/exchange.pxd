@@ -2,21 +2,8 @@
 
 cimport cython
 
-from placer.methods.downsets.kernels.views cimport (
-    INFINITY,
-    BEFORE,
-    BLOCKS,
-    FIXED,
-    MEMORY,
-    OPEN,
-    TAKEN,
-    UNDECIDED,
-    Control,
-    GraphView,
-    MeasuresView,
-    SpaceView,
-)
-from placer.methods.downsets.kernels.pieces cimport direction_load, left_of, load, received, size, take, within
+from placer.methods.downsets.kernels.views cimport *
+from placer.methods.downsets.kernels.pieces cimport *
 
 @cython.locals(i=cython.longlong)
 cdef bint in_order(GraphView g, SpaceView space, long long s, long long t) noexcept nogil

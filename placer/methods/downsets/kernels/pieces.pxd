@@ -2,22 +2,7 @@
 
 cimport cython
 
-from placer.methods.downsets.kernels.views cimport (
-    BEFORE,
-    BLOCKS,
-    FULL_WORD,
-    ONE,
-    EXCLUDED,
-    FIXED,
-    MEMORY,
-    OPEN,
-    TAKEN,
-    UNDECIDED,
-    Control,
-    GraphView,
-    MeasuresView,
-    SpaceView,
-)
+from placer.methods.downsets.kernels.views cimport *
 
 @cython.locals(last=cython.longlong, p=cython.longlong)
 cdef void set_available(SpaceView space, Control ctl, long long v, bint wanted) noexcept nogil

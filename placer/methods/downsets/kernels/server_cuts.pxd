@@ -2,7 +2,7 @@
 
 cimport cython
 
-from placer.methods.downsets.kernels.views cimport ChainView, ScratchView, Server
+from placer.methods.downsets.kernels.views cimport *
 
 @cython.locals(begin=cython.longlong, cost=cython.double, end=cython.longlong)
 cdef double _cost(ChainView c, ScratchView scratch, Server server, long long k, long long x) noexcept nogil

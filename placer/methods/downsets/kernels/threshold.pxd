@@ -2,44 +2,9 @@
 
 cimport cython
 
-from placer.methods.downsets.kernels.views cimport (
-    INFINITY,
-    BLOCKS,
-    FOUND,
-    FULL,
-    FULL_WORD,
-    LEVEL,
-    ONE,
-    STEPS,
-    MEMORY,
-    TAKEN,
-    Control,
-    GraphView,
-    MeasuresView,
-    SpaceView,
-)
-from placer.methods.downsets.kernels.pieces cimport (
-    capacity,
-    exclude,
-    load,
-    load_state,
-    received,
-    set_flights,
-    take,
-    unexclude,
-    untake,
-    within,
-)
-from placer.methods.downsets.kernels.exchange cimport (
-    costs_nothing,
-    finishes,
-    fits,
-    harmless,
-    holdable,
-    in_order,
-    mark_zone,
-)
-
+from placer.methods.downsets.kernels.views cimport *
+from placer.methods.downsets.kernels.pieces cimport *
+from placer.methods.downsets.kernels.exchange cimport *
 
 cdef int NEXT_STATE, NEXT_TYPE, FORWARD, BACKWARD, GIVE_UP
 cdef unsigned long long SPREAD, MIX

@@ -2,8 +2,8 @@
 
 cimport cython
 
-from placer.methods.latency.kernels.views cimport INFINITY, STOP, Bound, spend
-from placer.methods.latency.kernels.walk cimport begin, fits, following
+from placer.methods.latency.kernels.views cimport *
+from placer.methods.latency.kernels.walk cimport *
 
 @cython.locals(at=cython.longlong, end=cython.longlong, p=cython.longlong, u=cython.longlong,
     value=cython.double)

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from placer.methods.latency.kernels.views cimport FULL_WORD, ONE, STOP, AtomsView, Enumeration, spend
+from placer.methods.latency.kernels.views cimport *
 
 cdef unsigned long long BASIS, PRIME
 

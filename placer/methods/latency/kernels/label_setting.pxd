@@ -2,12 +2,10 @@
 
 cimport cython
 
-from placer.methods.latency.kernels.labels cimport insert
-from placer.methods.latency.kernels.slots cimport awaited, same_as_previous, tidy
-from placer.methods.latency.kernels.views cimport (
-    CANDIDATE, DROPPED, MEMORY_SLACK, STOP, TIE, UPPER, LabelsView, LatticeView, Search, Step, spend
-)
-from placer.methods.latency.kernels.walk cimport begin, fits, following
+from placer.methods.latency.kernels.labels cimport *
+from placer.methods.latency.kernels.slots cimport *
+from placer.methods.latency.kernels.views cimport *
+from placer.methods.latency.kernels.walk cimport *
 
 cdef void _match(Step step, LatticeView lattice, long long old, long long new) noexcept nogil
 

@@ -2,9 +2,7 @@
 
 cimport cython
 
-from placer.methods.latency.kernels.views cimport (
-    BEST, CANDIDATE, DROPPED, FREE, TIE, UPPER, USED, LabelsView, LatticeView, SlotsView
-)
+from placer.methods.latency.kernels.views cimport *
 
 @cython.locals(s=cython.longlong)
 cdef long long _position(LabelsView labels, long long row, long long name) noexcept nogil

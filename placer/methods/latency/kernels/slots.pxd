@@ -2,7 +2,7 @@
 
 cimport cython
 
-from placer.methods.latency.kernels.views cimport CANDIDATE, INFINITY, LabelsView, LatticeView, SlotsView
+from placer.methods.latency.kernels.views cimport *
 
 @cython.locals(c=cython.longlong)
 cdef void _swap(LabelsView labels, long long a, long long b) noexcept nogil

@@ -2,9 +2,7 @@
 
 cimport cython
 
-from placer.methods.latency.kernels.views cimport (
-    INFINITY, MEMORY_SLACK, ONE, AtomsView, LatticeView, SlotsView, WalkView
-)
+from placer.methods.latency.kernels.views cimport *
 
 @cython.locals(N=cython.longlong, a=cython.longlong, count=cython.longlong, e=cython.longlong,
     g=cython.longlong, inside=cython.bint, k=cython.longlong, u=cython.longlong)

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from placer.methods.local_search.kernels.views cimport EPSILON, OVERLAP, SEQUENTIAL, StateView, StaticView
+from placer.methods.local_search.kernels.views cimport *
 
 cdef int COMPUTE, RECEIVE, SEND, WITHOUT, WITH
 
