@@ -6,6 +6,7 @@ the ``.pxd`` file beside each.  Where there is no C compiler the same source run
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["INTERPRETED", "are_compiled", "fixed", "view"]
+__all__ = ["INTERPRETED", "are_compiled", "bind", "fixed", "view"]
 
 INTERPRETED = "kernels run interpreted, many times slower: no C compiler was found when placer was installed"
 A_KERNEL = "placer.methods.downsets.kernels.threshold"
@@ -37,3 +38,9 @@ def view(array: npt.NDArray[Any]) -> Any:
 def fixed(array: npt.NDArray[Any]) -> Any:
     """Return an array for a kernel that only reads it."""
     return view(np.require(array, requirements=("C", "W")))
+
+
+def bind(kernel_view: Any, arrays: Any, convert: Callable[[npt.NDArray[Any]], Any]) -> None:
+    """Give a view of a kernel all fields of a named tuple: arrays by `view` or `fixed`, the rest as it is."""
+    for name, value in arrays._asdict().items():
+        setattr(kernel_view, name, convert(value) if isinstance(value, np.ndarray) else value)

@@ -6,38 +6,38 @@ cdef unsigned long long ONE, FULL_WORD
 
 
 cdef class AtomsView:
-    cdef long long[::1] node_start, node, atom_of, inner_start, inner, outer_start, outer, source_start
-    cdef long long[::1] source, consumer_start, consumer, next_start, next, needs, group, group_size
-    cdef long long[::1] pool_start, pool, alike
-    cdef double[:, ::1] time, transfer, host_time
-    cdef double[::1] memory, limit, group_memory, host_limit
+    cdef public long long[::1] node_start, node, atom_of, inner_start, inner, outer_start, outer, source_start
+    cdef public long long[::1] source, consumer_start, consumer, next_start, next, needs, group, group_size
+    cdef public long long[::1] pool_start, pool, alike
+    cdef public double[:, ::1] time, transfer, host_time
+    cdef public double[::1] memory, limit, group_memory, host_limit
 
 
 cdef class LatticeView:
-    cdef unsigned long long[:, ::1] words
-    cdef long long[::1] child_start, child_atom, child, live_start, live, open_start, open
-    cdef unsigned char[::1] started
+    cdef public unsigned long long[:, ::1] words
+    cdef public long long[::1] child_start, child_atom, child, live_start, live, open_start, open
+    cdef public unsigned char[::1] started
 
 
 cdef class SlotsView:
-    cdef long long[::1] kind, pieces, host
-    cdef double[::1] memory
-    cdef long long pools, each
-    cdef bint serial, whole_groups
+    cdef public long long[::1] kind, pieces, host
+    cdef public double[::1] memory
+    cdef public long long pools, each
+    cdef public bint serial, whole_groups
 
 
 cdef class LabelsView:
-    cdef double[::1] makespan, bound, values
-    cdef double[:, ::1] finish, free, busy
-    cdef long long[:, ::1] left, name, where
-    cdef long long[::1] state, parent, device, follow, head, length, counters
+    cdef public double[::1] makespan, bound, values
+    cdef public double[:, ::1] finish, free, busy
+    cdef public long long[:, ::1] left, name, where
+    cdef public long long[::1] state, parent, device, follow, head, length, counters
 
 
 cdef class WalkView:
-    cdef long long[::1] base, offered, at, hi, added, state, missing, readers, left, members, partial
-    cdef double[:, ::1] compute, receive, send
-    cdef double[::1] held, fresh
-    cdef unsigned char[::1] inside, piece, open
+    cdef public long long[::1] base, offered, at, hi, added, state, missing, readers, left, members, partial
+    cdef public double[:, ::1] compute, receive, send
+    cdef public double[::1] held, fresh
+    cdef public unsigned char[::1] inside, piece, open
 
 
 cdef class Step:

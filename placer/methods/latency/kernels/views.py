@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from placer.kernels import fixed, view
+from placer.kernels import bind, fixed, view
 from placer.methods.latency.kernels import arrays
 from placer.methods.latency.kernels.arrays import (
     Atoms,
@@ -36,108 +36,35 @@ class AtomsView:
     """See `Atoms`."""
 
     def __init__(self, atoms: Atoms) -> None:
-        self.node_start = fixed(atoms.node_start)
-        self.node = fixed(atoms.node)
-        self.atom_of = fixed(atoms.atom_of)
-        self.inner_start = fixed(atoms.inner_start)
-        self.inner = fixed(atoms.inner)
-        self.outer_start = fixed(atoms.outer_start)
-        self.outer = fixed(atoms.outer)
-        self.source_start = fixed(atoms.source_start)
-        self.source = fixed(atoms.source)
-        self.consumer_start = fixed(atoms.consumer_start)
-        self.consumer = fixed(atoms.consumer)
-        self.next_start = fixed(atoms.next_start)
-        self.next = fixed(atoms.next)
-        self.needs = fixed(atoms.needs)
-        self.time = fixed(atoms.time)
-        self.transfer = fixed(atoms.transfer)
-        self.memory = fixed(atoms.memory)
-        self.limit = fixed(atoms.limit)
-        self.group = fixed(atoms.group)
-        self.group_memory = fixed(atoms.group_memory)
-        self.group_size = fixed(atoms.group_size)
-        self.pool_start = fixed(atoms.pool_start)
-        self.pool = fixed(atoms.pool)
-        self.host_time = fixed(atoms.host_time)
-        self.host_limit = fixed(atoms.host_limit)
-        self.alike = fixed(atoms.alike)
+        bind(self, atoms, fixed)
 
 
 class LatticeView:
     """See `Lattice`."""
 
     def __init__(self, lattice: Lattice) -> None:
-        self.words = fixed(lattice.words)
-        self.child_start = fixed(lattice.child_start)
-        self.child_atom = fixed(lattice.child_atom)
-        self.child = fixed(lattice.child)
-        self.live_start = fixed(lattice.live_start)
-        self.live = fixed(lattice.live)
-        self.open_start = fixed(lattice.open_start)
-        self.open = fixed(lattice.open)
-        self.started = fixed(lattice.started)
+        bind(self, lattice, fixed)
 
 
 class SlotsView:
     """See `Slots`."""
 
     def __init__(self, slots: Slots) -> None:
-        self.kind = fixed(slots.kind)
-        self.pieces = fixed(slots.pieces)
-        self.memory = fixed(slots.memory)
-        self.host = fixed(slots.host)
-        self.pools = slots.pools
-        self.each = slots.each
-        self.serial = slots.serial
-        self.whole_groups = slots.whole_groups
+        bind(self, slots, fixed)
 
 
 class LabelsView:
     """See `Labels`."""
 
     def __init__(self, labels: Labels) -> None:
-        self.makespan = view(labels.makespan)
-        self.bound = view(labels.bound)
-        self.finish = view(labels.finish)
-        self.left = view(labels.left)
-        self.free = view(labels.free)
-        self.busy = view(labels.busy)
-        self.name = view(labels.name)
-        self.where = view(labels.where)
-        self.state = view(labels.state)
-        self.parent = view(labels.parent)
-        self.device = view(labels.device)
-        self.follow = view(labels.follow)
-        self.head = view(labels.head)
-        self.length = view(labels.length)
-        self.counters = view(labels.counters)
-        self.values = view(labels.values)
+        bind(self, labels, view)
 
 
 class WalkView:
     """See `Walk`."""
 
     def __init__(self, walk: Walk) -> None:
-        self.base = view(walk.base)
-        self.offered = view(walk.offered)
-        self.at = view(walk.at)
-        self.hi = view(walk.hi)
-        self.added = view(walk.added)
-        self.state = view(walk.state)
-        self.compute = view(walk.compute)
-        self.receive = view(walk.receive)
-        self.send = view(walk.send)
-        self.held = view(walk.held)
-        self.fresh = view(walk.fresh)
-        self.inside = view(walk.inside)
-        self.piece = view(walk.piece)
-        self.missing = view(walk.missing)
-        self.readers = view(walk.readers)
-        self.left = view(walk.left)
-        self.open = view(walk.open)
-        self.members = view(walk.members)
-        self.partial = view(walk.partial)
+        bind(self, walk, view)
 
 
 class Step:

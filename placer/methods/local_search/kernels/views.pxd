@@ -6,20 +6,20 @@ cdef double EPSILON
 
 
 cdef class StaticView:
-    cdef double[:, :, ::1] time
-    cdef double[::1] memory, limit
-    cdef unsigned char[:, ::1] allowed
-    cdef long long[::1] class_of, net_start, net_items, net_way, item_start, item_nets, before_start
-    cdef long long[::1] before, after_start, after
-    cdef double[:, ::1] net_cost
-    cdef long long communication
-    cdef bint gpipe
+    cdef public double[:, :, ::1] time
+    cdef public double[::1] memory, limit
+    cdef public unsigned char[:, ::1] allowed
+    cdef public long long[::1] class_of, net_start, net_items, net_way, item_start, item_nets, before_start
+    cdef public long long[::1] before, after_start, after
+    cdef public double[:, ::1] net_cost
+    cdef public long long communication
+    cdef public bint gpipe
 
 
 cdef class StateView:
-    cdef long long[::1] device, position
-    cdef long long[:, ::1] held, top
-    cdef double[:, ::1] compute, receive, send, load
-    cdef double[::1] used, verdict, best
-    cdef double[:, :, ::1] parts
-    cdef unsigned char[::1] hot
+    cdef public long long[::1] device, position
+    cdef public long long[:, ::1] held, top
+    cdef public double[:, ::1] compute, receive, send, load
+    cdef public double[::1] used, verdict, best
+    cdef public double[:, :, ::1] parts
+    cdef public unsigned char[::1] hot
