@@ -43,9 +43,13 @@ cdef void _run_on_host(Search search, long long row, long long new, long long a,
 @cython.locals(first=cython.longlong, p=cython.longlong)
 cdef void _match_piece(Search search, long long new) noexcept nogil
 
-@cython.locals(bound=cython.double, first=cython.longlong, i=cython.longlong, kept=cython.double,
-    new=cython.longlong, rest=cython.double, row=cython.longlong, start=cython.double)
+@cython.locals(first=cython.longlong, i=cython.longlong, k=cython.longlong, new=cython.longlong,
+    rest=cython.double, row=cython.longlong)
 cdef void _piece_steps(Search search, long long d) noexcept nogil
+
+@cython.locals(bound=cython.double, cutoff=cython.double, first=cython.longlong, i=cython.longlong,
+    kept=cython.double, start=cython.double)
+cdef void _append_to(Search search, long long row, long long new, long long d, double rest) noexcept nogil
 
 @cython.locals(after=cython.double, begin_at=cython.double, finish=cython.double, g=cython.longlong,
     i=cython.longlong, k=cython.longlong, opens=cython.bint, s=cython.longlong, slots=cython.longlong,

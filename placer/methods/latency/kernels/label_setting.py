@@ -186,20 +186,31 @@ def _piece_steps(search: Search, d: int) -> None:
     """Append the piece at depth ``d`` of the walk to all labels of the downset at hand, on all slots."""
     new = search.walk.state[d]
     _match_piece(search, new)
+    for k in range(search.atoms.limit.shape[0]):
+        search.step.fits[k] = fits(search.walk, search.atoms, d, k)
     first, rest = search.lattice.live_start[new], 0.0
     for i in range(search.step.makes):
         rest = max(rest, search.h[first + search.step.made[i]])
     row = search.labels.head[search.state]
     while row >= 0:
-        start, bound = 0.0, max(search.labels.makespan[row], search.h0[new])
-        for i in range(search.step.reads):
-            start = max(start, search.labels.finish[row, search.step.read[i]])
-        for i in range(search.step.keeps):
-            kept = search.labels.finish[row, search.step.kept_old[i]]
-            bound = max(bound, kept + search.h[first + search.step.kept_new[i]])
-        if bound < search.labels.values[UPPER] * (1.0 - TIE):
-            _place(search, row, new, d, start, bound, rest)
+        _append_to(search, row, new, d, rest)
         row = search.labels.follow[row]
+
+
+def _append_to(search: Search, row: int, new: int, d: int, rest: float) -> None:
+    """Append the piece at depth ``d`` to one label, unless the bound of what stays live is too high."""
+    first, cutoff = search.lattice.live_start[new], search.labels.values[UPPER] * (1.0 - TIE)
+    start, bound = 0.0, max(search.labels.makespan[row], search.h0[new])
+    for i in range(search.step.keeps):
+        if bound >= cutoff:
+            break
+        kept = search.labels.finish[row, search.step.kept_old[i]]
+        bound = max(bound, kept + search.h[first + search.step.kept_new[i]])
+    if bound >= cutoff:
+        return
+    for i in range(search.step.reads):
+        start = max(start, search.labels.finish[row, search.step.read[i]])
+    _place(search, row, new, d, start, bound, rest)
 
 
 def _place(search: Search, row: int, new: int, d: int, start: float, bound: float, rest: float) -> None:
@@ -243,9 +254,7 @@ def _takes(search: Search, row: int, d: int, s: int) -> bool:
     """Whether slot ``s`` after label ``row`` has room for the piece at depth ``d``."""
     k = search.slots.kind[s]
     room = search.labels.free[row, s] + MEMORY_SLACK * search.atoms.limit[k]
-    if search.labels.left[row, s] == 0 or search.walk.fresh[d] > room:
-        return False
-    return fits(search.walk, search.atoms, d, k)
+    return search.labels.left[row, s] != 0 and search.walk.fresh[d] <= room and search.step.fits[k] != 0
 
 
 def _place_open(

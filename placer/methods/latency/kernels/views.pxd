@@ -44,6 +44,7 @@ cdef class Step:
     cdef long long[::1] read, kept_old, kept_new, made, made_node, group_old, touched, place
     cdef long long reads, keeps, makes, touches
     cdef double[::1] done
+    cdef unsigned char[::1] fits
 
 
 cdef class Search:

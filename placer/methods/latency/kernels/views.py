@@ -84,6 +84,7 @@ class Step:
         self.reads = self.keeps = self.makes = self.touches = 0  # lengths of the lists
         self.place = _places(m)  # position of a live node in the old list
         self.done = view(np.zeros(m))  # finish times of the nodes of a host atom
+        self.fits = view(np.zeros(atoms.time.shape[1], dtype=np.bool_))  # kinds that can hold the piece
 
 
 def _places(length: int) -> Any:
