@@ -37,12 +37,16 @@ def _best(
             skip, take = target[s, 0] - offset[step + 1], target[s, 1] - offset[step + 1]
             for r in range(w0):
                 layers[here, at, r] = LOWEST
-            for r in range(w0, size):
+            for r in range(w0, w1):
                 layers[here, at, r] = layers[after, skip, r - w0]
             for r in range(w1):
                 taken[s, r] = 0
-            for r in range(w1, size):
-                old, new = layers[here, at, r], layers[after, take, r - w1] + gain
+            for r in range(w1, w0):
+                new = layers[after, take, r - w1] + gain
+                taken[s, r] = new > LOWEST
+                layers[here, at, r] = max(new, LOWEST)
+            for r in range(max(w0, w1), size):  # nearly all, and so in one pass
+                old, new = layers[after, skip, r - w0], layers[after, take, r - w1] + gain
                 taken[s, r] = new > old
                 layers[here, at, r] = max(new, old)
 

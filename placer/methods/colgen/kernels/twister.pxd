@@ -11,7 +11,7 @@ cdef class Twister:
     cdef int at
 
 
-@cython.locals(i=cython.int, y=cython.ulonglong)
+@cython.locals(after=cython.int, far=cython.int, i=cython.int, y=cython.ulonglong)
 cdef void refill(Twister twister) noexcept nogil
 
 @cython.locals(y=cython.ulonglong)

@@ -38,8 +38,10 @@ class Twister:
 def refill(twister: Twister) -> None:
     """Make the next words."""
     for i in range(SIZE):
-        y = (twister.words[i] & UPPER) | (twister.words[(i + 1) % SIZE] & LOWER)
-        twister.words[i] = twister.words[(i + SHIFT) % SIZE] ^ (y >> 1) ^ (TWIST if y & 1 else 0)
+        after = i + 1 if i + 1 < SIZE else 0  # no remainders: they take longer than all else
+        far = i + SHIFT if i + SHIFT < SIZE else i + SHIFT - SIZE
+        y = (twister.words[i] & UPPER) | (twister.words[after] & LOWER)
+        twister.words[i] = twister.words[far] ^ (y >> 1) ^ (y & 1) * TWIST
     twister.at = 0
 
 
