@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from placer.plans.plan import Plan
     from placer.plans.result import Result, Status
     from placer.plans.status import Stop
+    from placer.serving.flow import flow
+    from placer.serving.problem import FlowProblem
+    from placer.serving.result import FlowResult
     from placer.simulation import Simulation, simulate
     from placer.solving.solve import solve
     from placer.studies.batch import solve_batch
@@ -37,6 +40,8 @@ __all__ = [
     "Comparison",
     "Device",
     "DeviceClass",
+    "FlowProblem",
+    "FlowResult",
     "Formulation",
     "InputError",
     "Instance",
@@ -57,6 +62,7 @@ __all__ = [
     "check",
     "compare",
     "export",
+    "flow",
     "import_onnx",
     "import_pipedream",
     "import_torch",
@@ -76,6 +82,9 @@ _WHERE = {
     "Device": "placer.instance.cluster",
     "DeviceClass": "placer.instance.cluster",
     "export": "placer.exports.api",
+    "flow": "placer.serving.flow",
+    "FlowProblem": "placer.serving.problem",
+    "FlowResult": "placer.serving.result",
     "Formulation": "placer.options",
     "import_onnx": "placer.imports.api",
     "import_pipedream": "placer.imports.api",

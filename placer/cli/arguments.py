@@ -135,6 +135,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "solve with more or fewer devices, more or less memory, faster or slower links",
         "placer.cli.plan_arguments:add_sweep",
     ),
+    "flow": (
+        "put ranges of layers on devices so that most tokens per second pass all of them",
+        "placer.cli.flow_arguments:add_flow",
+    ),
     "report": (
         "write a page about a plan or a batch: one file that opens offline",
         "placer.cli.report_arguments:add_report",

@@ -14,18 +14,18 @@ from placer.options import Objective
 from placer.plans.result import gap_of
 from placer.plans.status import Point
 
-__all__ = ["Display"]
+__all__ = ["Display", "Live"]
 
 PLAIN_SECONDS = 5.0
 """Least time between two plain progress lines."""
 
 
-class Display:
-    """Shows the best objective, the bound and the gap while a solve runs."""
+class Live:
+    """Shows lines about the progress: the last one on a terminal, elsewhere one now and then."""
 
-    def __init__(self, *, quiet: bool, objective: Objective = Objective.THROUGHPUT) -> None:
+    def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True, highlight=False, emoji=False)
-        self._quiet, self._objective = quiet, objective
+        self._quiet = quiet
         self._live: Status | None = None
         self._last = -PLAIN_SECONDS
 
@@ -38,20 +38,31 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, point: Point, phase: str) -> None:
-        """Show the progress at one moment."""
+    def show(self, seconds: float, line: str) -> None:
+        """Show the progress after some seconds."""
         if self._quiet:
             return
-        line = describe(point, phase, self._objective)
         if self._live is None and self._console.is_terminal:
             # Not before the search tells something: its fork needs a process without threads.
             self._live = self._console.status(line)
             self._live.start()
         if self._live is not None:
             self._live.update(line)
-        elif point.seconds - self._last >= PLAIN_SECONDS:
-            self._last = point.seconds
+        elif seconds - self._last >= PLAIN_SECONDS:
+            self._last = seconds
             print(line, file=sys.stderr, flush=True)
+
+
+class Display(Live):
+    """Shows the best objective, the bound and the gap while a solve runs."""
+
+    def __init__(self, *, quiet: bool, objective: Objective = Objective.THROUGHPUT) -> None:
+        super().__init__(quiet=quiet)
+        self._objective = objective
+
+    def __call__(self, point: Point, phase: str) -> None:
+        """Show the progress at one moment."""
+        self.show(point.seconds, describe(point, phase, self._objective))
 
 
 def describe(point: Point, phase: str, objective: Objective = Objective.THROUGHPUT) -> str:
