@@ -56,7 +56,8 @@ class RangeProgram:
         """Return the devices on each range of a point."""
         taken = np.flatnonzero(values[: len(self.kind)] > 0.5)
         return {
-            (int(self.kind[r]), int(self.first[r]), int(self.end[r])): round(values[r]) for r in taken.tolist()
+            (int(self.kind[r]), int(self.first[r]), int(self.end[r])): round(values[r])
+            for r in taken.tolist()
         }
 
 

@@ -16,9 +16,10 @@ examples:
   placer flow cluster.json --check plan.json            verify a plan by a maximum flow
 
 The input lists layers, devices with the tokens per second that they pass with 1, 2, ... layers, and links:
-  {"format": "placer-flow", "version": 1, "layers": 4,
-   "devices": [{"name": "a", "tokens_per_s": [900, 500, 300]}, {"name": "b", "tokens_per_s": [400, 200]}],
-   "links": [{"from": "source", "to": "a", "tokens_per_s": 5000}, {"from": "a", "to": "b", "tokens_per_s": 250},
+  {"format": "placer-flow", "version": 1, "layers": 3,
+   "devices": [{"name": "a", "tokens_per_s": [900, 500]}, {"name": "b", "tokens_per_s": [400]}],
+   "links": [{"from": "source", "to": "a", "tokens_per_s": 5000},
+             {"from": "a", "to": "b", "tokens_per_s": 250},
              {"from": "b", "to": "sink", "tokens_per_s": 5000}]}
 
 """
@@ -40,7 +41,9 @@ def add_flow(command: Command) -> None:
         metavar="REL",
         help="stop when (bound - tokens/s) / tokens/s is at most this (default: 0.0001)",
     )
-    flow.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the solver (default: 1)")
+    flow.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of the solver (default: 1)"
+    )
     flow.add_argument("--seed", type=int, default=0, metavar="N", help="for random choices (default: 0)")
     flow.add_argument(
         "--check", type=file_name, metavar="PLAN", help="verify this result instead; exit code 1 if it fails"

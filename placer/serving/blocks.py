@@ -81,9 +81,7 @@ def plan_of_blocks(problem: FlowProblem, flow: float, run: Run) -> Ranges | None
 
 def _chosen(problem: FlowProblem, blocks: list[Block], counts: FloatArray, run: Run) -> list[Block]:
     """Take as many blocks as all layers need, or none if they do not reach."""
-    program = packing.build(
-        counts, [float(b.length) for b in blocks], [b.uses for b in blocks], integer=True
-    )
+    program = packing.build(counts, [float(b.length) for b in blocks], [b.uses for b in blocks], integer=True)
     settings = Settings(gap=0.0, target=-problem.layers + 0.5)
     solution = solve(program, run.part(work=PACKING_WORK_S, quiet=True), settings)
     if solution.values is None or solution.objective is None or solution.objective > -problem.layers + 0.5:
@@ -107,12 +105,13 @@ def _laid_out(problem: FlowProblem, blocks: list[Block]) -> Ranges | None:
 
 def _equal_groups(rates: Sequence[FloatArray], counts: FloatArray, flow: float) -> list[Block]:
     """Return for each kind and length as few devices, all with these layers, as pass the flow."""
-    groups = []
-    for t, rate in enumerate(rates):
-        for k in range(len(rate), 0, -1):
-            if rate[k - 1] > 0 and (size := int(np.ceil(flow / rate[k - 1] * (1 - EQUAL)))) <= counts[t]:
-                groups.append(Block(k, _uses(len(rates), [t] * size), ((t, 0, k),) * size))
-    return groups
+    sizes = [
+        (t, k, int(np.ceil(flow / rate[k - 1] * (1 - EQUAL))))
+        for t, rate in enumerate(rates)
+        for k in range(len(rate), 0, -1)
+        if rate[k - 1] * counts[t] >= flow * (1 - EQUAL)
+    ]
+    return [Block(k, _uses(len(rates), [t] * size), ((t, 0, k),) * size) for t, k, size in sizes]
 
 
 def _uses(kinds: int, devices: Sequence[int]) -> FloatArray:
@@ -122,7 +121,9 @@ def _uses(kinds: int, devices: Sequence[int]) -> FloatArray:
 def _cheap_blocks(rates: Sequence[FloatArray], value: FloatArray, flow: float) -> list[Block]:
     """Return for each length the cheapest block that passes the flow, if it is worth less than its layers."""
     longest = max(LONGEST, max(len(rate) for rate in rates))
-    steps = [np.minimum(STEPS, np.floor(rate / flow * STEPS * (1 + EQUAL))).astype(np.int64) for rate in rates]
+    steps = [
+        np.minimum(STEPS, np.floor(rate / flow * STEPS * (1 + EQUAL))).astype(np.int64) for rate in rates
+    ]
     price = np.full((longest + 1, STEPS + 1), np.inf)
     price[:, 0] = 0.0
     how = np.zeros((longest + 1, STEPS + 1, 2), dtype=np.int64)
@@ -153,8 +154,7 @@ def _price_length(
         (flows,) = np.nonzero(both < best - EQUAL)
         best[flows], made[flows] = both[flows], (SERIES, part)
     for f in range(2, STEPS + 1):
-        part = np.arange(1, f // 2 + 1)
-        both = best[part] + best[f - part]
+        both = best[1 : f // 2 + 1] + best[f - 1 : f - f // 2 - 1 : -1]
         least = int(np.argmin(both))
         if both[least] < best[f] - EQUAL:
             best[f], made[f] = both[least], (PARALLEL, least + 1)

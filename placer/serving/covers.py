@@ -34,9 +34,7 @@ def threshold(problem: FlowProblem) -> float:
     n, work = problem.n, [np.arange(1, len(rate) + 1) for rate in problem.useful]
 
     def passes(flow: float) -> bool:
-        held = sum(
-            (k * np.minimum(rate, flow)).max() for k, rate in zip(work, problem.useful, strict=True)
-        )
+        held = sum((k * np.minimum(rate, flow)).max() for k, rate in zip(work, problem.useful, strict=True))
         return bool(problem.layers * flow <= held * (1 + EQUAL))
 
     low, high = 0.0, float(min(problem.links[n].sum(), problem.links[:, n].sum()))

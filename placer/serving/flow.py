@@ -88,7 +88,7 @@ def _search(search: Search, threads: int) -> bool | None:
     search.phase = "bounds"
     covers = Covers(problem)
     search.limit(threshold(problem))
-    search.limit(covers.limit(0.0, search.upper, run, search.gap / 4))
+    search.limit(covers.limit(0.0, search.upper, run, search.precision))
     _start_from_blocks(search)
     if search.over:
         return None
@@ -104,7 +104,7 @@ def _start_from_blocks(search: Search) -> None:
     search.phase = "blocks"
     low, high = search.value, search.upper
     flow = high
-    while not search.over and high - low > search.gap / 4 * high:
+    while not search.over and high - low > search.precision * high:
         ranges = plan_of_blocks(search.problem, flow, search.run)
         passed = search.offer(ranges)
         if ranges is None:

@@ -76,7 +76,7 @@ class FlowProblem:
         return list(groups.values())
 
     def strong(self, flow: float) -> BoolArray:
-        """Links that no plan of this flow fills: they carry all that both ends can pass, ``(n + 1, n + 1)``."""
+        """Links that carry all that both ends pass in a plan of this flow, ``(n + 1, n + 1)``."""
         ends = np.minimum(np.append(self.largest, flow), flow)
         strong = self.links >= np.minimum(ends[:, None], ends[None, :])
         np.fill_diagonal(strong, True)

@@ -75,7 +75,9 @@ class Model:
     def plan(self, held: dict[tuple[int, int, int], int]) -> Ranges:
         """Give the ranges of each kind to its devices."""
         free = [list(devices) for devices in self.members]
-        return {free[kind].pop(0): (s, e) for (kind, s, e), count in sorted(held.items()) for _ in range(count)}
+        return {
+            free[kind].pop(0): (s, e) for (kind, s, e), count in sorted(held.items()) for _ in range(count)
+        }
 
 
 def _groups(strong: np.ndarray) -> IntArray:

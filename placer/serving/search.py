@@ -15,6 +15,9 @@ __all__ = ["OnProgress", "Search"]
 OnProgress = Callable[[float, float | None, float | None, str], None]
 """Called with seconds, tokens per second of the best plan, the bound, and the name of the phase."""
 
+BISECTED = 1e-6
+"""Finest relative precision to which flows are bisected."""
+
 
 class Search:
     """The best plan and the best bound so far.
@@ -34,7 +37,13 @@ class Search:
     """
 
     def __init__(
-        self, problem: FlowProblem, run: Run, *, gap: float, seed: int = 0, on_progress: OnProgress | None = None
+        self,
+        problem: FlowProblem,
+        run: Run,
+        *,
+        gap: float,
+        seed: int = 0,
+        on_progress: OnProgress | None = None,
     ) -> None:
         self.problem, self.run, self.gap, self.seed = problem, run, gap, seed
         self.ranges: Ranges = {}
@@ -49,6 +58,11 @@ class Search:
         """The bound, which must be there."""
         assert self.bound is not None
         return self.bound
+
+    @property
+    def precision(self) -> float:
+        """Relative precision of bisections."""
+        return max(self.gap / 4, BISECTED)
 
     @property
     def proven(self) -> bool:

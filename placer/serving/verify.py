@@ -32,7 +32,9 @@ def largest_flow(problem: FlowProblem, ranges: Ranges) -> tuple[float, list[Flow
             if problem.links[i, j] > 0:
                 graph.add_edge(("out", i), ("in", j), capacity=float(problem.links[i, j]))
     value, flow = nx.maximum_flow(graph, SOURCE, SINK, flow_func=nx.algorithms.flow.shortest_augmenting_path)
-    names = {SOURCE: SOURCE, SINK: SINK} | {(side, i): problem.names[i] for i in ranges for side in ("in", "out")}
+    names = {SOURCE: SOURCE, SINK: SINK} | {
+        (side, i): problem.names[i] for i in ranges for side in ("in", "out")
+    }
     flows = [
         Flow.model_validate({"from": names[a], "to": names[b], "tokens_per_s": amount})
         for a, ends in flow.items()

@@ -9,10 +9,19 @@ from placer.plans.result import Status
 from placer.plans.status import Stop
 from placer.serving.document import load_flow
 from placer.serving.verify import violations
-from tests.support.flows import HELIX, complete, document, largest, needs_helix, passes, published, random_flow
+from tests.support.flows import (
+    HELIX,
+    complete,
+    document,
+    largest,
+    needs_helix,
+    passes,
+    published,
+    random_flow,
+)
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", [0, *(pytest.param(b, marks=pytest.mark.slow) for b in range(1, 10))])
 def test_all_plans_of_small_flows(block):
     statuses = []
     for seed in range(50 * block, 50 * block + 50):

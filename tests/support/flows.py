@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 HELIX = Path(
-    os.environ.get("PLACER_HELIX", Path(__file__).resolve().parents[2].parent / "shared" / "serving" / "helix")
+    os.environ.get(
+        "PLACER_HELIX", Path(__file__).resolve().parents[2].parent / "shared" / "serving" / "helix"
+    )
 )
 
 
@@ -27,8 +29,10 @@ def document(layers, rates, links):
 
 def complete(names, capacity):
     """Links between all devices and both ends."""
-    pairs = {(a, b): capacity for a, b in itertools.permutations(names, 2)}
-    return pairs | {("source", name): capacity for name in names} | {(name, "sink"): capacity for name in names}
+    pairs = dict.fromkeys(itertools.permutations(names, 2), capacity)
+    return (
+        pairs | {("source", name): capacity for name in names} | {(name, "sink"): capacity for name in names}
+    )
 
 
 def random_flow(seed):
@@ -117,7 +121,9 @@ def published(name):
     """
     text = re.sub(r"\n\s+", " ", (HELIX / f"{name}.lp").read_text())
     rates = {
-        device: [float(a) for a, _ in sorted(re.findall(r"- (\S+) hold_\d+_(\d+)", row), key=lambda x: int(x[1]))]
+        device: [
+            float(a) for a, _ in sorted(re.findall(r"- (\S+) hold_\d+_(\d+)", row), key=lambda x: int(x[1]))
+        ]
         for device, row in re.findall(r"node_throughput_constraint_(\d+): (.*?<= 0)", text)
     }
     links = {
