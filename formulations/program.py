@@ -81,6 +81,20 @@ class Program:
         )
         return max(float(part.max(initial=0.0)) for part in parts)
 
+    def dual_bound(self, row_dual: FloatArray) -> float:
+        """Return the lower bound on the optimum that values of the rows, ``(m,)``, prove; any values are valid.
+
+        ``cost · x >= Σ_i y_i a_i·x + Σ_j d_j x_j`` with ``d = cost - y A``, each term at its least within the
+        bounds of its row or column.
+        """
+        given = np.where(row_dual > 0, self.row_lower, self.row_upper)
+        y = np.where(np.isfinite(given), row_dual, 0.0)
+        d = self.cost.copy()
+        row = np.repeat(np.arange(self.rows), np.diff(self.row_start))
+        np.subtract.at(d, self.row_index, self.row_value * y[row])
+        at = np.where(d > 0, self.lower, self.upper)
+        return float(y[y != 0] @ given[y != 0] + d[d != 0] @ at[d != 0]) + self.offset
+
     def fixed(self, values: FloatArray) -> Program:
         """Return the linear program left when the columns with a value, ``(n,)``, are fixed; nan is free."""
         known = ~np.isnan(values)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.methods.registry import METHODS, load_method
+from placer.methods import capacity
+from placer.methods.registry import METHODS, Method, load_method
 from placer.objectives import OBJECTIVES
 from placer.options import Formulation, Options, Recompute
 from placer.plans.status import Stop
@@ -31,6 +32,10 @@ MILP_SIZE = 300_000
 """Nodes x devices beyond which an integer program is not built."""
 LARGE = 2000
 """Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
+
+
+BOUNDS: dict[str, Method] = {"capacity": capacity.solve}
+"""Phases that look for no plan."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,9 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """Run the phases until the gap asked for is proven or none is left."""
     best, gap = Incumbent(instance, options, run), max(options.gap, EQUAL)
     held = _Held(best)
+    if run.bound_ms is not None:
+        best.bounds = {"capacity": run.bound_ms}
+        held.story.append(f"capacity: bound {OBJECTIVES[options.objective].shown(run.bound_ms, 6)}")
     if run.start is not None:
         best.offer(run.start, "start")
     for phase in phases(instance, options):
@@ -94,9 +102,11 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     large = instance.n > LARGE
     first = Phase("first-fit", 0.05, 10.0)
     if not options.pipelined:
+        # With one piece per accelerator the dynamic program mostly ends; with more it sees little of memory.
+        exact = [Phase("dp", 0.6, DP_WORK_S), Phase("capacity", 0.2, 20.0)]
         chosen = [
             Phase("greedy", 0.1, 30.0),
-            Phase("dp", 0.6, DP_WORK_S),
+            *(exact if options.pieces == 1 else reversed(exact)),
             *program,
         ]
     elif instance.servers and instance.constraints == Constraints():
@@ -135,10 +145,17 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("colgen", 0.6, 300.0),
             *program,
         ]
-    able = [p for p in chosen if p.method in METHODS and options.objective in METHODS[p.method].objectives]
-    if options.recompute is not Recompute.NONE:
-        able = [phase for phase in able if METHODS[phase.method].recompute]
-    return able
+    return [phase for phase in chosen if _is_able(phase.method, options)]
+
+
+def _is_able(name: str, options: Options) -> bool:
+    """Whether a phase plans for the options; what only bounds leaves that to others."""
+    if name in BOUNDS:
+        return True
+    method = METHODS.get(name)
+    if method is None or options.objective not in method.objectives:
+        return False
+    return method.recompute or options.recompute is Recompute.NONE
 
 
 def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, held: _Held) -> Outcome:
@@ -147,14 +164,14 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     if phase.narrower:
         changes["contiguous"] = True
     # Without the uplinks, objectives and bounds are those of another problem.
-    flat = bool(instance.servers) and not METHODS[phase.method].servers
+    flat = bool(instance.servers) and phase.method in METHODS and not METHODS[phase.method].servers
     easier = instance.replace(servers=()) if flat else instance
     inverse = Inverse(easier, narrower=phase.narrower)
     part = run.part(work=_work_limit(phase, run), inverse=inverse, quiet=flat)
     # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
     part.start = None if phase.narrower else held.best.plan
     part.bound_ms = None if flat else held.best.bound or None
-    method = load_method(phase.method, options.objective)
+    method = BOUNDS.get(phase.method) or load_method(phase.method, options.objective)
     try:
         outcome = method(easier, options.model_copy(update=changes), part)
     except Stopped as over:
@@ -192,6 +209,7 @@ def _keep(phase: Phase, options: Options, held: _Held, outcome: Outcome) -> None
         best.raise_bound(outcome.bound_ms, phase.method)
     if best.bound_from is not None:
         held.stats["bound_from"] = best.bound_from
-    if outcome.plan is None:
+    if outcome.plan is None and phase.method not in BOUNDS:
         told.append(f"no plan ({outcome.message or outcome.stop})")
-    held.story.append(f"{phase.method}: {', '.join(told)}")
+    if told:
+        held.story.append(f"{phase.method}: {', '.join(told)}")

@@ -12,6 +12,7 @@ from math import inf
 
 from placer.errors import VerificationError
 from placer.instance.instance import Instance
+from placer.methods import capacity
 from placer.methods.registry import METHODS, Method
 from placer.options import Formulation, Options
 from placer.plans import infeasible
@@ -68,6 +69,7 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
     """Solve one choice of devices after the other."""
     todo = variants(instance, options)
     if len(todo) == 1 and todo[0][0] is instance:
+        _bound(instance, options, run)
         return method(instance, options, run)
     best = Incumbent(instance, options, run)
     if run.start is not None:
@@ -102,4 +104,14 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
 
 def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
     cause = infeasible.simple_cause(instance)
-    return Outcome(Stop.INFEASIBLE, message=cause) if cause is not None else method(instance, options, run)
+    if cause is not None:
+        return Outcome(Stop.INFEASIBLE, message=cause)
+    _bound(instance, options, run)
+    return method(instance, options, run)
+
+
+def _bound(instance: Instance, options: Options, run: Run) -> None:
+    """Give a method that proves bounds the one that memory sets."""
+    if METHODS[options.method].anytime:
+        bound = capacity.bound_ms(instance, options, run.part(work=capacity.FIRST_WORK_S))
+        run.bound_ms = max((x for x in (bound, run.bound_ms) if x is not None), default=None)

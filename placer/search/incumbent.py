@@ -94,8 +94,13 @@ class Incumbent:
 
     @property
     def proven(self) -> bool:
-        """Whether nothing better is left to find for a search over downsets."""
-        return self.is_within(2 * EXACT)
+        """Whether nothing better is left to find for a search over downsets, or asked for."""
+        return self.is_within(2 * EXACT) or self.given_suffices
+
+    @property
+    def given_suffices(self) -> bool:
+        """Whether the bound that was given proves the gap asked for."""
+        return self.is_within(self.options.gap) and self.bound_from == "given"
 
     @property
     def target(self) -> float:

@@ -123,8 +123,8 @@ class _Work:
 
     @property
     def closed(self) -> bool:
-        """Whether the plan is optimal up to rounding."""
-        return self.best.is_within(2 * ROUNDING)
+        """Whether the plan is optimal up to rounding, or good enough by the bound that was given."""
+        return self.best.is_within(2 * ROUNDING) or self.best.given_suffices
 
     @property
     def close_enough(self) -> bool:

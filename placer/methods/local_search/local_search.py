@@ -90,6 +90,7 @@ class Search:
     def __init__(self, problem: Problem, options: Options, run: Run) -> None:
         self.problem = problem
         self.run = run
+        self.enough_ms = (run.bound_ms or 0.0) / (1 - options.gap)
         self.rng = np.random.default_rng(options.seed)
         self.static = make_static(problem, options)
         self.state = make_state(self.static)
@@ -106,8 +107,8 @@ class Search:
             self.work < WORK or self.best.plan is None
         ):
             stop = self.run.stopped()
-            if stop is not None:
-                return stop
+            if stop is not None or self.best_ms <= self.enough_ms:
+                return stop or Stop.FINISHED
             start = self.next_start()
             if start is not None:
                 self.descend(start)
