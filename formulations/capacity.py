@@ -1,16 +1,16 @@
 """Capacity programs: what all devices of a kind can do and hold together, whatever lies on which of them.
 
-Groups g of n_g items that are alike, kinds k of c_k devices with memory M_k. Times p_gk of an item
-(p^F_gk forward and p^B_gk backward under ``gpipe``), memory m_g of an item, in shares of M_k: s_gk = m_g / M_k.
+Groups g of n_g items that are alike, kinds k of c_k devices with memory M_k. An item takes p_gk (forward and
+backward by themselves under ``gpipe``) and m_g of memory, the share s_gk = m_g / M_k of a device.
 Variables: y_gk ∈ {0..n_g}, how many items of group g lie on devices of kind k. In both programs:
 
     Σ_k y_gk = n_g                     for every group g
     Σ_g f(s_gk) y_gk <= c_k            for every kind k with a limit, and several f
 
 A device holds at least one microbatch of its items. For f(s) = s the rows are sums of memory limits. Dual
-feasible functions, Σ_i f(s_i) <= 1 wherever Σ_i s_i <= 1, are valid as well: f_j(s) = floor((j + 1) s) / j, but
-s where (j + 1) s is whole (any smaller value will do), says that j items larger than M_k / (j + 1) fill a
-device. Rules on nodes, devices and order only leave fewer plans.
+feasible functions, Σ_i f(s_i) <= 1 wherever Σ_i s_i <= 1, are valid as well: f_j(s) = floor((j + 1) s) / j,
+but s where (j + 1) s is whole (any smaller value will do), says that j items larger than M_k / (j + 1) fill
+a device. Rules on nodes, devices and order only leave fewer plans.
 
 Throughput, with T the largest load (F and B in each direction under ``gpipe``, T = F + B):
 
@@ -32,9 +32,9 @@ r_uw and s_uw are what crossing an edge costs at least:
                 Σ_v p_vk y_ck <= c_k Z                      for every kind k of accelerators
 
 Along a path, nodes that share a piece are processed one after another, and a piece starts when what it
-receives is there and finishes when it has sent; so the times of its nodes on the path, of one receive where the
-path comes in and of one send where it leaves follow each other. An edge inside a kind may lie inside a piece.
-A device runs its pieces one after another.
+receives is there and finishes when it has sent; so the times of its nodes on the path, of one receive where
+the path comes in and of one send where it leaves follow each other. An edge inside a kind may lie inside a
+piece. A device runs its pieces one after another.
 
 Source: Fekete and Schepers, "New classes of fast lower bounds for bin packing problems", 2001 (f_j).
 """
@@ -192,14 +192,15 @@ def _crossings(
 
 
 def _lying(builder: ProgramBuilder, capacity: Capacity) -> tuple[Linear, slice]:
-    """Columns of what lies where, ``(N, K)``, and the rows that both programs have; which of them limit memory."""
+    """Columns of what lies where, ``(N, K)``, and the rows of both programs; which of them limit memory."""
     most = np.where(capacity.may, capacity.items[:, None], 0)
     y = builder.columns(most.shape, 0.0, most, integer=True)
     builder.add(y.sum(1) == capacity.items)
     alike, group = capacity.grouped(), capacity.groups
     count, share = y, capacity.share
     if len(alike.items) < len(group):  # how many of a group is what matters: branch on that
-        count, share = builder.columns(alike.share.shape, 0.0, alike.items[:, None], integer=True), alike.share
+        share = alike.share
+        count = builder.columns(share.shape, 0.0, alike.items[:, None], integer=True)
         for g in range(len(alike.items)):
             builder.add(y[group == g].sum(0) == count[g])
     before = builder.height
@@ -212,5 +213,5 @@ def _lying(builder: ProgramBuilder, capacity: Capacity) -> tuple[Linear, slice]:
 def packings(share: FloatArray) -> list[FloatArray]:
     """Return the shares, ``(N,)``, and what the functions f_j make of them."""
     large = share[(share >= SMALLEST) & (share <= 1)]
-    filled = np.unique(np.floor(BELOW / large)).astype(np.int64)[:PACKINGS]
+    filled = np.unique(np.maximum(np.floor(BELOW / large), 1)).astype(np.int64)[:PACKINGS]
     return [share, *(np.floor((j + 1) * share * BELOW) / j for j in filled.tolist())]

@@ -82,7 +82,7 @@ class Program:
         return max(float(part.max(initial=0.0)) for part in parts)
 
     def dual_bound(self, row_dual: FloatArray) -> float:
-        """Return the lower bound on the optimum that values of the rows, ``(m,)``, prove; any values are valid.
+        """Return the lower bound on the optimum that values of the rows, ``(m,)``, prove: any values do.
 
         ``cost · x >= Σ_i y_i a_i·x + Σ_j d_j x_j`` with ``d = cost - y A``, each term at its least within the
         bounds of its row or column.

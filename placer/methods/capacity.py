@@ -76,10 +76,7 @@ def bound_ms(instance: Instance, options: Options, run: Run) -> float | None:
 
 
 def _bound(built: CapacityProgram, options: Options, run: Run) -> float:
-    """Return the bound of the linear program, proven by the values of its rows, and where memory binds of the whole.
-
-    In units of the program.
-    """
+    """Return the bound of the linear program, and where memory binds that over whole items, in its units."""
     # A tenth of a second, for graphs that memory is short for.
     from placer.solvers import highs
     from placer.solvers.solution import Settings, Status
@@ -91,7 +88,8 @@ def _bound(built: CapacityProgram, options: Options, run: Run) -> float:
     bound = max(0.0, program.dual_bound(dual) * (1 - EQUAL))
     if program.largest > SPREAD or not dual[built.memory].any() or run.stopped() is not None:
         return bound
-    found = highs.solve(program, run, Settings(gap=options.gap / 2, threads=options.threads, seed=options.seed))
+    settings = Settings(gap=options.gap / 2, threads=options.threads, seed=options.seed)
+    found = highs.solve(program, run, settings)
     if found.status is Status.FAILED or found.bound is None:
         return bound
     return max(bound, found.bound - BOUND_MARGIN)
@@ -136,4 +134,3 @@ def _course(problem: Problem, kinds: list[list[int]]) -> Course:
         transfer_ms=instance.class_transfer_ms[:, classes],
         accelerators=np.array([not d.is_host for d in first], dtype=np.bool_),
     )
-
