@@ -103,7 +103,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     first = Phase("first-fit", 0.05, 10.0)
     if not options.pipelined:
         # With one piece per accelerator the dynamic program mostly ends; with more it sees little of memory.
-        exact = [Phase("dp", 0.6, DP_WORK_S), Phase("capacity", 0.2, 20.0)]
+        exact = [Phase("dp", 0.6, DP_WORK_S), Phase("capacity", 0.3, 30.0)]
         chosen = [
             Phase("greedy", 0.1, 30.0),
             *(exact if options.pieces == 1 else reversed(exact)),

@@ -101,12 +101,12 @@ def _capacity(problem: Problem, kinds: list[list[int]]) -> Capacity:
     limit = np.array([d.memory_limit_bytes for d in first]) * (1 + 2 * MEMORY_TOLERANCE)
     memory = problem.memory_bytes[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(memory > 0, memory / limit, 0.0)
+        share = np.minimum(np.where(memory > 0, memory / limit, 0.0), 2.0)
     may = problem.allowed[:, [d.index for d in first]] & (share <= 1)
     time = problem.time_ms[:, :, [d.class_index for d in first]]
     return Capacity(
         time_ms=np.where(may, time, np.inf),
-        share=np.where(may, share, 0.0),
+        share=share,
         items=np.ones(problem.size, dtype=np.int64),
         devices=np.array([len(members) for members in kinds], dtype=np.int64),
     )

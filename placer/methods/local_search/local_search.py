@@ -90,7 +90,6 @@ class Search:
     def __init__(self, problem: Problem, options: Options, run: Run) -> None:
         self.problem = problem
         self.run = run
-        self.enough_ms = (run.bound_ms or 0.0) / (1 - options.gap)
         self.rng = np.random.default_rng(options.seed)
         self.static = make_static(problem, options)
         self.state = make_state(self.static)
@@ -107,7 +106,7 @@ class Search:
             self.work < WORK or self.best.plan is None
         ):
             stop = self.run.stopped()
-            if stop is not None or self.best_ms <= self.enough_ms:
+            if stop is not None or self.best.given_suffices:
                 return stop or Stop.FINISHED
             start = self.next_start()
             if start is not None:
