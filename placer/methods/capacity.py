@@ -26,6 +26,8 @@ FIRST_WORK_S = 0.2
 """Before any method runs, for the program over whole items, in nominal seconds."""
 ENTRIES = {Objective.THROUGHPUT: 1_000_000, Objective.LATENCY: 60_000}
 """Entries of the largest linear program that is solved: about a second."""
+FEW = 200
+"""Columns up to which whole items are looked at even where memory does not bind parts of items."""
 SPREAD = 1e6
 """Coefficients that far apart are left to the linear program, whose bound does not depend on tolerances."""
 
@@ -86,7 +88,8 @@ def _bound(built: CapacityProgram, options: Options, run: Run) -> float:
     if dual is None:
         return 0.0
     bound = max(0.0, program.dual_bound(dual) * (1 - EQUAL))
-    if program.largest > SPREAD or not dual[built.memory].any() or run.stopped() is not None:
+    promising = program.columns <= FEW or bool(dual[built.memory].any())
+    if program.largest > SPREAD or not promising or run.stopped() is not None:
         return bound
     settings = Settings(gap=options.gap / 2, threads=options.threads, seed=options.seed)
     found = highs.solve(program, run, settings)
