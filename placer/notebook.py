@@ -7,8 +7,8 @@ from importlib import import_module
 __all__ = ["Shown"]
 
 VIEWS = {
-    "Instance": "placer.pages.notebook:instance_html",
-    "Result": "placer.pages.notebook:result_html",
+    "Instance": "placer.pages.notebook_views:instance_html",
+    "Result": "placer.pages.notebook_views:result_html",
 }
 """``"module:function"`` of the view of each class."""
 

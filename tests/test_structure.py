@@ -1,6 +1,7 @@
-"""The map of the sources: no import in a circle, few modules at the top, no file or function too long."""
+"""The map of the sources: no import in a circle, few modules at the top, nothing too long, each name once."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import networkx as nx
@@ -10,6 +11,23 @@ ROOT = Path(__file__).resolve().parents[1]
 AT_THE_TOP = 14
 LINES_OF_A_FILE = 400
 LINES_OF_A_FUNCTION = 60
+PARAMETERS = 10
+LEVELS = 4
+NAMED_ALIKE = {
+    "api": "what a folder offers to Python",
+    "arrays": "the arrays of the kernels beside it; at the top the types of all arrays",
+    "batch check compare solve sweep": "the command, and what it calls",
+    "cost memory": "the objective, and the method that decides it by questions",
+    "ordered paper": "the formulation of that name, for either objective",
+    "paper_json": "the paper's format, read and written",
+    "views": "how the kernels beside it see their arrays",
+}
+"""Modules that share a name because they mean the same."""
+MANY_PARAMETERS = {
+    "placer.instance.instance.build": "one for each field of an instance",
+    "placer.studies.batch.batch.solve_batch": "public: one for each option of the command",
+}
+BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
 
 
 def sources() -> dict[str, Path]:
@@ -79,3 +97,39 @@ def test_nothing_is_too_long():
         lengths = {f"{name}.{node.name}": node.end_lineno - node.lineno + 1 for node in functions}
         long += [f"{where}: {lines} lines" for where, lines in lengths.items() if lines > LINES_OF_A_FUNCTION]
     assert long == []
+
+
+def functions():
+    for name, path in sources().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                yield f"{name}.{node.name}", node
+
+
+def levels(node, level=0):
+    """How many blocks lie within each other; `elif` continues the one before it."""
+    deepest = level
+    for child in ast.iter_child_nodes(node):
+        continues = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
+        if not isinstance(child, ast.FunctionDef | ast.ClassDef):
+            deepest = max(deepest, levels(child, level + (isinstance(child, BLOCKS) and not continues)))
+    return deepest
+
+
+def test_no_function_takes_too_much():
+    many = set()
+    for name, node in functions():
+        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        own = [a for a in given if a.arg not in ("self", "cls")]
+        many |= {name} if len(own) > PARAMETERS else set()
+    assert many == set(MANY_PARAMETERS)
+
+
+def test_no_function_is_nested_too_deeply():
+    assert {name: deep for name, node in functions() if (deep := levels(node)) > LEVELS} == {}
+
+
+def test_no_two_modules_of_one_name():
+    alike = {name for names in NAMED_ALIKE for name in names.split()}
+    found = Counter(path.stem for path in sources().values() if not path.stem.startswith("__"))
+    assert {name for name, count in found.items() if count > 1} == alike

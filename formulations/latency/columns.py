@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from formulations.latency.latency_problem import LatencyProblem
 from formulations.latency.network import Network
-from formulations.latency.problem import LatencyProblem
 from formulations.program import Program
 from placer.arrays import FloatArray, IntArray
 from placer.plans.plan import Plan

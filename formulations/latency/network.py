@@ -36,8 +36,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from formulations.latency.pieces import price
-from formulations.latency.problem import LatencyProblem
+from formulations.latency.latency_problem import LatencyProblem
+from formulations.latency.step_costs import price
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 

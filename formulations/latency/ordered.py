@@ -63,8 +63,8 @@ import numpy as np
 
 from formulations.bulk import Linear, ProgramBuilder
 from formulations.latency.columns import OrderedModel
+from formulations.latency.latency_problem import MEMORY_UNITS, NEGLIGIBLE, LatencyProblem, Scaled
 from formulations.latency.network import Network
-from formulations.latency.problem import MEMORY_UNITS, NEGLIGIBLE, LatencyProblem, Scaled
 from placer.arrays import BoolArray, IntArray
 from placer.tolerances import MEMORY_TOLERANCE
 

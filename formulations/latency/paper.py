@@ -50,8 +50,8 @@ from typing import Any
 
 import numpy as np
 
-from formulations.latency.problem import MEMORY_UNITS, LatencyProblem, Scaled
-from formulations.model import ZERO, Expression, Model, dot, total
+from formulations.expressions import ZERO, Expression, Model, dot, total
+from formulations.latency.latency_problem import MEMORY_UNITS, LatencyProblem, Scaled
 from formulations.program import Program
 from placer.arrays import IntArray
 from placer.plans.latency_schedule import LatencySchedule

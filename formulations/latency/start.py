@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from formulations.latency.columns import OrderedModel
+from formulations.latency.latency_problem import Step
 from formulations.latency.network import Network
-from formulations.latency.problem import Step
 from placer.arrays import FloatArray
 from placer.plans.latency_schedule import LatencySchedule
 from placer.plans.plan import Plan

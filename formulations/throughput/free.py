@@ -25,7 +25,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from formulations.model import ZERO, Expression, Model, total
+from formulations.expressions import ZERO, Expression, Model, total
 from formulations.program import Program
 from formulations.throughput.loads import Loads
 from formulations.throughput.place import Place

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
-from formulations.model import Expression, Model, dot, total
+from formulations.expressions import Expression, Model, dot, total
 from formulations.throughput.place import Place
 from placer.arrays import FloatArray
 

@@ -37,7 +37,7 @@ from math import inf
 
 import numpy as np
 
-from formulations.model import ZERO, Expression, Model, dot, total
+from formulations.expressions import ZERO, Expression, Model, dot, total
 from formulations.throughput.goals import Secondary
 from formulations.throughput.place import Inside, Place
 from formulations.throughput.shared import TIME_UNIT, UPPER_SLACK, ThroughputParams

@@ -45,7 +45,7 @@ from itertools import pairwise
 import networkx as nx
 import numpy as np
 
-from formulations.model import ONE, ZERO, Expression, Model, total
+from formulations.expressions import ONE, ZERO, Expression, Model, total
 from formulations.program import Program
 from formulations.throughput.loads import Loads
 from formulations.throughput.place import Inside, Place

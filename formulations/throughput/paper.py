@@ -36,7 +36,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from formulations.model import ZERO, Expression, Model, dot, total
+from formulations.expressions import ZERO, Expression, Model, dot, total
 from formulations.program import Program
 from formulations.throughput.shared import ThroughputParams
 from formulations.throughput.stage_memory import MEMORY_MOST, memory_share

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from formulations.model import ZERO, Expression, total
+from formulations.expressions import ZERO, Expression, total
 
 __all__ = ["Inside", "Place"]
 

@@ -15,7 +15,7 @@ Members of kinds with devices that must be used are all of that sort (see `place
 
 from __future__ import annotations
 
-from formulations.model import Expression, Model, total
+from formulations.expressions import Expression, Model, total
 from formulations.throughput.place import Place
 from placer.reductions.kinds import Kinds
 from placer.reductions.problem import Problem

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from formulations.model import ONE, ZERO, Expression, Model, dot, total
+from formulations.expressions import ONE, ZERO, Expression, Model, dot, total
 from formulations.throughput.place import Place
 from placer.options import Recompute
 from placer.reductions.kinds import Kinds

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import print_json, print_result, stdout
-from placer.formats import paper
+from placer.formats import paper_json
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import parse_json, read_text
 from placer.instance.instance import Instance
@@ -34,7 +34,7 @@ class Arguments(Protocol):
 def run(args: Arguments) -> ExitCode:
     """Verify a result or a split; exit code 1 when something does not hold."""
     instance = load(args.instance)
-    if paper.is_paper_split(parse_json(read_text(args.result), args.result)):
+    if paper_json.is_paper_split(parse_json(read_text(args.result), args.result)):
         return _split(args, instance)
     result = load_result(args.result)
     found = check(instance, result)

@@ -14,7 +14,7 @@ from placer.formats.text import check_writable, write_text
 from placer.pages.batch_page import batch_page
 from placer.pages.folder import read_folder
 from placer.pages.plan_page import plan_page
-from placer.pages.verdict import verdict
+from placer.pages.verification import verdict
 
 __all__ = ["run"]
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import memory, print_json, size, stdout
 from placer.errors import UsageError
-from placer.formats import paper
+from placer.formats import paper_json
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import check_writable, parse_json, read_text, write_text
 from placer.instance.instance import Instance
@@ -52,7 +52,7 @@ def run(args: Arguments) -> ExitCode:
         raise UsageError(f"--trace-samples must be at least 1, got {args.trace_samples}")
     instance = load(args.instance)
     plan: Plan | Result
-    if paper.is_paper_split(parse_json(read_text(args.result), args.result)):
+    if paper_json.is_paper_split(parse_json(read_text(args.result), args.result)):
         plan = load_split(args.result, instance)
     else:
         plan = load_result(args.result)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from placer.errors import UsageError
 from placer.exports.placement import Placement
-from placer.formats.paper import to_split
+from placer.formats.paper_json import to_split
 
 __all__ = ["write"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from placer.errors import InputError, NotAnInstanceError, UsageError
-from placer.formats import documents, native, paper
+from placer.formats import documents, native, paper_json
 from placer.formats.text import parse_json, read_text, validate, write_text
 from placer.instance.instance import Instance
 from placer.instance.rules import UNPRINTABLE
@@ -70,9 +70,11 @@ def _instance(document: Any, *, source: str, name: str) -> Instance:
         if native.is_native_instance(document):
             native.check_version(document)
             return native.to_instance(validate(documents.NativeInstance, document))
-        if paper.is_paper_instance(document):
+        if paper_json.is_paper_instance(document):
             # Names of files may hold what names of instances must not.
-            return paper.to_instance(validate(paper.PaperInstance, document), UNPRINTABLE.sub("\ufffd", name))
+            return paper_json.to_instance(
+                validate(paper_json.PaperInstance, document), UNPRINTABLE.sub("\ufffd", name)
+            )
     except InputError as error:
         raise error.within(source) from None
     raise NotAnInstanceError(f"not an instance: {_what_it_is(document)}", source=source)
@@ -115,10 +117,10 @@ def load_split(path: str | Path, instance: Instance, *, pieces: bool = False) ->
     """
     source = str(path)
     document = parse_json(read_text(path), source)
-    if not paper.is_paper_split(document):
+    if not paper_json.is_paper_split(document):
         raise InputError(f"not a split of the paper's format: {_what_it_is(document)}", source=source)
     try:
-        return paper.to_plan(validate(paper.PaperSplit, document), instance, pieces=pieces)
+        return paper_json.to_plan(validate(paper_json.PaperSplit, document), instance, pieces=pieces)
     except InputError as error:
         raise error.within(source) from None
 
@@ -157,9 +159,9 @@ def _what_it_is(document: Any) -> str:
         return f"the top level must be an object, got {kind.get(type(document), 'a number')}"
     if document.get("format") == "placer-result":
         return "this is a result document"
-    if document.get("format") == documents.FORMAT or paper.is_paper_instance(document):
+    if document.get("format") == documents.FORMAT or paper_json.is_paper_instance(document):
         return "this is an instance"
-    if paper.is_paper_split(document):
+    if paper_json.is_paper_split(document):
         return "this is a split in the paper's result format"
     if "format" in document:
         return f"the format {document['format']!r} is not known"

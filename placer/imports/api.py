@@ -153,7 +153,7 @@ def import_pipedream(path: str | Path, *, cluster: Devices, **options: Unpack[Im
     InputError
         Naming the line that is wrong.
     """
-    from placer.imports.pipedream import read_pipedream
+    from placer.imports.pipedream_profile import read_pipedream
 
     return to_instance(read_pipedream(path), cluster, **({"training": True} | options))
 

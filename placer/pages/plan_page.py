@@ -17,7 +17,7 @@ from placer.pages.load_chart import by_direction, load_chart
 from placer.pages.outline import outline
 from placer.pages.sentence import limit
 from placer.pages.timeline import Slice, timeline
-from placer.pages.verdict import Trust, verdict
+from placer.pages.verification import Trust, verdict
 from placer.plans.check import plan_of
 from placer.plans.evaluate import sending_ms
 from placer.plans.result import Result

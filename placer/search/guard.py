@@ -157,21 +157,22 @@ class _Watch:
 
     def outcome(self) -> Outcome:
         """Wait for the outcome; end the fork when it is beyond a limit and does not answer."""
-        try:
+        with contextlib.closing(self._fork):
             while True:
-                try:
-                    if self._fork.said.poll(BEAT_S):
-                        answer = self._hear(self._fork.said.recv())
-                        if answer is not None:
-                            return answer
-                except EOFError:
-                    return self._crashed()
+                answer = self._listen()
+                if answer is not None:
+                    return answer
                 stop = self._overdue()
                 if stop is not None:
                     self._drain()
                     return self._kept.outcome(stop, self._phase)
-        finally:
-            self._fork.close()
+
+    def _listen(self) -> Outcome | None:
+        """Wait for a moment for what the fork says; return the outcome when that is it, or the end of it."""
+        try:
+            return self._hear(self._fork.said.recv()) if self._fork.said.poll(BEAT_S) else None
+        except EOFError:
+            return self._crashed()
 
     def _hear(self, said: object) -> Outcome | None:
         """Take what the fork says; return its outcome when it is there."""

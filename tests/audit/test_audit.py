@@ -22,7 +22,7 @@ from placer.exports.api import export
 from placer.instance.overrides import apply
 from placer.options import Objective, Options
 from placer.pages.plan_page import plan_page
-from placer.pages.verdict import Trust, verdict
+from placer.pages.verification import Trust, verdict
 from placer.plans.check import check, plan_of
 from placer.plans.figures import objective_ms
 from placer.plans.plan import Plan

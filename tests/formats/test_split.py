@@ -8,7 +8,7 @@ import pytest
 
 from placer.errors import InputError
 from placer.formats.files import load_split
-from placer.formats.paper import to_split
+from placer.formats.paper_json import to_split
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.options import Communication, Schedule

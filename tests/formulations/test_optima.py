@@ -5,8 +5,8 @@ import pytest
 
 from formulations.latency import ordered as latency_ordered
 from formulations.latency import paper as latency_paper
+from formulations.latency.latency_problem import LatencyProblem
 from formulations.latency.network import along_tokens, long_paths, refine
-from formulations.latency.problem import LatencyProblem
 from formulations.throughput import free, ordered, paper
 from formulations.throughput.goals import Cap, Goal, GoalName
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams

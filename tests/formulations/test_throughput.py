@@ -15,7 +15,7 @@ from placer.plans.plan import Plan
 from placer.plans.verify import violations
 from placer.reductions.kinds import kinds_of
 from placer.reductions.problem import contract
-from placer.reductions.throughput import merge_directions
+from placer.reductions.throughput_merges import merge_directions
 from placer.reductions.windows import windows
 from placer.search.run import Run
 from placer.solvers.highs import solve

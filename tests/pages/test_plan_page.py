@@ -9,7 +9,7 @@ import pytest
 
 from placer.formats.files import load
 from placer.pages.plan_page import plan_page
-from placer.pages.verdict import Trust, verdict
+from placer.pages.verification import Trust, verdict
 from placer.solving.solve import solve
 from tests.pages.test_sentence import pair
 from tests.support.graphs import transformer

@@ -26,7 +26,7 @@ from placer.plans.recompute import with_recompute
 from placer.plans.status import Stop
 from placer.reductions.kinds import kinds_of
 from placer.reductions.problem import Problem, contract
-from placer.reductions.throughput import merge_directions
+from placer.reductions.throughput_merges import merge_directions
 from placer.reductions.windows import windows
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run

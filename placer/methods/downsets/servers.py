@@ -180,17 +180,17 @@ class Servers:
         for used in sorted(sets, key=sum):
             left = [len(kind.slots) - u for kind, u in zip(self.kinds, used, strict=True)]
             room = sum(k * worth for k, worth in zip(left, self._worth, strict=True))
-            for s in np.flatnonzero(fewest[used][:n] <= n).tolist() if used in fewest else []:
+            reached = np.flatnonzero(fewest[used][:n] <= n).tolist() if used in fewest else []
+            for s, kind in product(reached, np.flatnonzero(left).tolist()):
                 if run.stopped() is not None:
                     return None
-                for kind in np.flatnonzero(left).tolist():
-                    more = (*used[:kind], used[kind] + 1, *used[kind + 1 :])
-                    best = fewest.setdefault(more, np.full(n + 1, n + 1))
-                    for e, stages in self._fewest_stages(kind, s, int(fewest[used][s]), room, limits):
-                        if stages < best[e]:
-                            best[e], parents[more, e] = stages, (used, s, kind)
-                    if best[n] <= n:
-                        return more
+                more = (*used[:kind], used[kind] + 1, *used[kind + 1 :])
+                best = fewest.setdefault(more, np.full(n + 1, n + 1))
+                for e, stages in self._fewest_stages(kind, s, int(fewest[used][s]), room, limits):
+                    if stages < best[e]:
+                        best[e], parents[more, e] = stages, (used, s, kind)
+                if best[n] <= n:
+                    return more
         return None
 
     def _fewest_stages(

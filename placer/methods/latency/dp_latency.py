@@ -19,6 +19,7 @@ from placer.methods.latency.decode import decode, unload_leaves
 from placer.methods.latency.kernels.arrays import BEST, DROPPED, ROUNDING, UPPER, Floats, Lattice, Slots
 from placer.methods.latency.kernels.label_setting import expand_all
 from placer.methods.latency.kernels.views import Search
+from placer.methods.latency.lattice_tables import bound_tables, build_lattice, call, empty_labels, label_bytes
 from placer.methods.latency.restrict import (
     by_branches,
     by_time,
@@ -27,7 +28,6 @@ from placer.methods.latency.restrict import (
     windowed,
     work_bound_ms,
 )
-from placer.methods.latency.tables import bound_tables, build_lattice, call, empty_labels, label_bytes
 from placer.options import Options
 from placer.plans.plan import Plan
 from placer.plans.status import Stop

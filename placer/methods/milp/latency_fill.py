@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import networkx as nx
 import numpy as np
 
+from formulations.latency.latency_problem import LatencyProblem
 from formulations.latency.network import Network
-from formulations.latency.problem import LatencyProblem
 from placer.arrays import IntArray
 from placer.plans.plan import Plan
 from placer.tolerances import MEMORY_TOLERANCE

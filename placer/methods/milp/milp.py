@@ -26,7 +26,7 @@ from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.kinds import kinds_of
 from placer.reductions.problem import Problem
-from placer.reductions.throughput import reduced
+from placer.reductions.throughput_merges import reduced
 from placer.reductions.windows import balance_bound_ms, windows
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run

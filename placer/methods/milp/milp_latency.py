@@ -10,8 +10,8 @@ import numpy as np
 from formulations.latency import ordered as latency_ordered
 from formulations.latency import paper as latency_paper
 from formulations.latency import start as latency_start
+from formulations.latency.latency_problem import LatencyProblem
 from formulations.latency.network import Network, along_tokens, long_paths, refine
-from formulations.latency.problem import LatencyProblem
 from formulations.program import Program
 from placer.arrays import FloatArray
 from placer.instance.instance import Instance

@@ -16,7 +16,7 @@ from placer.options import Communication, Formulation, Options, Recompute
 from placer.plans.plan import Plan
 from placer.plans.recompute import with_recompute
 from placer.reductions.problem import Problem, contract
-from placer.reductions.throughput import merge_directions
+from placer.reductions.throughput_merges import merge_directions
 from placer.search.run import Run
 from placer.solvers import highs
 from placer.solvers.solution import Settings, Solution

@@ -29,7 +29,7 @@ from placer.studies.batch.sources import Source, find
 from placer.studies.batch.store import Store
 from placer.studies.batch.summary import Summary, summarise
 from placer.studies.batch.version import code_version
-from placer.studies.batch.work import Inspected, inspect_safely
+from placer.studies.batch.worker import Inspected, inspect_safely
 from placer.studies.isolation import Nurseries
 
 __all__ = ["Batch", "solve_batch"]

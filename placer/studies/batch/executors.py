@@ -16,7 +16,7 @@ from placer.options import Options
 from placer.plans.status import Point
 from placer.studies.attempt import Outcome
 from placer.studies.batch.scheduler import Submit
-from placer.studies.batch.work import Task, run_task
+from placer.studies.batch.worker import Task, run_task
 from placer.studies.isolation import Nurseries
 
 __all__ = ["Engine", "Tell", "cores", "local_submit", "submit_to", "workers"]

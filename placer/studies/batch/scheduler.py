@@ -14,7 +14,7 @@ from placer.plans.status import Point
 from placer.studies.attempt import ATTEMPTS, FailureKind, Outcome
 from placer.studies.batch.jobs import Failure, Job
 from placer.studies.batch.store import Store
-from placer.studies.batch.work import Task
+from placer.studies.batch.worker import Task
 from placer.studies.nursery import PATIENCE
 
 __all__ = ["Scheduler", "Submit", "Watch", "failure"]

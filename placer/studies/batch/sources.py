@@ -183,11 +183,9 @@ def _tar(path: Path, limits: Limits) -> Iterator[Source]:
                 continue
             if not member.isreg():
                 yield reader.refused(member.name, "it is a link or a device")
-            elif wanted:
-                file = archive.extractfile(member)
-                if file is not None:
-                    with file:
-                        yield reader.read(member.name, file)
+            elif wanted and (file := archive.extractfile(member)) is not None:
+                with file:
+                    yield reader.read(member.name, file)
 
 
 class _Members:

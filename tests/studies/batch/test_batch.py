@@ -102,7 +102,7 @@ def test_an_edited_file_is_no_second_instance(graphs, tmp_path):
 def test_another_version_of_the_solver_runs_all_jobs_again(graphs, tmp_path, monkeypatch):
     out = tmp_path / "out"
     solve_batch(graphs, out, methods=["single"])
-    for module in ("placer.studies.batch.batch", "placer.studies.batch.work"):
+    for module in ("placer.studies.batch.batch", "placer.studies.batch.worker"):
         monkeypatch.setattr(f"{module}.code_version", lambda: "0123456789abcdef")
     batch = solve_batch(graphs, out, methods=["single"])
     assert len(batch.records) == 4

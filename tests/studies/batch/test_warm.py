@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from placer.methods.registry import METHODS
-from placer.studies.batch.work import _Warm
+from placer.studies.batch.worker import _Warm
 from placer.studies.isolation import Nurseries
 from placer.studies.nursery import Call
 

@@ -8,7 +8,7 @@ import pytest
 from placer.methods.latency.kernels.arrays import DROPPED, Labels
 from placer.methods.latency.kernels.labels import insert
 from placer.methods.latency.kernels.views import LabelsView, LatticeView, SlotsView
-from placer.methods.latency.tables import ROOT, empty_labels
+from placer.methods.latency.lattice_tables import ROOT, empty_labels
 from tests.methods.latency.kernels.test_tables import lattice_of, model_of, slots_of
 
 NO_BEAM = 2**40

@@ -10,7 +10,7 @@ from placer.methods.latency.atoms import Infeasible, LatencyModel, build_model, 
 from placer.methods.latency.kernels import label_setting, walk
 from placer.methods.latency.kernels.arrays import BEST, UPPER, new_control, new_walk
 from placer.methods.latency.kernels.views import AtomsView, LatticeView, Search, SlotsView, WalkView
-from placer.methods.latency.tables import bound_tables, build_lattice, empty_labels
+from placer.methods.latency.lattice_tables import bound_tables, build_lattice, empty_labels
 from placer.search.run import Run
 from tests.methods.test_dp_latency import latency_instance
 from tests.support.brute import latency_optimum

@@ -12,7 +12,13 @@ from placer.plans.evaluate import device_loads
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 from placer.reductions.problem import contract
-from placer.reductions.throughput import cutoff_merge, dominance_merge, merge_directions, merge_items, reduced
+from placer.reductions.throughput_merges import (
+    cutoff_merge,
+    dominance_merge,
+    merge_directions,
+    merge_items,
+    reduced,
+)
 from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 

@@ -6,7 +6,7 @@ import numpy as np
 import pulp
 import pytest
 
-from formulations.model import ONE, ZERO, Model, dot, total
+from formulations.expressions import ONE, ZERO, Model, dot, total
 from placer.search.run import Run
 from placer.solvers.highs import solve
 from placer.solvers.solution import Settings

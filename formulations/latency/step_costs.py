@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from formulations.latency.problem import LatencyProblem
+from formulations.latency.latency_problem import LatencyProblem
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.tolerances import MEMORY_TOLERANCE
 
