@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from placer.errors import InputError, PlacerError, UsageError, VerificationError
     from placer.exports.api import export
     from placer.formats.files import load, save
-    from placer.imports.api import import_onnx, import_pipedream, import_torch
+    from placer.imports.api import import_gguf, import_hf, import_onnx, import_pipedream, import_torch
     from placer.instance.cluster import Device, DeviceClass, Kind, Link
     from placer.instance.instance import Instance
     from placer.options import Communication, Formulation, Objective, Options, Schedule
@@ -63,6 +63,8 @@ __all__ = [
     "compare",
     "export",
     "flow",
+    "import_gguf",
+    "import_hf",
     "import_onnx",
     "import_pipedream",
     "import_torch",
@@ -86,6 +88,8 @@ _WHERE = {
     "FlowProblem": "placer.serving.problem",
     "FlowResult": "placer.serving.result",
     "Formulation": "placer.options",
+    "import_gguf": "placer.imports.api",
+    "import_hf": "placer.imports.api",
     "import_onnx": "placer.imports.api",
     "import_pipedream": "placer.imports.api",
     "import_torch": "placer.imports.api",

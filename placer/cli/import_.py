@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 from placer.cli.exit_codes import ExitCode
 from placer.errors import UsageError
 from placer.formats import native
 from placer.formats.files import save
 from placer.formats.text import check_writable
-from placer.imports.api import ImportOptions, import_onnx, import_pipedream, import_torch
+from placer.imports.api import (
+    ImportOptions,
+    LanguageOptions,
+    import_gguf,
+    import_hf,
+    import_onnx,
+    import_pipedream,
+    import_torch,
+)
 from placer.imports.onnx_file import parse_dims
 from placer.instance.instance import Instance
 
@@ -27,7 +36,7 @@ class Arguments(Protocol):
     devices: str
     out: str | None
     name: str | None
-    by: str
+    by: str | None
     dim: list[str]
     precision: str | None
     profile: list[str]
@@ -38,6 +47,13 @@ class Arguments(Protocol):
     training: bool | None
     optimizer: str | None
     microbatches: int
+    phase: str | None
+    batch: int | None
+    sequence: int | None
+    concurrency: int | None
+    cache: str | None
+    logits: Literal["all", "last"] | None
+    weights: str | None
 
 
 def run(args: Arguments) -> ExitCode:
@@ -62,13 +78,13 @@ def _inputs(args: Arguments) -> list[str]:
     factory, _, _ = args.source.rpartition(":")
     cluster, _, _ = args.devices.rpartition(":")
     profiles = [name for given in args.profile for name in (given, given.partition("=")[2])]
-    return [args.source, factory, args.devices, cluster, *profiles]
+    config = os.path.join(args.source, "config.json") if args.kind == "hf" else args.source
+    return [args.source, config, factory, args.devices, cluster, *profiles]
 
 
 def _imported(args: Arguments) -> Instance:
     training = args.training if args.training is not None else args.kind == "pipedream"
     options: ImportOptions = {
-        "by": args.by,
         "training": training,
         "optimizer": args.optimizer,
         "microbatches": args.microbatches,
@@ -78,6 +94,9 @@ def _imported(args: Arguments) -> Instance:
         "allow_uncosted": [op for ops in args.allow_uncosted for op in ops.split(",") if op],
         "name": args.name,
     }
+    if args.by is not None:
+        options["by"] = args.by
+    language = _language(args)
     dims = parse_dims(args.dim)
     if args.kind == "onnx":
         return import_onnx(args.source, cluster=args.devices, dims=dims, precision=args.precision, **options)
@@ -85,9 +104,34 @@ def _imported(args: Arguments) -> Instance:
         raise UsageError("--dim applies to ONNX models; elsewhere the shapes are in the model")
     if args.kind == "torch":
         return import_torch(args.source, cluster=args.devices, precision=args.precision, **options)
+    if args.kind == "hf":
+        return import_hf(
+            args.source,
+            cluster=args.devices,
+            precision=args.precision,
+            weights=args.weights,
+            work=language,
+            **options,
+        )
+    if args.precision and args.kind == "gguf":
+        raise UsageError("--precision does not apply to GGUF: the file says what its weights are")
+    if args.kind == "gguf":
+        return import_gguf(args.source, cluster=args.devices, work=language, **options)
     if args.precision:
         raise UsageError("--precision does not apply to measured profiles")
     return import_pipedream(args.source, cluster=args.devices, **options)
+
+
+def _language(args: Arguments) -> LanguageOptions:
+    """Collect what a language model is to do; refuse that of others."""
+    given = {key: getattr(args, key) for key in ("phase", "batch", "sequence", "concurrency", "cache")}
+    given["logits"] = None if args.logits is None else args.logits == "all"
+    said = {key: value for key, value in given.items() if value is not None}
+    kinds = {**dict.fromkeys(said, ("hf", "gguf")), **({"weights": ("hf",)} if args.weights else {})}
+    for key, allowed in kinds.items():
+        if args.kind not in allowed:
+            raise UsageError(f"--{key} applies to import {' and '.join(allowed)}")
+    return cast(LanguageOptions, said)
 
 
 def _summary(instance: Instance, file: str) -> str:

@@ -6,8 +6,10 @@ import argparse
 
 from placer.cli.output import Command, unless_standard_output
 from placer.imports.granularity import Granularity
+from placer.imports.language_work import CACHE_BYTES, Phase
 from placer.imports.precision import PRECISIONS
 from placer.instance.training import STATE_FACTOR, Optimizer
+from placer.language.quantisation import FORMATS
 
 __all__ = ["add_devices", "add_import", "add_profile"]
 
@@ -17,11 +19,15 @@ sources:
   torch      MODULE:FACTORY or FILE.py:FACTORY: a function that returns (module, example arguments); it is
              your code and runs, on the meta device, so that no weights are needed
   pipedream  graph.txt: a measured layer profile, a training graph unless --no-training
+  hf         config.json of a language model of Hugging Face, or its folder: no weights, no torch
+  gguf       MODEL.gguf of llama.cpp, of which the header alone is read; of a split file any part
 
 examples:
   placer import onnx light:resnet50 --devices 4xt4 --out resnet.json
   placer import onnx model.onnx --dim batch=8 --devices a100:4,t4:2 --precision fp16 --out model.json
   placer import torch models.py:bert --devices 4xa100-nvlink --by module --training --out bert.json
+  placer import hf Llama-3-70B/config.json --devices 4xa100-nvlink --phase decode --batch 16 --sequence 8192
+                   --out model.json
   placer profile onnx model.onnx --dim batch=8 --type cpu-core --out times.csv
   placer import onnx model.onnx --dim batch=8 --devices 4xcpu-core --profile times.csv --out model.json
 
@@ -34,7 +40,7 @@ standard error and in the instance.
 def add_import(command: Command) -> None:
     """Add ``placer import``."""
     made = command(epilog=IMPORT_EXAMPLES)
-    made.add_argument("kind", choices=("onnx", "torch", "pipedream"), help="what kind of model")
+    made.add_argument("kind", choices=("onnx", "torch", "pipedream", "hf", "gguf"), help="what kind of model")
     made.add_argument("source", metavar="SOURCE", help="the model (see below)")
     made.add_argument(
         "--devices",
@@ -52,9 +58,9 @@ def add_import(command: Command) -> None:
     made.add_argument(
         "--by",
         choices=[str(by) for by in Granularity],
-        default=str(Granularity.OPERATOR),
-        help="what becomes a node: an operator, a layer with what trails it, or a repeated block "
-        "(default: operator)",
+        help="what becomes a node: an operator, a layer with what trails it, or a repeated block (default: "
+        "operator); of language models attention, MLP, router, shared and routed experts of each layer "
+        "(sublayer, the default), or these with each expert by itself (expert)",
     )
     _add_dim(made)
     made.add_argument(
@@ -88,7 +94,38 @@ def add_import(command: Command) -> None:
         help="operators without a FLOP rule that may count as bytes alone, though they may be products",
     )
     made.add_argument("--quiet", action="store_true", help="no notes on standard error")
+    _add_language(made)
     _add_training(made)
+
+
+def _add_language(made: argparse.ArgumentParser) -> None:
+    language = made.add_argument_group("language models (hf, gguf)")
+    language.add_argument(
+        "--phase",
+        choices=[str(phase) for phase in Phase],
+        help="all tokens of the sequences at once, or one token more of each (default: prefill)",
+    )
+    for name, what in (
+        ("batch", "sequences that pass together (default: 1)"),
+        ("sequence", "tokens of each sequence (default: 2048, or as many as the model was made for)"),
+        ("concurrency", "sequences whose keys and values are kept in memory (default: the batch)"),
+    ):
+        language.add_argument(f"--{name}", type=int, metavar="N", help=what)
+    language.add_argument(
+        "--cache",
+        choices=list(CACHE_BYTES),
+        help="format of keys and values (default: as activations)",
+    )
+    language.add_argument(
+        "--logits",
+        choices=("all", "last"),
+        help="whether the head computes all tokens of a prefill, or the last alone (default: all)",
+    )
+    language.add_argument(
+        "--weights",
+        choices=list(FORMATS),
+        help="hf: number format of the matrices in layers (default: quantization_config, or as activations)",
+    )
 
 
 def _add_training(made: argparse.ArgumentParser) -> None:

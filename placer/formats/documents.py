@@ -86,7 +86,7 @@ class NativeOrigin(_Strict):
 class NativeSource(_Strict):
     """The model that the instance was imported from."""
 
-    kind: Literal["onnx", "torch", "pipedream"] = Field(description="What kind of model.")
+    kind: Literal["onnx", "torch", "pipedream", "hf", "gguf"] = Field(description="What kind of model.")
     name: Name = Field(description="File name, or module:factory.")
     sha256: str | None = Field(default=None, description="Hash of the file.")
     notes: list[str] = Field(default=[], description="How it was imported, one line each.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
 
+from placer.errors import UsageError
 from placer.imports.model import Kind, Model, Operator, consumers, producers
 
 __all__ = ["Granularity", "Part", "partition"]
@@ -27,6 +28,10 @@ class Granularity(StrEnum):
     """Each product or look-up with weights, with what follows it up to the next."""
     MODULE = "module"
     """Each repeated block of the model."""
+    SUBLAYER = "sublayer"
+    """Of language models: attention, MLP, router, shared and routed experts of each layer."""
+    EXPERT = "expert"
+    """As sublayer, each routed expert by itself."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,22 @@ def partition(model: Model, by: Granularity) -> tuple[Part, ...]:
     -------
     tuple[Part, ...]
         In topological order.
+
+    Raises
+    ------
+    UsageError
+        When the model has no such parts.
     """
     operators = model.operators
     if by is Granularity.OPERATOR:
         return tuple(Part(o.id, o.name, o.module, (i,)) for i, o in enumerate(operators))
     if by is Granularity.LAYER:
         return _named(operators, _layers(operators), [o.module if _opens(o) else None for o in operators])
+    if by in (Granularity.SUBLAYER, Granularity.EXPERT):
+        sublayers = [o.sublayer for o in operators]
+        if None in sublayers:
+            raise UsageError(f"by {by} applies to language models (import hf, import gguf)")
+        return _named(operators, _modules(operators, sublayers), sublayers)
     labels = module_labels([o.module for o in operators])
     if sum(label is not None for label in labels) * 2 >= len(operators) and len(set(labels)) > 2:
         return _named(operators, _modules(operators, labels), labels)

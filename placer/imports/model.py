@@ -109,6 +109,8 @@ class Operator:
         Measured times, where the source has them.
     kernels
         How many kernels run one after the other: a loop counts each of its passes.
+    sublayer
+        Of language models: the part of a layer it belongs to, such as ``model.layers.3.self_attn``.
     """
 
     id: str
@@ -127,6 +129,7 @@ class Operator:
     forward_ms: float | None = None
     backward_ms: float | None = None
     kernels: int = 1
+    sublayer: str | None = None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Source:
     Parameters
     ----------
     kind
-        ``onnx``, ``torch`` or ``pipedream``.
+        ``onnx``, ``torch``, ``pipedream``, ``hf`` or ``gguf``.
     name
         File name (without its folder) or ``module:factory``.
     sha256

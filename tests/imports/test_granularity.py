@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from placer.errors import UsageError
 from placer.imports.granularity import Granularity, module_labels, partition
 from placer.imports.model import Kind, Model, Operator, Value, Weight, producers
 from placer.instance.origin import Source
@@ -98,7 +99,16 @@ def test_labels():
     ]
 
 
-@pytest.mark.parametrize("by", list(Granularity))
+OF_LANGUAGE_MODELS = (Granularity.SUBLAYER, Granularity.EXPERT)
+
+
+@pytest.mark.parametrize("by", OF_LANGUAGE_MODELS)
+def test_other_models_have_no_sublayers(by):
+    with pytest.raises(UsageError, match=f"by {by} applies to language models"):
+        partition(model(operator("o", ["x"], ["w"], None)), by)
+
+
+@pytest.mark.parametrize("by", [by for by in Granularity if by not in OF_LANGUAGE_MODELS])
 def test_random_graphs_stay_acyclic_and_whole(by):
     """Every operator is in one part; parts are numbered in topological order."""
     for seed in range(150):
