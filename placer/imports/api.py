@@ -25,7 +25,7 @@ from placer.imports.working import working
 from placer.instance.instance import Instance
 from placer.instance.origin import Source
 from placer.instance.training import Optimizer, Training
-from placer.language.model import LanguageModel
+from placer.language.language_model import LanguageModel
 
 __all__ = [
     "ImportOptions",

@@ -19,9 +19,9 @@ from placer.choices import none_of
 from placer.errors import UsageError
 from placer.imports.language_work import CACHE_BYTES, SEQUENCE, Phase, Workload, said
 from placer.imports.language_writer import NORM, Writer
-from placer.imports.model import Kind, Model, Stash, Value, Weight
+from placer.imports.model import Model, Value, Weight
 from placer.instance.origin import Source
-from placer.language.model import Block, BlockKind, LanguageModel, Parameter
+from placer.language.language_model import Block, BlockKind, LanguageModel, Parameter
 
 __all__ = ["operators", "work_on"]
 
@@ -151,7 +151,6 @@ class _Blocks(Writer):
                     op="embedding",
                     weights=[table],
                     read_bytes=self.rows * row,
-                    kind=Kind.LOOKUP,
                 )
         self.stream = found[0] if len(found) == 1 else self.total("sum", found)
         rest = [p for p in block.parameters if p.role not in ("token_embd", "position_embd")]
@@ -192,7 +191,6 @@ class _Blocks(Writer):
             op="attention",
             flops=seen * facts.pair_flops(cached=cached),
             read_bytes=read,
-            kind=Kind.PRODUCT,
             states=self._cache(block),
         )[0]
         out = self.product("attn_output", out)
@@ -215,8 +213,6 @@ class _Blocks(Writer):
             widths,
             op="view" if table else "rotary",
             flops=0.0 if table else ROTARY * (query + key),
-            kind=Kind.VIEW if table else Kind.OTHER,
-            stash=Stash.NOTHING,
             read_bytes=(query + key) * self.rows * self.itemsize,
         )
         queries, keys, *rest = turned
@@ -271,8 +267,6 @@ class _Blocks(Writer):
             [normed, choice],
             [block.width + 2 * block.experts.active],
             op="view",
-            kind=Kind.VIEW,
-            stash=Stash.NOTHING,
         )
         self.routed = sent[0], []
 
@@ -309,9 +303,7 @@ class _Blocks(Writer):
         share = experts.read_share(tokens)
         self.rows = tokens * experts.active
         row = block.width * self.rows * self.itemsize
-        rows = self.add(
-            "sorted", [sent], [block.width], op="index_select", read_bytes=row, stash=Stash.NOTHING
-        )
+        rows = self.add("sorted", [sent], [block.width], op="index_select", read_bytes=row)
         out = rows[0]
         for step, stack, width in (
             ("up", up, sum(p.shape[1] for p in up if p.is_matrix)),
@@ -327,7 +319,6 @@ class _Blocks(Writer):
                 flops=flops,
                 weights=stack,
                 read_bytes=read,
-                kind=Kind.PRODUCT,
             )[0]
             if step == "up":
                 out = self.add("act", [out], [inner], op="activation", flops=(ACTIVATION + 1) * inner)[0]
@@ -357,9 +348,7 @@ class _Blocks(Writer):
                 flops=flops,
                 weights=own,
                 read_bytes=rows + share * sum(p.size_bytes for p in own),
-                kind=Kind.PRODUCT,
                 sublayer=path,
-                kernels=3,
             )
         self.rows = tokens
         return out
@@ -375,7 +364,6 @@ class _Blocks(Writer):
                 [block.width],
                 op="index_select",
                 read_bytes=row,
-                stash=Stash.NOTHING,
             )
         self.product("output", self.norm("output_norm", read, block.width))
 

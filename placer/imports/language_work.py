@@ -8,7 +8,7 @@ from enum import StrEnum
 from placer.choices import none_of
 from placer.errors import UsageError
 from placer.imports.precision import PRECISIONS
-from placer.language.model import LanguageModel
+from placer.language.language_model import LanguageModel
 from placer.units import size
 
 __all__ = ["CACHE_BYTES", "SEQUENCE", "Phase", "Workload", "said"]

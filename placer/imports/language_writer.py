@@ -7,12 +7,24 @@ from collections.abc import Sequence
 from placer.imports.language_work import Workload
 from placer.imports.model import Kind, Operator, Stash, Value, Weight
 from placer.imports.precision import PRECISIONS
-from placer.language.model import LanguageModel, Parameter
+from placer.language.language_model import LanguageModel, Parameter
 
 __all__ = ["NORM", "Writer"]
 
 NORM = 8.0
 """Operations per number."""
+OPS = {
+    "linear": (Kind.PRODUCT, Stash.INPUTS, 1),
+    "attention": (Kind.PRODUCT, Stash.INPUTS, 1),
+    "grouped_mm": (Kind.PRODUCT, Stash.INPUTS, 1),
+    "expert": (Kind.PRODUCT, Stash.INPUTS, 3),
+    "embedding": (Kind.LOOKUP, Stash.INPUTS, 1),
+    "add": (Kind.SUM, Stash.NOTHING, 1),
+    "view": (Kind.VIEW, Stash.NOTHING, 1),
+    "rotary": (Kind.OTHER, Stash.NOTHING, 1),
+    "index_select": (Kind.OTHER, Stash.NOTHING, 1),
+}
+"""What operators do, what they keep for their backward pass, and how many kernels they are."""
 
 
 class Writer:
@@ -46,12 +58,10 @@ class Writer:
         weights: Sequence[Parameter] = (),
         states: tuple[str, ...] = (),
         read_bytes: float | None = None,
-        kind: Kind = Kind.OTHER,
-        stash: Stash = Stash.INPUTS,
         sublayer: str | None = None,
-        kernels: int = 1,
     ) -> list[str]:
         """Add an operator; return the keys of its outputs, of so many numbers per row."""
+        kind, stash, kernels = OPS.get(op, (Kind.OTHER, Stash.INPUTS, 1))
         name = f"{self.block.module}/{step}"
         keys = [name if len(widths) == 1 else f"{name}.{k}" for k in range(len(widths))]
         for key, width in zip(keys, widths, strict=True):
@@ -90,7 +100,7 @@ class Writer:
         both = [p for p in (matrix, bias) if p is not None]
         flops = 2.0 * matrix.elements + (bias.elements if bias else 0)
         out = matrix.elements / matrix.shape[-1] if width is None else width
-        return self.add(role, [read], [out], op="linear", flops=flops, weights=both, kind=Kind.PRODUCT)[0]
+        return self.add(role, [read], [out], op="linear", flops=flops, weights=both)[0]
 
     def norm(self, role: str, read: str, width: float) -> str:
         """Normalise, where the block has such a norm."""
@@ -103,9 +113,7 @@ class Writer:
         """Sum up."""
         width = self.language.width
         flops = width * (len(reads) - 1)
-        made = self.add(
-            step, reads, [width], op="add", flops=flops, kind=Kind.SUM, stash=Stash.NOTHING, sublayer=sublayer
-        )
+        made = self.add(step, reads, [width], op="add", flops=flops, sublayer=sublayer)
         return made[0]
 
     def width(self, key: str) -> float:

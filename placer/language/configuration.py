@@ -13,7 +13,7 @@ from placer.formats.text import parse_json, read_text
 from placer.language.decoders import FORMS
 from placer.language.families import FAMILIES
 from placer.language.forms import blocks
-from placer.language.model import LanguageModel
+from placer.language.language_model import LanguageModel
 from placer.language.quantisation import Quantisation, quantisation_of, weight_format
 from placer.language.values import Values
 

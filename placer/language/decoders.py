@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from placer.language.forms import Form, Mixture
-from placer.language.model import Experts
-from placer.language.names import FALCON, GPT2, NEOX, PHI
+from placer.language.language_model import Experts
+from placer.language.module_names import FALCON, GPT2, NEOX, PHI
 from placer.language.values import MOST_EXPERTS, Values
 
 __all__ = ["FORMS"]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from placer.errors import InputError
-from placer.language.model import Attention, Block, BlockKind, Experts, Parameter
-from placer.language.names import LLAMA
+from placer.language.language_model import Attention, Block, BlockKind, Experts, Parameter
+from placer.language.module_names import LLAMA
 from placer.language.quantisation import PLAIN, Quantisation
 from placer.language.values import MOST_EXPERTS, Values
 

@@ -12,7 +12,7 @@ from typing import Any
 from placer.choices import close_to
 from placer.errors import InputError
 from placer.language.gguf_header import Header, read_header
-from placer.language.model import Attention, Block, BlockKind, Experts, LanguageModel, Parameter
+from placer.language.language_model import Attention, Block, BlockKind, Experts, LanguageModel, Parameter
 from placer.language.values import MOST_EXPERTS, Values
 
 __all__ = ["ARCHITECTURES", "read_gguf"]

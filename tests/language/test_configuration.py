@@ -8,7 +8,7 @@ from placer.errors import InputError, UsageError
 from placer.language.configuration import language_model, read_configuration
 from placer.language.decoders import FORMS
 from placer.language.families import FAMILIES
-from placer.language.model import BlockKind, Experts
+from placer.language.language_model import BlockKind, Experts
 from tests.support.language_models import MODELS
 
 

@@ -9,7 +9,7 @@ from placer.errors import InputError
 from placer.language.configuration import language_model
 from placer.language.gguf import read_gguf
 from placer.language.gguf_header import TYPES, read_header
-from placer.language.model import BlockKind
+from placer.language.language_model import BlockKind
 from tests.support.gguf_files import header, llama, text
 
 
