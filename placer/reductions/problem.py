@@ -8,9 +8,10 @@ items lifts to one of nodes with the same loads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from placer.instance.graphs import strong_components, topological_order
 from placer.instance.instance import Instance
 from placer.plans.plan import Plan
 
-__all__ = ["Problem", "contract"]
+__all__ = ["Nets", "Problem", "contract", "merge_nets"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,40 @@ class Problem:
         return tuple(np.split(order, np.searchsorted(self.item[order], np.arange(1, self.size))))
 
 
+class Nets(NamedTuple):
+    """Nets: net e holds ``items[start[e] : start[e + 1]]``, its producer first."""
+
+    items: IntArray
+    start: IntArray
+    backward: BoolArray
+    costs: FloatArray
+
+
+def merge_nets(
+    nets: Iterable[tuple[bool, list[int], FloatArray]], columns: int, *, keep_producers: bool
+) -> Nets:
+    """Merge nets of one direction with equal items, and with equal producers if those are kept.
+
+    Parameters
+    ----------
+    nets
+        Direction, items with the producer first, and costs ``(columns,)`` of each.
+    """
+    members: dict[tuple[object, ...], list[int]] = {}
+    costs: dict[tuple[object, ...], FloatArray] = {}
+    for backward, items, cost in nets:
+        key = (backward, items[0] if keep_producers else -1, *sorted(items))
+        costs[key] = costs[key] + cost if key in members else cost
+        members.setdefault(key, items)
+    sizes = [len(items) for items in members.values()]
+    return Nets(
+        items=np.array([v for items in members.values() for v in items], dtype=np.int64),
+        start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+        backward=np.array([key[0] for key in members], dtype=np.bool_),
+        costs=np.array(list(costs.values())).reshape(-1, columns),
+    )
+
+
 def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = True) -> Problem:
     """Contract colocated nodes to items and transfers to nets.
 
@@ -158,6 +193,8 @@ def contract(instance: Instance, *, contiguous: bool, keep_producers: bool = Tru
 def _contracted(instance: Instance, contiguous: bool, keep_producers: bool) -> Problem:
     item = _items(instance, contiguous=contiguous)
     count = int(item.max()) + 1
+    lead = np.zeros(count, dtype=np.int64)
+    lead[item[::-1]] = np.arange(instance.n)[::-1]  # the first node of each
     direction = instance.backward.astype(np.int64)
     times = np.zeros((2, count, len(instance.classes)))
     np.add.at(times, (direction, item), instance.class_time_ms)
@@ -172,28 +209,21 @@ def _contracted(instance: Instance, contiguous: bool, keep_producers: bool) -> P
     edges = distinct(edges[edges[:, 0] != edges[:, 1]])
 
     classes = len(instance.classes)
-    merged: dict[tuple[object, ...], tuple[list[int], FloatArray]] = {}
-    for backward, members, cost in _nets(instance, item):
-        key = (backward, members[0] if keep_producers else -1, *sorted(members))
-        if key in merged:
-            cost = cost + merged[key][1]
-        merged[key] = (members, cost)
-    sizes = [len(members) for members, _ in merged.values()]
     columns = classes + (len(instance.devices) if instance.servers else 0)
-    costs = np.array([c for _, c in merged.values()]).reshape(-1, columns)
+    nets = merge_nets(_nets(instance, item), columns, keep_producers=keep_producers)
     return Problem(
         instance=instance,
         item=item,
-        lead=np.unique(item, return_index=True)[1],
+        lead=lead,
         time_ms=times,
         memory_bytes=memory,
         allowed=allowed,
         edges=edges,
-        net_items=np.array([v for members, _ in merged.values() for v in members], dtype=np.int64),
-        net_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-        net_cost_ms=costs[:, :classes],
-        net_backward=np.array([key[0] for key in merged], dtype=np.bool_),
-        net_across_ms=costs[:, classes:] if instance.servers else None,
+        net_items=nets.items,
+        net_start=nets.start,
+        net_cost_ms=nets.costs[:, :classes],
+        net_backward=nets.backward,
+        net_across_ms=nets.costs[:, classes:] if instance.servers else None,
     )
 
 

@@ -1,4 +1,23 @@
-"""Exact reductions of the throughput problem: each returns a smaller problem with the same optimum.
+"""Merges of items that are exact for plans within a bound: smaller problems with plans as good.
+
+*Closing.* A kind of devices on which an item alone exceeds the bound is closed to it.
+
+*Cutoff merge.* Items a, b that share nets of total weight c: if they lie on different devices, a's device
+has at least load p_a + c and b's at least p_b + c (an accelerator that holds part of a net pays for it; a
+host does not).  If one of the two exceeds the bound for every pair of kinds, a and b share a device in
+every plan within the bound.  Under ``gpipe`` the objective is at least the sum over the directions of the
+larger of both loads.  Under duplex the busier lane takes at least half of c, and no less than what one of the
+two sends to the other.  What lies between merged items goes along in contiguous plans, which cannot split it
+off.  (``_separated``)
+
+*Dominance merge* (contiguous plans).  Let v have no precedence at all, or w as its only predecessor, or as
+its only successor.  Moving v to w's device then keeps the order of devices.  If p_v + o ≤ c on that device,
+where c is the weight of the nets {v, w} and o that of v's nets without w, then its load does not grow: the
+nets {v, w} are cut no more.  v's old device loses p_v and the nets {v, w}, and may have to pay o: it does not
+grow if o ≤ p_v + c.  No other device sees a difference, because a net is cut for it by what it holds
+itself.  So some plan as good has both on one device.  On a host nothing is saved, so that p_v = 0 is asked
+for where w may go to one.  v must be allowed wherever w is, and its memory must never bind.  Under overlap
+only items without time are moved, under duplex none (who sends and who receives changes).  (``_dominated``)
 
 A smaller problem knows the nodes of the instance behind its items, so that it is its own inverse: a placement
 of its items is a plan with the same objective (`Problem.plan`), and a plan carries over (`Problem.start`).
@@ -6,18 +25,23 @@ of its items is a plan with the same objective (`Problem.plan`), and a plan carr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray, distinct
-from placer.instance.graphs import strong_components, topological_order
-from placer.options import Communication, Schedule
+from placer.instance.graphs import components, strong_components, topological_order
+from placer.options import Communication, Options, Recompute, Schedule
 from placer.reductions.kinds import Kinds, kinds_of
-from placer.reductions.problem import Problem
-from placer.tolerances import EQUAL
+from placer.reductions.problem import Problem, merge_nets
 
-__all__ = ["cutoff_merge", "dominance_merge", "merge_directions", "merge_items", "merge_nets", "reduced"]
+__all__ = ["merge_below", "merge_directions", "merge_items"]
+
+
+MAX_NET = 12
+"""In larger nets only the producer is paired with each reader: pairs grow with the square of the size."""
 
 
 def merge_directions(problem: Problem, schedule: Schedule, communication: Communication) -> Problem:
@@ -31,43 +55,31 @@ def merge_directions(problem: Problem, schedule: Schedule, communication: Commun
     time = np.stack([problem.time_ms.sum(axis=0), np.zeros_like(problem.time_ms[1])])
     time[1][np.isinf(time[0])] = np.inf
     merged = replace(problem, time_ms=time, net_backward=np.zeros(problem.nets, dtype=np.bool_))
-    return merge_nets(merged, communication)
+    return _with_nets_merged(merged, communication)
 
 
-def merge_nets(problem: Problem, communication: Communication) -> Problem:
-    """Merge nets of one direction with equal items, and drop nets inside one item.
+def _with_nets_merged(problem: Problem, communication: Communication) -> Problem:
+    """Merge nets of one direction with equal items, and drop those inside one item or without cost.
 
     Exact for the sequential and the overlap model; the duplex model must know which item sends, so there
     only nets with the same producer are merged, and with servers as well.
     """
-    across = problem.net_across_ms
+    across, classes = problem.net_across_ms, problem.net_cost_ms.shape[1]
+    costs = problem.net_cost_ms if across is None else np.concatenate([problem.net_cost_ms, across], axis=1)
+    split = []
+    for e in np.flatnonzero(costs.any(axis=1)).tolist():
+        producer, *readers = problem.net(e).tolist()
+        if others := sorted(set(readers) - {producer}):
+            split.append((bool(problem.net_backward[e]), [producer, *others], costs[e]))
     duplex = communication is Communication.DUPLEX or across is not None
-    all_costs = (
-        problem.net_cost_ms if across is None else np.concatenate([problem.net_cost_ms, across], axis=1)
-    )
-    merged: dict[tuple[int, ...], tuple[IntArray, float]] = {}
-    costs: dict[tuple[int, ...], np.ndarray] = {}
-    for e in range(problem.nets):
-        producer, *consumers = problem.net(e).tolist()
-        others = sorted(set(consumers) - {producer})
-        if not others or not all_costs[e].any():
-            continue
-        items = np.array([producer, *others], dtype=np.int64)
-        key = (int(problem.net_backward[e]), producer if duplex else -1, *sorted(items.tolist()))
-        if key in merged:
-            costs[key] = costs[key] + all_costs[e]
-        else:
-            merged[key], costs[key] = (items, 0.0), all_costs[e]
-    sizes = [len(items) for items, _ in merged.values()]
-    classes = problem.net_cost_ms.shape[1]
-    table = np.array(list(costs.values())).reshape(-1, all_costs.shape[1])
+    nets = merge_nets(split, costs.shape[1], keep_producers=duplex)
     return replace(
         problem,
-        net_items=np.concatenate([i for i, _ in merged.values()] or [np.zeros(0, dtype=np.int64)]),
-        net_start=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-        net_cost_ms=table[:, :classes],
-        net_across_ms=None if across is None else table[:, classes:],
-        net_backward=np.array([key[0] for key in merged], dtype=np.bool_),
+        net_items=nets.items,
+        net_start=nets.start,
+        net_cost_ms=nets.costs[:, :classes],
+        net_across_ms=None if across is None else nets.costs[:, classes:],
+        net_backward=nets.backward,
     )
 
 
@@ -84,14 +96,17 @@ def merge_items(
     ValueError
         When the merged precedence has a cycle.
     """
-    labels = distinct(label)
-    order = topological_order(labels, label[problem.edges]) if contiguous else labels
+    first = np.full(problem.size, problem.size)
+    np.minimum.at(first, label, np.arange(problem.size))
+    first = first[label]  # numbers follow the first member, whichever leads
+    labels = distinct(first)
+    order = topological_order(labels, first[problem.edges]) if contiguous else labels
     if order is None:
         raise ValueError("the merged items would wait for each other")
     size = len(order)
     rank = np.zeros(problem.size, dtype=np.int64)
     rank[order] = np.arange(size)
-    new = rank[label]
+    new = rank[first]
     time = np.zeros((2, size, problem.time_ms.shape[2]))
     np.add.at(time.transpose(1, 0, 2), new, problem.time_ms.transpose(1, 0, 2))
     memory = np.zeros(size)
@@ -102,208 +117,182 @@ def merge_items(
     merged = replace(
         problem,
         item=new[problem.item],
-        lead=problem.lead[order],
+        lead=problem.lead[label[order]],
         time_ms=time,
         memory_bytes=memory,
         allowed=allowed,
         edges=distinct(edges[edges[:, 0] != edges[:, 1]]),
         net_items=new[problem.net_items],
     )
-    return merge_nets(merged, communication)
+    return _with_nets_merged(merged, communication)
 
 
-def cutoff_merge(
-    problem: Problem, communication: Communication, upper_bound_ms: float, *, contiguous: bool
+def merge_below(
+    problem: Problem,
+    bound_ms: float,
+    options: Options,
+    kinds: Callable[[Problem], Kinds] = kinds_of,
 ) -> Problem:
-    """Merge items that no plan with objective at most the bound puts on different devices.
-
-    Let items a, b share nets of total weight w.  On different devices, each of the two that is an accelerator
-    pays w beside its item.  If for every pair of kinds that the two devices may have one of the loads exceeds
-    the bound, a and b lie on one device.
+    """Merge until nothing more merges.
 
     Parameters
     ----------
     problem
-        With precedence iff ``contiguous``; its directions may be merged.
-    communication
-        Communication model.
-    upper_bound_ms
-        Objective of a known plan: plans up to it are kept.
-    contiguous
-        Also merge what lies between merged items, which a contiguous plan cannot split off.
-    """
-    bound = upper_bound_ms * (1 + EQUAL)
-    while True:
-        kinds = kinds_of(problem)
-        label = np.arange(problem.size)
-        for (a, b), weight in _shared_weights(problem, kinds, communication).items():
-            alone = [_load_beside(kinds, c, weight, communication) <= bound for c in (a, b)]
-            if not _separable(kinds, alone[0], alone[1]):
-                label[label == label[b]] = label[a]
-        if contiguous:
-            label = _close(problem, label)
-        if len(set(label.tolist())) == problem.size:
-            return problem
-        problem = merge_items(problem, label, communication, contiguous=contiguous)
-
-
-def _shared_weights(
-    problem: Problem, kinds: Kinds, communication: Communication
-) -> dict[tuple[int, int], FloatArray]:
-    """Weight of the nets that two items share, by direction and kind, ``(2, K)``.
-
-    For duplex only what one of the two sends to the other counts, and of both ways the larger one.
-    """
-    out: dict[tuple[int, int], FloatArray] = {}
-    back: dict[tuple[int, int], FloatArray] = {}
-    duplex = communication is Communication.DUPLEX
-    for e in range(problem.nets):
-        items = problem.net(e).tolist()
-        weight = np.zeros((2, len(kinds.devices)))
-        weight[int(problem.net_backward[e])] = problem.net_cost_ms[e, kinds.class_index]
-        pairs = [(items[0], b) for b in items[1:]]
-        if not duplex:
-            pairs += [(a, b) for i, a in enumerate(items[1:]) for b in items[i + 2 :]]
-        for a, b in pairs:
-            into = back if duplex and a > b else out
-            key = (min(a, b), max(a, b))
-            into[key] = into.get(key, 0.0) + weight
-    for key, weight in back.items():
-        out[key] = np.maximum(out.get(key, np.zeros_like(weight)), weight)
-    return out
-
-
-def _load_beside(kinds: Kinds, c: int, weight: FloatArray, communication: Communication) -> FloatArray:
-    """Least load of a device with item c that pays ``weight``, ``(2, K)``; by kind, ``(K,)``."""
-    paid = np.where(kinds.is_host, 0.0, weight)
-    if communication is Communication.SEQUENTIAL:
-        return np.asarray((kinds.time_ms[:, c] + paid).sum(axis=0))
-    return np.asarray(np.maximum(kinds.time_ms[:, c], paid).sum(axis=0))
-
-
-def _separable(kinds: Kinds, a: BoolArray, b: BoolArray) -> bool:
-    """Whether two items may lie on different devices, given the kinds that each may lie on then."""
-    for i in np.flatnonzero(a).tolist():
-        for j in np.flatnonzero(b).tolist():
-            if i != j or kinds.count(i) > 1:
-                return True
-    return False
-
-
-def _close(problem: Problem, label: IntArray) -> IntArray:
-    """Merge labels on a common forward cycle: what lies between two merged items goes along."""
-    return strong_components(problem.size, label[problem.edges])[label]
-
-
-def dominance_merge(problem: Problem, upper_bound_ms: float | None) -> Problem:
-    """Merge items into their only neighbour in front or behind where that never hurts (contiguous plans).
-
-    Let v have a single predecessor item w, joined by nets {v, w} of weight ω, and other nets of total weight
-    o.  Moving v to the device of w keeps the plan contiguous.  The device of w gains p_v and at most o, and
-    saves ω; the device of v gains at most o, and saves p_v and ω; others see no change.  So it never hurts if
-    p_v + o ≤ ω on every kind of accelerator, v is free on every host that w may go to, v may go wherever w
-    may, and v has no size (or memory never binds).  The same for a single successor.
-
-    Exact for sequential communication with one direction (see `merge_directions`); other problems come back
-    as they are.
-
-    Parameters
-    ----------
-    problem
-        Contracted for contiguity.
-    upper_bound_ms
-        Objective of a known plan, or None; where w alone exceeds it, w may not go.
+        With precedence iff the options ask for contiguous plans; its directions may be merged.
+    bound_ms
+        Plans up to this objective are kept, or others as good; inf for all.
+    options
+        The kind of plan and its costs.
+    kinds
+        The kinds of devices of a problem; where stages may recompute, dominance needs those that do.
 
     Returns
     -------
     Problem
-        The smaller problem, in which w leads.
+        Plans within the bound carry over (`Problem.start`) and get no worse.
     """
-    two = problem.net_backward.any() or problem.time_ms[1][np.isfinite(problem.time_ms[1])].any()
-    while not two:
-        label = _dominated(problem, np.inf if upper_bound_ms is None else upper_bound_ms * (1 + EQUAL))
+    while True:
+        devices = kinds(problem)
+        pairs, weight = _pairs(problem, devices)
+        apart = _separated(devices, pairs, weight, bound_ms, options)
+        label = components(problem.size, pairs[~apart])
+        if apart.all() and options.contiguous and _knows_recomputation(devices, options):
+            label = _dominated(problem, devices, pairs, weight, bound_ms, options)
+        if options.contiguous:  # what lies between two merged items goes along
+            label = strong_components(problem.size, label[problem.edges])[label]
         if (label == np.arange(problem.size)).all():
-            break
-        problem = merge_items(problem, label, Communication.SEQUENTIAL, contiguous=True)
-    return problem
+            return problem
+        problem = merge_items(problem, label, options.communication, contiguous=options.contiguous)
 
 
-def _dominated(problem: Problem, bound_ms: float) -> IntArray:
-    """Label items by what they are merged into, ``(N,)``; others by themselves.
+def _knows_recomputation(kinds: Kinds, options: Options) -> bool:
+    return options.recompute is Recompute.NONE or bool(kinds.again.any())
+
+
+def _pairs(problem: Problem, kinds: Kinds) -> tuple[IntArray, FloatArray]:
+    """Pairs of items in a common net: ``(P, 2)``, and weights ``(P, 4, 2, K)``.
+
+    The first axis after P is for all common nets, those of exactly the pair, and those that the first and
+    that the second sends; the second is the direction.
+    """
+    listed: list[tuple[int, int, int, int, bool]] = []
+    for e in range(problem.nets):
+        producer, *readers = problem.net(e).tolist()
+        small = len(readers) < MAX_NET
+        near = combinations((producer, *readers), 2) if small else ((producer, v) for v in readers)
+        for a, b in (sorted(pair) for pair in near):
+            listed.append((a, b, e, (producer == a) + 2 * (producer == b), len(readers) == 1))
+    first, second, net, sender, alone = np.array(listed, dtype=np.int64).reshape(-1, 5).T
+    key = distinct(first * problem.size + second)
+    pair = np.searchsorted(key, first * problem.size + second)
+    weight = np.zeros((len(key) * 8, len(kinds.devices)))
+    at, cost = 8 * pair + problem.net_backward[net], kinds.net_cost_ms[net]
+    for row, some in ((0, slice(None)), (1, alone > 0), (2, sender == 1), (3, sender == 2)):
+        np.add.at(weight, at[some] + 2 * row, cost[some])
+    pairs = np.stack([key // problem.size, key % problem.size], axis=1)
+    return pairs, weight.reshape(len(key), 4, 2, weight.shape[1])
+
+
+def _separated(
+    kinds: Kinds, pairs: IntArray, weight: FloatArray, bound_ms: float, options: Options
+) -> BoolArray:
+    """Which pairs some plan within the bound may separate, ``(P,)``; the others the cutoff merge joins."""
+    paid = weight[:, 0]
+    if options.communication is Communication.DUPLEX:
+        paid = np.maximum(paid / 2, np.maximum(weight[:, 2], weight[:, 3]))
+    loads = []
+    for item in pairs.T:
+        time = np.moveaxis(kinds.time_ms[:, item], 1, 0)  # (P, 2, K)
+        added = time + paid if options.communication is Communication.SEQUENTIAL else np.maximum(time, paid)
+        loads.append(added)
+    apart = np.zeros(len(pairs), dtype=np.bool_)
+    for s in range(len(kinds.devices)):
+        for t in range(len(kinds.devices)):
+            if kinds.pool[s] == kinds.pool[t] and kinds.count(s) < 2:
+                continue
+            a, b = loads[0][:, :, s], loads[1][:, :, t]
+            gpipe = options.schedule is Schedule.GPIPE
+            least = np.maximum(a, b).sum(axis=1) if gpipe else np.maximum(a.sum(axis=1), b.sum(axis=1))
+            apart |= least <= bound_ms
+    return apart
+
+
+def _dominated(
+    problem: Problem, kinds: Kinds, pairs: IntArray, weight: FloatArray, bound_ms: float, options: Options
+) -> IntArray:
+    """Label items by what the dominance merge joins them to, ``(N,)``; others by themselves.
 
     Merges of one pass do not disturb each other: v is unchanged as long as nothing is merged into it, and
     what is merged into w takes no device away from v that w could use.
     """
-    kinds = kinds_of(problem)
-    may = kinds.allowed & (kinds.time_ms.sum(axis=0) <= bound_ms)
-    loose = bool(problem.worst_bytes.sum() <= kinds.limit_bytes.min(initial=np.inf))
-    joint: dict[tuple[int, int], FloatArray] = {}
-    total = np.zeros((problem.size, len(kinds.devices)))
-    for e in range(problem.nets):
-        items = problem.net(e)
-        cost = problem.net_cost_ms[e, kinds.class_index]
-        total[items] += cost
-        if len(items) == 2:
-            for pair in ((int(items[0]), int(items[1])), (int(items[1]), int(items[0]))):
-                joint[pair] = joint.get(pair, np.zeros(len(cost))) + cost
+    if options.communication is Communication.DUPLEX:
+        return np.arange(problem.size)
+    total = np.zeros((problem.size, 2, len(kinds.devices)))
+    owner = np.repeat(np.arange(problem.nets), np.diff(problem.net_start))
+    direction = problem.net_backward[owner].astype(np.int64)
+    np.add.at(total, (problem.net_items, direction), kinds.net_cost_ms[owner])
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    joint = np.concatenate([weight[:, 1], weight[:, 1]])
+    others = total[both[:, 0]] - np.concatenate([weight[:, 0], weight[:, 0]])
+    movable = _near_only(problem, both) & _harmless(problem, kinds, both, others, joint, bound_ms, options)
     label = np.arange(problem.size)
     grown: set[int] = set()
-    for v, w in _only_neighbours(problem):
-        root = w
-        while label[root] != root:
-            root = int(label[root])
-        if (v, w) not in joint or label[v] != v or v in grown or root == v:
-            continue
-        if problem.memory_bytes[v] > 0 and not loose:
-            continue
-        rest = total[v] - joint[v, w]
-        if _harmless(kinds, may[w], may[v], kinds.time_ms[0, v], joint[v, w], rest):
-            label[v] = root
-            grown.add(root)
+    for v, w in both[movable].tolist():
+        while label[w] != w:
+            w = int(label[w])
+        if label[v] == v and v not in grown and v != w:
+            label[v] = w
+            grown.add(w)
     while (label != label[label]).any():
         label = label[label]
     return label
 
 
-def _only_neighbours(problem: Problem) -> list[tuple[int, int]]:
-    """Pairs of an item and its only predecessor or its only successor."""
-    before: list[set[int]] = [set() for _ in range(problem.size)]
-    after: list[set[int]] = [set() for _ in range(problem.size)]
-    for u, w in problem.edges.tolist():
-        after[u].add(w)
-        before[w].add(u)
-    return [
-        (v, next(iter(near))) for v in range(problem.size) for near in (before[v], after[v]) if len(near) == 1
-    ]
+def _near_only(problem: Problem, pairs: IntArray) -> BoolArray:
+    """Whether v has no precedence, or w as its only predecessor, or as its only successor, ``(P,)``."""
+    n, edges = problem.size, problem.edges
+    before, after = np.bincount(edges[:, 1], minlength=n), np.bincount(edges[:, 0], minlength=n)
+    some_before, some_after = np.full(n, -1), np.full(n, -1)
+    some_before[edges[:, 1]] = edges[:, 0]
+    some_after[edges[:, 0]] = edges[:, 1]
+    v, w = pairs.T
+    alone = (before[v] == 0) & (after[v] == 0)
+    first = (before[v] == 1) & (some_before[v] == w)
+    last = (after[v] == 1) & (some_after[v] == w)
+    return np.asarray(alone | first | last)
 
 
 def _harmless(
-    kinds: Kinds, may_w: BoolArray, may_v: BoolArray, time: FloatArray, omega: FloatArray, rest: FloatArray
-) -> bool:
-    """Whether v may follow w to any device at no cost; all arguments by kind, ``(K,)``."""
-    if (may_w & ~may_v).any() or (kinds.is_host & may_w & (time > 0)).any():
-        return False
-    joined = ~kinds.is_host & may_w
-    left = ~kinds.is_host & may_v
-    gain_w = np.where(joined, time + rest, 0.0)
-    gain_v = np.where(left, rest, 0.0)
-    return bool((gain_w <= omega * (1 - EQUAL))[joined].all() and (gain_v <= omega * (1 - EQUAL))[left].all())
-
-
-def reduced(
     problem: Problem,
-    communication: Communication,
-    upper_bound_ms: float | None,
-    *,
-    contiguous: bool,
-    dominance: bool = True,
-) -> Problem:
-    """Apply all reductions; plans with objective at most the bound carry over (`Problem.start`).
+    kinds: Kinds,
+    pairs: IntArray,
+    others: FloatArray,
+    joint: FloatArray,
+    bound_ms: float,
+    options: Options,
+) -> BoolArray:
+    """Whether v never hurts on w's device, ``(P,)``; ``others`` and ``joint`` are ``(P, 2, K)`` in ms."""
+    v, w = pairs.T
+    open_to = kinds.allowed & (kinds.time_ms.sum(axis=0) <= bound_ms)
+    at_v, at_w = open_to[v], open_to[w]
+    time = np.where(at_v[:, None], np.moveaxis(kinds.time_ms[:, v], 1, 0), 0.0)  # (P, 2, K)
+    grows, shrinks = time + others - joint, others - time - joint
+    idle: BoolArray = np.ones(len(pairs), dtype=np.bool_)
+    if options.communication is Communication.OVERLAP:
+        idle = np.asarray(~time.any(axis=(1, 2)))
+    elif options.schedule is not Schedule.GPIPE:
+        grows, shrinks = grows.sum(axis=1, keepdims=True), shrinks.sum(axis=1, keepdims=True)
+    roomy = (_worst_bytes(problem, kinds) <= kinds.limit_bytes) | (
+        (problem.memory_bytes[v] == 0) & ~kinds.again.any()
+    )[:, None]
+    joined = at_v & roomy & (grows <= 0).all(axis=1)
+    left = (shrinks <= 0).all(axis=1)
+    return np.asarray(idle & (joined | ~at_w).all(axis=1) & (left | ~at_v).all(axis=1))
 
-    Without ``dominance`` only those that say which items every plan puts together.
-    """
-    if contiguous and dominance and communication is Communication.SEQUENTIAL:
-        problem = dominance_merge(problem, upper_bound_ms)
-    if upper_bound_ms is not None:
-        problem = cutoff_merge(problem, communication, upper_bound_ms, contiguous=contiguous)
-    return problem
+
+def _worst_bytes(problem: Problem, kinds: Kinds) -> float:
+    """Memory of all items with all microbatches in flight, and of all that recomputing devices may keep."""
+    worst = float(problem.worst_bytes.sum())
+    if kinds.again.any():
+        worst += problem.instance.training.microbatches * sum(size for size, _, _ in problem.stashes)
+    return worst

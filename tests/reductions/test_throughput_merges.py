@@ -12,13 +12,7 @@ from placer.plans.evaluate import device_loads
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 from placer.reductions.problem import contract
-from placer.reductions.throughput_merges import (
-    cutoff_merge,
-    dominance_merge,
-    merge_directions,
-    merge_items,
-    reduced,
-)
+from placer.reductions.throughput_merges import merge_below, merge_directions, merge_items
 from tests.support.level import seeds
 from tests.support.random_instances import random_instance
 
@@ -75,29 +69,30 @@ def test_the_optimum_stays(seed):
         before = contract(instance, contiguous=contiguous, keep_producers=True)
         best = optimum(before, options)
         problem = merge_directions(before, schedule, communication)
-        bound = best if np.isfinite(best) else None
-        smaller = reduced(problem, communication, bound, contiguous=contiguous)
+        smaller = merge_below(problem, best * (1 + 1e-9), options)
         assert smaller.size <= problem.size
         assert optimum(smaller, options) == pytest.approx(best, rel=1e-12)
 
 
-def test_the_reductions_do_something():
+def test_both_merges_do_something():
     merged = {"cutoff": 0, "dominance": 0}
     for seed in range(40):
         problem = merge_directions(contract(costly(40 + seed), contiguous=True), "1f1b", SEQUENTIAL)
         best = optimum(problem, Options())
         if not np.isfinite(best):
             continue
-        merged["cutoff"] += problem.size - cutoff_merge(problem, SEQUENTIAL, best, contiguous=True).size
-        merged["dominance"] += problem.size - dominance_merge(problem, best).size
+        smaller = merge_below(problem, np.inf, Options())  # nothing is cut off
+        merged["dominance"] += problem.size - smaller.size
+        merged["cutoff"] += smaller.size - merge_below(smaller, best * (1 + 1e-9), Options()).size
     assert min(merged.values()) >= 5
 
 
 @pytest.mark.parametrize("seed", seeds(40))
 def test_assignments_carry_over_and_get_no_worse(seed):
     instance = costly(seed) if seed % 2 else instance_of(seed)
-    problem = merge_directions(contract(instance, contiguous=True), "1f1b", SEQUENTIAL)
-    options = Options()
+    options = Options(communication=list(Communication)[seed % 3], schedule=list(Schedule)[seed // 3 % 2])
+    whole = contract(instance, contiguous=True, keep_producers=True)
+    problem = merge_directions(whole, options.schedule, options.communication)
     for items in itertools.islice(
         itertools.product(range(len(instance.devices)), repeat=problem.size), 0, None, 7
     ):
@@ -106,7 +101,7 @@ def test_assignments_carry_over_and_get_no_worse(seed):
         if violations(instance, Plan(device), options):
             continue
         before = objective(instance, device, options)
-        smaller = reduced(problem, SEQUENTIAL, before, contiguous=True)
+        smaller = merge_below(problem, before * (1 + 1e-9), options)
         after = smaller.plan(smaller.start(Plan(device))).device
         assert violations(instance, Plan(after), options) == []
         assert objective(instance, after, options) <= before + 1e-12
@@ -135,8 +130,8 @@ def pair(transfer: float, hosts: int, host_time: float) -> Instance:
     ],
 )
 def test_cutoff_merge_weighs_every_pair_of_kinds(transfer, hosts, host_time, size):
-    problem = contract(pair(transfer, hosts, host_time), contiguous=True)
-    assert cutoff_merge(problem, SEQUENTIAL, 2.0, contiguous=True).size == size
+    problem = contract(pair(transfer, hosts, host_time), contiguous=False)
+    assert merge_below(problem, 2.0, Options(contiguous=False)).size == size
 
 
 @pytest.mark.parametrize(("time", "size"), [(1.0, 1), (1.5, 2)])
@@ -150,7 +145,7 @@ def test_dominance_merge_needs_a_transfer_above_the_time(time, size):
         edges=[(0, 1)],
         classes=[DeviceClass("acc", "gpu", 2)],
     )
-    problem = dominance_merge(contract(instance, contiguous=True), None)
+    problem = merge_below(contract(instance, contiguous=True), np.inf, Options())
     assert problem.size == size
     assert problem.lead.tolist() == [0, 1][:size]
 

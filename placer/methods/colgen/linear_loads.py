@@ -17,7 +17,7 @@ import numpy as np
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.interchangeable import interchangeable
 from placer.options import Communication, Schedule
-from placer.reductions.problem import Problem
+from placer.reductions.problem import Problem, merge_nets
 
 __all__ = ["DeviceType", "Hypernets", "Loads", "build_loads"]
 
@@ -184,19 +184,12 @@ def build_loads(problem: Problem, communication: Communication, schedule: Schedu
 
 def _hypernets(problem: Problem, *, keep_producers: bool) -> Hypernets:
     classes = problem.net_cost_ms.shape[1]
-    cost: dict[tuple[int, ...], FloatArray] = {}
-    members: dict[tuple[int, ...], IntArray] = {}
-    for e in range(problem.nets):
-        net = problem.net(e)
-        key = (int(net[0]) if keep_producers else -1, *np.sort(net).tolist())
-        members.setdefault(key, net)
-        cost.setdefault(key, np.zeros((2, classes)))[int(problem.net_backward[e])] += problem.net_cost_ms[e]
-    sizes = [len(m) for m in members.values()]
-    return Hypernets(
-        items=np.concatenate([*members.values(), np.zeros(0, dtype=np.int64)]).astype(np.int64),
-        start=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        cost_ms=np.array(list(cost.values())).reshape(-1, 2, classes).transpose(1, 0, 2).copy(),
-    )
+    costs = np.zeros((problem.nets, 2, classes))
+    costs[np.arange(problem.nets), problem.net_backward.astype(np.int64)] = problem.net_cost_ms
+    every = ((False, problem.net(e).tolist(), costs[e].ravel()) for e in range(problem.nets))
+    nets = merge_nets(every, 2 * classes, keep_producers=keep_producers)
+    cost_ms = nets.costs.reshape(-1, 2, classes).transpose(1, 0, 2).copy()
+    return Hypernets(items=nets.items, start=nets.start, cost_ms=cost_ms)
 
 
 def _device_types(problem: Problem) -> tuple[DeviceType, ...]:

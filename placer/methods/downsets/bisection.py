@@ -17,9 +17,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from placer.methods.downsets.kernels.arrays import Measures
-from placer.methods.downsets.lattice import Lattice
+from placer.methods.downsets.lattice import Lattice, close_types
 from placer.methods.downsets.measures import KnownPrices, direction_bounds, measures
-from placer.methods.downsets.merges import close_types, merge_below
 from placer.methods.downsets.search import Attempt, Limits, attempt
 from placer.options import Options
 from placer.search.incumbent import Incumbent
@@ -42,9 +41,7 @@ CLOSE = 1e-6
 
 def without_limits(lattice: Lattice) -> Lattice:
     """Return the relaxation in which accelerators hold any amount of memory."""
-    g = lattice.graph
-    graph = g._replace(limit=np.full_like(g.limit, np.inf), by_stage=False, again=np.zeros_like(g.again))
-    return replace(lattice, graph=graph)
+    return lattice.rebuilt(lattice.problem, limited=False)
 
 
 @dataclass
@@ -186,7 +183,7 @@ class Bisection:
         """Return the merged relaxation and its reverse for a target."""
         if self._sides is None or not self._merged_for / MERGED_FOR**2 <= target <= self._merged_for:
             self._merged_for = MERGED_FOR * target
-            smaller = merge_below(without_limits(self.lattice), self._merged_for)
+            smaller = without_limits(self.lattice).merged(self._merged_for)
             self._sides = (smaller, smaller.reversed())
         plain, turned = self._sides
         return close_types(plain, target), close_types(turned, target)

@@ -20,10 +20,9 @@ from placer.instance.instance import Instance
 from placer.methods.downsets.bisection import Bisection
 from placer.methods.downsets.dpl import first_plan, improve, prepare
 from placer.methods.downsets.kernels.arrays import Measures
-from placer.methods.downsets.lattice import Lattice
+from placer.methods.downsets.lattice import Lattice, close_types
 from placer.methods.downsets.linear import best_on_order
 from placer.methods.downsets.measures import KnownPrices, direction_bounds, join, measures, root_bound
-from placer.methods.downsets.merges import close_types, merge_below
 from placer.methods.downsets.orders import depth_first, random_order, tucked
 from placer.methods.downsets.relax import place_optional, relaxed_below
 from placer.methods.downsets.search import Attempt, Limits, attempt
@@ -175,7 +174,7 @@ class Prover:
         """Relaxed and exact lattices for a target, each with its reverse; kept while the target stays."""
         if self._cache is None or self._cache[0] != target:
             relaxed = relaxed_below(self.lattice, target) if self._relaxable else None
-            smaller = merge_below(self.lattice, target)
+            smaller = self.lattice.merged(target)
             both = () if relaxed is None else _ways(relaxed)
             self._cache = (target, both, _ways(smaller))
         _, relaxed_sides, exact_sides = self._cache

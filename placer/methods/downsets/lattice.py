@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.arrays import IntArray
 from placer.instance.cluster import Device
 from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
@@ -16,33 +15,25 @@ from placer.methods.downsets.kernels.arrays import Graph
 from placer.options import Communication, Options, Recompute, Schedule
 from placer.plans.in_flight import in_flight
 from placer.plans.plan import Plan
+from placer.reductions.kinds import Kinds, kinds_in, with_recomputing
 from placer.reductions.problem import Problem, contract
+from placer.reductions.throughput_merges import merge_below
 from placer.tolerances import MEMORY_TOLERANCE
 
-__all__ = ["DeviceType", "Lattice", "device_types", "in_groups"]
+__all__ = ["MODES", "Lattice", "close_types", "in_groups", "net_members"]
 
 MODES = {Communication.SEQUENTIAL: 0, Communication.OVERLAP: 1, Communication.DUPLEX: 2}
 
 
-@dataclass(frozen=True)
-class DeviceType:
-    """Devices that are interchangeable for every item: equal times, transfers, memory, pins and forbids."""
-
-    devices: tuple[int, ...]
-    class_index: int
-
-
-def device_types(problem: Problem) -> tuple[DeviceType, ...]:
-    """Group the devices; a pin or forbid of a single device makes that device a type of its own."""
-    instance = problem.instance
+def alike(problem: Problem) -> list[list[int]]:
+    """Group devices that are interchangeable for every item: equal costs, memory, pins and forbids."""
 
     def costs(device: Device) -> Hashable:
         """Classes do not matter, only what they come to."""
         time, cost = problem.time_ms[:, :, device.class_index], problem.net_cost_ms[:, device.class_index]
         return device.is_host, *device.likeness[1:], time.tobytes(), cost.tobytes()
 
-    groups = interchangeable(instance.devices, problem.allowed, costs)
-    return tuple(DeviceType(tuple(d), instance.devices[d[0]].class_index) for d in groups)
+    return interchangeable(problem.instance.devices, problem.allowed, costs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,34 +44,56 @@ class Lattice:
     ----------
     problem
         The contracted problem.
-    types
-        The device types, length T.
+    options
+        The model.
+    kinds
+        The device types, T of them.
     position
-        Position of each item of the problem, ``(items,)``; positions are what the kernel calls items.
-        Items that are merged share one.
+        Position of each item of the problem, ``(N,)``; positions are what the kernel calls items.
     edges
         Precedence between positions, ``(m, 2)``, each pointing upwards.
     graph
         The arrays.
     backwards
         Whether pieces come in the reverse of pipeline order.
+    limited
+        Whether memory has limits.
     """
 
     problem: Problem
-    types: tuple[DeviceType, ...]
+    options: Options
+    kinds: Kinds
     position: IntArray
     edges: IntArray
     graph: Graph
     backwards: bool = False
+    limited: bool = True
 
     @classmethod
     def of(cls, instance: Instance, options: Options) -> Lattice:
         """Contract an instance and number its items in the order of the problem."""
         duplex = options.communication is Communication.DUPLEX
         problem = contract(instance, contiguous=True, keep_producers=duplex)
-        types = device_types(problem)
-        graph = _recomputing(_graph(problem, types, problem.edges, options), problem, types, options)
-        return cls(problem, types, np.arange(problem.size), problem.edges, graph)
+        return _built(problem, options, alike(problem))
+
+    def merged(self, target: float) -> Lattice:
+        """Merge items for plans within a target; the lattice is as it was built."""
+
+        def kinds(problem: Problem) -> Kinds:
+            return _kinds(problem, self.groups, self.options, limited=self.limited)
+
+        smaller = merge_below(self.problem, target, self.options, kinds)
+        return close_types(self.rebuilt(smaller, limited=self.limited), target)
+
+    def rebuilt(self, problem: Problem, *, limited: bool = True) -> Lattice:
+        """Return the lattice of a smaller or easier problem of the same devices."""
+        return _built(problem, self.options, self.groups, limited=limited)
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """Devices of the types, but for those that recompute beside plain ones."""
+        own = self.kinds.pool == np.arange(len(self.kinds.pool))
+        return [self.kinds.devices[k].tolist() for k in np.flatnonzero(own)]
 
     @property
     def one_way(self) -> bool:
@@ -117,7 +130,8 @@ class Lattice:
         graph = _renumber(self.graph, positions, edges)
         rank = np.empty_like(positions)
         rank[positions] = np.arange(self.size)
-        return Lattice(self.problem, self.types, rank[self.position], edges, graph, backwards)
+        at = rank[self.position]
+        return replace(self, position=at, edges=edges, graph=graph, backwards=backwards)
 
     def plan(self, pieces: list[tuple[int, IntArray]]) -> Plan:
         """Plan of the instance from (type, positions) of each piece."""
@@ -129,13 +143,26 @@ class Lattice:
 
     def _named(self, pieces: list[tuple[int, IntArray]]) -> list[tuple[int, IntArray]]:
         """Give each piece a device of its type, in pipeline order: interchangeable ones by rising index."""
-        used = [0] * len(self.types)
+        used = [0] * len(self.kinds.devices)
         out = []
         for t, positions in reversed(pieces) if self.backwards else pieces:
             own = int(self.graph.pool[t])
-            out.append((self.types[own].devices[used[own]], positions))
+            out.append((int(self.kinds.devices[own][used[own]]), positions))
             used[own] += 1
         return out
+
+
+def close_types(lattice: Lattice, target: float) -> Lattice:
+    """Close each type to the items that exceed the target on it by themselves."""
+    g = lattice.graph
+    ok = g.ok & (g.time.sum(axis=1) <= target)
+    return replace(lattice, graph=g._replace(ok=ok, time=np.where(ok[:, None, :], g.time, 0.0)))
+
+
+def net_members(g: Graph) -> tuple[IntArray, IntArray]:
+    """Items of each net: ``(start (E + 1,), items)``."""
+    owner = np.repeat(np.arange(g.ok.shape[1]), np.diff(g.item_start))
+    return in_groups(g.item_nets, owner, len(g.net_size))
 
 
 def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, IntArray]:
@@ -146,90 +173,64 @@ def in_groups(keys: IntArray, values: IntArray, count: int) -> tuple[IntArray, I
     return start, np.ascontiguousarray(values[order])
 
 
-def _graph(problem: Problem, types: tuple[DeviceType, ...], edges: IntArray, options: Options) -> Graph:
-    n, classes = problem.size, [t.class_index for t in types]
-    hosts = np.array([problem.instance.classes[c].is_host for c in classes], dtype=bool)
-    limit = np.array([problem.instance.devices[t.devices[0]].memory_limit_bytes for t in types])
-    ok: BoolArray = np.stack([problem.allowed[:, t.devices[0]] for t in types])
-    time: FloatArray = np.moveaxis(problem.time_ms[:, :, classes], 2, 0)
+def _built(problem: Problem, options: Options, groups: list[list[int]], *, limited: bool = True) -> Lattice:
+    kinds = _kinds(problem, groups, options, limited=limited)
+    graph = _graph(problem, kinds, options)
+    if not limited:
+        graph = graph._replace(by_stage=False, again=np.zeros_like(graph.again))
+    return Lattice(problem, options, kinds, np.arange(problem.size), problem.edges, graph, limited=limited)
+
+
+def _kinds(problem: Problem, groups: list[list[int]], options: Options, *, limited: bool) -> Kinds:
+    kinds = with_recomputing(kinds_in(problem, groups), problem, options.recompute)
+    return kinds if limited else replace(kinds, limit_bytes=np.full_like(kinds.limit_bytes, np.inf))
+
+
+def _graph(problem: Problem, kinds: Kinds, options: Options) -> Graph:
+    n, edges = problem.size, problem.edges
+    ok = np.ascontiguousarray(kinds.allowed.T)
     sizes = np.diff(problem.net_start)
     item_start, item_nets = in_groups(problem.net_items, np.repeat(np.arange(len(sizes)), sizes), n)
     succ_start, succ = in_groups(edges[:, 0], edges[:, 1], n)
     flights = in_flight(problem.instance, options)
-    ranks = [problem.instance.devices[t.devices[0]].rank for t in types]
+    outputs = [] if options.recompute is Recompute.NONE else problem.stashes
+    reads = [
+        (item, o) for o, (_, producer, items) in enumerate(outputs) for item in items if item != producer
+    ]
+    table = np.array(reads, dtype=np.int64).reshape(-1, 2)
+    read_start, read = in_groups(table[:, 0], table[:, 1], n)
     return Graph(
-        ok=np.ascontiguousarray(ok),
-        time=np.ascontiguousarray(np.where(ok[:, None, :], time, 0.0)),
+        ok=ok,
+        time=np.ascontiguousarray(np.where(ok[:, None, :], np.moveaxis(kinds.time_ms, 2, 0), 0.0)),
         memory=problem.memory_bytes.copy(),
         activation=problem.activation_bytes.copy(),
         flights=flights.most,
         by_stage=flights.by_stage and bool(problem.activation_bytes.any()),
-        rank=np.array([-1 if rank is None else rank for rank in ranks], dtype=np.int64),
-        limit=limit * (1 + MEMORY_TOLERANCE),
-        devices=np.array([min(len(t.devices), n) for t in types], dtype=np.int64),
-        paying=~hosts & (problem.net_cost_ms[:, classes] > 0).any(axis=0),
+        rank=kinds.rank,
+        limit=kinds.limit_bytes * (1 + MEMORY_TOLERANCE),
+        devices=np.array([min(len(some), n) for some in kinds.devices], dtype=np.int64),
+        paying=~kinds.is_host & (kinds.net_cost_ms > 0).any(axis=0),
         succ_start=succ_start,
         succ=succ,
         net_size=sizes.astype(np.int64),
         net_producer=problem.net_items[problem.net_start[:-1]].astype(np.int64),
         net_direction=problem.net_backward.astype(np.int64),
-        net_cost=np.ascontiguousarray(np.where(hosts[:, None], 0.0, problem.net_cost_ms[:, classes].T)),
+        net_cost=np.ascontiguousarray(kinds.net_cost_ms.T),
         item_start=item_start,
         item_nets=item_nets,
         mode=MODES[options.communication],
         chain=_is_chain(n, edges),
         gpipe=options.schedule is Schedule.GPIPE and problem.instance.is_training,
-        pool=np.arange(len(types)),
-        again=np.zeros(len(types), dtype=bool),
-        read_start=np.zeros(n + 1, dtype=np.int64),
-        read=np.zeros(0, dtype=np.int64),
-        output_producer=np.zeros(0, dtype=np.int64),
-        output_bytes=np.zeros(0),
-        optional=np.zeros(n, dtype=bool),
-        near_start=np.zeros(n + 1, dtype=np.int64),
-        near=np.zeros(0, dtype=np.int64),
-        net_optional=np.full(len(sizes), -1, dtype=np.int64),
-    )
-
-
-def _recomputing(g: Graph, problem: Problem, types: tuple[DeviceType, ...], options: Options) -> Graph:
-    """Add a type that recomputes beside each of accelerators, or make all accelerators recompute."""
-    if options.recompute is Recompute.NONE:
-        return g
-    hosts = np.array([problem.instance.devices[t.devices[0]].is_host for t in types])
-    doubled = np.flatnonzero(~hosts)
-    forward = np.where(g.ok, problem.forward_ms[:, [t.class_index for t in types]].T, 0.0)
-    longer = g.time.copy()
-    longer[:, 1] += forward
-    outputs = problem.stashes
-    pairs = [
-        (item, o) for o, (_, producer, items) in enumerate(outputs) for item in items if item != producer
-    ]
-    table = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    read_start, read = in_groups(table[:, 0], table[:, 1], problem.size)
-    g = g._replace(
+        pool=kinds.pool,
+        again=kinds.again,
         read_start=read_start,
         read=read,
         output_producer=np.array([producer for _, producer, _ in outputs], dtype=np.int64),
         output_bytes=np.array([size for size, _, _ in outputs], dtype=np.float64),
-    )
-    if options.recompute is Recompute.ALL:
-        time = np.where(hosts[:, None, None], g.time, longer)
-        return g._replace(time=np.ascontiguousarray(time), again=~hosts)
-
-    def both(own: Any, recomputing: Any) -> Any:
-        return np.ascontiguousarray(np.concatenate([own, recomputing[doubled]]))
-
-    return g._replace(
-        ok=both(g.ok, g.ok),
-        time=both(g.time, longer),
-        limit=both(g.limit, g.limit),
-        devices=both(g.devices, g.devices),
-        paying=both(g.paying, g.paying),
-        net_cost=both(g.net_cost, g.net_cost),
-        rank=both(g.rank, g.rank),
-        pool=both(g.pool, g.pool),
-        again=np.concatenate([g.again, np.ones(len(doubled), dtype=bool)]),
+        optional=np.zeros(n, dtype=bool),
+        near_start=np.zeros(n + 1, dtype=np.int64),
+        near=np.zeros(0, dtype=np.int64),
+        net_optional=np.full(len(sizes), -1, dtype=np.int64),
     )
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from placer.arrays import IntArray
-from placer.methods.downsets.lattice import Lattice
-from placer.methods.downsets.merges import net_members
+from placer.methods.downsets.lattice import Lattice, net_members
 
 __all__ = ["along", "cheap_boundary", "depth_first", "random_order", "tucked"]
 

@@ -17,11 +17,12 @@ directions only.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from placer.arrays import IntArray
-from placer.methods.downsets.lattice import Lattice, in_groups
-from placer.methods.downsets.merges import merge_below, net_members
+from placer.methods.downsets.lattice import Lattice, in_groups, net_members
 
 __all__ = ["place_optional", "relaxed_below"]
 
@@ -36,19 +37,13 @@ def relaxed_below(lattice: Lattice, target: float) -> Lattice | None:
     g = lattice.graph
     if g.mode != 0 or g.gpipe:
         return None
-    small = ~g.paying[:, None] & (g.time.sum(axis=1) <= SMALL * target)
+    small = g.ok & ~g.paying[:, None] & (g.time.sum(axis=1) <= SMALL * target)
     small &= np.isinf(g.limit)[:, None]
-    time = np.where(small[:, None, :], 0.0, g.time)
-    changed = bool((time != g.time).any())
-    relaxed = Lattice(
-        lattice.problem,
-        lattice.types,
-        lattice.position,
-        lattice.edges,
-        g._replace(time=time),
-        lattice.backwards,
-    )
-    merged = merge_below(relaxed, target)
+    time = lattice.problem.time_ms.copy()
+    for t, cls in enumerate(lattice.kinds.class_index):
+        time[:, small[t], cls] = 0.0
+    changed = bool((time != lattice.problem.time_ms).any())
+    merged = lattice.rebuilt(replace(lattice.problem, time_ms=time)).merged(target)
     loose = _loose(merged)
     if not len(loose):
         return merged if changed else None
@@ -88,7 +83,7 @@ def _with_optional(lattice: Lattice, loose: list[int]) -> Lattice:
     table = np.array(sorted(near), dtype=np.int64).reshape(-1, 2)
     near_start, listed = in_groups(table[:, 0], table[:, 1], lattice.size)
     graph = g._replace(optional=optional, near_start=near_start, near=listed, net_optional=net_optional)
-    return Lattice(lattice.problem, lattice.types, lattice.position, lattice.edges, graph, lattice.backwards)
+    return replace(lattice, graph=graph)
 
 
 def place_optional(lattice: Lattice, pieces: list[tuple[int, IntArray]]) -> list[tuple[int, IntArray]]:

@@ -25,9 +25,8 @@ import numpy as np
 from placer.arrays import FloatArray, IntArray
 from placer.methods.downsets.kernels.arrays import Graph, Measures
 from placer.methods.downsets.kernels.open_nets import fill, trace
-from placer.methods.downsets.lattice import Lattice
+from placer.methods.downsets.lattice import Lattice, net_members
 from placer.methods.downsets.measures import ROUNDING
-from placer.methods.downsets.merges import net_members
 from placer.methods.downsets.orders import depth_first
 from placer.search.run import Run
 from placer.search.work import TRANSFER_CELL_S
@@ -185,9 +184,9 @@ class TransferBound:
             else:
                 scale[0, t] = self._host_curve(t, self.best_prices)[at]
         scale = np.ascontiguousarray(scale[:, g.pool])
-        members = np.bincount(self.lattice.position, minlength=self.lattice.size)[self.lattice.position]
         prices = np.zeros((1, side.size))
-        np.add.at(prices[0], side.position, self.best_prices[self.lattice.position] / members)
+        where = side.position[side.problem.item[self.lattice.problem.lead]]
+        np.add.at(prices[0], where, self.best_prices[self.lattice.position])
         return Measures(
             weight=prices,
             boundary=np.zeros((1, len(side.graph.net_size))),

@@ -20,13 +20,13 @@ from placer.methods.milp.throughput_program import ThroughputProgram, contracted
 from placer.methods.milp.verdict import verdict
 from placer.methods.starts.first_fit import first_fit
 from placer.methods.starts.timeless import timeless
-from placer.options import Formulation, Options, Recompute
+from placer.options import Formulation, Options
 from placer.plans.in_flight import left_in_flight
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.kinds import kinds_of
 from placer.reductions.problem import Problem
-from placer.reductions.throughput_merges import reduced
+from placer.reductions.throughput_merges import merge_below
 from placer.reductions.windows import balance_bound_ms, windows
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
@@ -178,13 +178,7 @@ class _Search:
         if self.options.formulation is Formulation.PAPER or special:
             # Reductions keep an optimal plan under the plain costs, not one that keeps all rules.
             return self.problem
-        return reduced(
-            self.problem,
-            self.options.communication,
-            None if self.best.plan is None else self.best.value,
-            contiguous=self.options.contiguous,
-            dominance=self.options.recompute is Recompute.NONE,
-        )
+        return merge_below(self.problem, self.best.value * (1 + EQUAL), self.options)
 
     def params(self, problem: Problem) -> ThroughputParams:
         """Return what the program is built for: plans no worse than the best one."""

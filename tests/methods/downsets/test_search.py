@@ -8,7 +8,6 @@ from placer.instance.instance import Instance
 from placer.methods.downsets import dp, relax, search
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import direction_bounds, measures, root_bound
-from placer.methods.downsets.merges import merge_below
 from placer.methods.downsets.orders import cheap_boundary, depth_first, random_order, tucked
 from placer.methods.downsets.relax import relaxed_below
 from placer.methods.downsets.search import Limits, attempt
@@ -61,13 +60,13 @@ def test_each_lattice_says_the_same_around_the_optimum(seed: int, monkeypatch: p
             optimum = optima["ordered", schedule.value, communication.value]
             lattice = Lattice.of(instance, options)
             above, below = optimum * (1 + 1e-9), optimum * (1 - 1e-9)
-            sides = [lattice, merge_below(lattice, above)]
+            sides = [lattice, lattice.merged(above)]
             if (relaxed := relaxed_below(lattice, above)) is not None:
                 sides.append(relaxed)
             for side in sides:
                 assert feasible(side, above)
                 assert feasible(side.reversed(), above)
-            assert not feasible(merge_below(lattice, below), below)
+            assert not feasible(lattice.merged(below), below)
 
 
 def test_resuming_after_few_steps_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,5 +192,5 @@ def test_no_merge_that_the_old_device_would_pay_for() -> None:
         ),
     )
     lattice = Lattice.of(instance, Options())
-    assert feasible(merge_below(lattice, 6.1 + 1e-6), 6.1 + 1e-6)
-    assert feasible(merge_below(lattice, 20.0), 6.1 + 1e-6)
+    assert feasible(lattice.merged(6.1 + 1e-6), 6.1 + 1e-6)
+    assert feasible(lattice.merged(20.0), 6.1 + 1e-6)
