@@ -43,13 +43,14 @@ def depth_first(n: int, edges: IntArray, roots: Iterable[int]) -> list[int]:
         seen[root] = True
         while path:
             v, left = path[-1]
-            w = next((w for w in left if not seen[w]), None)
-            if w is None:
+            for w in left:
+                if not seen[w]:
+                    seen[w] = True
+                    path.append((w, iter(after[w])))
+                    break
+            else:
                 out.append(v)
                 path.pop()
-            else:
-                seen[w] = True
-                path.append((w, iter(after[w])))
     return out
 
 

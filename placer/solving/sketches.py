@@ -33,13 +33,15 @@ def untied(instance: Instance) -> Instance | None:
     """
     colocate = list(instance.colocate)
     memory, weights = instance.memory_bytes.copy(), instance.weight_bytes.copy()
+    owner = np.arange(instance.n)
+    for nodes in instance.groups.values():
+        owner[nodes] = nodes[0]
+    u, w = owner[instance.forward_edges].T
+    joined = components(instance.n, instance.forward_edges[u == w])
     split = False
     for group, nodes in instance.groups.items():
         forward = nodes[~instance.backward[nodes]]
-        chosen = np.zeros(instance.n, dtype=np.bool_)
-        chosen[forward] = True
-        edges = instance.forward_edges[chosen[instance.forward_edges].all(axis=1)]
-        parts, part = np.unique(components(instance.n, edges)[forward], return_inverse=True)
+        parts, part = np.unique(joined[forward], return_inverse=True)
         part_of = dict(zip(forward.tolist(), part.tolist(), strict=True))
         for v in nodes[instance.backward[nodes]].tolist():
             kin = [u for u in forward.tolist() if instance.ids[v].startswith(instance.ids[u])]
