@@ -16,6 +16,7 @@ from formulations.throughput.goals import Cap, Goal, GoalName
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
 from placer.arrays import FloatArray, IntArray
 from placer.instance.instance import Instance
+from placer.methods.chain_balance import best_balance
 from placer.methods.milp.throughput_program import ThroughputProgram, contracted
 from placer.options import Options
 from placer.plans.evaluate import device_loads
@@ -35,6 +36,8 @@ __all__ = ["improve", "measure"]
 
 logger = logging.getLogger(__name__)
 
+WORDS = {"changes": "nodes moved", "transfers": "ms of transfers", "devices": "devices in use"}
+"""What users call the goals."""
 WORK_S = 60.0
 """For all goals together when the options set no limit, in nominal seconds."""
 NODES = 5_000
@@ -67,7 +70,7 @@ def improve(instance: Instance, options: Options, run: Run, outcome: Outcome) ->
         return outcome
     chase = _Chase(instance, options, run, outcome.plan)
     chase.pursue()
-    told = [f"{name} {value}" for name, value in chase.stats.items() if not name.startswith("balance")]
+    told = [f"{WORDS[name]} {value}" for name, value in chase.stats.items() if name in WORDS]
     if options.balance:
         told.append(_on_balance(chase.stats))
     message = "; ".join(text for text in (outcome.message, *told) if text)
@@ -121,6 +124,8 @@ class _Chase:
     options: Options
     run: Run
     plan: Plan
+    exact: Plan | None = None
+    """The plan that is best by all goals, where an exact program found it."""
     caps: list[Cap] = field(default_factory=list)
     stats: dict[str, float | int | str] = field(default_factory=dict)
 
@@ -138,6 +143,7 @@ class _Chase:
             moved = self._moved()
             self._minimise(Goal(GoalName.CHANGES, moved=moved), replace(self.problem, distinct=True), part)
         if options.balance:
+            self._balance_chain(part)
             for k in range(1, len(instance.devices) + 1):
                 everything = self._total_load_ms() * (1 + options.slack)
                 if k > 1 and self.caps[-1].value >= everything:
@@ -148,6 +154,14 @@ class _Chase:
             self._minimise(Goal(GoalName.TRANSFERS), self._problem(), part)
             self._minimise(Goal(GoalName.DEVICES), self._problem(), part)
 
+    def _balance_chain(self, run: Run) -> None:
+        """Take the best balanced plan where the graph is a chain and nothing but balance is asked for."""
+        if self.options.near or self.options.slack:
+            return
+        found = best_balance(self.instance, self.options, run, self.problem, self.limit_ms)
+        if found is not None and not violations(self.instance, found, self.options):
+            self.exact = found if self._objective_ms(found) <= self.limit_ms * (1 + EQUAL) else None
+
     def _problem(self) -> Problem:
         """Return the problem; its devices are told apart once an earlier plan matters."""
         return replace(self.problem, distinct=True) if self.options.near else self.problem
@@ -155,7 +169,8 @@ class _Chase:
     def _minimise(self, goal: Goal, problem: Problem, run: Run) -> None:
         """Minimise one goal under the caps, keep the plan that does, and cap the goal."""
         before = measure(self.instance, self.plan, self.options, goal)
-        proven = before == 0.0
+        proven = before == 0.0 or self.exact is not None
+        self.plan = self.exact or self.plan
         if not proven and run.stopped() is None and self.instance.n * len(self.instance.devices) <= SIZE:
             proven = self._solve(goal, problem, run)
         after = measure(self.instance, self.plan, self.options, goal)
