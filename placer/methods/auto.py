@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.methods import capacity
+from placer.methods import capacity_bound
 from placer.methods.registry import METHODS, Method, load_method
 from placer.objectives import OBJECTIVES
 from placer.options import Formulation, Options, Recompute
@@ -34,7 +34,7 @@ LARGE = 2000
 """Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
 
 
-BOUNDS: dict[str, Method] = {"capacity": capacity.solve}
+BOUNDS: dict[str, Method] = {"capacity": capacity_bound.solve}
 """Phases that look for no plan."""
 
 

@@ -12,7 +12,7 @@ from math import inf
 
 from placer.errors import VerificationError
 from placer.instance.instance import Instance
-from placer.methods import capacity
+from placer.methods import capacity_bound
 from placer.methods.registry import METHODS, Method
 from placer.options import Formulation, Options
 from placer.plans import infeasible
@@ -113,5 +113,5 @@ def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outc
 def _bound(instance: Instance, options: Options, run: Run) -> None:
     """Give a method that proves bounds the one that memory sets."""
     if METHODS[options.method].anytime:
-        bound = capacity.bound_ms(instance, options, run.part(work=capacity.FIRST_WORK_S))
+        bound = capacity_bound.bound_ms(instance, options, run.part(work=capacity_bound.FIRST_WORK_S))
         run.bound_ms = max((x for x in (bound, run.bound_ms) if x is not None), default=None)

@@ -9,7 +9,7 @@ from formulations.bulk import ProgramBuilder
 from formulations.capacity import packings
 from placer.instance.cluster import DeviceClass, Kind, Link
 from placer.instance.instance import Instance
-from placer.methods.capacity import bound_ms
+from placer.methods.capacity_bound import bound_ms
 from placer.options import Options
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
