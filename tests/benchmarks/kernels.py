@@ -102,7 +102,7 @@ def _cpu() -> float:
 def _child(checkout: Path, python: str, kind: str, path: Path, limit_s: float) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [python, __file__, str(path), "--child", kind, "--seconds", str(limit_s)],
+        [python, "-P", __file__, str(path), "--child", kind, "--seconds", str(limit_s)],
         cwd=checkout, env=environment, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     if ended.returncode:
