@@ -7,7 +7,7 @@ brought.  A plan that holds refutes whatever contradicts it: a bound above it, a
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
@@ -91,8 +91,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
                 continue
             return Outcome(Stop.INFEASIBLE, message=outcome.message, stats=held.stats)
     stop = Stop.FINISHED if best.is_within(gap) else run.stopped() or held.last_stop
-    outcome = best.outcome(stop, "; ".join(held.story), held.stats)
-    return outcome if best.bounds or best.value == 0 else replace(outcome, bound_ms=None)
+    return best.outcome(stop, "; ".join(held.story), held.stats)
 
 
 def phases(instance: Instance, options: Options) -> list[Phase]:

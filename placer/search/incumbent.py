@@ -110,6 +110,6 @@ class Incumbent:
     def outcome(
         self, stop: Stop, message: str = "", stats: Mapping[str, float | int | str] | None = None
     ) -> Outcome:
-        """Say what is held; that there is no plan has no bound."""
-        bound = None if stop is Stop.INFEASIBLE else self.bound
-        return Outcome(stop, self.plan, bound, message, stats or {})
+        """Say what is held; there is no bound where none is known, or no plan."""
+        known = stop is not Stop.INFEASIBLE and (self.bound_from is not None or self.value == 0)
+        return Outcome(stop, self.plan, self.bound if known else None, message, stats or {})

@@ -6,6 +6,7 @@ import pytest
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.methods.milp.milp_latency import solve
+from placer.methods.registry import load_method
 from placer.options import Objective, Options
 from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
@@ -51,6 +52,43 @@ def test_optimum_is_preserved(pieces):
         assert shrunk.device.tolist() == plan.device.tolist()
         assert shrunk.piece.tolist() == plan.piece.tolist()
     assert fewer > COUNT / 2
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_the_dynamic_program_reduces_and_stays_exact(pieces):
+    for seed in range(COUNT):
+        instance = with_free_nodes(seed, pieces)
+        optimum = latency_optimum(instance, pieces)
+        options = Options(objective=Objective.LATENCY, pieces=pieces, method="dp", gap=0)
+        outcome = load_method("dp", Objective.LATENCY)(instance, options, Run())
+        assert (outcome.plan is None) == (not np.isfinite(optimum))
+        if outcome.plan is not None:
+            assert violations(instance, outcome.plan, options) == []
+            found = latency_schedule(instance, outcome.plan).makespan_ms
+            assert found == pytest.approx(optimum, rel=1e-9, abs=1e-9)
+            assert outcome.bound_ms == pytest.approx(optimum, rel=1e-9, abs=1e-9)
+
+
+def test_the_dynamic_program_sees_no_node_that_costs_nothing():
+    """Three branches in which every second node is a view of what the one before computes, and a join."""
+    rng = np.random.default_rng(0)
+    length, join = 6, 18
+    edges = [(v, v + 1) for v in range(join) if v % length < length - 1]
+    free = np.array([v % 2 == 1 and v < join for v in range(join + 1)])
+    times = np.where(free[:, None], 0.0, rng.uniform([1, 4], [3, 9], (join + 1, 2)))
+    instance = Instance.build(
+        ids=[f"n{v}" for v in range(join + 1)],
+        types=("gpu", "cpu"),
+        time_ms=times.tolist(),
+        memory_bytes=np.where(free, 0.0, 1.0).tolist(),
+        transfer_ms=rng.uniform(0.5, 1.5, join + 1).tolist(),
+        edges=[*edges, *((v, join) for v in range(length - 1, join, length))],
+        classes=(DeviceClass("gpu", "gpu", 2, memory_limit_bytes=4.0), CLASSES[1]),
+    )
+    options = Options(objective=Objective.LATENCY, method="dp", gap=0)
+    outcome = load_method("dp", Objective.LATENCY)(instance, options, Run())
+    assert outcome.stats["atoms"] == (~free).sum()
+    assert outcome.bound_ms == pytest.approx(latency_schedule(instance, outcome.plan).makespan_ms)
 
 
 def build(edges: list[tuple[int, int]], transfer: list[float], **changes: object) -> Instance:

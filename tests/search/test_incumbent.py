@@ -90,6 +90,9 @@ def test_nothing_is_proven_without_a_plan():
         {"nodes": 1},
     )
     assert best.outcome(Stop.INFEASIBLE).bound_ms is None
+    unknown, _ = started()
+    unknown.offer(plan(0, 0, 1), "search")
+    assert unknown.outcome(Stop.FINISHED).bound_ms is None
 
 
 def test_values_are_those_of_the_objective():

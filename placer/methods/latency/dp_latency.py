@@ -31,6 +31,7 @@ from placer.methods.latency.restrict import (
 from placer.options import Options
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
+from placer.reductions import free_nodes
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 
@@ -66,12 +67,13 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         ``FINISHED`` with a bound within the gap, or the reason for stopping with the best plan and a
         proven bound.
     """
-    work = _Work(instance, options, run)
+    smaller, inverse = free_nodes.apply(instance)
+    work = _Work(smaller, options, run.part(inverse=inverse))
     try:
         work.search()
     except Infeasible as reason:
         return Outcome(Stop.INFEASIBLE, message=str(reason), stats=work.stats)
-    return work.outcome()
+    return work.outcome().inverted(inverse)
 
 
 @dataclass(frozen=True, eq=False)
