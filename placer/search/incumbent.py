@@ -39,7 +39,6 @@ class Incumbent:
         self.plan: Plan | None = None
         self.value = inf
         """Objective of the plan in its unit."""
-        self.plan_from = ""
         self.bounds: dict[str, float] = {"given": run.bound_ms} if run.bound_ms else {}
         """The best bound of each source."""
         self.broken = ""
@@ -59,7 +58,7 @@ class Incumbent:
         value = objective_of(self.instance, plan, self.options)
         if value < self.value:
             before = self.bound
-            self.plan, self.value, self.plan_from = plan, value, source
+            self.plan, self.value = plan, value
             if before > value * (1 + EQUAL):
                 logger.info("%s: the bound %g is refuted by a plan of %g", source, before, value)
             self.run.keep(plan)
