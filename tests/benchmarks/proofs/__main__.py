@@ -77,7 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         def run(job: Job) -> dict[str, Any]:
             return _answer(job, args.out / "instances", dict(args.constant), args.memory, nurseries)
 
-        file.write("\n")  # ends a line that was cut off
+        if log.read_bytes()[-1:] not in (b"", b"\n"):  # the last line was cut off
+            file.write("\n")
         for count, row in enumerate(pool.map(run, jobs), 1):
             file.write(json.dumps(row) + "\n")
             file.flush()

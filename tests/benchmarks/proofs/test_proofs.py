@@ -125,11 +125,16 @@ def test_figures_by_hand():
     assert report.profile(ROWS[:4], "seconds_001pct") == [(2.0, 0.25), (3.0, 0.5)]
     text = report.table(ROWS)
     assert "| contiguous | tuning | dp | 60 | 4 | 75.0 % | 50.0 % | 75.0 % | 0.00 % | none |" in text
-    assert text.rstrip().endswith("| 3.00 | 100.0 % |")
-    faster = {**ROWS[0], "method": "milp", "seconds_001pct": 1.4}  # a is proven in 3 s, d is refuted in 2 s
+    assert text.rstrip().endswith("| 3.00 | 100.0 % | 1.0000 |")
+    faster = {
+        **ROWS[0],
+        "method": "milp",
+        "seconds_001pct": 1.4,
+        "objective": 4,
+    }  # a is proven in 3 s, d is refuted in 2 s
     slower, other = report.table([*ROWS, faster]).splitlines()[2:]
-    assert slower.endswith("| 50.0 % |")
-    assert other.endswith("| 100.0 % |")
+    assert slower.endswith("| 50.0 % | 1.0000 |")
+    assert other.endswith("| 100.0 % | 4.0000 |")
 
 
 def test_times_of_the_authors_stand_beside_those_of_the_shared_workloads():
