@@ -14,6 +14,7 @@ __all__ = ["FORMS"]
 QKV = frozenset({"attn_q", "attn_k", "attn_v"})
 QKVO = QKV | {"attn_output"}
 FFN = frozenset({"ffn_gate", "ffn_up", "ffn_down"})
+LATENT = frozenset({"attn_q_a", "attn_kv_a_mqa", "attn_output"})
 NONE: frozenset[str] = frozenset()
 SANDWICH = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
 """Norms before and after attention and MLP."""
@@ -191,11 +192,14 @@ def _first_dense(values: Values, *, score_bias: bool) -> Mixture | None:
 
 
 def _deepseek_v2(values: Values) -> Form:
-    return Form(latent=True, mixture=_first_dense(values, score_bias=False))
+    bias = _bias(values, LATENT)
+    shared = {f"{role}_shexp" for role in FFN} if values.flag("mlp_bias") else NONE
+    return Form(latent=True, bias=bias | shared, mixture=_first_dense(values, score_bias=False))
 
 
 def _deepseek_v3(values: Values) -> Form:
-    return Form(latent=True, mixture=_first_dense(values, score_bias=True))
+    bias = LATENT if values.flag("attention_bias") else NONE
+    return Form(latent=True, bias=bias, mixture=_first_dense(values, score_bias=True))
 
 
 def _glm4_moe(values: Values) -> Form:

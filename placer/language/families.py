@@ -90,7 +90,6 @@ FAMILIES: dict[str, Family] = {
     ),
     "qwen3_moe": Family(
         _sizes(151936, 2048, 6144, 24, 32, 4)
-        | QWEN
         | {
             "num_experts": 128,
             "num_experts_per_tok": 8,
