@@ -38,8 +38,8 @@ class ExportInfo:
     summary: str
     where: str
     """``"module:function"``."""
-    source: str | None = None
-    """Kind of model that it is for; None for any."""
+    sources: tuple[str, ...] = ()
+    """Kinds of models that it is for; none for any."""
     is_folder: bool = False
     needs_model: bool = False
     knows_replicas: bool = False
@@ -55,13 +55,13 @@ FORMATS: dict[str, ExportInfo] = {
             "device-map",
             "Hugging Face device_map (accelerate, transformers)",
             "placer.exports.device_map:write",
-            source="torch",
+            sources=("torch", "hf"),
         ),
         ExportInfo(
             "torch-split",
             "split points for torch.distributed.pipelining",
             "placer.exports.torch_split:write",
-            source="torch",
+            sources=("torch",),
             knows_recompute=True,
         ),
         ExportInfo(
@@ -73,14 +73,14 @@ FORMATS: dict[str, ExportInfo] = {
             "onnx",
             "the model with device and pipeline stage on every node (needs --model)",
             "placer.exports.onnx_annotated:write",
-            source="onnx",
+            sources=("onnx",),
             needs_model=True,
         ),
         ExportInfo(
             "onnx-parts",
             "a folder with one sub-model per part and a manifest (needs --model)",
             "placer.exports.onnx_parts:write",
-            source="onnx",
+            sources=("onnx",),
             is_folder=True,
             knows_replicas=True,
             needs_model=True,

@@ -99,9 +99,10 @@ def _verified(instance: Instance, document: Result, source: str, model: str | No
 def _check_fits(info: ExportInfo, placement: Placement) -> None:
     """Refuse what a format cannot do whatever the plan looks like in detail."""
     source = placement.instance.source
-    if info.source is not None and source is not None and source.kind != info.source:
+    if info.sources and source is not None and source.kind not in info.sources:
+        kinds = " and ".join(info.sources)
         raise UsageError(
-            f"{info.name} is for {info.source} models, and the instance comes from a {source.kind} one"
+            f"{info.name} is for {kinds} models, and the instance comes from a {source.kind} one"
         )
     if info.needs_model and placement.model is None:
         name = "MODEL.onnx" if source is None else source.name

@@ -20,7 +20,7 @@ from placer.exports.placement import Placement
 
 __all__ = ["layer_counts", "write"]
 
-LAYER = re.compile(r"^(?P<stack>(?:.*\.)?(?:layers?|h|blocks?|decoder_layers))\.(?P<number>\d+)(?:\.|$)")
+LAYER = re.compile(r"^(?P<stack>(?:.*\.)?(?:layers?|h|blocks?|blk|decoder_layers))\.(?P<number>\d+)(?:\.|$)")
 """Module path inside a repeated layer, such as ``model.layers.17.mlp`` or ``transformer.h.3``."""
 
 

@@ -85,11 +85,11 @@ def work_on(
     phase = asked.get("phase", Phase.PREFILL)
     if phase not in list(Phase):
         raise UsageError(none_of("phase", phase, list(Phase)))
-    longest = model.max_tokens or SEQUENCE
-    fields = {"sequence": min(SEQUENCE, longest)} | dict(asked) | {"phase": Phase(phase)}
+    longest = model.max_tokens
+    fields = {"sequence": min(SEQUENCE, longest or SEQUENCE)} | dict(asked) | {"phase": Phase(phase)}
     work = Workload(**fields, training=training)
     notes = [*model.notes, said(model, work)]
-    if work.sequence > longest:
+    if longest is not None and work.sequence > longest:
         notes.append(f"{work.sequence} tokens are more than the {longest} that the model was made for")
     model = replace(model, notes=tuple(notes))
     return operators(model, work, source, single_experts=single_experts)

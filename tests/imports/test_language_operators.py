@@ -228,6 +228,8 @@ def test_notes():
     assert "46,702,792,704 parameters (12,7" in notes
     assert "4000 tokens are more than the 1000" in notes
     assert "2 sequences of 4000 tokens" in notes
+    unknown = import_hf_model(MODELS["Mixtral-8x7B"][0], "a100:4", {"sequence": 4000})
+    assert not any("was made for" in note for note in unknown.source.notes)
     short = import_hf_model(config, "a100:4", {})
     assert any("1 sequence of 1000 tokens" in note for note in short.source.notes)
 
