@@ -25,6 +25,8 @@ from placer.language.language_model import Block, BlockKind, LanguageModel, Para
 
 __all__ = ["operators", "work_on"]
 
+MOST_EXPERTS = 100_000
+"""Experts that may be nodes of their own."""
 ROTARY, ACTIVATION = 4.0, 8.0
 """Operations per number."""
 FOLLOWS = {
@@ -82,6 +84,9 @@ def work_on(
     """
     if training and any(p.name for b in model.blocks for p in b.parameters if _quantised(p)):
         raise UsageError("quantised weights cannot be trained here (--weights bf16 counts them as they were)")
+    experts = sum(b.experts.count for b in model.blocks if b.kind is BlockKind.EXPERTS and b.experts)
+    if single_experts and experts > MOST_EXPERTS:
+        raise UsageError(f"{experts} experts are too many nodes (at most {MOST_EXPERTS}); --by sublayer")
     phase = asked.get("phase", Phase.PREFILL)
     if phase not in list(Phase):
         raise UsageError(none_of("phase", phase, list(Phase)))

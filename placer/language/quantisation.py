@@ -111,11 +111,13 @@ def quantisation_of(document: Mapping[str, Any]) -> Quantisation:
         )
     try:
         made = reader(document)
+        sound = 0 < made.bits <= 32 and all((n or 1) >= 1 for r, c, _ in made.scales for n in (r, c))
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, ZeroDivisionError):
         raise InputError(f"this is no {method} quantisation", place="quantization_config") from None
-    if not 0 < made.bits <= 32 or any((n or 1) < 1 for r, c, _ in made.scales for n in (r, c)):
+    if not sound:
         raise InputError(f"this is no {method} quantisation", place="quantization_config")
-    named = [name for key in KEPT for name in document.get(key) or () if isinstance(name, str)]
+    lists = [given for key in KEPT if isinstance(given := document.get(key), list)]
+    named = [name for given in lists for name in given if isinstance(name, str)]
     return Quantisation(made, tuple(_pattern(name) for name in (*NOT_CONVERTED, *named)))
 
 

@@ -221,6 +221,12 @@ def test_training_that_does_not_fit():
         import_language_model(language_model(TINY, weights="int4"), "a100:2", training=True)
 
 
+def test_too_many_nodes():
+    many = TINY | {"num_hidden_layers": 2000, "num_local_experts": 100}
+    with pytest.raises(UsageError, match="200000 experts are too many nodes"):
+        import_language_model(language_model(many), "a100:2", by="expert")
+
+
 def test_notes():
     config = MODELS["Mixtral-8x7B"][0] | {"max_position_embeddings": 1000}
     instance = import_hf_model(config, "a100:4", {"sequence": 4000, "batch": 2})

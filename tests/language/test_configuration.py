@@ -1,6 +1,9 @@
 """Parameters of well-known models, caches, formats of weights, and what is refused."""
 
+import copy
 import json
+import random
+from contextlib import suppress
 
 import pytest
 
@@ -250,6 +253,25 @@ def test_parts_that_are_left_out_are_said():
 def test_bad_configurations(config, rule):
     with pytest.raises(InputError, match=rule):
         language_model(config)
+
+
+VALUES = (None, 0, 1, 3, -1, 64, 2**40, 10**30, 1.5, 1e308, "x", True, False, [], [1], {}, "re:.*", ["x"] * 9)
+
+
+def test_random_configurations():
+    """Whatever values stand there: a model or one line."""
+    keys = sorted({key for config, _ in MODELS.values() for key in config} | {"layer_types", "head_dim"})
+    made = 0
+    for seed in range(1500):
+        rng = random.Random(seed)
+        config = copy.deepcopy(MODELS[rng.choice(sorted(MODELS))][0]) | {"num_hidden_layers": 2, "n_layer": 2}
+        parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+        for _ in range(rng.randint(1, 2)):
+            part = rng.choice(parts)
+            part[rng.choice([*part, *keys])] = rng.choice(VALUES)
+        with suppress(InputError):
+            made += language_model(config).parameters > 0
+    assert made > 300
 
 
 def test_every_architecture_has_a_form():
