@@ -13,7 +13,7 @@ from math import prod
 from placer.imports.onnx_flops import contraction, words
 from placer.imports.torch_call import Call, Shape
 
-__all__ = ["flops", "is_product", "rows_share"]
+__all__ = ["flops", "rows_share"]
 
 LEFT = {
     **dict.fromkeys(
@@ -69,11 +69,6 @@ def flops(call: Call) -> float | None:
         return rule(call)
     except (IndexError, KeyError, ValueError):
         return None  # not the shapes that such an operator has: as one without a rule
-
-
-def is_product(call: Call) -> bool:
-    """Whether there is a rule for it here."""
-    return flops(call) is not None
 
 
 def rows_share(call: Call) -> float:

@@ -75,7 +75,6 @@ class LoadChart:
 
     rows: tuple[Row, ...]
     marks: tuple[Mark, ...]
-    scale_ms: float
     split: bool
 
 
@@ -145,7 +144,6 @@ def load_chart(result: Result, direction: Direction | None = None) -> LoadChart:
     return LoadChart(
         tuple(rows),
         tuple(Mark(kind, label, ms, 100 * ms / scale) for kind, label, ms in marks),
-        scale,
         split=split,
     )
 

@@ -390,6 +390,5 @@ class LinearMaster:
             status=status,
             objective=float(highs.getInfo().objective_function_value),
             values=np.array(solution.col_value),
-            reduced_cost=np.array(solution.col_dual),
             row_dual=np.array(solution.row_dual),
         )

@@ -120,7 +120,7 @@ class LpSolution:
 
     Parameters
     ----------
-    values, reduced_cost
+    values
         ``(n,)``.
     row_dual
         ``(m,)``; the derivative of the optimum with respect to each row's active side.
@@ -129,5 +129,4 @@ class LpSolution:
     status: Status
     objective: float | None = None
     values: FloatArray | None = None
-    reduced_cost: FloatArray | None = None
     row_dual: FloatArray | None = None

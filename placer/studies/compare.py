@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Literal, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from placer.choices import none_of
 from placer.errors import UsageError
@@ -29,6 +29,7 @@ from placer.solving.request import make_options
 from placer.solving.solve import solve
 from placer.studies.attempt import FailureKind, Outcome, attempt, in_a_process, memory_mb
 from placer.studies.claims import ratio, refuted
+from placer.studies.document import Document
 from placer.studies.isolation import Nurseries
 from placer.studies.nursery import Call, Life
 
@@ -49,10 +50,8 @@ class RowStatus(StrEnum):
     FAILED = "failed"
 
 
-class Row(BaseModel):
+class Row(Document):
     """One method; ``ratio`` is its objective over the best one, times are ms unless named otherwise."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str
     status: RowStatus
@@ -65,7 +64,7 @@ class Row(BaseModel):
     message: str = ""
 
 
-class Comparison(BaseModel):
+class Comparison(Document):
     """The table, and the contradictions between its rows (there must be none).
 
     Parameters
@@ -82,20 +81,14 @@ class Comparison(BaseModel):
         The result documents by method; not part of the JSON document.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal["placer-comparison"] = "placer-comparison"
     version: Literal[1] = 1
     instance: InstanceReference
     options: Options
     rows: list[Row]
-    disagreements: list[str] = []
+    disagreements: list[str] = Field(default=[])
     interrupted: bool = False
     results: dict[str, Result] = Field(default={}, exclude=True, repr=False)
-
-    def to_json(self) -> str:
-        """Return the table as a JSON document."""
-        return self.model_dump_json(indent=1) + "\n"
 
     def to_csv(self) -> str:
         """Return the rows as CSV with a header line; absent values are empty."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from placer.errors import InputError, UsageError
 from placer.formats.csv_table import to_csv
@@ -31,6 +31,7 @@ from placer.plans.verify import violations
 from placer.solving.request import make_options
 from placer.solving.solve import solve
 from placer.studies.axes import MAX_POINTS, Axis, parse_axis, variant
+from placer.studies.document import Document
 
 __all__ = ["Sweep", "SweepPoint", "common_options", "sweep"]
 
@@ -40,10 +41,8 @@ WORTH = 0.05
 """A smaller resource is worth taking when its objective is within this share of the best one."""
 
 
-class SweepPoint(BaseModel):
+class SweepPoint(Document):
     """One point; ``moved`` counts the nodes that lie elsewhere than in the plan of the point before it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     settings: dict[str, float]
     status: Status
@@ -56,7 +55,7 @@ class SweepPoint(BaseModel):
     message: str = ""
 
 
-class Sweep(BaseModel):
+class Sweep(Document):
     """A sweep: the points in the order of their settings, and what they say.
 
     Parameters
@@ -75,7 +74,7 @@ class Sweep(BaseModel):
         The result documents with the instance of each point; not part of the JSON document.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     format: Literal["placer-sweep"] = "placer-sweep"
     version: Literal[1] = 1
@@ -83,13 +82,9 @@ class Sweep(BaseModel):
     options: Options
     axes: list[str]
     points: list[SweepPoint]
-    findings: list[str] = []
+    findings: list[str] = Field(default=[])
     interrupted: bool = False
     results: list[tuple[Instance, Result] | None] = Field(default=[], exclude=True, repr=False)
-
-    def to_json(self) -> str:
-        """Return the table as a JSON document."""
-        return self.model_dump_json(indent=1) + "\n"
 
     def to_csv(self) -> str:
         """Return the points as CSV with a header line; absent values are empty."""

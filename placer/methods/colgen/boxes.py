@@ -18,7 +18,7 @@ import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.methods.colgen.bound import VALUE_SCALE
-from placer.methods.colgen.kernels.knapsack_boxes import best_box_values, follow_box
+from placer.methods.colgen.kernels.knapsack import best_box_values, follow_box
 from placer.methods.colgen.linear_loads import Loads
 from placer.methods.colgen.master import Master
 from placer.methods.colgen.pricing import ROUNDING, Pricer

@@ -16,6 +16,7 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
+from placer.instance.interchangeable import interchangeable
 from placer.methods.decision.within import Answer, within
 from placer.objectives.cost import prices
 from placer.options import Options
@@ -66,11 +67,7 @@ class _Search:
     def __post_init__(self) -> None:
         self.best = Incumbent(self.instance, self.options, self.run)
         price, allowed = prices(self.instance), self.instance.allowed
-        found: dict[tuple[object, ...], list[int]] = {}
-        for d in self.instance.devices:
-            if price[d.index] > 0:
-                found.setdefault((d.likeness, allowed[:, d.index].tobytes()), []).append(d.index)
-        self.kinds = list(found.values())
+        self.kinds = interchangeable((d for d in self.instance.devices if price[d.index] > 0), allowed)
         times = self.instance.class_time_ms[:, self.instance.device_class]
         self.times = np.where(allowed, times, inf)
         self.price = np.array([price[kind[0]] for kind in self.kinds])

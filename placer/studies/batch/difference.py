@@ -8,13 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from placer.errors import InputError, UsageError
 from placer.formats.csv_table import to_csv
 from placer.studies.batch.names import cells
 from placer.studies.batch.records import Record, State, read_records
 from placer.studies.batch.store import Store
+from placer.studies.document import Document
 from placer.tolerances import EQUAL
 
 __all__ = ["NOISE", "NOISE_S", "Change", "Difference", "Turn", "compare_batches", "describe"]
@@ -35,10 +34,8 @@ class Turn(StrEnum):
     DIFFERENT = "different"
 
 
-class Change(BaseModel):
+class Change(Document):
     """One difference of one job: its status, objective (ms), bound (ms) or seconds in both batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     instance: str
     method: str
@@ -48,7 +45,7 @@ class Change(BaseModel):
     b: str | float | None
 
 
-class Difference(BaseModel):
+class Difference(Document):
     """Two batches side by side.
 
     Parameters
@@ -68,8 +65,6 @@ class Difference(BaseModel):
         All that changed; differences of times only beyond the noise.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal["placer-difference"] = "placer-difference"
     version: Literal[1] = 1
     jobs: int
@@ -88,10 +83,6 @@ class Difference(BaseModel):
     def count(self, turn: Turn, what: str) -> int:
         """Count the changes of one kind."""
         return sum(change.turn is turn and change.what == what for change in self.changes)
-
-    def to_json(self) -> str:
-        """Return the comparison as a JSON document."""
-        return self.model_dump_json(indent=1) + "\n"
 
     def to_csv(self) -> str:
         """Return the changes as CSV with a header line."""

@@ -6,20 +6,17 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from placer.options import Options
 from placer.plans.result import Result
 from placer.studies.attempt import FailureKind
+from placer.studies.document import Document
 
 __all__ = ["Failure", "Job", "Manifest", "belongs", "job_id", "options_key"]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Job(_Document):
+class Job(Document):
     """An instance and the options to solve it with.
 
     Parameters
@@ -53,7 +50,7 @@ class Job(_Document):
         return f"{self.sha256} {options_key(self.options)}"
 
 
-class Failure(_Document):
+class Failure(Document):
     """A job without a result, and the reason."""
 
     format: Literal["placer-failure"] = "placer-failure"
@@ -69,7 +66,7 @@ class Failure(_Document):
     peak_memory_mb: float | None = None
 
 
-class Manifest(_Document):
+class Manifest(Document):
     """The list of the jobs of a batch, readable by people.
 
     Parameters
@@ -82,8 +79,8 @@ class Manifest(_Document):
 
     format: Literal["placer-batch"] = "placer-batch"
     version: Literal[1] = 1
-    jobs: list[Job] = []
-    left_out: list[str] = []
+    jobs: list[Job] = Field(default=[])
+    left_out: list[str] = Field(default=[])
 
 
 def options_key(options: Options) -> str:

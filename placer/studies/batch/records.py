@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
-
 from placer.errors import InputError
 from placer.formats.csv_table import to_csv
 from placer.objectives import OBJECTIVES
@@ -18,6 +16,7 @@ from placer.studies.batch.jobs import Job, Manifest
 from placer.studies.batch.names import cells
 from placer.studies.batch.store import Store
 from placer.studies.claims import ratio
+from placer.studies.document import Document
 
 __all__ = ["Record", "State", "problem_key", "read_records", "records_to_csv"]
 
@@ -39,10 +38,8 @@ class State(StrEnum):
     WAITING = "waiting"
 
 
-class Record(BaseModel):
+class Record(Document):
     """One job in a table; objective and bound in the unit of the objective."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     key: str

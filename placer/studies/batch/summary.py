@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from placer.formats.csv_table import to_csv
 from placer.studies.batch.names import cells, shown
 from placer.studies.batch.records import Record, State
 from placer.studies.claims import refuted
+from placer.studies.document import Document
 from placer.tolerances import BOUND_TOLERANCE
 
 __all__ = ["MethodSummary", "Summary", "summarise"]
@@ -21,7 +22,7 @@ SHIFT_S = 1.0
 """Seconds added before the geometric mean and taken off after it, so that tiny times do not rule it."""
 
 
-class MethodSummary(BaseModel):
+class MethodSummary(Document):
     """One method (with its options, where they vary) over all instances.
 
     Parameters
@@ -46,8 +47,6 @@ class MethodSummary(BaseModel):
         Geometric mean of the objective over the best one known, of the solved jobs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     method: str
     jobs: int
     solved: int
@@ -65,7 +64,7 @@ class MethodSummary(BaseModel):
     ratio_to_best: float | None
 
 
-class Summary(BaseModel):
+class Summary(Document):
     """The table of a batch.
 
     Parameters
@@ -76,16 +75,10 @@ class Summary(BaseModel):
         Claims that cannot both be true, in words; there must be none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal["placer-summary"] = "placer-summary"
     version: Literal[1] = 1
     methods: list[MethodSummary]
-    contradictions: list[str] = []
-
-    def to_json(self) -> str:
-        """Return the table as a JSON document."""
-        return self.model_dump_json(indent=1) + "\n"
+    contradictions: list[str] = Field(default=[])
 
     def to_csv(self) -> str:
         """Return the rows as CSV with a header line; absent values are empty."""

@@ -5,7 +5,7 @@ import pytest
 
 from placer.methods.colgen.bound import item_weights
 from placer.methods.colgen.boxes import BoxBound, applicable
-from placer.methods.colgen.kernels.knapsack_boxes import best_box_values
+from placer.methods.colgen.kernels.knapsack import best_box_values
 from placer.methods.colgen.linear_loads import build_loads
 from placer.methods.colgen.pricing import make_pricers
 from placer.options import Communication, Schedule

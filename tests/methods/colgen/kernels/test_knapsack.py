@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from placer.methods.colgen.kernels import knapsack, knapsack_boxes
+from placer.methods.colgen.kernels import knapsack
 
 SEEDS = range(12)
 LOWEST = -(2**30)
@@ -50,8 +50,8 @@ def two_capacities(offset, target, forward, backward, value):
     """Best value by pair of capacities, and the choices for each."""
     taken = np.zeros((len(target), UNITS, UNITS), dtype=np.uint8)
     layers = np.empty((2, int(np.diff(offset).max()), UNITS, UNITS), dtype=np.int32)
-    best = knapsack_boxes.best_box_values(offset, target, forward, backward, value, taken, layers)
-    return best, lambda i, j: knapsack_boxes.follow_box(offset, target, forward, backward, taken, i, j)
+    best = knapsack.best_box_values(offset, target, forward, backward, value, taken, layers)
+    return best, lambda i, j: knapsack.follow_box(offset, target, forward, backward, taken, i, j)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
