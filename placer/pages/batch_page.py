@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from placer.pages.chart_axes import Axis, linear, logarithmic
 from placer.pages.convergence import Curve, steps
-from placer.pages.document import render
 from placer.pages.folder import Folder
+from placer.pages.html_document import render
 from placer.pages.performance_profiles import Entry, profiles
 
 __all__ = ["batch_page"]

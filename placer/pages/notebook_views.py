@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from placer.pages.document import macro
+from placer.pages.html_document import macro
 from placer.pages.load_chart import load_chart
 from placer.pages.sentence import limit
 from placer.units import size

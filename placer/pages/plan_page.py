@@ -12,7 +12,7 @@ from placer.instance.instance import Instance
 from placer.instance.order import topological_position
 from placer.instance.overrides import apply
 from placer.pages.convergence import convergence
-from placer.pages.document import render
+from placer.pages.html_document import render
 from placer.pages.load_chart import by_direction, load_chart
 from placer.pages.outline import outline
 from placer.pages.sentence import limit

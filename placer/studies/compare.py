@@ -29,9 +29,9 @@ from placer.solving.request import make_options
 from placer.solving.solve import solve
 from placer.studies.attempt import FailureKind, Outcome, attempt, in_a_process, memory_mb
 from placer.studies.claims import ratio, refuted
-from placer.studies.document import Document
 from placer.studies.isolation import Nurseries
 from placer.studies.nursery import Call, Life
+from placer.studies.saved import Document
 
 __all__ = ["Comparison", "Row", "RowStatus", "compare"]
 

@@ -31,7 +31,7 @@ from placer.plans.verify import violations
 from placer.solving.request import make_options
 from placer.solving.solve import solve
 from placer.studies.axes import MAX_POINTS, Axis, parse_axis, variant
-from placer.studies.document import Document
+from placer.studies.saved import Document
 
 __all__ = ["Sweep", "SweepPoint", "common_options", "sweep"]
 

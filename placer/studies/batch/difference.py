@@ -13,7 +13,7 @@ from placer.formats.csv_table import to_csv
 from placer.studies.batch.names import cells
 from placer.studies.batch.records import Record, State, read_records
 from placer.studies.batch.store import Store
-from placer.studies.document import Document
+from placer.studies.saved import Document
 from placer.tolerances import EQUAL
 
 __all__ = ["NOISE", "NOISE_S", "Change", "Difference", "Turn", "compare_batches", "describe"]

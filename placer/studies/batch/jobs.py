@@ -11,7 +11,7 @@ from pydantic import Field
 from placer.options import Options
 from placer.plans.result import Result
 from placer.studies.attempt import FailureKind
-from placer.studies.document import Document
+from placer.studies.saved import Document
 
 __all__ = ["Failure", "Job", "Manifest", "belongs", "job_id", "options_key"]
 

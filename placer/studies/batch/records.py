@@ -16,7 +16,7 @@ from placer.studies.batch.jobs import Job, Manifest
 from placer.studies.batch.names import cells
 from placer.studies.batch.store import Store
 from placer.studies.claims import ratio
-from placer.studies.document import Document
+from placer.studies.saved import Document
 
 __all__ = ["Record", "State", "problem_key", "read_records", "records_to_csv"]
 

@@ -13,7 +13,7 @@ from placer.formats.csv_table import to_csv
 from placer.studies.batch.names import cells, shown
 from placer.studies.batch.records import Record, State
 from placer.studies.claims import refuted
-from placer.studies.document import Document
+from placer.studies.saved import Document
 from placer.tolerances import BOUND_TOLERANCE
 
 __all__ = ["MethodSummary", "Summary", "summarise"]

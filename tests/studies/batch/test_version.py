@@ -51,7 +51,7 @@ def test_all_that_a_solve_imports_takes_part():
 @pytest.mark.parametrize(
     ("edited", "matters"),
     [
-        ("placer/pages/document.py", False),
+        ("placer/pages/html_document.py", False),
         ("placer/cli/solve.py", False),
         ("placer/exports/dot.py", False),
         ("placer/imports/costs.py", False),
