@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from placer.instance.cluster import DeviceClass, Link
+from placer.instance.instance import Instance
 from placer.methods.local_search.kernels import moves
 from placer.methods.local_search.kernels.views import StateView, StaticView
 from placer.methods.local_search.local_search import items_to_move, make_state, make_static
@@ -140,3 +142,31 @@ def test_mending_ends_when_the_limits_hold():
             assert (state.device == device).all()
         mended += before > 0.0 and over == 0.0
     assert mended
+
+
+def test_a_move_may_lower_the_load_of_the_device_that_takes_the_item():
+    """Fast `a` sends 8.8 to `c` and receives 10 from slow `b`; with `i` on `b`, it sends 9 more instead.
+
+    The largest load falls from 10 (`b` sends) to 9 (`b` receives), though the sum of their squares grows.
+    """
+    speeds = {"a": 2.0, "b": 1.0, "c": 100.0}  # bytes per ms
+    classes = tuple(
+        DeviceClass(name, "gpu", 1, link=Link(bandwidth_bytes_per_s=1000 * speed))
+        for name, speed in speeds.items()
+    )
+    instance = Instance.build(
+        ids=("i", "u", "w", "v", "x"),
+        types=("gpu",),
+        time_ms=np.full((5, 1), 1e-3),
+        output_bytes=(0.0, 10.0, 9.0, 8.8, 0.0),
+        edges=((1, 0), (2, 0), (3, 4)),
+        classes=classes,
+        pin=(("a", "b"), ("b",), ("a",), ("a",), ("c",)),
+    )
+    options = Options(communication=Communication.DUPLEX, contiguous=False)
+    problem = items_to_move(instance, options)
+    device = np.array([0, 1, 0, 0, 2])[[nodes[0] for nodes in problem.members]]
+    assert by_definition(problem, options, device)[2] == pytest.approx(10.0)
+    static, state = tables(problem, options, device)
+    descend(static, state)
+    assert by_definition(problem, options, state.device)[2] == pytest.approx(9.0)
