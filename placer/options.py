@@ -29,6 +29,7 @@ class Objective(StrEnum):
     LATENCY = "latency"
     MEMORY = "memory"
     COST = "cost"
+    STEP = "step"
 
 
 class Schedule(StrEnum):
@@ -108,6 +109,9 @@ class Options(BaseModel):
         Group.PLAN,
         "M",
         unset="what the instance says",
+    )
+    samples: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = _option(
+        None, "inference, objective step: samples of one request", Group.PLAN, "N", unset="one"
     )
     recompute: Recompute = _option(
         Recompute.NONE,
@@ -213,10 +217,11 @@ class Options(BaseModel):
 class OptionChanges(TypedDict, total=False):
     """Single options as keywords, so that editors complete them; `Options` decides."""
 
-    objective: Objective | Literal["throughput", "latency", "memory", "cost"]
+    objective: Objective | Literal["throughput", "latency", "memory", "cost", "step"]
     contiguous: bool
     schedule: Schedule | Literal["1f1b", "gpipe"]
     microbatches: int | None
+    samples: int | None
     recompute: Recompute | Literal["none", "auto", "all"]
     max_ms: float | None
     pieces: int

@@ -6,6 +6,7 @@ from placer.objectives.cost import COST
 from placer.objectives.latency import LATENCY
 from placer.objectives.memory import MEMORY
 from placer.objectives.objective import Measured, ObjectiveInfo
+from placer.objectives.step import STEP
 from placer.objectives.throughput import THROUGHPUT
 from placer.options import Objective
 
@@ -16,4 +17,5 @@ OBJECTIVES: dict[Objective, ObjectiveInfo] = {
     Objective.LATENCY: LATENCY,
     Objective.MEMORY: MEMORY,
     Objective.COST: COST,
+    Objective.STEP: STEP,
 }

@@ -26,6 +26,10 @@ class Measured(Protocol):
         """Time of a single sample; for plans in pieces."""
 
     @property
+    def step_ms(self) -> float:
+        """Time of an optimizer step or a request, fill and drain included."""
+
+    @property
     def memory_bytes(self) -> FloatArray:
         """Peak memory of each device, ``(D,)``."""
 
@@ -72,6 +76,8 @@ class ObjectiveInfo:
         Says why an instance does not fit, or None.
     tightened
         The instance without plans whose objective exceeds a value; others may stay.
+    servers
+        Methods that know servers for this objective though they do not for throughput.
     methods
         Where methods serve this objective (``"module:function"``), other than by a function of their own.
     """
@@ -85,6 +91,7 @@ class ObjectiveInfo:
     refused: Callable[[Options], str | None] = field(default=lambda options: None)
     unsuited: Callable[[Instance], str | None] = field(default=lambda instance: None)
     tightened: Callable[[Instance, float], Instance] = field(default=lambda instance, value: instance)
+    servers: frozenset[str] = frozenset()
     methods: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from placer.plans.in_flight import in_flight
 from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.result import DeviceReport, Piece
+from placer.plans.step import makespan_ms, microbatches_of
 
 __all__ = ["device_reports", "objective_ms", "objective_of", "piece_reports", "stages_of"]
 
@@ -35,6 +36,18 @@ class _Measured:
     @property
     def makespan_ms(self) -> float:
         return latency_schedule(self.instance, self.plan).makespan_ms
+
+    @property
+    def step_ms(self) -> float:
+        stages = stages_of(self.instance, self.plan, self.options)
+        if stages is None:  # data go in a circle: no such plan holds
+            return float("inf")
+        loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.replicas)
+        count = microbatches_of(self.instance, self.options)
+        each = replace(loads, compute_ms=loads.compute_ms - np.stack([0.0 * loads.sync_ms, loads.sync_ms]))
+        forward, backward = each.by_direction(self.options.communication)[:, list(stages)].tolist()
+        once = float(loads.sync_ms.max()) * self.instance.training.microbatches
+        return makespan_ms(forward, backward, count, self.options.schedule) + once
 
     @property
     def memory_bytes(self) -> FloatArray:

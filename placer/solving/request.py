@@ -13,7 +13,7 @@ from placer.instance.instance import Instance
 from placer.instance.rules import check_runnable
 from placer.methods.registry import METHODS
 from placer.objectives import OBJECTIVES
-from placer.options import Formulation, OptionChanges, Options, Recompute
+from placer.options import Formulation, Objective, OptionChanges, Options, Recompute
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 
@@ -45,6 +45,8 @@ def make_options(options: Options | None = None, **changes: Unpack[OptionChanges
             raise UsageError(f"method {made.method} cannot plan what recomputes; choose from {able}")
     if made.pipelined and made.pieces != 1:
         raise UsageError("pieces apply to the latency objective only")
+    if made.samples is not None and made.objective is not Objective.STEP:
+        raise UsageError("samples says how long a request is, and applies to the objective step only")
     if refusal := OBJECTIVES[made.objective].refused(made):
         raise UsageError(refusal)
     if made.per_device_contiguity and (made.balance or made.near):
@@ -135,6 +137,8 @@ def _meaningless(instance: Instance, options: Options) -> str | None:
     """Say which option has no meaning here, or None."""
     if options.recompute is not Recompute.NONE and not instance.is_training:
         return "recompute applies to training graphs, and this one has no backward nodes"
+    if options.samples is not None and instance.is_training:
+        return "samples applies to inference; a step of training has microbatches"
     if options.method == "auto" and options.formulation is Formulation.PAPER:
         return "auto uses the default formulation; the paper's program is there for --method milp"
     return OBJECTIVES[options.objective].unsuited(instance)
@@ -146,7 +150,10 @@ def _ignored(instance: Instance, options: Options) -> str | None:
         costs = "know that transfers across servers cost more"
         if options.papers_program:
             return f"the paper's program does not {costs}; use the default formulation"
-        if not METHODS[options.method].servers:
+        if (
+            not METHODS[options.method].servers
+            and options.method not in OBJECTIVES[options.objective].servers
+        ):
             return f"method {options.method} does not {costs}; choose from {_able('servers')}"
     if instance.order and options.per_device_contiguity and options.pipelined:
         return (

@@ -14,7 +14,7 @@ from placer.kernels import INTERPRETED, are_compiled
 from placer.methods import variants
 from placer.methods.registry import METHODS, load_method, time_limit
 from placer.methods.starts.first_fit import quick_plans
-from placer.options import OptionChanges, Options
+from placer.options import Objective, OptionChanges, Options
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan
@@ -159,7 +159,11 @@ def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
             return False
         if infeasible.simple_cause(relaxed) is not None:
             return True
-        loose = loose.model_copy(update={"method": "milp", "gap": 0.999})
+        # Whether there is a plan is the same question for all objectives of pipelines.
+        objective = Objective.THROUGHPUT if loose.pipelined else loose.objective
+        loose = loose.model_copy(
+            update={"method": "milp", "gap": 0.999, "objective": objective, "samples": None}
+        )
         method = load_method("milp", loose.objective)
         outcome = variants.solve(method, relaxed, loose, run.part(work=EXPLAIN_WORK_S))
         return outcome.stop is Stop.INFEASIBLE

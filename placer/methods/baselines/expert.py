@@ -6,7 +6,7 @@ from placer.errors import UsageError
 from placer.formats.files import load_split
 from placer.instance.instance import Instance
 from placer.options import Objective, Options
-from placer.plans.figures import objective_ms
+from placer.plans.figures import objective_of
 from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.search.run import Outcome, Run
@@ -31,5 +31,5 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     broken = violations(instance, plan, options)
     if broken:
         return Outcome(Stop.NOT_APPLICABLE, message=f"the split breaks a rule: {'; '.join(broken[:3])}")
-    run.report(objective_ms(instance, plan, options), phase="expert")
+    run.report(objective_of(instance, plan, options), phase="expert")
     return Outcome(Stop.FINISHED, plan)

@@ -1,0 +1,45 @@
+"""Step: the time of one optimizer step of several microbatches, or of a request of several samples."""
+
+from __future__ import annotations
+
+from placer.instance.instance import Instance
+from placer.objectives.objective import ObjectiveInfo, no_secondary
+from placer.options import Options
+
+__all__ = ["LONGEST", "STEP"]
+
+LONGEST = 100_000
+"""Microbatches beyond which a step is not timed: its evaluation goes through all of them."""
+
+
+def _refused(options: Options) -> str | None:
+    if options.max_ms is not None:
+        return "max_ms limits the time per sample of a pipeline, where the objective is another one"
+    if not options.strictly_ordered:
+        return "a step runs through a pipeline: its plans are contiguous"
+    if options.replicas > 1:
+        return "the time of a step is planned for stages of one device; replicas apply to throughput"
+    return no_secondary(options)
+
+
+def _unsuited(instance: Instance) -> str | None:
+    if instance.training.microbatches > LONGEST:
+        return f"a step of more than {LONGEST} microbatches is not timed; use the objective throughput"
+    return None
+
+
+STEP = ObjectiveInfo(
+    summary="time of a step of --microbatches, or of a request of --samples, fill and drain included",
+    value=lambda _, plan: plan.step_ms,
+    label="Time of a step",
+    better="faster",
+    refused=_refused,
+    unsuited=_unsuited,
+    servers=frozenset({"dp"}),
+    methods={
+        "auto": "placer.methods.step.dp:solve",
+        "dp": "placer.methods.step.dp:solve",
+        "expert": "placer.methods.baselines.expert:solve",
+        "single": "placer.methods.baselines.single:solve",
+    },
+)
