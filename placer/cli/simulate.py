@@ -20,6 +20,7 @@ from placer.formats.text import check_writable, parse_json, read_text, write_tex
 from placer.instance.instance import Instance
 from placer.instance.overrides import apply
 from placer.objectives import OBJECTIVES
+from placer.options import Communication, Objective
 from placer.plans.check import plan_of
 from placer.plans.figures import objective_ms
 from placer.plans.plan import Plan
@@ -61,7 +62,7 @@ def run(args: Arguments) -> ExitCode:
     simulation = simulate(instance, plan, samples=args.samples, microbatches=args.microbatches)
     if args.trace:
         write_text(args.trace, trace_json(simulation, args.trace_samples))
-    predicted = _time_ms(instance, plan) if isinstance(plan, Result) else None
+    predicted = _time_ms(instance, plan, args) if isinstance(plan, Result) else None
     if args.json:
         print_json(json.dumps({"predicted_ms": predicted, **simulation.to_dict()}, indent=1) + "\n")
     else:
@@ -77,8 +78,14 @@ def run(args: Arguments) -> ExitCode:
     return ExitCode.DONE
 
 
-def _time_ms(instance: Instance, result: Result) -> float | None:
-    """Time that a result claims, as its objective or by the plan that it holds."""
+def _time_ms(instance: Instance, result: Result, args: Arguments) -> float | None:
+    """Time that a result claims, as its objective or by the plan that it holds; None if not simulated."""
+    if result.options.objective is Objective.STEP:
+        another = args.samples is not None or args.microbatches is not None
+        if another or result.options.communication is not Communication.SEQUENTIAL:
+            return (
+                None  # a step of another length, or transfers that run beside the work of other microbatches
+            )
     if OBJECTIVES[result.options.objective].is_time:
         return result.objective
     instance = apply(instance, result.options)
@@ -122,11 +129,11 @@ def _lines(simulation: Simulation, predicted: float | None) -> list[str]:
     what = "sample" if simulation.schedule is None else "microbatch"
     what += "" if simulation.samples == 1 else "s" if simulation.schedule is None else "es"
     average = "" if simulation.periodic else " on average"
-    latency = simulation.latency_ms
+    latency, whole = simulation.latency_ms, simulation.objective is Objective.STEP
     return [
-        f"steady state {simulation.steady_ms:.10g} ms per sample{average}{objective}",
+        f"steady state {simulation.steady_ms:.10g} ms per sample{average}{'' if whole else objective}",
         f"{simulation.samples} {what} in {simulation.makespan_ms:.6f} ms  fill {simulation.fill_ms:.6f} ms"
-        f"  drain {simulation.drain_ms:.6f} ms",
+        f"  drain {simulation.drain_ms:.6f} ms{objective if whole else ''}",
         f"latency {latency[0]:.6f} ms for the first, {max(latency):.6f} ms at most",
         critical,
         *_hints(simulation),

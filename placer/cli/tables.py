@@ -69,6 +69,9 @@ def print_result(instance: Instance, result: Result, console: Console) -> None:
         if any(d.in_flight > 1 for d in result.devices):
             console.print(_memory_parts(result))
     console.print(_headline(result), soft_wrap=True)
+    more = OBJECTIVES[result.options.objective].more(result.stats, result.objective or 0.0)
+    if more:
+        console.print(Text(more), soft_wrap=True)
     for hint in result.hints if result.assignment is not None else ():
         console.print(Text(hint), soft_wrap=True)
     # Why there is no plan stands on standard error.

@@ -70,6 +70,8 @@ class ObjectiveInfo:
         Unit of objective and bound, for headings.
     shown
         Writes a value with so many significant digits in words for people, with its unit.
+    more
+        What else a result says in words, from its ``stats`` and objective; empty for nothing.
     refused
         Says why options do not fit, or None.
     unsuited
@@ -88,6 +90,7 @@ class ObjectiveInfo:
     better: str
     unit: str = "ms"
     shown: Callable[[float, int], str] = field(default=lambda value, digits: f"{number(value, digits)} ms")
+    more: Callable[[Mapping[str, float | int | str], float], str] = field(default=lambda stats, value: "")
     refused: Callable[[Options], str | None] = field(default=lambda options: None)
     unsuited: Callable[[Instance], str | None] = field(default=lambda instance: None)
     tightened: Callable[[Instance, float], Instance] = field(default=lambda instance, value: instance)

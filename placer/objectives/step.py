@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from placer.instance.instance import Instance
 from placer.objectives.objective import ObjectiveInfo, no_secondary
 from placer.options import Options
+from placer.units import milliseconds, percent
 
 __all__ = ["LONGEST", "STEP"]
 
@@ -28,10 +31,20 @@ def _unsuited(instance: Instance) -> str | None:
     return None
 
 
+def _more(stats: Mapping[str, float | int | str], objective: float) -> str:
+    """Say how many go through, how fast, and how much of the time the pipeline is empty."""
+    what = "microbatches" if "microbatches" in stats else "samples"
+    if what not in stats:
+        return ""
+    rate, bubble = float(stats[f"{what}_per_s"]), percent(float(stats["bubble"]))
+    return f"{stats[what]} {what} in {milliseconds(objective)}: {rate:.4g} per second, {bubble} bubble"
+
+
 STEP = ObjectiveInfo(
     summary="time of a step of --microbatches, or of a request of --samples, fill and drain included",
     value=lambda _, plan: plan.step_ms,
     label="Time of a step",
+    more=_more,
     better="faster",
     refused=_refused,
     unsuited=_unsuited,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
+from placer.options import Objective
 from placer.plans.result import Result
 from placer.simulation import Simulation, simulate
 from placer.units import milliseconds
@@ -74,6 +75,8 @@ def timeline(instance: Instance, result: Result) -> Timeline:
 def _run(instance: Instance, result: Result) -> Simulation:
     if not result.options.pipelined:
         return simulate(instance, result)
+    if result.options.objective is Objective.STEP:
+        return simulate(instance, result)
     count = 2 * sum(bool(d.nodes) for d in result.devices) + STEADY
     if not instance.is_training:
         return simulate(instance, result, samples=count)
@@ -102,6 +105,9 @@ def _caption(run: Simulation, result: Result) -> str:
     if not OBJECTIVES[result.options.objective].is_time:
         return f"{text}."
     objective = result.objective or 0.0
+    if result.options.objective is Objective.STEP:
+        alike = abs(run.makespan_ms - objective) <= SAME * objective
+        return f"{text}; the objective is {'the whole step' if alike else milliseconds(objective)}."
     if abs(run.steady_ms - objective) <= SAME * objective:
         return f"{text}, which is the objective."
     return f"{text}; the objective is {milliseconds(objective)}."

@@ -1,8 +1,8 @@
-"""Time of one optimizer step, or of a request of several samples, of a pipeline that is empty before and after.
+"""Time of an optimizer step, or of a request of several samples: the pipeline is empty before and after.
 
-Stage s (in pipeline order) works F_s ms for the forward pass of a microbatch and B_s ms for its backward pass,
-transfers included.  It begins with a microbatch when the stage before it (in the backward pass: the one after
-it) has done it, and with nothing else before it has ended what it is at.
+Stage s (in pipeline order) works F_s ms for the forward pass of a microbatch and B_s ms for its backward
+pass, transfers included.  It begins with a microbatch when the stage before it (in the backward pass: the one
+after it) has done it, and with nothing else before it has ended what it is at.
 
     gpipe    all forward passes, then all backward ones: Σ F + (m − 1) max F + Σ B + (m − 1) max B
     1f1b     the stage that is σ-th from the end does min(σ, m) forward passes, then one backward and one

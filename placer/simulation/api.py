@@ -9,13 +9,15 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.options import Communication, Objective, Options, Schedule
 from placer.plans.check import plan_of
+from placer.plans.figures import stages_of
 from placer.plans.plan import Plan
 from placer.plans.result import Result
+from placer.plans.step import microbatches_of
 from placer.simulation.engine import Stuck, Timeline, execute
 from placer.simulation.latency_tasks import latency_program
 from placer.simulation.outcome import Simulation
 from placer.simulation.plan_costs import Placement, place
-from placer.simulation.service_order import make_program
+from placer.simulation.service_order import in_line, make_program
 from placer.simulation.slices import Slicer, critical_path
 from placer.simulation.stages import cut
 from placer.simulation.steady import settled
@@ -103,7 +105,13 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
     """Run samples or microbatches through a throughput plan."""
     placement = place(instance, plan.device.tolist(), plan.replicas)
     tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
-    program = make_program(tasks, options.communication, options.schedule, plan.stages)
+    objective, stages = Objective.THROUGHPUT, stages_of(instance, plan, options)
+    if options.objective is Objective.STEP and stages is not None:
+        objective = Objective.STEP
+        count = count or microbatches_of(instance, options)
+        if options.communication is Communication.SEQUENTIAL:
+            tasks = in_line(tasks, stages)
+    program = make_program(tasks, options.communication, options.schedule, stages or ())
     steady_ms, periodic, timeline = settled(program)
     if count is None and instance.is_training:
         count = instance.training.microbatches
@@ -114,7 +122,7 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
         timeline,
         {},
         recompute=plan.recompute,
-        objective=Objective.THROUGHPUT,
+        objective=objective,
         communication=options.communication,
         schedule=options.schedule if instance.is_training else None,
         steady_ms=steady_ms,

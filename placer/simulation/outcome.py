@@ -128,8 +128,9 @@ class Simulation:
 
     @property
     def objective_ms(self) -> float:
-        """What the plan's objective should be: the steady state, or for latency the makespan."""
-        return self.makespan_ms if self.steady_ms is None else self.steady_ms
+        """What the plan's objective should be: the steady state, or for latency and a step the makespan."""
+        alone = self.steady_ms is None or self.objective is Objective.STEP
+        return self.makespan_ms if alone else float(self.steady_ms or 0.0)
 
     @cached_property
     def slices(self) -> tuple[Slice, ...]:

@@ -31,9 +31,9 @@ from itertools import pairwise
 import networkx as nx
 
 from placer.options import Communication, Schedule
-from placer.simulation.tasks import Resource, Task
+from placer.simulation.tasks import Lane, Part, Resource, Task
 
-__all__ = ["Buffer", "Phase", "Program", "make_program"]
+__all__ = ["Buffer", "Phase", "Program", "in_line", "make_program"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,34 @@ def make_program(
     if order is None:
         return Program(tuple(tasks), (_rounds(tasks, everything),))
     return _one_forward_one_backward(tasks, order)
+
+
+def in_line(tasks: Sequence[Task], stages: Sequence[int]) -> list[Task]:
+    """Make one task of all that a stage does in a direction; a microbatch passes them one after another.
+
+    So runs an optimizer step or a request (`placer.plans.step`): forward from stage to stage whether or not
+    one needs what another sends, then backward through all of them.  What a stage receives counts for its
+    producer's direction, also where only the other one reads it.
+
+    Parameters
+    ----------
+    tasks
+        The tasks of one sample, with sequential communication.
+    stages
+        The devices in pipeline order.
+    """
+    ways = [(d, False) for d in stages]
+    if any(task.backward for task in tasks):
+        ways += [(d, True) for d in reversed(stages)]
+    work: dict[tuple[int, bool], list[Part]] = {way: [] for way in ways}
+    for task in sorted(tasks, key=lambda t: not _only_receives(t)):
+        work[task.device, task.backward] += task.parts
+    resource = tasks[0].resource[1]
+    idle = Part(Lane.COMPUTE, (), ())  # makes a stage that only receives one that takes its turn
+    return [
+        Task((d, resource), backward, (*work[d, backward], idle), (k - 1,) if k else ())
+        for k, (d, backward) in enumerate(ways)
+    ]
 
 
 def _rounds(tasks: Sequence[Task], members: Sequence[int]) -> Phase:

@@ -69,13 +69,13 @@ class Slicer:
             start, end = end, end + part.duration_ms
             if i + 1 == len(work.parts):
                 end = float(self.timeline.finish_ms[task, sample])
-            first, last = names[part.nodes[0]], names[part.nodes[-1]]
+            ends = [names[v] for v in dict.fromkeys((*part.nodes[:1], *part.nodes[-1:]))]
             yield Slice(
                 device=self.placement.name(work.device),
                 lane=part.lane,
                 slot=self.slots.get(task, 0),
                 nodes=part.nodes,
-                label=first if len(part.nodes) == 1 else f"{first} … {last}",
+                label=" … ".join(ends),
                 sample=sample,
                 direction="backward" if work.backward else "forward",
                 start_ms=start,

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
-from placer.options import Options, Recompute
-from placer.plans.figures import objective_ms
+from placer.options import Objective, Options, Recompute
+from placer.plans.figures import objective_of
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
@@ -55,7 +55,7 @@ def hints(instance: Instance, options: Options, plan: Plan, bound_ms: float | No
         found = _pieces(instance, options, bound_ms, least)
     else:
         found = _throughput(instance, options, plan, bound_ms, least)
-    proven = bound_ms >= objective_ms(instance, plan, options) * (1 - PROVEN)
+    proven = bound_ms >= objective_of(instance, plan, options) * (1 - PROVEN)
     return found or (_idle(instance, options, plan) if proven else [])
 
 
@@ -75,7 +75,7 @@ Held = tuple[float, Plan]
 
 def _best(instance: Instance, options: Options, plans: Iterable[Plan]) -> Held | None:
     """Return the best of the plans that hold."""
-    held = [(objective_ms(instance, p, options), p) for p in plans if not violations(instance, p, options)]
+    held = [(objective_of(instance, p, options), p) for p in plans if not violations(instance, p, options)]
     return min(held, key=lambda h: h[0], default=None)
 
 
@@ -117,7 +117,7 @@ def _ways(instance: Instance, options: Options) -> Iterator[tuple[float, str]]:
             how = "imported with --tied copy" if instance.source is not None else "without these groups"
             yield copied[0], f"{how} there is a plan of {milliseconds(copied[0])}"
     free = options.model_copy(update={"contiguous": False})
-    if options.recompute is Recompute.NONE:
+    if options.recompute is Recompute.NONE and options.objective is Objective.THROUGHPUT:
         anywhere = [sketches.retied(instance, p, free) for p in base]
         held = _best(instance, free, [*anywhere, *sketches.packed(settled(instance, free))])
         if held is not None:

@@ -14,7 +14,7 @@ from placer.instance.graphs import components, strong_components, topological_or
 from placer.instance.instance import Instance
 from placer.instance.order import topological_position
 from placer.options import Options
-from placer.plans.figures import objective_ms
+from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.tolerances import EQUAL
 
@@ -142,7 +142,7 @@ def retied(instance: Instance, plan: Plan, options: Options) -> Plan:
         for d in choices:
             moved = device.copy()
             moved[nodes] = d
-            loads.append((objective_ms(instance, Plan(moved), options), d))
+            loads.append((objective_of(instance, Plan(moved), options), d))
         device[nodes] = min(loads)[1]
     return Plan(device)
 
@@ -174,10 +174,10 @@ def spread(instance: Instance, plan: Plan, options: Options) -> Plan | None:
     items = _items(instance)
     if items is None:
         return None
-    device, limit = plan.device.copy(), objective_ms(instance, plan, options) * (1 + EQUAL)
+    device, limit = plan.device.copy(), objective_of(instance, plan, options) * (1 + EQUAL)
     for empty in [d.index for d in instance.devices if not d.is_host and not (device == d.index).any()]:
         cuts = _cuts(instance, items, device, empty)
-        found = next((c for c in cuts if objective_ms(instance, Plan(c), options) <= limit), None)
+        found = next((c for c in cuts if objective_of(instance, Plan(c), options) <= limit), None)
         if found is None:
             return None
         device = found

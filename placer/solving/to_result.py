@@ -6,13 +6,18 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
+
 from placer.errors import VerificationError
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS
-from placer.options import Options
+from placer.options import Objective, Options
+from placer.plans.evaluate import device_loads
 from placer.plans.figures import device_reports, objective_of, piece_reports, stages_of
+from placer.plans.plan import Plan
 from placer.plans.result import InstanceReference, Progress, Result, gap_of, status_of
+from placer.plans.step import microbatches_of
 from placer.plans.verify import violations
 from placer.search.run import Outcome, Run
 from placer.tolerances import BOUND_TOLERANCE, EQUAL
@@ -71,11 +76,25 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         devices=[] if plan is None else device_reports(instance, plan, options),
         message=outcome.message,
         hints=list(outcome.hints),
-        stats=dict(outcome.stats),
+        stats=dict(outcome.stats) | _step(instance, plan, options, objective),
         progress=[
             Progress(seconds=p.seconds, incumbent=p.incumbent_ms, bound=p.bound_ms) for p in run.history
         ],
     ).sealed()
+
+
+def _step(
+    instance: Instance, plan: Plan | None, options: Options, objective: float | None
+) -> dict[str, float | int]:
+    """Figures of a step that people compare: the bubble, and microbatches per second."""
+    if options.objective is not Objective.STEP or plan is None or not objective:
+        return {}
+    count = microbatches_of(instance, options)
+    load = device_loads(instance, plan.device, plan.recompute).load_ms(options.communication)
+    mean = float(load[np.unique(plan.device)].mean())
+    what = "microbatches" if instance.is_training else "samples"
+    bubble = max(0.0, 1.0 - count * mean / objective)
+    return {what: count, "bubble": bubble, f"{what}_per_s": 1e3 * count / objective}
 
 
 def _bound(outcome: Outcome, objective: float | None, options: Options) -> float | None:

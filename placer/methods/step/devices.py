@@ -128,11 +128,11 @@ class Devices:
         return fits, used, np.where(front, 0, run)
 
     def named(self, ways: Sequence[Way]) -> list[int] | None:
-        """Return a device for each stage of a pipeline, each run within a server; None if that is not found."""
+        """Return a device for each stage of a pipeline, each run within a server; None if none is found."""
         if not self.instance.servers:
             return self.in_order(ways)
         runs: list[list[int]] = []
-        for s, way in enumerate(ways):
+        for s in range(len(ways)):
             if not s or ways[s - 1].back:
                 runs.append([])
             runs[-1].append(s)

@@ -68,19 +68,19 @@ def prefixes(orders: list[IntArray], most: int) -> BoolArray:
 
 
 def next_item(problem: Problem, downsets: BoolArray) -> IntArray:
-    """Return the only item that can come after each downset, ``(M,)``; -1 where there are several, or none."""
-    inside = downsets.astype(np.int32) @ _edges(problem)
+    """Return the only item that can come after each downset, ``(M,)``; -1 where there is not one only."""
+    inside = downsets.astype(np.int64) @ _edges(problem)
     return _only((inside == _edges(problem).sum(axis=0)) & ~downsets)
 
 
 def previous_item(problem: Problem, downsets: BoolArray) -> IntArray:
-    """Return the only item that each downset can end with, ``(M,)``; -1 where there are several, or none."""
-    return _only((downsets.astype(np.int32) @ _edges(problem).T == 0) & downsets)
+    """Return the only item that each downset can end with, ``(M,)``; -1 where there is not one only."""
+    return _only((downsets.astype(np.int64) @ _edges(problem).T == 0) & downsets)
 
 
 def _edges(problem: Problem) -> IntArray:
     """Precedence as a matrix, ``(N, N)``."""
-    out = np.zeros((problem.size, problem.size), dtype=np.int32)
+    out = np.zeros((problem.size, problem.size), dtype=np.int64)
     out[problem.edges[:, 0], problem.edges[:, 1]] = 1
     return out
 

@@ -1,23 +1,24 @@
-"""Labels: what is known of the stages from some downset to the end of a pipeline, and how one more changes it.
+"""Labels: what is known of the stages from a downset to the end of a pipeline, and how one more changes it.
 
-Let the stages of a suffix be numbered σ = 1, 2, ... from the end, with loads F and B, L = F + B. The time of m
-microbatches is the longest path through the graph of their tasks (`placer.plans.step`). A stage in front only
-makes paths longer, and some paths are the same in every schedule:
+Let the stages of a suffix be numbered σ = 1, 2, ... from the end, with loads F and B, L = F + B.  The time of
+m microbatches is the longest path through the graph of their tasks (`placer.plans.step`).  A stage in front
+only makes paths longer, and some paths are the same whatever the loads:
 
-``1f1b``  With T the time of the suffix and R = Σ L its round trip, the suffix with one more stage, the σ-th, takes
-    at least each of
-        L + T                                    down through the new stage and back up
-        m L                                      the new stage serves all microbatches
-        R + (m − σ + 1) F + m B                  the first one comes back, and all that is left follows
-        R + m F + (m − σ + 1) B                  the last one goes down when all else was served
-        2 R + (m − σ + 1) L                      both
-    (with m for σ where m < σ, and the last one for m > σ only). All rise with T and R, so that labels (T, R) which no other is below are enough to
-    find the least value that these paths allow. It is a bound, and most often the true time.
-``gpipe`` (and inference, without B)  Σ L + (m − 1) (max F + max B) exactly; labels (Σ L, max F, max B).
+``1f1b``  With T the time of the suffix and R = Σ L its round trip, the suffix with one stage more, the σ-th,
+    takes at least each of
+        L + T                            down through the new stage and back up
+        m L                              the new stage serves all microbatches
+        R + (m − σ + 1) F + m B          the first one comes back, and all that is left follows
+        R + m F + (m − σ + 1) B          the last one goes down when all else was served
+        2 R + (m − σ + 1) L              both
+    (with m for σ where m < σ, and the last one for m > σ only).  All rise with T and R, so that labels (T, R)
+    which no other is below are enough to find the least value that these paths allow.  It is a bound, and
+    most often the true time.
+``gpipe``, and inference (without B)  Σ L + (m − 1) (max F + max B) exactly; labels (Σ L, max F, max B).
 
 A label is dropped when it cannot lead to a better time than a known plan: what is left of the graph takes at
-least its least load H, in front, and R' more devices pass at most the share 1 − (1 − 1/m)^R' of T (by L_1 ≤ T / m,
-L_1 + m L_2 ≤ T, ...).
+least its least load in front, and n more devices pass at most the share 1 − (1 − 1/m)^n of T (since
+L_1 ≤ T / m, L_1 + m L_2 ≤ T, ...).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Labels:
     used
         Devices used, by kind, as one number, ``(C,)``.
     run
-        Those of the first stage's server in its run, likewise, ``(C,)``; 0 where a stage in front is in another.
+        Those of the first stage's server in its run, ``(C,)``; 0 where a stage in front is in another.
     figures
         ``(C, 2)`` T and R, or ``(C, 3)`` Σ L, max F, max B.
     parent
@@ -134,7 +135,7 @@ def joined(parts: Sequence[Labels]) -> Labels:
 
 
 def undominated(labels: Labels) -> BoolArray:
-    """Which labels no other one with the same downset and devices is below, ``(C,)``; with three figures, most."""
+    """Whether no other label with the same downset and devices is below, ``(C,)``; three figures: most."""
     size = len(labels)
     key = labels.downset * (int(labels.used.max(initial=0)) + 1) + labels.used
     key = key * (int(labels.run.max(initial=0)) + 1) + labels.run

@@ -117,8 +117,7 @@ class Pipelines:
                 labels = self._with_true_times(labels, place)
             found.append(self._fewer(labels, place, width, exact=exact))
             begin = stop
-        labels = found[0] if len(found) == 1 else self._fewer(joined(found), place, width, exact=exact)
-        return labels
+        return found[0] if len(found) == 1 else self._fewer(joined(found), place, width, exact=exact)
 
     def _extended(self, parents: IntArray, place: int) -> Labels:
         """Put every stage that fits in front of some labels of the last level."""
@@ -173,7 +172,7 @@ class Pipelines:
         return out
 
     def _longer_loads(self, labels: Labels) -> FloatArray:
-        """Loads of all stages of labels of the new level, ``(2, C, stages)``, the first stage first."""
+        """Return the loads of all stages of new labels, ``(2, C, stages)``, the first stage first."""
         return np.concatenate(
             [self.stages.load_ms[:, labels.stage, None], self._loads[:, labels.parent]], axis=2
         )
@@ -193,7 +192,7 @@ class Pipelines:
 def suffix_times(loads: FloatArray, microbatches: int) -> FloatArray:
     """Makespans of many pipelines under ``1f1b`` at once, ``(C,)``, from their loads, ``(2, C, S)``.
 
-    Each task of a stage as soon as the one before it on the stage and its own data are there; stages by turns.
+    Each task as soon as the stage has ended the one before and its own data are there.
     """
     forward, backward = loads
     stages = forward.shape[1]
@@ -207,4 +206,4 @@ def suffix_times(loads: FloatArray, microbatches: int) -> FloatArray:
             for i in reversed(range(stages)):
                 ready = np.maximum(free[i], free[i + 1]) if i + 1 < stages else free[i]
                 free[i] = ready + backward[:, i]
-    return np.max(free, axis=0)
+    return np.asarray(np.max(free, axis=0))

@@ -2,9 +2,9 @@ r"""All stages that a contiguous plan may have: pairs of downsets and a device, 
 
 A pipeline is a chain of downsets ∅ = I_0 ⊂ ... ⊂ I_S = all items; stage s holds I_s \ I_{s−1}.
 
-*Servers.*  Consecutive stages in one server are a run.  What a stage sends and receives costs more across servers;
-whether it does depends on where all the other stages are.  A stage is charged for it only where that is sure: its
-neighbour is in another server, and whatever that neighbour is, it holds the item at the other end (the only item
+*Servers.*  Consecutive stages in one server are a run.  What a stage sends and receives costs more across
+servers; whether it does depends on where all the other stages are.  A stage is charged for it only where that
+is sure: its neighbour is in another server and, whatever it is, holds the item at the other end (the only one
 that can come next).  On chains that is exact; elsewhere it may be too little, and a bound stays a bound.
 """
 
@@ -292,9 +292,9 @@ class _Table:
         if way.back and (item := int(self.next[upper])) >= 0:
             out |= np.where(sends, self.member[item] > 0, self.producer == item)
         if way.front:
-            item = self.previous[lower]
-            found = np.where(sends, self.member[item] > 0, self.producer == item[:, None])
-            out |= found & (item >= 0)[:, None]
+            items = self.previous[lower]
+            found = np.where(sends, self.member[items] > 0, self.producer == items[:, None])
+            out |= found & (items >= 0)[:, None]
         return out
 
     def _received(self, lower: IntArray, upper: int) -> FloatArray:
