@@ -132,6 +132,8 @@ def merge_below(
     bound_ms: float,
     options: Options,
     kinds: Callable[[Problem], Kinds] = kinds_of,
+    *,
+    dominance: bool = True,
 ) -> Problem:
     """Merge until nothing more merges.
 
@@ -145,6 +147,8 @@ def merge_below(
         The kind of plan and its costs.
     kinds
         The kinds of devices of a problem; where stages may recompute, dominance needs those that do.
+    dominance
+        Whether items may be put together that need not be, because that is no worse for throughput.
 
     Returns
     -------
@@ -156,7 +160,7 @@ def merge_below(
         pairs, weight = _pairs(problem, devices)
         apart = _separated(devices, pairs, weight, bound_ms, options)
         label = components(problem.size, pairs[~apart])
-        if apart.all() and options.contiguous and _knows_recomputation(devices, options):
+        if dominance and apart.all() and options.contiguous and _knows_recomputation(devices, options):
             label = _dominated(problem, devices, pairs, weight, bound_ms, options)
         if options.contiguous:  # what lies between two merged items goes along
             label = strong_components(problem.size, label[problem.edges])[label]

@@ -9,10 +9,8 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.options import Communication, Objective, Options, Schedule
 from placer.plans.check import plan_of
-from placer.plans.figures import stages_of
 from placer.plans.plan import Plan
 from placer.plans.result import Result
-from placer.plans.step import microbatches_of
 from placer.simulation.engine import Stuck, Timeline, execute
 from placer.simulation.latency_tasks import latency_program
 from placer.simulation.outcome import Simulation
@@ -105,13 +103,14 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
     """Run samples or microbatches through a throughput plan."""
     placement = place(instance, plan.device.tolist(), plan.replicas)
     tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
-    objective, stages = Objective.THROUGHPUT, stages_of(instance, plan, options)
-    if options.objective is Objective.STEP and stages is not None:
+    objective, stages = Objective.THROUGHPUT, plan.stages or ()
+    if options.objective is Objective.STEP:
         objective = Objective.STEP
-        count = count or microbatches_of(instance, options)
-        if options.communication is Communication.SEQUENTIAL:
+        if not instance.is_training:
+            count = count or options.samples or 1
+        if options.communication is Communication.SEQUENTIAL and stages:
             tasks = in_line(tasks, stages)
-    program = make_program(tasks, options.communication, options.schedule, stages or ())
+    program = make_program(tasks, options.communication, options.schedule, stages)
     steady_ms, periodic, timeline = settled(program)
     if count is None and instance.is_training:
         count = instance.training.microbatches

@@ -168,7 +168,7 @@ TABLE = [
     ),
     Row("option communication", Kind.COST, latency=refused("sequential communication")),
     *(Row(f"option {name}", Kind.SEARCH, why=LIMITS) for name in ("time_limit", "gap", "threads", "seed")),
-    Row("option samples", Kind.RULE, throughput=refused("samples"), latency=refused("samples")),
+    Row("option samples", Kind.HOLDER, why="for the objective step only (tests/methods/test_step.py)"),
     Row("option max_ms", Kind.RULE, throughput=refused("max_ms"), latency=refused("max_ms")),
     Row("option memory_limit_mb", Kind.SEARCH, why=LIMITS),
     Row("option split", Kind.SEARCH, why="a file for method expert, whose column reads one for every row"),

@@ -154,7 +154,7 @@ def _problems(name: str) -> Witness:
     return pair
 
 
-OTHER_OBJECTIVE = {"option pieces": "latency", "option max_ms": "memory", "option samples": "step"}
+OTHER_OBJECTIVE = {"option pieces": "latency", "option max_ms": "memory"}
 """Options that have a meaning for another objective than throughput."""
 
 

@@ -252,7 +252,6 @@ WITNESSES: dict[str, Witness] = {
     "option schedule": option(training(), GPIPE),
     "option microbatches": option(ACTIVE, {"microbatches": 6}, put("training", {"microbatches": 6}), **GPIPE),
     "option recompute": option(training(), {"recompute": "all"}),
-    "option samples": option(chain(), {"samples": 5}),
     "option max_ms": option(chain(), {"max_ms": 6.0}),
     "option pieces": option(
         with_(

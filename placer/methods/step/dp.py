@@ -29,7 +29,7 @@ from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.step import microbatches_of
 from placer.reductions.problem import Problem, contract
-from placer.reductions.throughput import cutoff_merge
+from placer.reductions.throughput_merges import merge_below
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run, Stopped
 from placer.tolerances import CERTAIN, EQUAL, EXACT
@@ -130,7 +130,7 @@ class _Search:
         problem = self._contracted()
         if self.best.plan is not None:  # items that no stage may separate without being too slow
             longest = self.best.value / self.microbatches
-            problem = cutoff_merge(problem, self.options.communication, longest, contiguous=True)
+            problem = merge_below(problem, longest, self.options, dominance=False)
         downsets = all_downsets(problem, DOWNSETS, self.run)
         self.stats.update(items=problem.size, downsets=0 if downsets is None else len(downsets))
         if downsets is not None and self._search(problem, downsets, proves=True):
