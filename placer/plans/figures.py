@@ -15,7 +15,7 @@ from placer.plans.in_flight import in_flight
 from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
 from placer.plans.result import DeviceReport, Piece
-from placer.plans.step import makespan_ms, microbatches_of
+from placer.plans.step_time import makespan_ms, microbatches_of
 
 __all__ = ["device_reports", "objective_ms", "objective_of", "piece_reports", "stages_of"]
 

@@ -139,8 +139,8 @@ def make_program(
 def in_line(tasks: Sequence[Task], stages: Sequence[int]) -> list[Task]:
     """Make one task of all that a stage does in a direction; a microbatch passes them one after another.
 
-    So runs an optimizer step or a request (`placer.plans.step`): forward from stage to stage whether or not
-    one needs what another sends, then backward through all of them.  What a stage receives counts for its
+    So runs an optimizer step or a request (`placer.plans.step_time`): forward from stage to stage whether or
+    not one needs what another sends, then backward through all of them.  What a stage receives counts for its
     producer's direction, also where only the other one reads it.
 
     Parameters

@@ -17,7 +17,7 @@ from placer.plans.evaluate import device_loads
 from placer.plans.figures import device_reports, objective_of, piece_reports, stages_of
 from placer.plans.plan import Plan
 from placer.plans.result import InstanceReference, Progress, Result, gap_of, status_of
-from placer.plans.step import microbatches_of
+from placer.plans.step_time import microbatches_of
 from placer.plans.verify import violations
 from placer.search.run import Outcome, Run
 from placer.tolerances import BOUND_TOLERANCE, EQUAL

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from placer.methods.step.labels import Rules
-from placer.methods.step.search import suffix_times
+from placer.methods.step.pipeline_search import suffix_times
+from placer.methods.step.suffix_labels import Rules
 from placer.options import Schedule
-from placer.plans.step import makespan_ms
+from placer.plans.step_time import makespan_ms
 from tests.support.brute_step import makespan
 from tests.support.level import seeds
 

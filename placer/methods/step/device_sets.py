@@ -10,7 +10,7 @@ import numpy as np
 
 from placer.arrays import BoolArray, IntArray
 from placer.instance.instance import Instance
-from placer.methods.step.stages import Stages, Way
+from placer.methods.step.possible_stages import Stages, Way
 
 __all__ = ["Devices"]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.interchangeable import interchangeable
-from placer.methods.step.downsets import next_item, previous_item
+from placer.methods.step.all_downsets import next_item, previous_item
 from placer.options import Communication, Options, Recompute
 from placer.reductions.problem import Problem
 from placer.search.run import Run

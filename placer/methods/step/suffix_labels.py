@@ -1,8 +1,8 @@
 """Labels: what is known of the stages from a downset to the end of a pipeline, and how one more changes it.
 
 Let the stages of a suffix be numbered σ = 1, 2, ... from the end, with loads F and B, L = F + B.  The time of
-m microbatches is the longest path through the graph of their tasks (`placer.plans.step`).  A stage in front
-only makes paths longer, and some paths are the same whatever the loads:
+m microbatches is the longest path through the graph of their tasks (`placer.plans.step_time`).  A stage in
+front only makes paths longer, and some paths are the same whatever the loads:
 
 ``1f1b``  With T the time of the suffix and R = Σ L its round trip, the suffix with one stage more, the σ-th,
     takes at least each of

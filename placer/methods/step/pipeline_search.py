@@ -1,4 +1,4 @@
-"""Pipelines built from the end, one stage more at a time, over the labels of `placer.methods.step.labels`."""
+"""Pipelines built from the end, one stage more at a time, over the labels of `placer.methods.step.suffix_labels`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from placer.arrays import FloatArray, IntArray
-from placer.methods.step.devices import Devices
-from placer.methods.step.labels import Labels, Rules, joined, undominated
-from placer.methods.step.stages import Stages
+from placer.methods.step.device_sets import Devices
+from placer.methods.step.possible_stages import Stages
+from placer.methods.step.suffix_labels import Labels, Rules, joined, undominated
 from placer.plans.in_flight import InFlight
 from placer.search.run import Run
 

@@ -1,8 +1,8 @@
 """Exact time of a step by dynamic programming over downsets, with a bound where it stops before the end.
 
 A throughput plan comes first: it is a plan, and its largest load λ at least bounds the time by m λ.  Then
-pipelines are built from the end (`placer.methods.step.search`), with few labels at first.  Where the labels'
-paths leave a gap, a last search keeps all labels, with the true times of their suffixes.
+pipelines are built from the end (`placer.methods.step.pipeline_search`), with few labels at first.  Where the
+labels' paths leave a gap, a last search keeps all labels, with the true times of their suffixes.
 
 Graphs with too many downsets are searched along topological orders: that gives plans, and no bound beyond
 that of throughput and of the work.
@@ -18,16 +18,16 @@ from placer.arrays import BoolArray
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods.downsets import dp, dpl
-from placer.methods.step.devices import Devices
-from placer.methods.step.downsets import all_downsets, prefixes
-from placer.methods.step.labels import Rules
-from placer.methods.step.search import Pipelines
-from placer.methods.step.stages import Stages
+from placer.methods.step.all_downsets import all_downsets, prefixes
+from placer.methods.step.device_sets import Devices
+from placer.methods.step.pipeline_search import Pipelines
+from placer.methods.step.possible_stages import Stages
+from placer.methods.step.suffix_labels import Rules
 from placer.options import Communication, Objective, Options, Schedule
 from placer.plans.in_flight import left_in_flight
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
-from placer.plans.step import microbatches_of
+from placer.plans.step_time import microbatches_of
 from placer.reductions.problem import Problem, contract
 from placer.reductions.throughput_merges import merge_below
 from placer.search.incumbent import Incumbent
