@@ -94,7 +94,7 @@ def _runs(problem: Problem, kinds: Kinds, communication: Communication, limit_ms
             most = int(np.argmax(closed)) if closed.any() else n - i
             held = np.cumsum(problem.memory_bytes[i : i + most])
             compute = np.cumsum(kinds.time_ms[:, i : i + most, k], axis=1)
-            most = int(np.searchsorted(np.maximum(held / room, compute.sum(axis=0) / limit_ms), 1, "right"))
+            most = int(np.count_nonzero((held <= room) & (compute.sum(axis=0) <= limit_ms)))
             if most:
                 received, sent = _transfers(problem, kinds, i, most, k)
                 load = _load(compute[:, :most], received, sent, communication)

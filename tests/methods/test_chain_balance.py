@@ -32,7 +32,7 @@ def as_chain(instance: Instance) -> Instance:
     graph.add_nodes_from(range(instance.n))
     forward = [v for v in nx.topological_sort(graph) if not instance.backward[v]]
     edges = {*map(tuple, instance.edges.tolist()), *pairwise(forward)}
-    return instance.replace(edges=np.array(sorted(edges)).reshape(-1, 2))
+    return instance.replace(edges=np.array(sorted(edges), dtype=np.int64).reshape(-1, 2))
 
 
 def made(seed: int) -> Instance:
