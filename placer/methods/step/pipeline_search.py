@@ -1,4 +1,4 @@
-"""Pipelines built from the end, one stage more at a time, over the labels of `placer.methods.step.suffix_labels`."""
+"""Pipelines built from the end, one stage more at a time, over labels of their suffixes."""
 
 from __future__ import annotations
 
