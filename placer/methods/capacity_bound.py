@@ -28,6 +28,8 @@ ENTRIES = {Objective.THROUGHPUT: 1_000_000, Objective.LATENCY: 60_000}
 """Entries of the largest linear program that is solved: about a second."""
 FEW = 200
 """Columns up to which whole items are looked at even where memory does not bind parts of items."""
+LARGEST = 1e14
+"""Coefficients beyond which there is no bound: the solver takes none of 1e15 and more."""
 SPREAD = 1e6
 """Coefficients that far apart are left to the linear program, whose bound does not depend on tolerances."""
 
@@ -84,6 +86,8 @@ def _bound(built: CapacityProgram, options: Options, run: Run) -> float:
     from placer.solvers.solution import Settings, Status
 
     program = built.program
+    if program.largest > LARGEST:
+        return 0.0
     dual = highs.LinearMaster(program).solve(run).row_dual
     if dual is None:
         return 0.0

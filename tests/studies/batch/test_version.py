@@ -10,9 +10,11 @@ from placer.studies.batch import version
 from placer.studies.batch.version import ROOT, SOLVER, code_version
 from tests.test_structure import imports
 
-READS = {"placer/formats", "placer/imports", "placer/catalogue"}
+READS = {"placer/formats", "placer/imports", "placer/language", "placer/catalogue"}
 """Makes instances, whose content is part of the identity itself."""
 SHOWS = {"placer/cli", "placer/exports", "placer/pages", "placer/simulation", "placer/plot.py"}
+SERVES = {"placer/serving"}
+"""Answers another question than a job asks."""
 RUNS = {"placer/studies", "placer/signals.py", "placer/stdout.py", "placer/__main__.py", "placer/__init__.py"}
 WORDS = {
     "placer/arrays.py",  # names of types
@@ -31,8 +33,8 @@ def parts():
 
 
 def test_every_folder_takes_part_or_is_known_not_to():
-    assert set(SOLVER) | READS | SHOWS | RUNS | WORDS == parts()
-    assert not set(SOLVER) & (READS | SHOWS | RUNS | WORDS)
+    assert set(SOLVER) | READS | SHOWS | SERVES | RUNS | WORDS == parts()
+    assert not set(SOLVER) & (READS | SHOWS | SERVES | RUNS | WORDS)
 
 
 def test_all_that_a_solve_imports_takes_part():
