@@ -261,3 +261,20 @@ def test_two_interleaved_groups_agree_with_brute_force(pieces: int) -> None:
         outcome = solve(instance, options(pieces), Run())
         assert makespan(instance, outcome, pieces) == pytest.approx(expected, rel=1e-9, abs=1e-9), seed
         assert expected * (1 - 1e-9) - 1e-9 <= outcome.bound_ms <= expected * (1 + 1e-12), seed
+
+
+def test_a_piece_does_not_add_to_groups_that_are_open_on_two_accelerators() -> None:
+    """a1 and b1 run at once on two; {a2, b2} as one piece would end after 12 ms, but may be on neither."""
+    instance = Instance.build(
+        ids=("a1", "b1", "a2", "b2"),
+        types=("gpu",),
+        time_ms=[[10.0], [10.0], [1.0], [1.0]],
+        transfer_ms=(0.0, 0.0, 20.0, 0.0),
+        edges=((0, 2), (1, 2), (2, 3)),
+        classes=(DeviceClass("gpu", "gpu", 2),),
+        colocate=("a", "b", "a", "b"),
+    )
+    assert latency_optimum(instance, 2) == 22.0
+    outcome = solve(instance, options(2), Run())
+    assert makespan(instance, outcome, 2) == pytest.approx(22.0)
+    assert outcome.bound_ms == pytest.approx(22.0)
