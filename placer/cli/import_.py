@@ -22,7 +22,7 @@ from placer.imports.api import (
     import_pipedream,
     import_torch,
 )
-from placer.imports.onnx_file import parse_dims
+from placer.imports.onnx_shapes.dims import parse_dims, parse_passes, parse_values
 from placer.instance.instance import Instance
 
 __all__ = ["run"]
@@ -38,6 +38,10 @@ class Arguments(Protocol):
     name: str | None
     by: str | None
     dim: list[str]
+    value: list[str]
+    passes: list[str]
+    external_data: bool
+    run: bool
     precision: str | None
     profile: list[str]
     tied: Literal["copy", "colocate"]
@@ -97,11 +101,22 @@ def _imported(args: Arguments) -> Instance:
     if args.by is not None:
         options["by"] = args.by
     language = _language(args)
-    dims = parse_dims(args.dim)
     if args.kind == "onnx":
-        return import_onnx(args.source, cluster=args.devices, dims=dims, precision=args.precision, **options)
-    if dims:
-        raise UsageError("--dim applies to ONNX models; elsewhere the shapes are in the model")
+        return import_onnx(
+            args.source,
+            cluster=args.devices,
+            dims=parse_dims(args.dim),
+            values=parse_values(args.value),
+            passes=parse_passes(args.passes),
+            external_data=args.external_data,
+            run=args.run,
+            precision=args.precision,
+            **options,
+        )
+    if args.dim or args.value or args.passes or args.external_data:
+        raise UsageError(
+            "--dim, --value, --passes and --external-data apply to ONNX models; others have their shapes"
+        )
     if args.kind == "torch":
         return import_torch(args.source, cluster=args.devices, precision=args.precision, **options)
     if args.kind == "hf":

@@ -62,7 +62,6 @@ def add_import(command: Command) -> None:
         "operator); of language models attention, MLP, router, shared and routed experts of each layer "
         "(sublayer, the default), or these with each expert by itself (expert)",
     )
-    _add_dim(made)
     made.add_argument(
         "--precision", choices=list(PRECISIONS), help="number format (default: that of the model's weights)"
     )
@@ -94,6 +93,7 @@ def add_import(command: Command) -> None:
         help="operators without a FLOP rule that may count as bytes alone, though they may be products",
     )
     made.add_argument("--quiet", action="store_true", help="no notes on standard error")
+    _add_onnx(made)
     _add_language(made)
     _add_training(made)
 
@@ -125,6 +125,37 @@ def _add_language(made: argparse.ArgumentParser) -> None:
         "--weights",
         choices=list(FORMATS),
         help="hf: number format of the matrices in layers (default: quantization_config, or as activations)",
+    )
+
+
+def _add_onnx(made: argparse.ArgumentParser) -> None:
+    onnx = made.add_argument_group("ONNX models")
+    _add_dim(onnx)
+    onnx.add_argument(
+        "--value",
+        action="append",
+        default=[],
+        metavar="INPUT=N,...",
+        help="numbers of an input that sizes or conditions depend on (repeatable)",
+    )
+    onnx.add_argument(
+        "--passes",
+        action="append",
+        default=[],
+        metavar="[LOOP=]N",
+        help="how often a loop runs that no number in it ends (repeatable)",
+    )
+    onnx.add_argument(
+        "--external-data",
+        action="store_true",
+        help="read the files beside the model for shapes that are stored there (never the large weights)",
+    )
+    onnx.add_argument(
+        "--run",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run the model once, in a process with limits and on random inputs, where its shapes do not "
+        "follow otherwise and ONNX Runtime is installed (default: yes)",
     )
 
 
@@ -177,11 +208,11 @@ def add_profile(command: Command) -> None:
         )
 
 
-def _add_dim(made: argparse.ArgumentParser) -> None:
+def _add_dim(made: argparse._ActionsContainer) -> None:
     made.add_argument(
         "--dim",
         action="append",
         default=[],
-        metavar="NAME=N",
-        help="value of a symbolic dimension of an ONNX model, or of INPUT:AXIS (repeatable)",
+        metavar="NAME=N,...",
+        help="sizes of an ONNX model's inputs, by symbol or INPUT:AXIS (repeatable; the missing are listed)",
     )

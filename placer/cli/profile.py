@@ -11,7 +11,7 @@ from placer.cli.exit_codes import ExitCode
 from placer.errors import InputError
 from placer.formats.text import check_writable, write_text
 from placer.imports.measure import profile_onnx
-from placer.imports.onnx_file import parse_dims
+from placer.imports.onnx_shapes.dims import parse_dims
 from placer.imports.profiles import times_to_csv
 
 __all__ = ["run"]

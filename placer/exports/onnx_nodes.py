@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,13 @@ from placer.errors import InputError, UsageError
 from placer.exports.module_order import Part, in_parts
 from placer.exports.placement import Placement
 from placer.imports.onnx_file import light_model, onnx_module
+from placer.imports.onnx_shapes.branches import inline_branches
+from placer.imports.onnx_shapes.graphs import reads
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OnnxPlan", "read_model", "reads"]
+__all__ = ["OnnxPlan", "branch_remarks", "read_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class OnnxPlan:
     unlisted
         Number of operators that depend on an input and that the plan does not know (the importer knows
         their values); they run where their inputs meet.
+    branches
+        Branches that are taken for certain with the sizes of the plan, in words: the export has no others.
     """
 
     model: onnx.ModelProto
@@ -44,6 +47,7 @@ class OnnxPlan:
     parts: tuple[Part, ...]
     constants: frozenset[int]
     unlisted: int
+    branches: tuple[str, ...] = ()
 
 
 def read_model(placement: Placement) -> OnnxPlan:
@@ -71,14 +75,16 @@ def read_model(placement: Placement) -> OnnxPlan:
         model = onnx.load_model_from_string(content)
         if model.functions:  # as the importer does: the plan is about the operators inside
             model = onnx.inliner.inline_local_functions(model)
+        planned = {name for _, origin in placement.origins() for name in origin.operators}
+        called, taken = inline_branches(model, planned)
     except Exception:  # whatever the protobuf runtime at hand raises
         raise InputError("not an ONNX model", source=str(path)) from None
-    return _cut(placement, model, path)
+    return replace(_cut(placement, model, called, path), branches=tuple(taken))
 
 
-def _cut(placement: Placement, model: onnx.ModelProto, path: Path) -> OnnxPlan:
+def _cut(placement: Placement, model: onnx.ModelProto, called: list[str], path: Path) -> OnnxPlan:
     nodes = model.graph.node
-    units = _units(placement, model, path)
+    units = _units(placement, called, path)
     producer = {name: i for i, node in enumerate(nodes) for name in node.output if name}
     before = [[producer[name] for name in reads(node) if name in producer] for node in nodes]
     constants = _constants(model, before)
@@ -98,9 +104,9 @@ def _cut(placement: Placement, model: onnx.ModelProto, path: Path) -> OnnxPlan:
     )
 
 
-def _units(placement: Placement, model: onnx.ModelProto, path: Path) -> dict[int, int]:
-    """Find the unit of every operator that the plan knows; operators are named by their first output."""
-    index = {node.output[0]: i for i, node in enumerate(model.graph.node) if node.output}
+def _units(placement: Placement, called: list[str], path: Path) -> dict[int, int]:
+    """Find the unit of every operator that the plan knows, by what the operators are called in plans."""
+    index = {name: i for i, name in enumerate(called)}
     out: dict[int, int] = {}
     for v, origin in placement.origins():
         for name in origin.operators:
@@ -128,13 +134,10 @@ RANDOM = frozenset({"RandomNormal", "RandomUniform"})
 """Operators without inputs whose copies would differ."""
 
 
-def reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Names of the tensors that an operator reads, those that its subgraphs take from outside included."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            inside = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-            for inner in graph.node:
-                yield from (name for name in reads(inner) if name not in inside)
-                inside.update(inner.output)
-            yield from (value.name for value in graph.output if value.name not in inside)
+def branch_remarks(plan: OnnxPlan) -> list[str]:
+    """Say which branches an export is bound to."""
+    if not plan.branches:
+        return []
+    more = f" and {len(plan.branches) - 3} more" if len(plan.branches) > 3 else ""
+    shown = ", ".join(plan.branches[:3]) + more
+    return [f"only for the sizes and numbers that the instance was imported with: If {shown}"]

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from placer.errors import UsageError
-from placer.exports.onnx_nodes import OnnxPlan, read_model, reads
+from placer.exports.onnx_nodes import OnnxPlan, branch_remarks, read_model
 from placer.exports.placement import Placement
+from placer.imports.onnx_shapes.graphs import reads
+from placer.imports.onnx_shapes.types import element_types
 
 if TYPE_CHECKING:
     import onnx
@@ -81,16 +83,29 @@ def _tensors(plan: OnnxPlan) -> _Tensors:
         known = onnx.shape_inference.infer_shapes(plan.model, data_prop=True).graph
     except onnx.shape_inference.InferenceError:  # what the model itself says may be enough
         known = graph
+    values = {
+        name: onnx.helper.make_tensor_value_info(name, kind, None)
+        for name, kind in element_types(plan.model).items()
+    }
+    values |= {v.name: v for v in (*known.value_info, *known.output, *graph.input) if _is_typed(v)}
     weights = {tensor.name: tensor for tensor in graph.initializer}
     sparse = {tensor.values.name: tensor for tensor in graph.sparse_initializer}
     return _Tensors(
-        values={value.name: value for value in (*known.value_info, *known.output, *graph.input)},
+        values=values,
         weights=weights,
         sparse=sparse,
         producer={name: i for i, node in enumerate(graph.node) for name in node.output if name},
         inputs=tuple(v.name for v in graph.input if v.name not in weights and v.name not in sparse),
         outputs=tuple(value.name for value in graph.output),
     )
+
+
+def _is_typed(value: onnx.ValueInfoProto) -> bool:
+    """Whether a type says something, and no size is less than none (some exporters write -1)."""
+    tensor = value.type.tensor_type
+    if value.type.HasField("tensor_type") and not tensor.elem_type:
+        return False
+    return bool(value.type.WhichOneof("value")) and all(dim.dim_value >= 0 for dim in tensor.shape.dim)
 
 
 def _with_constants(plan: OnnxPlan, tensors: _Tensors, nodes: Iterable[int]) -> list[int]:
@@ -205,7 +220,7 @@ def _save(plan: OnnxPlan, part: onnx.ModelProto, path: Path) -> None:
 
 
 def _remarks(placement: Placement, plan: OnnxPlan) -> list[str]:
-    remarks = []
+    remarks = branch_remarks(plan)
     devices = {placement.part_device(part).name for part in plan.parts}
     if len(plan.parts) > len(devices):
         remarks.append(

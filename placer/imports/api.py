@@ -101,6 +101,10 @@ def import_onnx(
     *,
     cluster: Devices,
     dims: Mapping[str, int] | None = None,
+    values: Mapping[str, Sequence[float]] | None = None,
+    passes: Mapping[str, int] | None = None,
+    external_data: bool = False,
+    run: bool = True,
     precision: str | None = None,
     **options: Unpack[ImportOptions],
 ) -> Instance:
@@ -113,7 +117,16 @@ def import_onnx(
     cluster
         A cluster of the catalogue, counts of devices (``a100:4,t4:2``), a TOML file, a list, or a cluster.
     dims
-        Values of symbolic dimensions by name, or of ``input:axis``.
+        Sizes of the inputs' dimensions, by symbol or ``input:axis``.
+    values
+        Numbers of inputs that sizes or conditions depend on.
+    passes
+        How often loops run that no number in the model ends, by their first output; ``""`` for all others.
+    external_data
+        Whether shapes may be read from files beside the model.
+    run
+        Whether ONNX Runtime, if it is there, may run the model on random inputs, in a process with limits, to
+        see shapes that do not follow otherwise.
     precision
         ``fp32``, ``tf32``, ``fp16``, ``bf16`` or ``int8``; that of the weights by default.
     **options
@@ -128,7 +141,16 @@ def import_onnx(
     """
     from placer.imports.onnx_model import read_onnx
 
-    return to_instance(read_onnx(path, dims=dims, precision=precision), cluster, **options)
+    model = read_onnx(
+        path,
+        dims=dims,
+        values=values,
+        passes=passes,
+        external_data=external_data,
+        run=run,
+        precision=precision,
+    )
+    return to_instance(model, cluster, **options)
 
 
 def import_torch(

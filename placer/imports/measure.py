@@ -13,6 +13,7 @@ import numpy as np
 from placer.errors import InputError, UsageError
 from placer.imports.onnx_file import light_model, load_onnx
 from placer.imports.onnx_model import read_onnx
+from placer.imports.onnx_shapes.dims import set_dims
 from placer.imports.profiles import kernel_times
 
 __all__ = ["profile_onnx"]
@@ -62,9 +63,9 @@ def profile_onnx(
     for what, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("threads", threads, 1)):
         if value < least:
             raise UsageError(f"{what} must be at least {least}, got {value}")
+    wanted = [o.id for o in read_onnx(path, dims=dims).operators]
     model = _runnable(light_model(str(path)), dims or {})
     settings = _settings(onnxruntime, threads)
-    wanted = [o.id for o in read_onnx(path, dims=dims).operators]
     with tempfile.TemporaryDirectory() as folder:
         settings.profile_file_prefix = str(Path(folder) / "profile")
         try:
@@ -110,15 +111,11 @@ def _runnable(file: Path, dims: Mapping[str, int]) -> Any:
     """Load the model with its weights; every operator is called after its first output."""
     import onnx
 
-    load_onnx(file, dims)  # refuses what must not be run
+    load_onnx(file)  # refuses what must not be run
     model = onnx.load(file)
     for node in model.graph.node:
         node.name = next((name for name in node.output if name), node.name)
-    for info in model.graph.input:
-        for axis, dim in enumerate(info.type.tensor_type.shape.dim):
-            size = dims.get(f"{info.name}:{axis}", dims.get(dim.dim_param))
-            if size is not None:
-                dim.dim_value = size
+    set_dims(model, dims, {})
     return model
 
 

@@ -1,22 +1,23 @@
-"""ONNX files at the border: data, never code; dimensions set, shapes inferred, the rest refused."""
+"""ONNX files at the border: data, never code."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from placer.choices import offer
 from placer.errors import InputError, UsageError
+from placer.imports.onnx_shapes.tensors import MAX_VALUE
 
-__all__ = ["MAX_FILE_BYTES", "light_model", "load_onnx", "parse_dims"]
+__all__ = ["MAX_FILE_BYTES", "light_model", "load_onnx", "onnx_module"]
 
 MAX_FILE_BYTES = 2**31
 """Protocol buffers end there; larger weights lie in external files, which are not read."""
 MAX_NODES = 200_000
 LIGHT = "light:"
-CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 
 
 def onnx_module() -> Any:
@@ -52,44 +53,28 @@ def light_model(source: str) -> Path:
     return folder / f"light_{name}.onnx"
 
 
-def parse_dims(settings: list[str] | tuple[str, ...]) -> dict[str, int]:
-    """Read ``NAME=N`` settings; NAME is a symbolic dimension, or ``TENSOR:AXIS``.
-
-    Raises
-    ------
-    UsageError
-        Naming the setting that is wrong.
-    """
-    dims: dict[str, int] = {}
-    for setting in settings:
-        name, equals, text = setting.rpartition("=")
-        if not equals or not name or not text.isdecimal() or not 0 < int(text) <= 10**9:
-            raise UsageError(f"--dim expects NAME=N or TENSOR:AXIS=N with N in 1..10^9, got {setting!r}")
-        dims[name] = int(text)
-    return dims
-
-
-def load_onnx(path: str | Path, dims: Mapping[str, int]) -> tuple[Any, str]:
-    """Read a model and infer its shapes.
+def load_onnx(path: str | Path, *, external: bool = False) -> tuple[Any, str]:
+    """Read a model.
 
     Parameters
     ----------
     path
-        The file.  External weights are not read: only their shapes matter.
-    dims
-        Values of symbolic dimensions by name, or of ``tensor:axis``.
+        The file.
+    external
+        Whether to read small tensors from files of their own, which shapes may depend on; of large ones only
+        the shapes matter.
 
     Returns
     -------
     tuple[ModelProto, str]
-        The model with inferred shapes, local functions inlined; and the SHA-256 of the file.
+        The model, local functions inlined; and the SHA-256 of the file.
 
     Raises
     ------
     InputError
         When it is no ONNX model, or holds what cannot be planned.
     UsageError
-        When a dimension that is set does not exist, or onnx is not installed.
+        When onnx is not installed.
     """
     onnx = onnx_module()
     source = str(path)
@@ -103,12 +88,14 @@ def load_onnx(path: str | Path, dims: Mapping[str, int]) -> tuple[Any, str]:
     try:
         if not model.graph.node:
             raise InputError("not an ONNX model: there is no graph with operators in it")
-        _check_external(model)
         if model.functions:
             model = _inlined(model)
-        _check_nodes(model)
-        _set_dims(onnx, model, dims)
-        return _inferred(onnx, model), digest
+        _check_external(model)
+        if len(model.graph.node) > MAX_NODES:
+            raise InputError(f"{len(model.graph.node)} operators; at most {MAX_NODES} are read")
+        if external:
+            _load_small(model, Path(path).parent)
+        return model, digest
     except InputError as error:
         raise error.within(source) from None
 
@@ -165,78 +152,36 @@ def _inlined(model: Any) -> Any:
         raise InputError(f"local functions cannot be inlined: {error}") from None
 
 
-def _check_nodes(model: Any) -> None:
-    nodes = model.graph.node
-    if len(nodes) > MAX_NODES:
-        raise InputError(f"{len(nodes)} operators; at most {MAX_NODES} are read")
-    for node in nodes:
-        if node.op_type in CONTROL_FLOW:
+def _load_small(model: Any, folder: Path) -> None:
+    """Read the numbers of small tensors that lie beside the model."""
+    from onnx import TensorProto, external_data_helper
+
+    for tensor in tensors(model.graph):
+        if tensor.data_location != TensorProto.EXTERNAL or prod(tensor.dims) > MAX_VALUE:
+            continue
+        _limit_length(tensor)
+        try:
+            external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+        except Exception as error:  # the library's own checks, and the system's
             raise InputError(
-                f"control flow ({node.op_type}) has no fixed cost; export the model without it",
-                place=f"operator {node.name or next(iter(node.output), '')!r}",
-            )
+                f"its external data cannot be read: {error}", place=f"initializer {tensor.name!r}"
+            ) from None
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
 
 
-def _set_dims(onnx: Any, model: Any, dims: Mapping[str, int]) -> None:
-    """Set symbolic dimensions wherever they stand, and single axes of inputs and other tensors."""
-    graph = model.graph
-    used: set[str] = set()
-    stated = [*graph.input, *graph.output, *graph.value_info]
-    by_name = {info.name: info for info in stated}
-    axes = {key: size for key, size in dims.items() if _axis(key) is not None}
-    if axes:  # sizes that were stated for the old ones no longer hold
-        del graph.value_info[:]
-        for info in graph.output:
-            if info.type.HasField("tensor_type"):
-                info.type.tensor_type.ClearField("shape")
-    for info in stated:
-        if not info.type.HasField("tensor_type"):
-            continue
-        for dim in info.type.tensor_type.shape.dim:
-            if dim.dim_param in dims:
-                used.add(dim.dim_param)
-                dim.dim_value = dims[dim.dim_param]
-    for key, size in axes.items():
-        name, axis = _axis(key) or ("", 0)
-        info = by_name.get(name)
-        if info is None or name not in {i.name for i in graph.input}:
-            continue
-        shape = info.type.tensor_type.shape.dim
-        if axis < len(shape):
-            if axis == 0 and shape[0].dim_value:
-                _refit_reshapes(onnx, model, shape[0].dim_value, size)
-            shape[axis].dim_value = size
-            used.add(key)
-    for key in dims.keys() - used:
-        symbols = sorted(
-            {d.dim_param for i in graph.input for d in i.type.tensor_type.shape.dim if d.dim_param}
-        )
-        hint = "" if symbols else "; use INPUT:AXIS=N for a fixed one"
-        raise UsageError(f"--dim: the model has no dimension {key!r}{offer(key, symbols)}{hint}")
+def _limit_length(tensor: Any) -> None:
+    """Read no more of a file than the tensor has."""
+    from onnx import helper
+
+    kept = [(entry.key, entry.value) for entry in tensor.external_data if entry.key in ("location", "offset")]
+    del tensor.external_data[:]
+    for key, value in (*kept, ("length", str(prod(tensor.dims) * _width(helper, tensor)))):
+        tensor.external_data.add(key=key, value=value)
 
 
-def _refit_reshapes(onnx: Any, model: Any, old: int, new: int) -> None:
-    """Let reshapes to a fixed batch follow the batch: their first number is the old one."""
-    graph = model.graph
-    targets = {node.input[1] for node in graph.node if node.op_type == "Reshape" and len(node.input) > 1}
-    for tensor in graph.initializer:
-        if tensor.name in targets and len(tensor.dims) == 1:
-            shape = onnx.numpy_helper.to_array(tensor).copy()
-            if len(shape) and shape[0] == old:
-                shape[0] = new
-                tensor.CopyFrom(onnx.numpy_helper.from_array(shape, tensor.name))
-
-
-def _axis(key: str) -> tuple[str, int] | None:
-    name, colon, axis = key.rpartition(":")
-    return (name, int(axis)) if colon and axis.isdecimal() else None
-
-
-def _inferred(onnx: Any, model: Any) -> Any:
-    for tensor in model.graph.initializer:
-        if len(tensor.raw_data) > 1024:  # inference reads small tensors only, such as shapes
-            tensor.ClearField("raw_data")
+def _width(helper: Any, tensor: Any) -> int:
     try:
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except Exception as error:
-        raise InputError(f"shapes do not fit: {error}") from None
+        return int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    except (KeyError, TypeError, ValueError):
+        return 0

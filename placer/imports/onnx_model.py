@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections import ChainMap, Counter
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from math import prod
 from pathlib import Path
@@ -16,12 +17,14 @@ from placer.imports import onnx_flops
 from placer.imports.model import Kind, Model, Operator, Stash, Value, Weight
 from placer.imports.onnx_file import light_model, load_onnx
 from placer.imports.onnx_flops import Call, words
+from placer.imports.onnx_shapes.control import CONTROL
+from placer.imports.onnx_shapes.follow import follow
+from placer.imports.onnx_shapes.graphs import Step, Trace, first_output, reads, undecided
+from placer.imports.onnx_shapes.kinds import format_name, is_float, item_bytes
 from placer.imports.precision import check_precision, float_bytes
 from placer.instance.origin import Source
 
 __all__ = ["read_onnx"]
-
-MAX_ELEMENTS = 2**50
 
 STATISTICS = {"BatchNormalization": (3, 4)}
 """Inputs that are running statistics: kept, but not trained."""
@@ -29,13 +32,27 @@ NEEDS_OUTPUT = words("Relu LeakyRelu Sigmoid Tanh Softmax LogSoftmax Exp Sqrt Re
 """Operators whose gradient follows from their output."""
 NEEDS_NOTHING = words("AveragePool GlobalAveragePool ReduceMean ReduceSum Sub Neg Cast Mean Resize Upsample")
 """Operators whose gradient follows from the gradient of their output and shapes."""
+QUANTISED = words(
+    "QLinearConv QLinearMatMul ConvInteger MatMulInteger DynamicQuantizeLinear QuantizeLinear QGemm",
+    "QAttention MatMulIntegerToFloat DynamicQuantizeMatMul DynamicQuantizeLSTM",
+)
+"""Operators of models that compute in few bits, rather than only store weights in them."""
+RANDOM = words("RandomNormal RandomUniform")
+"""Operators that read nothing and are no constants."""
 WEIGHT_SUFFIX = re.compile(
     r"[._/]?(?:weight|bias|scale|gamma|beta|running_mean|running_var|[wbsm])?(?:_\d+)?$"
 )
 
 
 def read_onnx(
-    path: str | Path, *, dims: Mapping[str, int] | None = None, precision: str | None = None
+    path: str | Path,
+    *,
+    dims: Mapping[str, int] | None = None,
+    values: Mapping[str, Sequence[float]] | None = None,
+    passes: Mapping[str, int] | None = None,
+    external_data: bool = False,
+    run: bool = True,
+    precision: str | None = None,
 ) -> Model:
     """Read an ONNX model.
 
@@ -44,7 +61,16 @@ def read_onnx(
     path
         The file, or ``light:NAME`` for a model that comes with the onnx package.
     dims
-        Values of symbolic dimensions by name, or of ``input:axis``.
+        Sizes of the inputs' dimensions, by symbol or ``input:axis``.
+    values
+        Numbers of inputs that sizes or conditions depend on.
+    passes
+        How often loops run that no number in the model ends, by their first output; ``""`` for all others.
+    external_data
+        Whether shapes may be read from files beside the model.
+    run
+        Whether ONNX Runtime, if it is there, may run the model on random inputs, in a process with limits, to
+        see shapes that do not follow otherwise.
     precision
         Number format of floating-point tensors; that of the model by default.
 
@@ -62,107 +88,93 @@ def read_onnx(
     """
     check_precision(precision)
     file = light_model(str(path))
-    loaded, digest = load_onnx(file, dims or {})
+    model, digest = load_onnx(file, external=external_data)
     try:
-        return _Reader(loaded, precision).model(
-            file.stem,
-            Source("onnx", os.path.basename(file), digest),
-            [f"{k} = {v}" for k, v in (dims or {}).items()],
+        trace, notes = follow(model, dims or {}, values or {}, passes or {}, run=run, cost=_trace_flops)
+        return _Reader(trace, precision).model(
+            file.stem, Source("onnx", os.path.basename(file), digest), notes
         )
     except InputError as error:
         raise error.within(str(path)) from None
 
 
+def _trace_flops(trace: Trace) -> float:
+    """Operations of a branch, to find the costlier one."""
+    return sum(o.flops or 0.0 for o in _Reader(trace, None).operators())
+
+
 class _Reader:
-    """Collects what is constant, then turns the other nodes into operators."""
+    """Finds what is constant in a graph, then turns the other nodes into operators."""
 
-    def __init__(self, loaded: Any, precision: str | None) -> None:
-        from onnx import TensorProto, helper
-
-        self.graph = loaded.graph
-        self.helper = helper
-        self.floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
-        self.type: dict[str, int] = {}
-        self.shape: dict[str, tuple[int, ...]] = {}
-        self.unknown: dict[str, str] = {}
+    def __init__(
+        self, trace: Trace, precision: str | None, outer: _Reader | None = None, prefix: str = ""
+    ) -> None:
+        self.trace = trace
         self.precision = precision
-        self.roots: dict[str, tuple[str, ...]] = {}  # constant -> weights behind it
-        self.weights: dict[str, Weight] = {}
-        self._collect_shapes()
+        self.prefix = prefix
+        self.kinds: dict[str, int] = {} if outer is None else outer.kinds  # element types of weights
+        self.roots: MutableMapping[str, tuple[str, ...]] = {}  # constant -> weights behind it
+        self.weights: MutableMapping[str, Weight] = {}
+        if trace.outer is not None:
+            around = outer or _Reader(trace.outer, precision)
+            self.roots, self.weights = ChainMap({}, around.roots), ChainMap({}, around.weights)
         self.statistics = {
-            node.input[i]
-            for node in self.graph.node
-            for i in STATISTICS.get(node.op_type, ())
-            if i < len(node.input)
+            step.node.input[i]
+            for step in trace.steps
+            for i in STATISTICS.get(step.node.op_type, ())
+            if i < len(step.node.input)
         }
-        self.read = {name for node in self.graph.node for name in node.input}
-        self.read |= {info.name for info in self.graph.output}
+        self.read = {name for step in trace.steps for name in reads(step.node)} | set(trace.outputs)
         self._collect_constants()
 
     # -- tensors --------------------------------------------------------------------------------
 
-    def _collect_shapes(self) -> None:
-        for info in (*self.graph.value_info, *self.graph.output, *self.graph.input):
-            if info.type.HasField("tensor_type") and info.type.tensor_type.HasField("shape"):
-                tensor = info.type.tensor_type
-                self._state(info.name, tensor.elem_type, tensor.shape.dim)
-        for tensor in self.graph.initializer:
-            self.type[tensor.name], self.shape[tensor.name] = tensor.data_type, tuple(tensor.dims)
-        for sparse in self.graph.sparse_initializer:
-            name = sparse.values.name
-            self.type[name], self.shape[name] = sparse.values.data_type, tuple(sparse.values.dims)
-
-    def _state(self, name: str, kind: int, dims: Any) -> None:
-        self.type[name] = kind
-        open_dims = [d for d in dims if not d.HasField("dim_value")]
-        if open_dims:
-            self.unknown[name] = next((d.dim_param for d in open_dims if d.dim_param), "")
-            return
-        shape = tuple(d.dim_value for d in dims)
-        if any(size < 0 for size in shape) or prod(shape) > MAX_ELEMENTS:
-            raise InputError(f"impossible shape {list(shape)}", place=f"tensor {name!r}")
-        self.shape[name] = shape
-        self.unknown.pop(name, None)
-
     def known(self, name: str, reader: str) -> tuple[int, ...]:
         """Shape of a tensor, or an error that says what is missing."""
-        if name in self.shape:
-            return self.shape[name]
-        symbol = self.unknown.get(name, "")
-        if symbol and not symbol.startswith("unk__"):
-            rule = f"dimension {symbol!r} has no value; set it with --dim {symbol}=N"
-        else:
-            rule = f"its shape cannot be inferred, and {reader} needs it"
-        raise InputError(rule, place=f"tensor {name!r}")
-
-    def itemsize(self, name: str) -> float:
-        """Bytes per element."""
-        kind = self.type.get(name, 0)
-        try:
-            size = float(self.helper.tensor_dtype_to_np_dtype(kind).itemsize)
-        except (KeyError, TypeError, ValueError):
-            raise InputError("its element type is not known", place=f"tensor {name!r}") from None
-        return float_bytes(self.precision, size) if kind in self.floats else size
+        found = self.trace.find(name).shape
+        if found is not None:
+            return found
+        deciding = undecided(self.trace, name)
+        hint = f"; --value {deciding[0]}=N may decide it" if deciding else ""
+        around = self.trace
+        while around.outer is not None:
+            around = around.outer
+        hint += around.remark
+        raise InputError(
+            f"its shape cannot be inferred, and {reader} needs it{hint}", place=f"tensor {name!r}"
+        )
 
     def size(self, name: str, reader: str) -> float:
         """Bytes of a tensor."""
-        return prod(self.known(name, reader)) * self.itemsize(name)
+        held = self.trace.find(name)
+        if held.elements is not None:
+            return sum(prod(t.shape or ()) * self._itemsize(t.kind, name) for t in held.elements)
+        return prod(self.known(name, reader)) * self._itemsize(held.kind, name)
+
+    def _itemsize(self, kind: int, name: str) -> float:
+        size = item_bytes(kind)
+        if size is None:
+            raise InputError("its element type is not known", place=f"tensor {name!r}")
+        return float_bytes(self.precision, size) if is_float(kind) else size
+
+    def float_type(self, name: str) -> bool:
+        """Whether a tensor holds floating-point numbers."""
+        held = self.trace.find(name)
+        return is_float(held.elements[0].kind if held.elements else held.kind)
 
     # -- constants ------------------------------------------------------------------------------
 
     def _collect_constants(self) -> None:
         """Fold what depends on constants alone; its bytes are those of the weights behind it."""
-        stored = [t.name for t in self.graph.initializer]
-        stored += [t.values.name for t in self.graph.sparse_initializer]
-        for name in stored:
+        for name in self.trace.weights:
             self._add_weight(name)
-        static = {"Shape", "Size"}
-        for node in self.graph.node:
-            read = [name for name in node.input if name]
-            constant = all(name in self.roots for name in read)
-            if not constant and not (node.op_type in static and all(n in self.shape for n in read)):
-                continue
+        for step in self.trace.steps:
+            node = step.node
+            read = list(reads(node))
             produced = [name for name in node.output if name]
+            constant = all(name in self.roots for name in read) and node.op_type not in RANDOM
+            if not constant and any(self.trace.find(name).value is None for name in produced):
+                continue
             if node.op_type == "ConstantOfShape" or not read:
                 for name in produced:
                     self._add_weight(name)
@@ -172,27 +184,36 @@ class _Reader:
                 self.roots[name] = behind
 
     def _add_weight(self, name: str) -> None:
-        shape = self.known(name, "the model")
-        elements = prod(shape)
-        trainable = self.type[name] in self.floats and elements > 1 and name not in self.statistics
-        self.weights[name] = Weight(
-            names=(name,),
+        if self.trace.find(name).elements is not None:  # a sequence that is empty
+            self.roots[name] = ()
+            return
+        elements = prod(self.known(name, "the model"))
+        trainable = self.float_type(name) and elements > 1 and name not in self.statistics
+        key = self.prefix + name
+        self.kinds[key] = self.trace.find(name).kind
+        self.weights[key] = Weight(
+            names=(key,),
             size_bytes=self.size(name, "the model"),
             elements=elements,
             trainable=trainable,
-            tied=trainable and len(shape) > 1,  # exporters merge equal vectors, which is no tie
+            tied=trainable
+            and len(self.known(name, "")) > 1,  # exporters merge equal vectors, which is no tie
         )
-        self.roots[name] = (name,)
+        self.roots[name] = (key,)
 
     # -- operators ------------------------------------------------------------------------------
 
-    def model(self, name: str, source: Source, dims: list[str]) -> Model:
+    def operators(self) -> list[Operator]:
         """Turn the nodes that compute into operators."""
-        operators = [self._operator(node) for node in self.graph.node if not self._folded(node)]
+        return [self._operator(step) for step in self.trace.steps if not self._folded(step.node)]
+
+    def model(self, name: str, source: Source, notes: Sequence[str]) -> Model:
+        """Make the whole model."""
+        operators = self.operators()
         if not operators:
             raise InputError("nothing is left to place: every operator is constant")
         values = {
-            key: Value(self.size(key, "the plan"), self.type.get(key, 0) in self.floats)
+            key: Value(self.size(key, "the plan"), self.float_type(key))
             for o in operators
             for key in (*o.inputs, *o.outputs)
         }
@@ -203,67 +224,117 @@ class _Reader:
             operators=tuple(operators),
             values=values,
             weights={key: w for key, w in self.weights.items() if key in used},
-            outputs=tuple(o.name for o in self.graph.output if o.name in values),
-            precision=self.precision or self._own_precision(used),
-            notes=tuple(f"dimension {setting}" for setting in dims),
+            outputs=tuple(name for name in self.trace.outputs if name in values),
+            precision=self.precision or self._own_precision(operators),
+            notes=tuple(notes),
         )
 
     def _folded(self, node: Any) -> bool:
         return all(name in self.roots for name in node.output if name)
 
-    def _own_precision(self, used: set[str]) -> str:
-        """Name the format that most weights have."""
-        names = {1: "fp32", 10: "fp16", 16: "bf16", 11: "fp32", 2: "int8", 3: "int8"}
+    def _own_precision(self, operators: Sequence[Operator]) -> str:
+        """Name the format that is computed in: that of most numbers read by products, quantised or not."""
         count: Counter[str] = Counter()
-        for key in used:
-            count[names.get(self.type[key], "fp32")] += self.weights[key].elements
+        quantised = any(o.op in QUANTISED for o in operators)
+        for o in operators:
+            for key in o.weights:
+                kind = self.kinds[key]
+                if quantised or is_float(kind):
+                    count[format_name(kind)] += self.weights[key].elements
+        if not count:  # weights of few bits that are made floats before they are used
+            count.update(format_name(self.trace.find(o.outputs[0]).kind) for o in operators if o.outputs)
         return count.most_common(1)[0][0] if count else "fp32"
 
-    def _operator(self, node: Any) -> Operator:
-        op = node.op_type
+    def _operator(self, step: Step) -> Operator:
+        node, op = step.node, step.node.op_type
         reader = f"operator {op}"
-        outputs = [name for name in node.output if name and (name in self.shape or name in self.read)]
+        outputs = [name for name in node.output if name and (self._has_shape(name) or name in self.read)]
         if not outputs:
-            raise InputError("nothing reads its output", place=f"operator {next(iter(node.output), '')!r}")
-        read = [name for name in node.input if name]
+            raise InputError("nothing reads its output", place=f"operator {first_output(node)!r}")
+        read = list(dict.fromkeys(reads(node)))
+        weights = tuple(dict.fromkeys(root for name in read for root in self.roots.get(name, ())))
+        operator = Operator(
+            id=self.trace.name(node),
+            name=_readable(
+                node, [w for w in weights if self.weights[w].elements > 1 and self.weights[w].trainable]
+            ),
+            op=op,
+            members=(self.trace.name(node),),
+            inputs=tuple(name for name in read if name not in self.roots),
+            outputs=tuple(name for name in outputs if name not in self.roots),
+            weights=weights,
+            flops=None,
+            moved_bytes=0.0,
+            module=_module(node, weights),
+            kind=_kind(op, read, self.roots),
+            stash=_stash(op),
+            alias=node.name or None,
+        )
+        if op in CONTROL:
+            return self._with_bodies(operator, step)
         call = Call(
             op=op,
             inputs=tuple(self.known(name, reader) if name else None for name in node.input),
             outputs=tuple(self.known(name, reader) if name in outputs else None for name in node.output),
-            attributes={a.name: self.helper.get_attribute_value(a) for a in node.attribute},
+            attributes={a.name: self.attribute(a) for a in node.attribute},
+            domain=node.domain,
         )
         if op == "Reshape" and prod(call.shape(0)) != call.out:
             raise InputError(
                 f"cannot reshape {list(call.shape(0))} to {list(call.outputs[0] or ())}",
                 place=f"operator {outputs[0]!r}",
             )
-        weights = tuple(dict.fromkeys(root for name in read for root in self.roots.get(name, ())))
-        return Operator(
-            id=outputs[0],
-            name=_readable(
-                node, [w for w in weights if self.weights[w].elements > 1 and self.weights[w].trainable]
-            ),
-            op=op,
-            members=(outputs[0],),
-            inputs=tuple(dict.fromkeys(name for name in read if name not in self.roots)),
-            outputs=tuple(name for name in outputs if name not in self.roots),
-            weights=weights,
-            flops=onnx_flops.flops(call),
-            moved_bytes=self._moved(op, read, outputs),
-            module=_module(node, weights),
-            kind=_kind(op, read, self.roots),
-            stash=_stash(op),
-            alias=node.name or None,
+        direct = list(dict.fromkeys(name for name in node.input if name))
+        return replace(operator, flops=onnx_flops.flops(call), moved_bytes=self._moved(op, direct, outputs))
+
+    def _with_bodies(self, operator: Operator, step: Step) -> Operator:
+        """Sum what runs inside, as often as it does."""
+        flops, moved, kernels, weights = 0.0, 0.0, 0, dict.fromkeys(operator.weights)
+        product = False
+        for trace, times in step.bodies:
+            inner = _Reader(trace, self.precision, self, f"{self.prefix}{operator.id}/")
+            for o in inner.operators():
+                if o.kind is Kind.VIEW:
+                    continue
+                flops += times * (o.flops or 0.0)
+                moved += times * o.moved_bytes
+                kernels += times * o.kernels
+                product = product or o.kind is Kind.PRODUCT
+                weights |= dict.fromkeys(o.weights)
+            for key in weights:
+                self.weights.setdefault(key, inner.weights[key])
+        return replace(
+            operator,
+            flops=flops,
+            moved_bytes=moved,
+            kernels=max(kernels, 1),
+            weights=tuple(weights),
+            kind=Kind.PRODUCT if product else Kind.OTHER,
         )
 
+    def attribute(self, attribute: Any) -> Any:
+        """Value of an attribute."""
+        from onnx import helper
+
+        return helper.get_attribute_value(attribute)
+
+    def _has_shape(self, name: str) -> bool:
+        return self.trace.find(name).shape is not None
+
     def _moved(self, op: str, read: list[str], outputs: list[str]) -> float:
-        """Bytes read and written; look-ups and slices read only what they return."""
+        """Bytes read and written: look-ups read only what they return, constants what is stored."""
         written = sum(self.size(name, op) for name in outputs)
         if op in onnx_flops.VIEWS:
             return 0.0
         if op in onnx_flops.LOOKUPS or op in ("Slice", "Split", "Expand", "Tile"):
             return 2 * written
-        return written + sum(self.size(name, op) for name in read)
+        return written + sum(self._read_bytes(name, op) for name in read)
+
+    def _read_bytes(self, name: str, op: str) -> float:
+        """Bytes of an input; of weights that are stored in fewer bits, these."""
+        size = self.size(name, op)
+        behind = self.roots.get(name)
+        return min(size, sum(self.weights[key].size_bytes for key in behind)) if behind else size
 
 
 def _kind(op: str, read: list[str], constants: Mapping[str, tuple[str, ...]]) -> Kind:
