@@ -12,7 +12,7 @@ from placer.exports.module_order import Part, in_parts
 from placer.exports.placement import Placement
 from placer.imports.onnx_file import light_model, onnx_module
 from placer.imports.onnx_shapes.branches import inline_branches
-from placer.imports.onnx_shapes.graphs import reads
+from placer.imports.onnx_shapes.traced import reads
 
 if TYPE_CHECKING:
     import onnx

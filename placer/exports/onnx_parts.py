@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from placer.errors import UsageError
 from placer.exports.onnx_nodes import OnnxPlan, branch_remarks, read_model
 from placer.exports.placement import Placement
-from placer.imports.onnx_shapes.graphs import reads
+from placer.imports.onnx_shapes.traced import reads
 from placer.imports.onnx_shapes.types import element_types
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from placer.imports.model import Kind, Model, Operator, Stash, Value, Weight
 from placer.imports.onnx_file import light_model, load_onnx
 from placer.imports.onnx_flops import Call, words
 from placer.imports.onnx_shapes.control import CONTROL
+from placer.imports.onnx_shapes.element_kinds import format_name, is_float, item_bytes
 from placer.imports.onnx_shapes.follow import follow
-from placer.imports.onnx_shapes.graphs import Step, Trace, first_output, reads, undecided
-from placer.imports.onnx_shapes.kinds import format_name, is_float, item_bytes
+from placer.imports.onnx_shapes.traced import Step, Trace, first_output, reads, undecided
 from placer.imports.precision import check_precision, float_bytes
 from placer.instance.origin import Source
 

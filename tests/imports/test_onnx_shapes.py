@@ -15,7 +15,7 @@ from placer.imports.api import import_onnx  # noqa: E402
 from placer.imports.model import Kind  # noqa: E402
 from placer.imports.onnx_model import read_onnx  # noqa: E402
 from placer.imports.onnx_shapes.dims import evaluated, parse_dims, parse_passes, parse_values  # noqa: E402
-from placer.imports.onnx_shapes.trace import Tracer  # noqa: E402
+from placer.imports.onnx_shapes.tracer import Tracer  # noqa: E402
 
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 

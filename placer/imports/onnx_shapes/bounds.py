@@ -7,8 +7,8 @@ from math import prod
 from typing import Any
 
 from placer.errors import InputError
-from placer.imports.onnx_shapes.graphs import first_output
 from placer.imports.onnx_shapes.tensors import Dims, Tensor
+from placer.imports.onnx_shapes.traced import first_output
 
 __all__ = ["bounded", "check_window"]
 

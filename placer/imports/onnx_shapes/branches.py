@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from placer.imports.onnx_shapes.graphs import first_output
+from placer.imports.onnx_shapes.traced import first_output
 
 __all__ = ["BRANCHES", "Branch", "branch", "inline_branches", "inlined"]
 

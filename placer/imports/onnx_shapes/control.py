@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from placer.errors import InputError
 from placer.imports.onnx_shapes.branches import BRANCHES, branch
-from placer.imports.onnx_shapes.graphs import Step, Trace, first_output, undecided
 from placer.imports.onnx_shapes.tensors import Dims, Tensor
+from placer.imports.onnx_shapes.traced import Step, Trace, first_output, undecided
 
 __all__ = ["CONTROL", "Tracing"]
 
@@ -25,7 +25,7 @@ SIMULATED = 200_000
 
 
 class Tracing(Protocol):
-    """What follows a graph (`placer.imports.onnx_shapes.trace.Tracer`)."""
+    """What follows a graph (`placer.imports.onnx_shapes.tracer.Tracer`)."""
 
     notes: list[str]
     unfit: list[InputError]

@@ -7,10 +7,10 @@ from typing import Any
 
 from placer.errors import PlacerError
 from placer.imports.onnx_shapes.dims import missing, set_dims
-from placer.imports.onnx_shapes.graphs import Trace
 from placer.imports.onnx_shapes.observe import observed_shapes
 from placer.imports.onnx_shapes.tensors import Dims
-from placer.imports.onnx_shapes.trace import Tracer
+from placer.imports.onnx_shapes.traced import Trace
+from placer.imports.onnx_shapes.tracer import Tracer
 
 __all__ = ["follow"]
 

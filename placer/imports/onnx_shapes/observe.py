@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from placer.imports.onnx_shapes.dims import real_inputs
-from placer.imports.onnx_shapes.graphs import Trace
 from placer.imports.onnx_shapes.tensors import Dims
+from placer.imports.onnx_shapes.traced import Trace
 
 __all__ = ["observed_shapes"]
 

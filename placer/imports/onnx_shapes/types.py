@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from placer.imports.onnx_shapes.trace import Tracer
+from placer.imports.onnx_shapes.tracer import Tracer
 
 __all__ = ["element_types"]
 

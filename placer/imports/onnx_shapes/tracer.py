@@ -15,13 +15,13 @@ from typing import Any
 from placer.errors import InputError, UsageError
 from placer.imports.onnx_shapes.bounds import bounded, check_window
 from placer.imports.onnx_shapes.branches import BRANCHES, inlined
+from placer.imports.onnx_shapes.constants import evaluate, tensor_value
 from placer.imports.onnx_shapes.contrib import STAND_INS, Seen, contributed
 from placer.imports.onnx_shapes.control import CONTROL
 from placer.imports.onnx_shapes.dims import evaluated, real_inputs
-from placer.imports.onnx_shapes.evaluate import evaluate, tensor_value
-from placer.imports.onnx_shapes.graphs import Step, Trace, first_output
 from placer.imports.onnx_shapes.sequences import SEQUENCES
 from placer.imports.onnx_shapes.tensors import MAX_VALUE, Dims, Tensor, known_tensor
+from placer.imports.onnx_shapes.traced import Step, Trace, first_output
 
 __all__ = ["Tracer"]
 
