@@ -6,11 +6,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from placer.errors import UsageError, VerificationError
 from placer.plans.result import Status
 from placer.plans.status import Stop
 from placer.search.run import Run
 from placer.serving.blocks import plan_of_blocks
+from placer.serving.chains import plan_of_chains
 from placer.serving.covers import Covers, threshold
 from placer.serving.document import load_flow
 from placer.serving.impossible import why_impossible
@@ -19,9 +22,12 @@ from placer.serving.program import improve, is_possible, prove
 from placer.serving.result import FlowResult
 from placer.serving.search import OnProgress, Search
 from placer.serving.verify import violations
+from placer.tolerances import BOUND_TOLERANCE
 
 __all__ = ["flow"]
 
+DOWN, LEAST = 0.95, 0.2
+"""From one flow that chains are looked for to the next, and the least share of the bound."""
 NO_CHAIN = "no chain of linked devices from source to sink holds all layers"
 
 
@@ -90,6 +96,7 @@ def _search(search: Search, threads: int) -> bool | None:
     search.limit(threshold(problem))
     search.limit(covers.limit(0.0, search.upper, run, search.precision))
     _start_from_blocks(search)
+    _start_from_chains(search, covers)
     if search.over:
         return None
     if not search.ranges and (possible := is_possible(search)) is not True:
@@ -112,6 +119,30 @@ def _start_from_blocks(search: Search) -> None:
         else:
             low = max(flow, passed)
         flow = (low + high) / 2
+
+
+def _start_from_chains(search: Search, covers: Covers) -> None:
+    """Look for a flow that chains of groups pass, from the bound down, if links bind."""
+    problem = search.problem
+    if problem.strong(search.upper).all():
+        return
+    search.phase = "chains"
+    flow, high, step = search.upper, search.upper, DOWN
+    while not search.over and flow > max(search.value * (1 + search.gap), LEAST * search.upper):
+        found = covers.values(flow, search.run)
+        if found is None:
+            return
+        value = np.zeros(problem.n)
+        for t, devices in enumerate(problem.kinds):
+            value[devices] = found[1][t]
+        passed = search.offer(plan_of_chains(problem, flow, value, search.run))
+        if passed < flow * (1 - BOUND_TOLERANCE) and search.value < flow:
+            high, flow = flow, flow * step
+        else:  # between what was found and the least flow that was not
+            step = 1 - (1 - step) / 4
+            flow = max(high * step, search.value * (1 + 2 * search.gap))
+            if flow >= high:
+                return
 
 
 def _result(search: Search, message: str) -> FlowResult:

@@ -153,3 +153,23 @@ def test_the_published_single_cluster():
     rates = {device["name"]: device["tokens_per_s"] for device in flow["devices"]}
     links = {(link["from"], link["to"]): link["tokens_per_s"] for link in flow["links"]}
     assert passes(80, rates, links, result.ranges) == pytest.approx(result.tokens_per_s, rel=1e-9)
+
+
+@needs_helix("distributed_24")
+@pytest.mark.slow
+def test_the_published_distributed_clusters():
+    """Three clusters, slow links between them.  Published: 1212.18 tokens/s, with a bound of 46,520."""
+    result = placer.flow(published("distributed_24"), time_limit=60)
+    assert result.tokens_per_s >= 1.3 * 1212.18
+    assert result.bound < 2045.642
+    assert checked_in_the_program("distributed_24", result) == pytest.approx(result.tokens_per_s, rel=1e-6)
+
+
+def test_a_weak_link_is_crossed_by_a_group():
+    """The link from a to either of b and c carries half of what a passes, both together all of it."""
+    rates = {"a": [100.0], "b": [60.0], "c": [60.0]}
+    links = {("source", "a"): 1e3, ("a", "b"): 50.0, ("a", "c"): 50.0, ("b", "sink"): 1e3, ("c", "sink"): 1e3}
+    result = placer.flow(document(2, rates, links))
+    assert result.status is Status.OPTIMAL
+    assert result.tokens_per_s == pytest.approx(100.0)
+    assert result.ranges == {"a": (0, 1), "b": (1, 2), "c": (1, 2)}
