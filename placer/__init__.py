@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from placer.plans.result import Result, Status
     from placer.plans.status import Stop
     from placer.serving.flow import flow
-    from placer.serving.problem import FlowProblem
-    from placer.serving.result import FlowResult
+    from placer.serving.flow_problem import FlowProblem
+    from placer.serving.flow_result import FlowResult
     from placer.simulation import Simulation, simulate
     from placer.solving.solve import solve
     from placer.studies.batch import solve_batch
@@ -85,8 +85,8 @@ _WHERE = {
     "DeviceClass": "placer.instance.cluster",
     "export": "placer.exports.api",
     "flow": "placer.serving.flow",
-    "FlowProblem": "placer.serving.problem",
-    "FlowResult": "placer.serving.result",
+    "FlowProblem": "placer.serving.flow_problem",
+    "FlowResult": "placer.serving.flow_result",
     "Formulation": "placer.options",
     "import_gguf": "placer.imports.api",
     "import_hf": "placer.imports.api",

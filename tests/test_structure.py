@@ -16,9 +16,7 @@ LEVELS = 4
 NAMED_ALIKE = {
     "api": "what a folder offers to Python",
     "arrays": "the arrays of the kernels beside it; at the top the types of all arrays",
-    "batch check compare solve sweep": "the command, and what it calls",
-    "flow packing": "the command or program of layered flows, and what it calls",
-    "problem program result search verify": "the same step, for pipelines and for layered flows",
+    "batch check compare flow solve sweep": "the command, and what it calls",
     "cost memory": "the objective, and the method that decides it by questions",
     "ordered paper": "the formulation of that name, for either objective",
     "paper_json": "the paper's format, read and written",

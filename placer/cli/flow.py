@@ -17,11 +17,11 @@ from placer.cli.solve import CODES
 from placer.cli.tables import print_json, stdout
 from placer.formats.text import check_writable, write_text
 from placer.plans.status import Stop
-from placer.serving.document import load_flow, load_flow_result
 from placer.serving.flow import flow
-from placer.serving.problem import FlowProblem
-from placer.serving.result import FlowResult
-from placer.serving.verify import violations
+from placer.serving.flow_check import violations
+from placer.serving.flow_file import load_flow, load_flow_result
+from placer.serving.flow_problem import FlowProblem
+from placer.serving.flow_result import FlowResult
 from placer.signals import stop_on_signals
 
 __all__ = ["run"]

@@ -21,8 +21,8 @@ import numpy as np
 from formulations.serving import packing
 from placer.arrays import FloatArray, IntArray
 from placer.search.run import Run
-from placer.serving.packing import Packing
-from placer.serving.problem import FlowProblem, Ranges
+from placer.serving.flow_problem import FlowProblem, Ranges
+from placer.serving.worths import Packing
 from placer.solvers.highs import solve
 from placer.solvers.solution import Settings
 from placer.tolerances import EQUAL

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from math import comb
 
 import networkx as nx
 import numpy as np
 
 from placer.arrays import FloatArray, IntArray
 from placer.search.run import Run
-from placer.serving.problem import FlowProblem, Ranges
+from placer.serving.flow_problem import FlowProblem, Ranges
 from placer.tolerances import EQUAL
 
 __all__ = ["plan_of_chains"]
@@ -30,6 +31,8 @@ ALIKE = 4
 """Of those that use as many devices of each kind and place."""
 LARGEST = 4
 """Devices of a group."""
+MIXTURES = 1_000
+"""Groups of other sizes are left out where there are more of different kinds."""
 CERTAIN = 0.75
 """Share of the estimated loss to come that ends a chain."""
 
@@ -106,6 +109,8 @@ class _Beam:
         found = []
         kinds = self.problem.kinds
         for size in range(2, LARGEST + 1):
+            if comb(len(kinds) + size - 1, size) > MIXTURES:
+                break
             for mixture in combinations_with_replacement(range(len(kinds)), size):
                 worth = sum(float(self.value[kinds[t][0]]) for t in mixture)
                 shortest = min(len(self.rates[kinds[t][0]]) for t in mixture)
@@ -126,13 +131,15 @@ class _Beam:
                 if run.stopped() is not None:
                     return None
                 for longer in self._extended(chain):
-                    if longer.layer == layers:
-                        out = self.problem.links[list(longer.group), n]
-                        if np.minimum(out, longer.rate).sum() >= self.flow:
-                            return longer.ranges()
-                    elif longer.loss + CERTAIN * self._to_come(longer) <= self.slack:
+                    if longer.layer == layers and self._reaches_the_sink(longer):
+                        return longer.ranges()
+                    if longer.layer < layers and longer.loss + CERTAIN * self._to_come(longer) <= self.slack:
                         waiting[longer.layer].append(longer)
         return None
+
+    def _reaches_the_sink(self, chain: _Chain) -> bool:
+        out = self.problem.links[list(chain.group), self.problem.n]
+        return bool(np.minimum(out, chain.rate).sum() >= self.flow)
 
     def _best(self, chains: list[_Chain]) -> list[_Chain]:
         """Return the chains of least loss, few of those that use as many devices of each sort."""

@@ -18,8 +18,8 @@ import numpy as np
 
 from placer.arrays import FloatArray, IntArray
 from placer.search.run import Run
-from placer.serving.packing import Packing
-from placer.serving.problem import FlowProblem
+from placer.serving.flow_problem import FlowProblem
+from placer.serving.worths import Packing
 from placer.tolerances import BOUND_TOLERANCE, EQUAL
 
 __all__ = ["Cover", "Covers", "cheapest_cover", "threshold"]

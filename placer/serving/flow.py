@@ -15,13 +15,13 @@ from placer.search.run import Run
 from placer.serving.blocks import plan_of_blocks
 from placer.serving.chains import plan_of_chains
 from placer.serving.covers import Covers, threshold
-from placer.serving.document import load_flow
+from placer.serving.flow_check import violations
+from placer.serving.flow_file import load_flow
+from placer.serving.flow_problem import FlowProblem
+from placer.serving.flow_result import FlowResult
+from placer.serving.flow_search import OnProgress, Search
 from placer.serving.impossible import why_impossible
-from placer.serving.problem import FlowProblem
-from placer.serving.program import improve, is_possible, prove
-from placer.serving.result import FlowResult
-from placer.serving.search import OnProgress, Search
-from placer.serving.verify import violations
+from placer.serving.range_search import improve, is_possible, prove
 from placer.tolerances import BOUND_TOLERANCE
 
 __all__ = ["flow"]

@@ -7,8 +7,8 @@ import placer
 from placer.errors import UsageError
 from placer.plans.result import Status
 from placer.plans.status import Stop
-from placer.serving.document import load_flow
-from placer.serving.verify import violations
+from placer.serving.flow_check import violations
+from placer.serving.flow_file import load_flow
 from tests.support.flows import (
     HELIX,
     complete,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from placer.search.run import Run
-from placer.serving.problem import FlowProblem, Ranges
-from placer.serving.result import Flow
-from placer.serving.verify import largest_flow
+from placer.serving.flow_check import largest_flow
+from placer.serving.flow_problem import FlowProblem, Ranges
+from placer.serving.flow_result import Flow
 from placer.tolerances import EQUAL
 
 __all__ = ["OnProgress", "Search"]
