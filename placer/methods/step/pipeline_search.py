@@ -14,6 +14,7 @@ from placer.methods.step.possible_stages import Stages
 from placer.methods.step.suffix_labels import Labels, Rules, joined, undominated
 from placer.plans.in_flight import InFlight
 from placer.search.run import Run
+from placer.tolerances import EQUAL
 
 __all__ = ["Pipelines"]
 
@@ -40,7 +41,7 @@ class Pipelines:
     gap
         Relative distance from the best time below which a pipeline is of no interest.
     offer
-        Takes a pipeline (stages in pipeline order) and returns the time of the best plan in ms.
+        Takes a pipeline (stages in pipeline order) and returns its time in ms, inf where it is no plan.
     run
         The clock.
     best_ms
@@ -153,14 +154,16 @@ class Pipelines:
     def _time(self, labels: Labels, *, exact: bool) -> None:
         """Offer complete pipelines, those first of which least is known; the others stay in the bound."""
         value = self.rules.time_ms(labels.figures)
-        order = np.argsort(value, kind="stable")
-        for c in order[:TIMED].tolist():
+        left = value.copy()
+        for c in np.argsort(value, kind="stable")[:TIMED].tolist():
             if value[c] >= self.target_ms:
                 break
-            self.best_ms = self.offer(self._pipeline(labels, c))
-        known = order[:TIMED] if exact or self.rules.flow else order[:0]
-        left = np.setdiff1d(order, known)
-        self.left_ms = min(self.left_ms, float(value[left].min(initial=np.inf)))
+            time = self.offer(self._pipeline(labels, c))
+            self.best_ms = min(self.best_ms, time)
+            # Where it takes longer than its label says, it may have kept a better one from being looked at.
+            if (exact or self.rules.flow) and time <= value[c] * (1 + EQUAL):
+                left[c] = np.inf
+        self.left_ms = min(self.left_ms, float(left.min(initial=np.inf)))
 
     def _pipeline(self, labels: Labels, c: int) -> list[int]:
         """Stages of a complete label, the first one first."""

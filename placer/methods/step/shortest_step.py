@@ -161,8 +161,7 @@ class _Search:
         self.stats["stages"] = len(stages.way)
 
         def offer(chain: list[int]) -> float:
-            best.offer(_plan(stages, chain), "pipelines")
-            return best.value
+            return best.offer(_plan(stages, chain), "pipelines")
 
         flights = left_in_flight(self.instance, self.options)
         pipelines = Pipelines(stages, self.rules, flights, EXACT, offer, self.run, best.value)
@@ -175,7 +174,7 @@ class _Search:
                 best.raise_bound(bound * CERTAIN, "pipelines")
             if self.is_closed or not pipelines.was_cut:
                 break
-        if proves and not self.is_closed and not self.rules.flow:
+        if proves and not self.is_closed and (self.instance.servers or not self.rules.flow):
             best.raise_bound(pipelines.search(EXACT_WIDTH, exact=True) * CERTAIN, "pipelines")
         return True
 
