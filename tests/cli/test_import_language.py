@@ -70,7 +70,7 @@ def test_gguf(capsys, gguf, tmp_path):
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
-        (("--dim", "a=1"), "--dim applies to ONNX"),
+        (("--dim", "a=1"), "apply to ONNX models"),
         (("--batch", "0"), "batch must be at least 1"),
         (("--weights", "int4", "--training"), "quantised weights cannot be trained"),
         (("--training", "--phase", "decode"), "training has no cache"),
