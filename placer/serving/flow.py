@@ -21,6 +21,7 @@ from placer.serving.flow_problem import FlowProblem
 from placer.serving.flow_result import FlowResult
 from placer.serving.flow_search import OnProgress, Search
 from placer.serving.impossible import why_impossible
+from placer.serving.links import limit_by_links
 from placer.serving.range_search import improve, is_possible, prove
 from placer.tolerances import BOUND_TOLERANCE
 
@@ -102,6 +103,7 @@ def _search(search: Search, threads: int) -> bool | None:
     if not search.ranges and (possible := is_possible(search)) is not True:
         return possible
     if not prove(search, threads):
+        limit_by_links(search)
         improve(search, threads)
     return None
 

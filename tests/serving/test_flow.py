@@ -159,9 +159,9 @@ def test_the_published_single_cluster():
 @pytest.mark.slow
 def test_the_published_distributed_clusters():
     """Three clusters, slow links between them.  Published: 1212.18 tokens/s, with a bound of 46,520."""
-    result = placer.flow(published("distributed_24"), time_limit=60)
+    result = placer.flow(published("distributed_24"), time_limit=120)
     assert result.tokens_per_s >= 1.3 * 1212.18
-    assert result.bound < 2045.642
+    assert result.gap <= 0.05
     assert checked_in_the_program("distributed_24", result) == pytest.approx(result.tokens_per_s, rel=1e-6)
 
 
