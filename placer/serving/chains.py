@@ -25,14 +25,20 @@ from placer.tolerances import EQUAL
 
 __all__ = ["plan_of_chains"]
 
-WIDTH = 48
+WIDTH = 24
 """Chains that are kept at each layer."""
 ALIKE = 4
 """Of those that use as many devices of each kind and place."""
-LARGEST = 4
+LARGEST = 6
 """Devices of a group."""
 MIXTURES = 1_000
 """Groups of other sizes are left out where there are more of different kinds."""
+MIXED = 40
+"""Groups of different kinds that are tried."""
+TARGETS = 4
+"""Devices beyond weak links for which a group is chosen that hands on most to them."""
+CHAIN_S = 6e-3
+"""Work of making a chain longer, in nominal seconds."""
 CERTAIN = 0.75
 """Share of the estimated loss to come that ends a chain."""
 
@@ -104,9 +110,9 @@ class _Beam:
                     losses.append(size * self.value[devices[0]] - enough[-1] - 1)
         return max(0.0, min(losses))
 
-    def _mixtures(self) -> list[tuple[int, ...]]:
-        """Return the kinds of groups of several devices that lose no more than a chain can."""
-        found = []
+    def _mixtures(self) -> list[dict[int, int]]:
+        """Return kinds, with numbers, of groups of devices: the best of the same kinds, and all of one."""
+        best: dict[tuple[int, ...], tuple[float, dict[int, int]]] = {}
         kinds = self.problem.kinds
         for size in range(2, LARGEST + 1):
             if comb(len(kinds) + size - 1, size) > MIXTURES:
@@ -116,9 +122,13 @@ class _Beam:
                 shortest = min(len(self.rates[kinds[t][0]]) for t in mixture)
                 together = np.sum([self.rates[kinds[t][0]][:shortest] for t in mixture], axis=0)
                 (enough,) = np.nonzero(together >= self.flow)
-                if len(enough) and worth - enough[-1] - 1 <= self.slack:
-                    found.append(mixture)
-        return found
+                loss = worth - enough[-1] - 1 if len(enough) else np.inf
+                alike = tuple(sorted(set(mixture))) if len(set(mixture)) > 1 else mixture
+                if loss <= min(self.slack, best.get(alike, (np.inf,))[0]):
+                    best[alike] = loss, {t: mixture.count(t) for t in set(mixture)}
+        one = [mixture for _, mixture in best.values() if len(mixture) == 1]
+        several = sorted((m for m in best.values() if len(m[1]) > 1), key=lambda pair: pair[0])
+        return one + [mixture for _, mixture in several[:MIXED]]
 
     def search(self, run: Run) -> Ranges | None:
         """Extend the best chains layer by layer; return the first that reaches the sink."""
@@ -130,6 +140,7 @@ class _Beam:
             for chain in best:
                 if run.stopped() is not None:
                     return None
+                run.spend(CHAIN_S)
                 for longer in self._extended(chain):
                     if longer.layer == layers and self._reaches_the_sink(longer):
                         return longer.ranges()
@@ -174,8 +185,7 @@ class _Beam:
         seen = set()
         for order in self._orders(into):
             ranked = [order[self.kind[order] == t].tolist() for t in range(len(self.problem.kinds))]
-            for mixture in self.mixtures:
-                picked = {t: mixture.count(t) for t in set(mixture)}
+            for picked in self.mixtures:
                 if all(count <= len(ranked[t]) for t, count in picked.items()):
                     group = tuple(sorted(j for t, count in picked.items() for j in ranked[t][:count]))
                     if group not in seen:
@@ -187,11 +197,13 @@ class _Beam:
         able = np.flatnonzero(into > 0)
         yield able[np.argsort(-into[able], kind="stable")]
         links = self.problem.links[:-1, :-1]
-        for target in range(self.problem.n):
-            others = able[self.part[able] != self.part[target]]
-            onward = np.minimum(into[others], links[others, target])
-            if onward.sum() >= self.flow:
-                yield others[np.argsort(-onward, kind="stable")]
+        for part in range(int(self.part.max()) + 1):
+            others, inside = able[self.part[able] != part], np.flatnonzero(self.part == part)
+            onward = np.minimum(into[others][:, None], links[np.ix_(others, inside)])
+            reached = np.sort(onward, axis=0)[-LARGEST:].sum(axis=0)
+            for target in np.argsort(-reached, kind="stable")[:TARGETS].tolist():
+                if reached[target] >= self.flow:
+                    yield others[np.argsort(-onward[:, target], kind="stable")]
 
     def _with(self, chain: _Chain, group: tuple[int, ...], into: FloatArray) -> Iterator[_Chain]:
         """Yield the chain with a group that holds as many layers as it can."""

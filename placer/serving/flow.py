@@ -27,8 +27,10 @@ from placer.tolerances import BOUND_TOLERANCE
 
 __all__ = ["flow"]
 
-DOWN, LEAST = 0.95, 0.2
+DOWN, LEAST = 0.92, 0.1
 """From one flow that chains are looked for to the next, and the least share of the bound."""
+CHAINS_SHARE = 0.35
+"""Share of the time limit for chains."""
 NO_CHAIN = "no chain of linked devices from source to sink holds all layers"
 
 
@@ -130,14 +132,20 @@ def _start_from_chains(search: Search, covers: Covers) -> None:
         return
     search.phase = "chains"
     flow, high, step = search.upper, search.upper, DOWN
-    while not search.over and flow > max(search.value * (1 + search.gap), LEAST * search.upper):
-        found = covers.values(flow, search.run)
+    planned = search.run.planned
+    run = search.run.part(work=None if planned is None else CHAINS_SHARE * planned, quiet=True)
+    while (
+        not search.proven
+        and run.stopped() is None
+        and flow > max(search.value * (1 + search.gap), LEAST * search.upper)
+    ):
+        found = covers.values(flow, run)
         if found is None:
             return
         value = np.zeros(problem.n)
         for t, devices in enumerate(problem.kinds):
             value[devices] = found[1][t]
-        passed = search.offer(plan_of_chains(problem, flow, value, search.run))
+        passed = search.offer(plan_of_chains(problem, flow, value, run))
         if passed < flow * (1 - BOUND_TOLERANCE) and search.value < flow:
             high, flow = flow, flow * step
         else:  # between what was found and the least flow that was not
