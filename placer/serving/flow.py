@@ -29,7 +29,7 @@ __all__ = ["flow"]
 
 DOWN, LEAST = 0.92, 0.1
 """From one flow that chains are looked for to the next, and the least share of the bound."""
-CHAINS_SHARE = 0.35
+CHAINS_SHARE = 0.7
 """Share of the time limit for chains."""
 NO_CHAIN = "no chain of linked devices from source to sink holds all layers"
 
