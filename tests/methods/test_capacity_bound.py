@@ -67,7 +67,7 @@ def test_no_sample_is_done_earlier(seed, pieces):
     assert bound is None or bound <= latency_optimum(instance, pieces) * ROUNDING
 
 
-@pytest.mark.parametrize("features", itertools.combinations(FEATURES, 2), ids=" + ".join)
+@pytest.mark.parametrize("features", list(itertools.combinations(FEATURES, 2)), ids=" + ".join)
 def test_no_plan_with_other_rules_is_faster(features):
     for seed in range(2):
         made = case(set(features), seed)
