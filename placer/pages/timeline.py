@@ -73,9 +73,7 @@ def timeline(instance: Instance, result: Result) -> Timeline:
 
 
 def _run(instance: Instance, result: Result) -> Simulation:
-    if not result.options.pipelined:
-        return simulate(instance, result)
-    if result.options.objective is Objective.STEP:
+    if not result.options.pipelined or result.options.objective is Objective.STEP:
         return simulate(instance, result)
     count = 2 * sum(bool(d.nodes) for d in result.devices) + STEADY
     if not instance.is_training:

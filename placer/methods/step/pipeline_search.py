@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -34,6 +33,8 @@ class Pipelines:
     ----------
     stages
         All stages.
+    devices
+        What they may run on.
     rules
         How labels grow.
     flights
@@ -49,6 +50,7 @@ class Pipelines:
     """
 
     stages: Stages
+    devices: Devices
     rules: Rules
     flights: InFlight
     gap: float
@@ -59,11 +61,6 @@ class Pipelines:
     was_cut: bool = field(default=False, init=False)
     _levels: list[Labels] = field(default_factory=list, init=False)
     _loads: FloatArray = field(default_factory=lambda: np.zeros((2, 1, 0)), init=False)
-
-    @cached_property
-    def devices(self) -> Devices:
-        """What devices there are."""
-        return Devices.of(self.stages)
 
     @property
     def target_ms(self) -> float:

@@ -159,12 +159,13 @@ class _Search:
         if stages is None:
             return False
         self.stats["stages"] = len(stages.way)
+        devices = Devices.of(stages)
 
         def offer(chain: list[int]) -> float:
-            return best.offer(_plan(stages, chain), "pipelines")
+            return best.offer(_plan(stages, devices, chain), "pipelines")
 
         flights = left_in_flight(self.instance, self.options)
-        pipelines = Pipelines(stages, self.rules, flights, EXACT, offer, self.run, best.value)
+        pipelines = Pipelines(stages, devices, self.rules, flights, EXACT, offer, self.run, best.value)
         for width in WIDTHS:
             bound = pipelines.search(width)
             if proves and bound == np.inf:
@@ -188,10 +189,9 @@ class _Search:
         return self.best.outcome(stop or Stop.FINISHED, message, self.stats)
 
 
-def _plan(stages: Stages, chain: list[int]) -> Plan:
+def _plan(stages: Stages, devices: Devices, chain: list[int]) -> Plan:
     """Return the plan of a pipeline."""
     ways = [stages.ways[stages.way[k]] for k in chain]
-    devices = Devices.of(stages)
     order = devices.named(ways) or devices.in_order(ways)
     device = np.empty(stages.problem.size, dtype=np.int64)
     for k, d in zip(chain, order, strict=True):

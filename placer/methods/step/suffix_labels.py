@@ -24,7 +24,7 @@ L_1 ≤ T / m, L_1 + m L_2 ≤ T, ...).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -34,8 +34,6 @@ __all__ = ["Labels", "Rules", "joined", "undominated"]
 
 NEIGHBOURS = (1, 2, 3, 5, 8, 13, 21, 34)
 """With more than two figures, a label is compared with those that precede it by so many places."""
-
-FIELDS = ("downset", "used", "run", "figures", "parent", "stage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ class Labels:
 
     def only(self, kept: BoolArray | IntArray) -> Labels:
         """Return some of the labels."""
-        return Labels(*(getattr(self, name)[kept] for name in FIELDS))
+        return Labels(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,8 @@ class Rules:
 
 def joined(parts: Sequence[Labels]) -> Labels:
     """Return the labels of all parts."""
-    return Labels(*(np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS))
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(Labels))
+    return Labels(*map(np.concatenate, columns))
 
 
 def undominated(labels: Labels) -> BoolArray:
