@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from placer.units import MAX_BYTES, MAX_COUNT, MAX_PRICE, MAX_TIME_MS
 
@@ -24,6 +24,7 @@ __all__ = [
     "NativeNode",
     "NativeOrigin",
     "NativeServer",
+    "NativeShard",
     "NativeSource",
     "NativeTraining",
     "schema",
@@ -61,6 +62,23 @@ Names = Annotated[
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
     ),
+]
+
+
+MAX_DEGREE = 1024
+"""Largest accepted number of devices that split a node."""
+
+
+def _degree(value: str) -> str:
+    if not (value.isascii() and value.isdigit() and value[0] != "0" and 2 <= int(value[:9]) <= MAX_DEGREE):
+        raise ValueError(f"a degree of sharding is a whole number in 2..{MAX_DEGREE}, got {value!r}")
+    return value
+
+
+Degree = Annotated[
+    str,
+    AfterValidator(_degree),
+    WithJsonSchema({"type": "string", "pattern": "^([2-9]|[1-9][0-9]{1,3})$"}),
 ]
 
 
@@ -103,6 +121,23 @@ class NativeTraining(_Strict):
     )
 
 
+class NativeShard(_Strict):
+    """A node on each device of a stage that splits it; what is left out is as for the whole node."""
+
+    time_ms: dict[Name, Time] = Field(
+        default={}, description="Processing time by device type, ms, without what the devices exchange."
+    )
+    memory_bytes: Size | None = Field(default=None, description="What each device keeps resident.")
+    weight_bytes: Size | None = Field(default=None, description="Trainable weights on each device.")
+    activation_bytes: Size | None = Field(
+        default=None, description="What each device keeps per microbatch in flight."
+    )
+    collective_bytes: Size = Field(
+        default=0.0,
+        description="Summed over the devices (all-reduce) when the node runs; backward nodes have their own.",
+    )
+
+
 class NativeNode(_Strict):
     """An operator or a layer."""
 
@@ -126,6 +161,10 @@ class NativeNode(_Strict):
     output_bytes: Size | None = Field(
         default=None,
         description="Size of its output; the transfer time follows from bandwidth and latency of the link.",
+    )
+    shards: dict[Degree, NativeShard] | None = Field(
+        default=None,
+        description="By the number of devices that split the node (tensor parallel): its figures on each.",
     )
     backward: bool = Field(default=False, description="Whether it belongs to the backward pass.")
     colocate: Label | None = Field(default=None, description="Nodes with equal values go to one device.")
@@ -156,6 +195,15 @@ class NativeLink(_Strict):
     latency_ms: Time = Field(default=0.0, description="For nodes with output_bytes: added to each transfer.")
 
 
+class NativePeerLink(_Strict):
+    """The link between two devices of a class that run one stage together."""
+
+    bandwidth_bytes_per_s: Annotated[float, Field(gt=0, le=MAX_BYTES, allow_inf_nan=False)] = Field(
+        description="Bytes per second."
+    )
+    latency_ms: Time = Field(default=0.0, description="Added to each message.")
+
+
 class NativeClass(_Strict):
     """``count`` identical devices, called ``<name>0``, ``<name>1``, and so on."""
 
@@ -180,6 +228,11 @@ class NativeClass(_Strict):
         default=None, description="What one device costs per hour, in any currency; for the cheapest choice."
     )
     link: NativeLink = Field(default=NativeLink(), description="The link of each device to host memory.")
+    peer_link: NativePeerLink | None = Field(
+        default=None,
+        description="What devices that run one stage together (shards, replicas) exchange data over; their "
+        "link when left out.",
+    )
 
 
 class NativeServer(_Strict):

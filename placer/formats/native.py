@@ -21,10 +21,12 @@ from placer.formats.documents import (
     NativeLink,
     NativeNode,
     NativeOrigin,
+    NativePeerLink,
     NativeServer,
     NativeSource,
     NativeTraining,
 )
+from placer.formats.shard_documents import shard_documents, shards_of
 from placer.instance.cluster import DeviceClass, Kind, Link, Server
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
@@ -122,6 +124,7 @@ def to_instance(document: NativeInstance) -> Instance:
             Server(server.name, tuple(server.devices), Link(**server.uplink.model_dump()))
             for server in document.cluster.servers
         ],
+        shards=shards_of(nodes, types),
     )
 
 
@@ -166,6 +169,7 @@ def _device_class(cls: NativeClass) -> DeviceClass:
         memory_reserve_bytes=tuple(cls.memory_reserve_bytes),
         memory_reserve_share=cls.memory_reserve_share,
         price_per_hour=cls.price_per_hour,
+        peer_link=None if cls.peer_link is None else Link(**cls.peer_link.model_dump()),
     )
 
 
@@ -194,6 +198,8 @@ def node_documents(instance: Instance) -> list[NativeNode]:
             node["transfer_ms"] = direct[v]
         if instance.backward[v]:
             node["backward"] = True
+        if (shards := shard_documents(instance, v)) is not None:
+            node["shards"] = shards
         node |= {
             key: value
             for key, value in (
@@ -261,6 +267,7 @@ def cluster_document(
                 memory_reserve_share=cls.memory_reserve_share,
                 price_per_hour=None if cls.price_per_hour is None else float(cls.price_per_hour),
                 link=NativeLink(**asdict(cls.link)),
+                peer_link=None if cls.peer_link is None else _peer_document(cls.peer_link),
             )
             for cls in classes
         ],
@@ -272,6 +279,10 @@ def cluster_document(
             for server in servers
         ],
     )
+
+
+def _peer_document(link: Link) -> NativePeerLink:
+    return NativePeerLink.model_validate({k: v for k, v in asdict(link).items() if k != "transfer_scale"})
 
 
 def to_json(instance: Instance) -> str:

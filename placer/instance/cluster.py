@@ -37,6 +37,7 @@ class DeviceClass:
     ``memory_reserve_bytes`` is taken by others: one size for every member, or one for each of them; and so is
     ``memory_reserve_share`` of the limit, whatever that is.
     ``price_per_hour`` is what one member costs, in any currency; None for not known.
+    ``peer_link`` is what members that run one stage together exchange data over; None for their ``link``.
     ``width`` is 1 but where ``placer.reductions.replication`` lets so many devices act as one member, each
     moving its share of the data; files know nothing of it.
     """
@@ -51,6 +52,7 @@ class DeviceClass:
     width: int = 1
     memory_reserve_share: float = 0.0
     price_per_hour: float | None = None
+    peer_link: Link | None = None
 
     def __post_init__(self) -> None:
         reserve = self.memory_reserve_bytes
@@ -65,6 +67,11 @@ class DeviceClass:
     def member(self, i: int) -> str:
         """Name of member ``i``."""
         return f"{self.name}{i}"
+
+    @property
+    def peers(self) -> Link:
+        """The link among members that run one stage together."""
+        return self.link if self.peer_link is None else self.peer_link
 
     @property
     def shared_reserve_bytes(self) -> float:

@@ -15,6 +15,7 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.cluster import Device, DeviceClass, Link, Server
 from placer.instance.constraints import Constraints
 from placer.instance.origin import Origin, Source
+from placer.instance.shards import Shards
 from placer.instance.training import STATE_FACTOR, Training
 
 __all__ = ["InstanceData"]
@@ -47,6 +48,7 @@ class InstanceData:
     constraints: Constraints
     order: tuple[str | tuple[str, ...], ...] = ()
     servers: tuple[Server, ...] = ()
+    shards: tuple[Shards, ...] = ()
 
     # -- sizes and look-ups ---------------------------------------------------------------------
 
@@ -100,6 +102,11 @@ class InstanceData:
     def resident_bytes(self) -> FloatArray:
         """What each node keeps on its device whatever is in flight, ``(n,)``."""
         return self.memory_bytes + self.weight_bytes * STATE_FACTOR[self.training.optimizer]
+
+    @cached_property
+    def has_activations(self) -> bool:
+        """Whether anything is kept per microbatch in flight."""
+        return bool(self.activation_bytes.any()) or any(s.activation_bytes.any() for s in self.shards)
 
     @cached_property
     def held_bytes(self) -> FloatArray:

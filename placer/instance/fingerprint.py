@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 
-from placer.arrays import FloatArray
+from placer.arrays import BoolArray, FloatArray
 from placer.instance.cluster import Link
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
@@ -47,19 +47,14 @@ def fingerprint(instance: Instance) -> str:
             for cls, link in ((cls, _in_floats(cls.link)) for cls in instance.classes)
         ],
     }
-    reserves = [[float(cls.reserve_bytes(i)) for i in range(cls.count)] for cls in instance.classes]
-    if any(any(reserve) for reserve in reserves):
-        # Only where they say something, here and below: other instances keep the hash that they always had.
-        text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
-    prices = {cls.name: repr(float(p)) for cls in instance.classes if (p := cls.price_per_hour) is not None}
-    if prices:
-        text["price"] = sorted(prices.items())
+    text |= _said_of_devices(instance)
     if instance.servers:
         text["servers"] = [(s.name, sorted(s.devices), repr(_in_floats(s.uplink))) for s in instance.servers]
     if instance.order:
         text["order"] = [names[0] if len(names) == 1 else sorted(names) for names in instance.places]
-    memory: tuple[FloatArray, ...] = (instance.memory_bytes,)
-    if instance.weight_bytes.any() or instance.activation_bytes.any() or instance.training != Training():
+    memory: tuple[FloatArray | BoolArray, ...] = (instance.memory_bytes,)
+    sizes = instance.weight_bytes.any() or instance.activation_bytes.any() or instance.shards
+    if sizes or instance.training != Training():
         text["training"] = [instance.training.optimizer.value, instance.training.microbatches]
         memory += (instance.weight_bytes, instance.activation_bytes)
     if instance.constraints != Constraints():
@@ -69,6 +64,9 @@ def fingerprint(instance: Instance) -> str:
     digest.update(json.dumps(text, ensure_ascii=True, separators=(",", ":")).encode())
     order = np.lexsort((instance.edges[:, 1], instance.edges[:, 0]))
     digest.update(instance.edges[order].astype("<i8").tobytes())
+    for some in instance.shards:
+        memory += (some.known, some.time_ms[:, types], some.memory_bytes, some.weight_bytes)
+        memory += (some.activation_bytes, some.collective_bytes)
     times = instance.time_ms[:, types]
     for numbers in (times, *memory, instance.transfer_ms, instance.output_bytes):
         # Adding 0.0 turns -0.0 into 0.0; nan gets one bit pattern.
@@ -76,6 +74,26 @@ def fingerprint(instance: Instance) -> str:
         digest.update(clean.astype("<f8").tobytes())
     digest.update(instance.backward.astype("u1").tobytes())
     return digest.hexdigest()
+
+
+def _said_of_devices(instance: Instance) -> dict[str, object]:
+    """Return what classes of devices say beside what each has, and the degrees of sharding."""
+    text: dict[str, object] = {}
+    reserves = [[float(cls.reserve_bytes(i)) for i in range(cls.count)] for cls in instance.classes]
+    if any(any(reserve) for reserve in reserves):
+        # Only where they say something, here and below: other instances keep the hash that they always had.
+        text["reserve"] = [[repr(size) for size in reserve] for reserve in reserves]
+    prices = {cls.name: repr(float(p)) for cls in instance.classes if (p := cls.price_per_hour) is not None}
+    if prices:
+        text["price"] = sorted(prices.items())
+    peers = {
+        cls.name: repr(_in_floats(cls.peer_link)) for cls in instance.classes if cls.peer_link is not None
+    }
+    if peers:
+        text["peers"] = sorted(peers.items())
+    if instance.shards:
+        text["shards"] = [some.degree for some in instance.shards]
+    return text
 
 
 def _in_floats(link: Link) -> Link:

@@ -16,6 +16,7 @@ from placer.instance.cluster import DeviceClass, Server
 from placer.instance.constraints import Constraints
 from placer.instance.data import InstanceData
 from placer.instance.origin import Origin, Source
+from placer.instance.shards import Shards
 from placer.instance.training import Training
 from placer.notebook import Shown
 
@@ -74,6 +75,8 @@ class Instance(InstanceData, Shown):
         several names that share a place (a tuple).
     servers
         Groups of devices behind an uplink; without any, all links are the devices' own.
+    shards
+        What nodes cost on each device of a stage that splits them, by increasing degree.
 
     Raises
     ------
@@ -117,6 +120,7 @@ class Instance(InstanceData, Shown):
         constraints: Constraints | None = None,
         order: Sequence[str | Sequence[str]] = (),
         servers: Sequence[Server] = (),
+        shards: Sequence[Shards] = (),
     ) -> Self:
         """Build an instance from plain sequences; what is left out is zero, absent or free."""
         n = len(ids)
@@ -147,6 +151,7 @@ class Instance(InstanceData, Shown):
             constraints=Constraints() if constraints is None else constraints,
             order=tuple(entry if isinstance(entry, str) else tuple(entry) for entry in order),
             servers=tuple(servers),
+            shards=tuple(shards),
         )
 
     def replace(self, **changes: Any) -> Self:

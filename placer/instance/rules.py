@@ -86,6 +86,8 @@ def _check_cluster(instance: InstanceData) -> None:
             raise InputError(f"memory limit must be >= 0, got {cls.memory_limit_bytes}", place=place)
         _check_reserve(cls, place)
         _check_link(cls.link, place)
+        if cls.peer_link is not None:
+            _check_link(cls.peer_link, place)
     if not any(cls.count for cls in classes):
         raise InputError("there are no devices", place="cluster")
     for name, count in Counter(cls.name for cls in classes).items():
@@ -140,6 +142,7 @@ def _check_numbers(instance: InstanceData) -> None:
     _check_range(instance, instance.memory_bytes, everywhere, MAX_BYTES, "memory", "bytes")
     _check_range(instance, instance.weight_bytes, everywhere, MAX_BYTES, "weights", "bytes")
     _check_range(instance, instance.activation_bytes, everywhere, MAX_BYTES, "activations", "bytes")
+    _check_shards(instance)
     if not 1 <= instance.training.microbatches <= MAX_COUNT:
         raise InputError(
             f"microbatches must be in 1..{MAX_COUNT}, got {instance.training.microbatches}", place="training"
@@ -154,6 +157,28 @@ def _check_range(
         raise InputError(
             f"{what} must be in 0..{limit:g} {unit}, got {values[v]}", place=f"node {instance.ids[v]!r}"
         )
+
+
+def _check_shards(instance: InstanceData) -> None:
+    """Degrees ascend; nodes run on the same types as a whole, in accepted times and sizes."""
+    degrees = [some.degree for some in instance.shards]
+    if degrees != sorted(set(degrees)) or any(degree < 2 for degree in degrees):
+        raise InputError(f"degrees must ascend from 2 on, got {degrees}", place="shards")
+    for some in instance.shards:
+        if some.time_ms.shape != instance.time_ms.shape:
+            raise InputError("there is not one row per node and one column per type", place="shards")
+        wrong = (np.isfinite(some.time_ms) != np.isfinite(instance.time_ms)) | ~(some.time_ms >= 0)
+        wrong |= np.isfinite(some.time_ms) & (some.time_ms > MAX_TIME_MS)
+        for v, t in np.argwhere(wrong):
+            raise InputError(
+                f"time of a shard of {some.degree} on {instance.types[t]!r} must be in 0..{MAX_TIME_MS:g} ms "
+                f"where the whole node runs, and only there; got {some.time_ms[v, t]}",
+                place=f"node {instance.ids[v]!r}",
+            )
+        everywhere = np.ones(instance.n, dtype=bool)
+        for key in ("memory_bytes", "weight_bytes", "activation_bytes", "collective_bytes"):
+            what = f"{key.removesuffix('_bytes')} of a shard of {some.degree}"
+            _check_range(instance, getattr(some, key), everywhere, MAX_BYTES, what, "bytes")
 
 
 def _check_transfers(instance: InstanceData) -> None:

@@ -43,7 +43,7 @@ def in_flight(instance: Instance, options: Options) -> InFlight:
 
 def left_in_flight(instance: Instance, options: Options) -> InFlight:
     """Say how many microbatches a method has to count on an instance that is `settled`."""
-    return in_flight(instance, options) if instance.activation_bytes.any() else InFlight(1)
+    return in_flight(instance, options) if instance.has_activations else InFlight(1)
 
 
 def settled(instance: Instance, options: Options) -> Instance:
@@ -53,11 +53,18 @@ def settled(instance: Instance, options: Options) -> Instance:
     instance carries the number of microbatches that the options ask for.
     """
     flights = in_flight(instance, options)
-    if not instance.activation_bytes.any():
+    if not instance.has_activations:
         return instance
     if flights.by_stage or options.recompute is not Recompute.NONE:
         return instance.replace(training=replace(instance.training, microbatches=flights.most))
     return instance.replace(
         memory_bytes=instance.memory_bytes + flights.most * instance.activation_bytes,
         activation_bytes=0.0 * instance.activation_bytes,
+        shards=tuple(
+            some.replace(
+                memory_bytes=some.memory_bytes + flights.most * some.activation_bytes,
+                activation_bytes=0.0 * some.activation_bytes,
+            )
+            for some in instance.shards
+        ),
     )

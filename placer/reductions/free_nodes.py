@@ -137,6 +137,7 @@ class _Graph:
             pin=tuple(instance.pin[v] for v in kept),
             forbid=tuple(instance.forbid[v] for v in kept),
             origin=tuple(instance.origin[v] for v in kept),
+            shards=(),  # pieces are not split
             constraints=Constraints(),  # refused, or turned into forbids (see `placer.instance.overrides`)
         )
         return smaller, Inverse(smaller, node=number[target], kept=kept)

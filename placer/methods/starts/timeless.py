@@ -19,6 +19,9 @@ def timeless(instance: Instance) -> Instance:
     """Return the instance with all times 0, so that every plan is optimal."""
     return instance.replace(
         time_ms=np.where(np.isfinite(instance.time_ms), 0.0, np.inf),
-        classes=tuple(replace(cls, link=FREE) for cls in instance.classes),
+        classes=tuple(replace(cls, link=FREE, peer_link=None) for cls in instance.classes),
         servers=(),
+        shards=tuple(
+            s.replace(time_ms=np.where(np.isfinite(s.time_ms), 0.0, np.inf)) for s in instance.shards
+        ),
     )
