@@ -2,6 +2,7 @@
 # make test       run the tests: every feature, a few random instances each (minutes)
 # make test-all   run everything, with many random instances (PLACER_TEST_LEVEL=stress make test-all: far more)
 # make lint       lint, format and type checks
+# make docs       build the pages of docs/ into build/docs: no warning, no dead link; make docs-serve shows them
 # make pins       renew the tested versions in .ci/constraints.txt (of OLD_PYTHON, 3.11, and NEW_PYTHON)
 # PYTHON=...      choose the interpreter (Python 3.11 or newer)
 # VERSIONS=...    of what is installed: pinned (the default), newest, or the lowest that pyproject.toml allows
@@ -16,6 +17,7 @@ MODEL ?= light:resnet50
 DEVICES ?= 4xt4
 OLD_PYTHON ?= python3.11
 NEW_PYTHON ?= python3.13
+PORT ?= 8000
 
 # PyTorch is the build for processors that is tested, on Python 3.11 and beside the pinned versions only; without
 # it the tests that need it say so and are skipped.
@@ -26,7 +28,7 @@ CONSTRAINTS := $(if $(filter pinned,$(VERSIONS)),.ci/constraints.txt,$(if $(filt
 INSTALL = $(if $(CONSTRAINTS),PIP_CONSTRAINT=$(CONSTRAINTS)) $(BIN)/python -m pip install --quiet \
 	--disable-pip-version-check
 
-.PHONY: demo test test-all lint pins clean
+.PHONY: demo test test-all lint docs docs-serve pins clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -49,10 +51,18 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	$(BIN)/python docs/links.py build/docs
+
+docs-serve: docs
+	@echo "http://localhost:$(PORT)"
+	$(BIN)/python -m http.server --directory build/docs --bind localhost $(PORT)
+
 pins:
 	rm -rf .venv-newest-*
-	$(MAKE) .venv-newest-3.11/.installed-dev VERSIONS=newest PYTHON=$(OLD_PYTHON) TORCH=yes
-	$(MAKE) .venv-newest/.installed-dev VERSIONS=newest VENV=.venv-newest PYTHON=$(NEW_PYTHON)
+	$(MAKE) .venv-newest-3.11/.installed-dev .venv-newest-3.11/.installed-docs VERSIONS=newest PYTHON=$(OLD_PYTHON) TORCH=yes
+	$(MAKE) .venv-newest/.installed-dev .venv-newest/.installed-docs VERSIONS=newest VENV=.venv-newest PYTHON=$(NEW_PYTHON)
 	$(OLD_PYTHON) .ci/pins.py .venv-newest-3.11/bin/python .venv-newest/bin/python > .ci/constraints.new
 	mv .ci/constraints.new .ci/constraints.txt
 
@@ -74,6 +84,10 @@ ifneq ($(TORCH),)
 endif
 	$(INSTALL) --editable '.[dev,dask,onnx,partition,plot,profile]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
 
 # What is installed is this folder, with the kernels compiled in place: what was changed since is compiled again.
 $(VENV)/.built: $(VENV)/.installed-dev setup.py $(wildcard placer/methods/*/kernels/*.p*)

@@ -12,7 +12,7 @@ from placer.formats.files import load
 from placer.formats.text import validate
 from placer.solving.solve import solve
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text()
 
 
