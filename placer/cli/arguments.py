@@ -152,8 +152,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "placer.cli.import_arguments:add_import",
     ),
     "profile": (
-        "measure a model's operators on this machine, under ONNX Runtime",
-        "placer.cli.import_arguments:add_profile",
+        "measure a model's operators, or the links, on this machine",
+        "placer.cli.measuring_arguments:add_profile",
+    ),
+    "calibrate": (
+        "fit a device of the catalogue to measured times",
+        "placer.cli.measuring_arguments:add_calibrate",
     ),
     "devices": (
         "list the catalogue of devices, links and clusters",

@@ -1,4 +1,4 @@
-"""What ``placer import``, ``profile`` and ``devices`` accept."""
+"""What ``placer import`` and ``devices`` accept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from placer.imports.precision import PRECISIONS
 from placer.instance.training import STATE_FACTOR, Optimizer
 from placer.language.quantisation import FORMATS
 
-__all__ = ["add_devices", "add_import", "add_profile"]
+__all__ = ["add_devices", "add_dim", "add_import"]
 
 IMPORT_EXAMPLES = """\
 sources:
@@ -130,7 +130,7 @@ def _add_language(made: argparse.ArgumentParser) -> None:
 
 def _add_onnx(made: argparse.ArgumentParser) -> None:
     onnx = made.add_argument_group("ONNX models")
-    _add_dim(onnx)
+    add_dim(onnx)
     onnx.add_argument(
         "--value",
         action="append",
@@ -183,32 +183,8 @@ def add_devices(command: Command) -> None:
     devices.add_argument("--json", action="store_true", help="print as JSON, with the sources of the figures")
 
 
-def add_profile(command: Command) -> None:
-    """Add ``placer profile``."""
-    made = command()
-    made.add_argument("kind", choices=("onnx",), help="what kind of model")
-    made.add_argument("source", metavar="MODEL", help="the model, or light:NAME")
-    made.add_argument(
-        "--out",
-        type=unless_standard_output,
-        metavar="TIMES.csv",
-        help="write the times to this file (default, or -: to standard output)",
-    )
-    _add_dim(made)
-    made.add_argument("--type", default="cpu-core", help="device type to write down (default: cpu-core)")
-    made.add_argument("--input", metavar="FILE.npz", help="arrays by input name (default: random ones)")
-    for name, default, what in (
-        ("repeats", 20, "runs of which the median counts"),
-        ("warmup", 3, "runs before them"),
-        ("threads", 1, "threads of the runtime"),
-        ("seed", 0, "of the random inputs"),
-    ):
-        made.add_argument(
-            f"--{name}", type=int, default=default, metavar="N", help=f"{what} (default: {default})"
-        )
-
-
-def _add_dim(made: argparse._ActionsContainer) -> None:
+def add_dim(made: argparse._ActionsContainer) -> None:
+    """Add ``--dim``."""
     made.add_argument(
         "--dim",
         action="append",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections import Counter
@@ -20,7 +21,17 @@ from placer.instance.cluster import DeviceClass, Link
 from placer.instance.cluster import Kind as DeviceKind
 from placer.units import MAX_COUNT
 
-__all__ = ["Catalogue", "Cluster", "ClusterEntry", "DeviceEntry", "LinkEntry", "catalogue", "find_cluster"]
+__all__ = [
+    "Catalogue",
+    "Cluster",
+    "ClusterEntry",
+    "DeviceEntry",
+    "LinkEntry",
+    "catalogue",
+    "entry_toml",
+    "find_cluster",
+    "find_device",
+]
 
 GIB = 2.0**30
 RESERVE = 0.1
@@ -152,8 +163,9 @@ def find_cluster(asked: str | Cluster | Sequence[str]) -> Cluster:
     ----------
     asked
         A cluster of the catalogue (``4xa100-nvlink``), counts of devices (``a100:4,t4:2``, also ``4xa100``),
-        or a TOML file with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several).  Or a
-        list of devices, which may be named several times; or a cluster itself.
+        or a TOML file with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several, or where
+        its devices and links replace those of the catalogue in a cluster or in counts of devices:
+        ``mine.toml:4xt4``).  Or a list of devices, which may be named several times; or a cluster itself.
 
     Raises
     ------
@@ -172,20 +184,42 @@ def find_cluster(asked: str | Cluster | Sequence[str]) -> Cluster:
             "a cluster is a name (4xa100-nvlink), counts of devices (a100:4,t4:2), a TOML file, a list of "
             f"devices or a Cluster; got {asked!r:.80}"
         )
-    text = asked
     known = catalogue()
-    file = re.fullmatch(r"(.+\.toml)(?::([^:/\\]+))?", text)
-    if file:
-        path, name = file.groups()
-        own = _parse(read_text(path), path)
-        name = name or (next(iter(own.clusters)) if len(own.clusters) == 1 else None)
-        if name is None or name not in own.clusters:
-            names = ", ".join(own.clusters) or "none"
-            raise UsageError(f"{path}: name one of its clusters ({names}) as {Path(path).name}:NAME")
-        try:
-            return _build(name, own.clusters[name], own.over(known))
-        except UsageError as error:
-            raise InputError(str(error), source=path) from None
+    file = re.fullmatch(r"(.+\.toml)(?::([^/\\]+))?", asked)
+    if file is None:
+        return _named(asked, known)
+    path, name = file.groups()
+    own = _parse(read_text(path), path)
+    name = name or (next(iter(own.clusters)) if len(own.clusters) == 1 else None)
+    if name is None:
+        names = ", ".join(own.clusters) or "none"
+        raise UsageError(f"{path}: name one of its clusters ({names}) as {Path(path).name}:NAME")
+    try:
+        return _named(name, own.over(known))
+    except UsageError as error:
+        raise InputError(str(error), source=path) from None
+
+
+def find_device(text: str) -> tuple[str, DeviceEntry]:
+    """Find a device type of the catalogue, or of a file (``mine.toml:NAME``).
+
+    Raises
+    ------
+    UsageError
+        When there is none of that name.
+    InputError
+        When the file is wrong.
+    """
+    path, colon, name = text.rpartition(":")
+    known = (
+        _parse(read_text(path), path).over(catalogue()) if colon and path.endswith(".toml") else catalogue()
+    )
+    if name not in known.devices:
+        raise UsageError(none_of("device", name, known.devices))
+    return name, known.devices[name]
+
+
+def _named(text: str, known: Catalogue) -> Cluster:
     if text in known.clusters:
         return _build(text, known.clusters[text], known)
     entries = [_entry(part.strip(), text, known) for part in text.split(",")]
@@ -243,3 +277,14 @@ def _link(cluster: str, name: str | None, known: Catalogue) -> Link:
         raise UsageError(f"cluster {cluster!r}: {what}")
     link = known.links[name]
     return Link(bandwidth_bytes_per_s=link.gb_per_s * 1e9, latency_ms=link.latency_ms)
+
+
+def entry_toml(table: str, name: str, entry: DeviceEntry | LinkEntry) -> str:
+    """Write an entry of a table (``devices`` or ``links``) as TOML that `find_cluster` reads."""
+    lines = [f"[{table}.{json.dumps(name)}]"]
+    for field, value in entry.model_dump(exclude_none=True).items():
+        if isinstance(value, dict):
+            lines.append(f"{field} = {{ {', '.join(f'{k} = {v:.6g}' for k, v in value.items())} }}")
+        else:
+            lines.append(f"{field} = {json.dumps(value) if isinstance(value, str) else f'{value:.6g}'}")
+    return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from placer.imports.catalogue import Cluster
 from placer.imports.gradients import Backward
 from placer.imports.granularity import Part
 from placer.imports.model import Kind, Model
-from placer.imports.profiles import Profile
+from placer.imports.profiles import BACKWARD, Profile
 from placer.imports.roofline import effective_precision, time_ms
 from placer.imports.uncosted import check_costed
 
@@ -146,17 +146,32 @@ def _measured(
     hits = 0
     used: set[str] = set()
     for i, o in enumerate(model.operators):
-        known = (o.id, *o.members, o.alias, o.name)
-        name = next((key for key in known if key is not None and key in profile.ms), None)
+        name = profile.key(o)
         if name is None:
             continue
         hits += 1
         used.add(name)
         ahead[i, t] = profile.ms[name]
         modelled[i, t] = False
-        own = profile.ms.get(f"{name}/backward")
+        own = profile.ms.get(name + BACKWARD)
         behind[i, t] = own if own is not None else factor[i] * profile.ms[name]
+    for name, parts in profile.by_module(model.operators).items():
+        hits += len(parts)
+        used.add(name)
+        shares = np.where(np.isfinite(ahead[parts, t]), ahead[parts, t], 0.0)
+        ahead[parts, t] = _split(shares, profile.ms[name])
+        own = profile.ms.get(name + BACKWARD)
+        behind[parts, t] = (
+            factor[parts] * ahead[parts, t] if own is None else _split(factor[parts] * shares, own)
+        )
+        modelled[parts, t] = False
     profile.check_used(hits)
-    unknown = sum(1 for key in profile.ms if key.removesuffix("/backward") not in used)
+    unknown = sum(1 for key in profile.ms if key.removesuffix(BACKWARD) not in used)
     rest = f"; {unknown} measured names are not in the model" if unknown else ""
     return f"measured times of {hits} of {len(model.operators)} operators on {profile.type}{rest}"
+
+
+def _split(shares: FloatArray, total: float) -> FloatArray:
+    """Divide a measured time in proportion to modelled ones."""
+    whole = float(shares.sum())
+    return shares * (total / whole) if whole > 0 else np.full(len(shares), total / len(shares))

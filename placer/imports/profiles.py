@@ -16,11 +16,16 @@ from placer.errors import InputError, UsageError
 from placer.formats.csv_table import read_cell, to_csv
 from placer.formats.text import parse_json, read_text
 from placer.imports.catalogue import Cluster
+from placer.imports.model import Kind, Operator
 from placer.units import MAX_TIME_MS
 
-__all__ = ["COLUMNS", "Profile", "kernel_times", "read_profiles", "times_to_csv"]
+__all__ = ["BACKWARD", "COLUMNS", "ROOT", "Profile", "kernel_times", "read_profiles", "times_to_csv"]
 
 COLUMNS = ("node", "type", "ms")
+BACKWARD = "/backward"
+"""Ends the name of the backward pass of an operator or module."""
+ROOT = "."
+"""The model itself, where modules are measured."""
 KERNEL = "_kernel_time"
 
 
@@ -35,8 +40,23 @@ class Profile:
     type
         The device type.
     ms
-        Milliseconds by operator; ``NAME/backward`` for backward passes.
+        Milliseconds by operator, or by module for what its operators take together; ``NAME/backward`` for
+        backward passes.
     """
+
+    def key(self, operator: Operator) -> str | None:
+        """Under which name an operator is measured; None when it is not."""
+        known = (operator.id, *operator.members, operator.alias, operator.name)
+        return next((key for key in known if key is not None and key in self.ms), None)
+
+    def by_module(self, operators: Sequence[Operator]) -> dict[str, list[int]]:
+        """Find the modules that are measured: indices of their operators that are not measured themselves."""
+        out: dict[str, list[int]] = {}
+        for i, o in enumerate(operators):
+            path = o.module or ROOT
+            if path in self.ms and o.kind is not Kind.VIEW and self.key(o) is None:
+                out.setdefault(path, []).append(i)
+        return out
 
     source: str
     type: str

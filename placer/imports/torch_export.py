@@ -35,14 +35,15 @@ class Exported:
         self.name, self.module, self.program, self.notes = name, module, program, notes
 
 
-def exported(source: str | Callable[[], Any] | tuple[Any, ...]) -> Exported:
+def exported(source: str | Callable[[], Any] | tuple[Any, ...], *, device: str = "meta") -> Exported:
     """Export a model.
 
     Parameters
     ----------
     source
-        ``MODULE:FACTORY``, ``FILE.py:FACTORY``, a function that is called with the meta device as default, or
-        the module with its example arguments themselves.
+        ``MODULE:FACTORY``, ``FILE.py:FACTORY``, a function, or the module with its example arguments.
+    device
+        Default device of a function that is called.
 
     Raises
     ------
@@ -60,10 +61,10 @@ def exported(source: str | Callable[[], Any] | tuple[Any, ...]) -> Exported:
     if isinstance(source, tuple):
         name, made = type(source[0]).__name__ if source else "", source
     elif isinstance(source, str):
-        name, made = source, _made(source, *_found(source))
+        name, made = source, _made(source, *_found(source), device)
     elif callable(source):
         name = f"{getattr(source, '__module__', '')}:{getattr(source, '__qualname__', type(source).__name__)}"
-        made = _called(source, name)
+        made = _called(source, name, device)
     else:
         raise UsageError(
             f"expected MODULE:FACTORY, a function that returns {EXPECTED}, or these; got {source!r:.80}"
@@ -81,7 +82,7 @@ def _found(text: str) -> tuple[str, str, Path]:
     return place, name, Path(place).resolve().parent if place.endswith(".py") else Path.cwd()
 
 
-def _made(text: str, place: str, name: str, folder: Path) -> Any:
+def _made(text: str, place: str, name: str, folder: Path, device: str) -> Any:
     """Import the user's factory and call it; this runs the user's own code, as asked for."""
     with _importable(folder):
         try:
@@ -98,7 +99,7 @@ def _made(text: str, place: str, name: str, folder: Path) -> Any:
         found = getattr(module, name, None)
         if not callable(found):
             raise UsageError(f"{place} has no function {name!r}")
-        return _called(found, text)
+        return _called(found, text, device)
 
 
 @contextlib.contextmanager
@@ -112,11 +113,11 @@ def _importable(folder: Path) -> Iterator[None]:
             sys.path.remove(str(folder))
 
 
-def _called(factory: Callable[[], Any], name: str) -> Any:
+def _called(factory: Callable[[], Any], name: str, device: str) -> Any:
     import torch
 
     try:
-        with torch.device("meta"):
+        with torch.device(device):
             return factory()
     except Exception as error:  # whatever the user's code raises
         raise InputError(f"the factory raised {type(error).__name__}: {error}", source=name) from None

@@ -16,7 +16,7 @@ from placer.imports.torch_costs import Coster, is_part, name_of, tensors_in
 from placer.imports.torch_export import Exported, exported
 from placer.instance.origin import Source
 
-__all__ = ["read_torch"]
+__all__ = ["model_of", "read_torch"]
 
 
 def read_torch(factory: str | Callable[[], Any] | tuple[Any, ...], *, precision: str | None = None) -> Model:
@@ -44,7 +44,11 @@ def read_torch(factory: str | Callable[[], Any] | tuple[Any, ...], *, precision:
         When torch is not installed, or the factory is not found.
     """
     check_precision(precision)
-    found = exported(factory)
+    return model_of(exported(factory), precision)
+
+
+def model_of(found: Exported, precision: str | None = None) -> Model:
+    """Turn what is exported into a model, as `read_torch`."""
     try:
         return _Reader(found, precision).model()
     except InputError as error:

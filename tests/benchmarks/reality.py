@@ -1,14 +1,15 @@
 """Does a plan hold in reality?  Predicted against measured time per sample, on two cores of this machine.
 
-    python -m tests.benchmarks.reality [--rounds N] [--samples N] [--json FILE]
+    python -m tests.benchmarks.reality [MODEL ...] [--rounds N] [--samples N] [--json FILE]
 
-The ResNet-50 of the onnx package (with random weights in place of its constants) is profiled operator by
-operator, planned for two devices, exported as two parts, and run as a pipeline of two processes, pinned to a
-core each, with a single-threaded ONNX Runtime, which hand tensors over through shared memory.  Profiling runs
-on both cores at once, because in the pipeline both are busy.  Rounds of profile and pipeline alternate; each
-round's prediction is the load of the one plan under that round's profile; medians are reported.  The clock
-means something only on a quiet machine; the processor time of the busiest process, which is reported as well,
-shows how far other programs disturbed the pipeline.
+Each model (a ResNet-50, a MobileNetV2 and a transformer with random weights) is profiled by operators,
+planned for two devices, exported as two parts, and run as a pipeline of two processes, pinned to a core each,
+with a single-threaded ONNX Runtime, which hand tensors over through shared memory.  Profiling runs on both
+cores at once, because in the pipeline both are busy.  Rounds of profile and pipeline alternate; each round's
+prediction is the load of the one plan under that round's profile; medians are reported.  Beside it stands
+what the catalogue's figures of the device predict for the same plan, and what they predict once calibrated
+to the profiles of the *other* models.  The clock means something only on a quiet machine; the processor time
+of the busiest process, which is reported as well, shows how far other programs disturbed the pipeline.
 """
 
 from __future__ import annotations
@@ -28,19 +29,24 @@ from statistics import median
 
 import numpy as np
 
+import placer
+from placer.formats.text import write_text
+from placer.imports.catalogue import DeviceEntry, entry_toml, find_device
+from placer.imports.gradients import backward_pass
+from placer.imports.onnx_model import read_onnx
+from placer.imports.profiles import Profile, times_to_csv
+from placer.measuring.calibration import Measured, calibrate, measured
+from placer.measuring.copies import measure_links
+from placer.plans.evaluate import device_loads
+from tests.benchmarks.reality_models import MODELS
+
 CORES = tuple(sorted(os.sched_getaffinity(0)))[:2]
 TYPE = "cpu-core"
 SLOTS = 2
 """Tensors sets that the buffer between the stages holds."""
 CLUSTER = """
-[links.measured]
-description = "copies through shared memory, measured"
-gb_per_s = {bandwidth}
-latency_ms = {latency}
-source = "measured"
-
 [clusters.two-cores]
-classes = [{{ device = "cpu-core", kind = "accelerator", count = 2, link = "measured", memory_gib = 64 }}]
+classes = [{ device = "cpu-core", kind = "accelerator", count = 2, link = "measured", memory_gib = 64 }]
 """
 
 
@@ -57,6 +63,10 @@ class Report:
     measured_single_ms: float
     stages_predicted_ms: list[float]
     stages_processor_ms: list[float]
+    catalogue_ms: float
+    """By the catalogue's figures of the device."""
+    calibrated_ms: float | None
+    """By these, calibrated to profiles of other models; None without others."""
     rounds: int
     samples: int
 
@@ -80,41 +90,17 @@ class Report:
             f"one process: predicted {self.predicted_single_ms:.2f} ms, "
             f"measured {self.measured_single_ms:.2f} ms\n"
             f"stages: predicted {_listed(self.stages_predicted_ms)} ms, "
-            f"processor time {_listed(self.stages_processor_ms)} ms"
+            f"processor time {_listed(self.stages_processor_ms)} ms\n"
+            f"without a profile: {self._modelled('by the catalogue', self.catalogue_ms)}"
+            + ("" if self.calibrated_ms is None else f", {self._modelled('calibrated', self.calibrated_ms)}")
         )
+
+    def _modelled(self, how: str, ms: float) -> str:
+        return f"{how} {ms:.2f} ms ({100 * (ms / self.measured_ms - 1):+.1f} %)"
 
 
 def _listed(values: list[float]) -> str:
     return ", ".join(f"{value:.2f}" for value in values)
-
-
-# -- the model -------------------------------------------------------------------------------------
-
-
-def resnet50(path: Path) -> None:
-    """Write the ResNet-50 graph of the onnx package with random weights where it has constants."""
-    import onnx
-    from onnx import numpy_helper
-
-    from placer.imports.onnx_file import light_model
-
-    model = onnx.load(light_model("light:resnet50"))
-    graph = model.graph
-    sizes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    rng = np.random.default_rng(0)
-    made = [node for node in graph.node if node.op_type == "ConstantOfShape"]
-    for node in made:
-        shape = sizes[node.input[0]]
-        spread = np.sqrt(2 / max(1, np.prod(shape[1:])))
-        values = rng.normal(scale=spread, size=shape) if len(shape) > 1 else rng.uniform(0.5, 1.5, size=shape)
-        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), node.output[0]))
-        graph.node.remove(node)
-    shapes = {node.input[0] for node in made}
-    for kept in (graph.initializer, graph.input):
-        for item in [item for item in kept if item.name in shapes]:
-            kept.remove(item)
-    model.ir_version = 8
-    onnx.save(model, path)
 
 
 # -- the processes ---------------------------------------------------------------------------------
@@ -138,29 +124,11 @@ def random_feed(opened) -> dict[str, np.ndarray]:
 
 
 def _profile(core: int, start, path: Path, repeats: int, answers) -> None:
-    from placer.imports.measure import profile_onnx
+    from placer.measuring.onnx_kernels import profile_onnx
 
     os.sched_setaffinity(0, {core})
     start.wait()
     answers.put(profile_onnx(path, repeats=repeats, threads=1))
-
-
-def _copies(core: int, start, sizes: list[int], answers) -> None:
-    """Milliseconds that a copy into shared memory takes, by size in bytes."""
-    os.sched_setaffinity(0, {core})
-    with _shared(max(sizes)) as memory:
-        start.wait()
-        out = {}
-        for size in sizes:
-            target, source = np.frombuffer(memory.buf, np.uint8, size), np.ones(size, np.uint8)
-            times = []
-            for _ in range(30):
-                begin = time.perf_counter()
-                target[:] = source
-                times.append(1e3 * (time.perf_counter() - begin))
-            out[size] = median(times)
-            del target
-    answers.put(out)
 
 
 def _single(core: int, start, path: Path, samples: int, answers) -> None:
@@ -282,84 +250,110 @@ def pipeline(folder: Path, samples: int) -> tuple[float, list[float]]:
 # -- prediction ------------------------------------------------------------------------------------
 
 
-def measured_link() -> tuple[float, float]:
-    """Bandwidth in GB/s and latency in ms of copies through shared memory, fitted over sizes."""
-    sizes = [2**k for k in range(14, 23)]
-    got = _on_both_cores(_copies, sizes)
-    times = [median(answer[size] for answer in got) for size in sizes]
-    slope, latency = np.polyfit(sizes, times, 1, w=1 / np.array(times))
-    return 1e-6 / float(slope), max(0.0, float(latency))
+def profiled(model: Path, repeats: int) -> dict[str, float]:
+    """Milliseconds of each operator, measured on both cores at once."""
+    both = _on_both_cores(_profile, model, repeats)
+    return {key: median(times[key] for times in both) for key in both[0]}
 
 
-def measure(model: Path, rounds: int, samples: int, repeats: int, name: str) -> Report:
+def observed(model: Path, times: dict[str, float], device: DeviceEntry) -> Measured:
+    """What a model does and what it took, for calibration."""
+    read = read_onnx(model)
+    return measured(read, backward_pass(read), TYPE, device, Profile(model.name, TYPE, times))
+
+
+class _Planned:
+    """A model's plan for two cores, and what is predicted of it."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        self.model, self.folder = model, folder
+        (self.link,) = measure_links().values()
+        self.result: placer.Result | None = None
+
+    def instance(self, times: dict[str, float] | None, device: DeviceEntry | None = None) -> placer.Instance:
+        """The model with these measured times, or with modelled ones."""
+        text = entry_toml("links", "measured", self.link) + CLUSTER
+        if device is not None:
+            text += entry_toml("devices", TYPE, device)
+        cluster, table = self.folder / "cluster.toml", self.folder / "times.csv"
+        write_text(cluster, text)
+        write_text(table, times_to_csv(times or {}, TYPE))
+        profiles = [f"{TYPE}={table}"] if times else []
+        return placer.import_onnx(self.model, cluster=str(cluster), profiles=profiles)
+
+    def export(self, graph: placer.Instance) -> list[int]:
+        """Plan, and write the parts; their devices in the order of the pipeline."""
+        if self.result is None:
+            self.result = placer.solve(graph, use_devices=("cpu-core",))
+            placer.export(self.result, "onnx-parts", self.parts, instance=graph, model=self.model)
+        manifest = json.loads((self.parts / "manifest.json").read_text())
+        return [graph.device_index[part["device"]] for part in manifest["parts"]]
+
+    @property
+    def parts(self) -> Path:
+        return self.folder / "parts"
+
+    def loads(self, graph: placer.Instance) -> np.ndarray:
+        """Predicted milliseconds per sample of each device."""
+        device = np.array([graph.device_index[self.result.assignment[v]] for v in graph.ids])
+        return device_loads(graph, device).load_ms(self.result.options.communication)
+
+
+def measure(
+    model: Path, rounds: int, samples: int, repeats: int, name: str, calibrated: DeviceEntry | None = None
+) -> Report:
     """Plan, export, run and compare."""
-    import placer
-    from placer.formats.text import write_text
-    from placer.imports.profiles import times_to_csv
-    from placer.plans.evaluate import device_loads
-
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        bandwidth, latency = measured_link()
-        cluster = folder / "cluster.toml"
-        write_text(cluster, CLUSTER.format(bandwidth=bandwidth, latency=latency))
-
-        def instance():
-            both = _on_both_cores(_profile, model, repeats)
-            times = {key: median(times[key] for times in both) for key in both[0]}
-            write_text(folder / "times.csv", times_to_csv(times, TYPE))
-            return placer.import_onnx(
-                model, cluster=str(cluster), profiles=[f"{TYPE}={folder / 'times.csv'}"]
-            )
-
-        result, rows = None, []
+        planned, rows = _Planned(model, Path(temporary)), []
         for _ in range(rounds):
-            graph = instance()
-            if result is None:
-                result = placer.solve(graph, use_devices=("cpu-core",))
-                placer.export(result, "onnx-parts", folder / "parts", instance=graph, model=model)
-            device = np.array([graph.device_index[result.assignment[v]] for v in graph.ids])
-            loads = device_loads(graph, device).load_ms(result.options.communication)
-            order = [
-                graph.device_index[part["device"]]
-                for part in json.loads((folder / "parts" / "manifest.json").read_text())["parts"]
-            ]
-            clock, processor = pipeline(folder / "parts", samples)
+            graph = planned.instance(profiled(model, repeats))
+            order = planned.export(graph)
+            loads = planned.loads(graph)
+            clock, processor = pipeline(planned.parts, samples)
             single = median(_on_both_cores(_single, model, max(3, samples // 4)))
-            rows.append(
-                (
-                    max(loads),
-                    clock,
-                    max(processor),
-                    graph.class_time_ms[:, 0].sum(),
-                    single,
-                    loads[order],
-                    processor,
-                )
-            )
-    columns = list(zip(*rows, strict=True))
-    figures = [median(map(float, column)) for column in columns[:5]]
-    stages = [[median(row[s] for row in map(list, column)) for s in range(2)] for column in columns[5:]]
-    return Report(name, graph.n, *figures, *stages, rounds, samples)
+            alone = graph.class_time_ms[:, 0].sum()
+            rows.append((max(loads), clock, max(processor), alone, single, loads[order], processor))
+        columns = list(zip(*rows, strict=True))
+        figures = [median(map(float, column)) for column in columns[:5]]
+        stages = [[median(row[s] for row in map(list, column)) for s in range(2)] for column in columns[5:]]
+        modelled = [
+            float(max(planned.loads(planned.instance(None, device))))
+            for device in (None, *(() if calibrated is None else (calibrated,)))
+        ]
+        return Report(name, graph.n, *figures, *stages, *modelled[:1], (*modelled, None)[1], rounds, samples)
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help=f"{', '.join(MODELS)} (default: all), or an ONNX file with float inputs of fixed shape",
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--samples", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=20, help="runs per profile")
-    parser.add_argument("--model", type=Path, help="an ONNX model instead, float inputs of fixed shape")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
+    _, device = find_device(TYPE)
+    reports = []
     with tempfile.TemporaryDirectory() as folder:
-        model = args.model or Path(folder) / "resnet50.onnx"
-        if args.model is None:
-            resnet50(model)
-        report = measure(model, args.rounds, args.samples, args.repeats, model.stem)
-    print(report)
+        paths = {}
+        for name in args.models or MODELS:
+            paths[name] = Path(folder) / f"{name}.onnx" if name in MODELS else Path(name)
+            if name in MODELS:
+                MODELS[name](paths[name])
+        seen = {name: observed(path, profiled(path, args.repeats), device) for name, path in paths.items()}
+        for name, path in paths.items():
+            others = [seen[other] for other in paths if other != name]
+            fitted = calibrate(device, others).device if others else None
+            report = measure(path, args.rounds, args.samples, args.repeats, path.stem, fitted)
+            print(report, flush=True)
+            reports.append({**asdict(report), "error": report.error})
     if args.json:
-        Path(args.json).write_text(json.dumps({**asdict(report), "error": report.error}, indent=1) + "\n")
+        Path(args.json).write_text(json.dumps(reports, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-from tests.benchmarks.reality import measure, resnet50, session  # noqa: E402
+from tests.benchmarks.reality import measure, session  # noqa: E402
+from tests.benchmarks.reality_models import MODELS  # noqa: E402
 
 
 def convolutions(path, layers=8, channels=24, size=40):
@@ -43,12 +44,17 @@ def test_plan_and_reality(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_model_is_a_resnet50(tmp_path):
-    """25.6 million parameters (published: 25,557,032), and finite outputs."""
-    resnet50(tmp_path / "m.onnx")
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    # Published: 25,557,032 and 3,504,872, biases counted; of the transformer 12 times width squared a layer.
+    [("resnet50", 25.5e6), ("mobilenet_v2", 3.47e6), ("transformer", 8 * 12 * 512**2)],
+)
+def test_the_models_are_what_they_are_called(tmp_path, name, parameters):
+    """As many parameters as published, and finite outputs."""
+    MODELS[name](tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
     weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 1]
-    assert sum(int(np.prod(tensor.dims)) for tensor in weights) == pytest.approx(25.5e6, rel=0.01)
+    assert sum(int(np.prod(tensor.dims)) for tensor in weights) == pytest.approx(parameters, rel=0.01)
     opened = session(tmp_path / "m.onnx")
     (info,) = opened.get_inputs()
     (out,) = opened.run(None, {info.name: np.ones(info.shape, np.float32)})

@@ -109,8 +109,8 @@ def test_measured_times_win_and_scale_the_backward_pass(tmp_path):
 def test_measured_here():
     """Every operator has a time; larger batches take longer in all."""
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra 'profile')")
-    from placer.imports.measure import profile_onnx
     from placer.imports.onnx_model import read_onnx
+    from placer.measuring.onnx_kernels import profile_onnx
 
     one = profile_onnx("light:squeezenet", repeats=2, warmup=1)
     assert list(one) == [o.id for o in read_onnx("light:squeezenet").operators]
@@ -128,7 +128,7 @@ def test_measured_here():
 )
 def test_measuring_refuses(options, rule):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra 'profile')")
-    from placer.imports.measure import profile_onnx
+    from placer.measuring.onnx_kernels import profile_onnx
 
     with pytest.raises(UsageError, match=rule):
         profile_onnx("light:squeezenet", **options)

@@ -1,0 +1,1 @@
+"""What this machine really takes: operators, copies between devices; and the catalogue fitted to it."""
