@@ -20,11 +20,15 @@ __all__ = ["Calibration", "Deviation", "Measured", "calibrate", "measured"]
 FASTEST = 16.0
 """How far above the peaks of the catalogue a device may turn out to be."""
 SLOWEST = 1e-4
-LONGEST_LAUNCH_MS = 1.0
-COARSE, FINE = 25, 9
-"""Values of each figure in the first grid and in those around the best."""
-ROUNDS, SHRINK = 30, 0.6
-"""How often a grid follows, and its width relative to the last: slowly, as what is best moves along valleys."""
+LEAST_LAUNCH_MS, LONGEST_LAUNCH_MS = 1e-6, 1.0
+CHANGE = 1e-5
+"""What a change of a figure by a factor of e costs, against deviations as shares of the measured time."""
+COARSE = 25
+"""Values of each figure in the grid that is tried first."""
+ROUNDS, DRAWS = 150, 100
+"""Then points are drawn around the best: in how many rounds, and how many."""
+WIDER, NARROWER = 1.1, 0.7
+"""How the distance of the draws changes after a better point, and after none."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def calibrate(entry: DeviceEntry, models: Sequence[Measured]) -> Calibration:
     """Fit compute efficiency, bandwidth efficiency and launch time of a device.
 
     Minimised is, summed over models, the deviation of each observation plus that of the whole
-    (`Deviation`), on grids over the logarithms of the three figures that close in on the best.
+    (`Deviation`): over a grid of the logarithms of the three figures, then by draws closing in on the best.
 
     Parameters
     ----------
@@ -133,22 +137,26 @@ def calibrate(entry: DeviceEntry, models: Sequence[Measured]) -> Calibration:
     models
         What was measured there.
     """
+    said = np.log(
+        [entry.compute_efficiency, entry.bandwidth_efficiency, max(entry.launch_ms, LEAST_LAUNCH_MS)]
+    )
 
-    def cost(figures: FloatArray) -> FloatArray:
-        return sum((_cost(entry, model, figures) for model in models), np.zeros(len(figures)))
+    def cost(logs: FloatArray) -> FloatArray:
+        # What no measured time depends on stays as the catalogue says.
+        changed: FloatArray = CHANGE * np.abs(logs - said).sum(axis=1)
+        return sum((_cost(entry, model, np.exp(logs)) for model in models), changed)
 
-    low = np.log([SLOWEST, SLOWEST, 1e-6])
+    low = np.log([SLOWEST, SLOWEST, LEAST_LAUNCH_MS])
     high = np.log([FASTEST, FASTEST, LONGEST_LAUNCH_MS])
-    count, best = COARSE, (low + high) / 2
-    width = (high - low) / 2
+    axes = [np.linspace(a, b, COARSE) for a, b in zip(low, high, strict=True)]
+    tried = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    rng, width = np.random.default_rng(0), (high - low) / COARSE
+    best = tried[int(np.argmin(cost(tried)))]
     for _ in range(ROUNDS):
-        axes = [
-            np.linspace(max(a, c - w), min(b, c + w), count)
-            for a, b, c, w in zip(low, high, best, width, strict=True)
-        ]
-        grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        best = grid[int(np.argmin(cost(np.exp(grid))))]
-        width, count = (width * 4 / COARSE if count == COARSE else width * SHRINK), FINE
+        step = width * rng.standard_normal((DRAWS, 3)) * rng.integers(0, 2, (DRAWS, 3))  # not all at once
+        tried = np.vstack([best, np.clip(best + step, low, high)])
+        first = int(np.argmin(cost(tried)))
+        best, width = tried[first], width * (WIDER if first else NARROWER)
     figures = np.exp(best)
     return Calibration(
         device=_with(entry, {model.precision for model in models}, *map(float, figures)),
