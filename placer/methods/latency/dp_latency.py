@@ -16,7 +16,7 @@ import numpy as np
 from placer.instance.instance import Instance
 from placer.methods.latency.atoms import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency.decode import decode, unload_leaves
-from placer.methods.latency.kernels.arrays import BEST, DROPPED, ROUNDING, UPPER, Floats, Lattice, Slots
+from placer.methods.latency.kernels.arrays import BEST, DROPPED, ROUNDING, UPPER, Bounded, Slots
 from placer.methods.latency.kernels.label_setting import expand_all
 from placer.methods.latency.kernels.views import Search
 from placer.methods.latency.lattice_tables import bound_tables, build_lattice, call, empty_labels, label_bytes
@@ -78,16 +78,14 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
 
 @dataclass(frozen=True, eq=False)
 class _Tables:
-    """A model with its lattice and its bound.
+    """A model with its lattice and its bounds.
 
     ``valid`` says whether what is found out about the model bounds the instance (it does not where an order
     was imposed).
     """
 
     model: LatencyModel
-    lattice: Lattice
-    h: Floats
-    h0: Floats
+    bounded: Bounded
     valid: bool
 
 
@@ -171,7 +169,7 @@ class _Work:
             self._widen(tables, slots_by_kind(model, 1, 0), BEAMS, self.run)
         else:
             self._start_from_one_piece()
-            most_open = int(np.diff(tables.lattice.open_start).max())
+            most_open = int(np.diff(tables.bounded.lattice.open_start).max())
             self._widen(tables, slots_by_kind(model, self.options.pieces, most_open), BEAMS, self.run)
             if not self.close_enough:
                 self._widen(tables, slots_by_device(model, self.options.pieces), BEAMS, self.run)
@@ -222,34 +220,37 @@ class _Work:
         if lattice is None:
             return None
         slots = slots_by_kind(model, self.options.pieces, 0)
-        h, h0, complete = bound_tables(model.atoms, lattice, slots, part)
-        if not complete:
+        upper_ms = self.best.value
+        room = self.options.memory_limit_mb * MB / 4
+        bounded = bound_tables(model, lattice, slots, part, upper_ms, room)
+        if bounded is None:
             return None
         if valid:
-            self.stats |= {"atoms": model.size, "downsets": len(h0)}
-            if h0[0] == inf:
+            least = min(float(bounded.h0[0, -1]), upper_ms)
+            self.stats |= {"atoms": model.size, "downsets": len(bounded.h0)}
+            if least == inf:
                 raise Infeasible(NO_PLAN)
-            self.stats["backward_bound_ms"] = float(h0[0])
-            self._raise_bound(float(h0[0]))
-        return _Tables(model, lattice, h, h0, valid)
+            self.stats["backward_bound_ms"] = least
+            self._raise_bound(least)
+        return _Tables(model, bounded, valid)
 
     def _widen(self, tables: _Tables, slots: Slots, beams: tuple[int, ...], run: Run) -> None:
         """Search with one beam after another, until the search is exhaustive or a limit is met."""
-        model, lattice = tables.model, tables.lattice
+        model, bounded = tables.model, tables.bounded
         exact = not len(model.leaves) and (slots.serial or self.options.pieces == 1)
-        most = max(1000, int(self.options.memory_limit_mb * MB / 2 / label_bytes(lattice, slots)))
+        most = max(1000, int(self.options.memory_limit_mb * MB / 2 / label_bytes(bounded.lattice, slots)))
         best = self.best.value
         for beam in beams:
             if run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
                 return
             ranks = int(slots.pieces.sum()) + 1
-            rows = min(most, (beam + 1) * ranks * len(tables.h0) + 8)
-            labels = empty_labels(lattice, slots, rows, min(best, self.best.value))
-            search = Search(model.atoms, lattice, slots, tables.h, tables.h0, labels, beam)
+            rows = min(most, (beam + 1) * ranks * len(bounded.h0) + 8)
+            labels = empty_labels(bounded, slots, rows, min(best, self.best.value))
+            search = Search(model.atoms, bounded, slots, labels, beam)
             self.stats["steps"] = int(self.stats.get("steps", 0)) + int(call(run, expand_all, search))
             self.stats["labels"] = int(labels.counters[1])
             if labels.counters[BEST] >= 0:
-                plan = decode(model, lattice, slots, labels)
+                plan = decode(model, bounded.lattice, slots, labels)
                 self.best.offer(plan if exact else unload_leaves(model, plan), "labels")
             best, dropped = float(labels.values[UPPER]), float(labels.values[DROPPED])
             if tables.valid and min(best, dropped) == inf:

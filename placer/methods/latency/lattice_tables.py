@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from placer.methods.latency.atoms import LatencyModel
 from placer.methods.latency.kernels.arrays import (
     COUNT,
     STOP,
     Atoms,
-    Floats,
+    Bounded,
     Ints,
     Labels,
     Lattice,
+    Levels,
     Slots,
     Words,
     new_control,
@@ -23,13 +25,16 @@ from placer.methods.latency.kernels.arrays import (
 from placer.methods.latency.kernels.backward_bound import backward_bound
 from placer.methods.latency.kernels.downset_table import expand, list_live, list_open
 from placer.methods.latency.kernels.views import AtomsView, Bound, Enumeration
+from placer.methods.latency.restrict import earliest_finish_ms
 from placer.search.run import Run
 from placer.search.work import LABEL_STEP_S
 
-__all__ = ["bound_tables", "build_lattice", "call", "empty_labels", "label_bytes"]
+__all__ = ["bound_tables", "build_lattice", "call", "count_levels", "empty_labels", "label_bytes"]
 
 POLL_S = 0.05
 """How often a running kernel's clock is looked at."""
+MOST_LEVELS = 40
+"""Levels of the bounds: more tell better what few pieces are left for, and take as many times longer."""
 ROOT = 2
 """Row of the label that has done nothing; the rows before it have a fixed use."""
 
@@ -79,7 +84,9 @@ def build_lattice(atoms: Atoms, run: Run, limit_bytes: float) -> Lattice | None:
     opened = _lists(list_open, atoms, words, len(inside), run, limit_bytes, inside)
     if live is None or opened is None:
         return None
-    reads_nothing = np.flatnonzero(np.diff(atoms.source_start) == 0)
+    reads_nothing = np.unique(
+        atoms.atom_of[(np.diff(atoms.inner_start) == 0) & (np.diff(atoms.outer_start) == 0)]
+    )
     mask = np.zeros(words.shape[1], dtype=np.uint64)
     np.bitwise_or.at(mask, reads_nothing // 64, np.uint64(1) << (reads_nothing % 64).astype(np.uint64))
     started = ((words & mask) == mask).all(axis=1)
@@ -150,11 +157,43 @@ def _power_of_two(value: int) -> int:
     return 1 << (value - 1).bit_length()
 
 
-def bound_tables(atoms: Atoms, lattice: Lattice, slots: Slots, run: Run) -> tuple[Floats, Floats, bool]:
-    """Compute h, aligned with ``lattice.live``, and h0 ``(L,)``; last, whether it was done to the end."""
-    h, h0 = np.zeros(len(lattice.live)), np.zeros(len(lattice.words))
-    done = call(run, backward_bound, Bound(atoms, lattice, slots, h, h0))
-    return h, h0, bool(done >= 0)
+def count_levels(slots: Slots, kinds: int, most: int) -> Levels:
+    """Number what may be left of pieces, with at most ``most`` levels (see `Levels`).
+
+    Kinds are told apart if that gives few enough; else all count as one.  Of a part that has more than fit
+    the last level stands for that or more.
+    """
+    pieces = np.zeros(kinds, dtype=np.int64)
+    np.add.at(pieces, slots.kind[slots.kind >= 0], slots.pieces[slots.kind >= 0])
+    apart = np.prod(pieces + 1.0) <= most
+    left = pieces if apart else np.array([pieces.sum()])
+    sizes = np.minimum(left + 1, most)
+    step = np.cumprod([1, *sizes[:-1]])
+    level = np.arange(np.prod(sizes))
+    digit = level // step[:, None] % sizes[:, None]
+    endless = (digit == sizes[:, None] - 1) & (left + 1 > sizes)[:, None]
+    down = np.where(endless, level, np.where(digit > 0, level - step[:, None], -1))
+    return Levels(np.arange(kinds) if apart else np.zeros(kinds, dtype=np.int64), down)
+
+
+def bound_tables(
+    model: LatencyModel, lattice: Lattice, slots: Slots, run: Run, upper_ms: float, limit_bytes: float
+) -> Bounded | None:
+    """Compute the bounds of all downsets for plans that end before ``upper_ms``; None if the run stops."""
+    atoms = model.atoms
+    room = limit_bytes / 8 / (len(lattice.live) + len(lattice.words))
+    levels = count_levels(slots, len(atoms.limit), max(1, int(min(MOST_LEVELS, room))))
+    count = levels.down.shape[1]
+    bounded = Bounded(
+        lattice,
+        levels,
+        np.zeros((len(lattice.live), count)),
+        np.zeros((len(lattice.words), count)),
+        earliest_finish_ms(model),
+        upper_ms,
+    )
+    done = call(run, backward_bound, Bound(atoms, bounded, slots))
+    return bounded if done >= 0 else None
 
 
 def label_bytes(lattice: Lattice, slots: Slots) -> int:
@@ -167,8 +206,9 @@ def _widest(lattice: Lattice) -> tuple[int, int]:
     return int(np.diff(lattice.live_start).max()), int(np.diff(lattice.open_start).max())
 
 
-def empty_labels(lattice: Lattice, slots: Slots, rows: int, upper_ms: float) -> Labels:
+def empty_labels(bounded: Bounded, slots: Slots, rows: int, upper_ms: float) -> Labels:
     """Make room for ``rows`` labels, with the one that has done nothing in place."""
+    lattice = bounded.lattice
     S, L = len(slots.kind), len(lattice.words)
     live, opened = _widest(lattice)
     labels = Labels(
@@ -181,6 +221,7 @@ def empty_labels(lattice: Lattice, slots: Slots, rows: int, upper_ms: float) -> 
         name=np.empty((rows, S), dtype=np.int64),
         where=np.empty((rows, opened), dtype=np.int64),
         state=np.empty(rows, dtype=np.int64),
+        level=np.empty(rows, dtype=np.int64),
         parent=np.empty(rows, dtype=np.int64),
         device=np.empty(rows, dtype=np.int64),
         follow=np.empty(rows, dtype=np.int64),
@@ -193,6 +234,7 @@ def empty_labels(lattice: Lattice, slots: Slots, rows: int, upper_ms: float) -> 
     labels.left[ROOT], labels.free[ROOT], labels.busy[ROOT] = slots.pieces, slots.memory, 0.0
     labels.name[ROOT] = np.arange(S)
     labels.state[ROOT] = 0
+    labels.level[ROOT] = bounded.levels.down.shape[1] - 1
     labels.parent[ROOT] = labels.follow[ROOT] = -1
     labels.head[0], labels.length[0] = ROOT, 1
     return labels

@@ -17,6 +17,7 @@ __all__ = [
     "by_branches",
     "by_time",
     "critical_first",
+    "earliest_finish_ms",
     "longest_path_ms",
     "thinned",
     "windowed",
@@ -48,6 +49,11 @@ def _path_ends(model: LatencyModel) -> tuple[FloatArray, FloatArray]:
         for u in before[v]:
             rest[u] = max(rest[u], rest[v] + least[v])
     return finish, rest
+
+
+def earliest_finish_ms(model: LatencyModel) -> FloatArray:
+    """Earliest finish of each node in least times, ``(m,)``."""
+    return _path_ends(model)[0]
 
 
 def longest_path_ms(model: LatencyModel) -> float:

@@ -15,9 +15,11 @@ __all__ = [
     "STOP",
     "UPPER",
     "Atoms",
+    "Bounded",
     "Control",
     "Labels",
     "Lattice",
+    "Levels",
     "Slots",
     "Walk",
     "new_control",
@@ -115,6 +117,30 @@ class Slots(NamedTuple):
     whole_groups: bool  # whether a group must lie in one piece (one piece per accelerator)
 
 
+class Levels(NamedTuple):
+    """What the bounds know of how many pieces are left: R levels, the last of which is the start.
+
+    Kinds of accelerators are told apart by *parts*, one for each or one for all.
+    """
+
+    part: Ints  # (K,) part of each kind
+    down: Ints  # (parts, R) level after a piece on a part; -1 if none is left there
+
+
+class Bounded(NamedTuple):
+    """A lattice with what is at least still to come after each downset, at each level (see `Levels`).
+
+    It holds for all plans that end before ``upper_ms``.
+    """
+
+    lattice: Lattice
+    levels: Levels
+    h: Floats  # (live, R) after the finish of each node of ``lattice.live``
+    h0: Floats  # (L, R) after the start of the first step
+    ready: Floats  # (m,) earliest finish of each node
+    upper_ms: float
+
+
 class Labels(NamedTuple):
     """Rows of labels, linked per downset."""
 
@@ -127,6 +153,7 @@ class Labels(NamedTuple):
     name: Ints  # (rows, S) which accelerator the slot is
     where: Ints  # (rows, most open groups) name of the slot, or -1 - pool
     state: Ints  # (rows,) the downset
+    level: Ints  # (rows,) see `Levels`
     parent: Ints  # (rows,)
     device: Ints  # (rows,) name of the slot of the last step, or -1 - pool
     follow: Ints  # (rows,) next row at the same downset, or next free row; -1 = none
@@ -151,6 +178,9 @@ class Walk(NamedTuple):
     compute: Floats  # (depths, K) inf = not supported
     receive: Floats  # (depths, K)
     send: Floats  # (depths, K)
+    start: Floats  # (depths,) earliest time at which all that the piece reads is there
+    ready: Floats  # (m,) earliest finish of each node
+    limit: Floats  # (1,) pieces that cannot end before this time are left out
     held: Floats  # memory of the piece, whole groups counted
     fresh: Floats  # the same without groups that are open before the piece
     inside: Bools  # (N,) atoms in the downset or the piece
@@ -178,6 +208,9 @@ def new_walk(atoms: Atoms) -> Walk:
         compute=np.zeros((N + 2, K)),
         receive=np.zeros((N + 2, K)),
         send=np.zeros((N + 2, K)),
+        start=np.zeros(N + 2),
+        ready=np.zeros(m),
+        limit=np.full(1, np.inf),
         held=np.zeros(N + 2),
         fresh=np.zeros(N + 2),
         inside=np.zeros(N, dtype=np.bool_),

@@ -1,17 +1,19 @@
-"""The backward bound: what is at least still to come after a downset, with unlimited accelerators.
+"""The backward bound: what is at least still to come after a downset.
 
-h(I, u), for a live node u of downset I, is at most (makespan − finish time of u) for every completion of
-I; h0(I) is at most the makespan itself.  Backward over all steps I -> J (a host atom, or a piece S):
+h(I, u, r), for a live node u of downset I, is at most (makespan − finish time of u) for every completion of
+I that has r pieces left; h0(I, r) is at most (makespan − t) where nothing more starts before t.  Backward over
+all steps I -> J (a host atom, or a piece S, which leaves s pieces of r):
 
-    h(I, u)  = min over steps of  max( through(u), h(J, u) if u is still live in J )
-    through(u) = duration(S) + max over live outputs e of S of h(J, e)   if S reads u, else 0
-    h0(I)    = min over steps of  max( duration(S) + max over e of h(J, e), h0(J) )
+    h(I, u, r)  = min over steps of  max( through(u), h(J, u, s) if u is still live in J )
+    through(u)  = duration(S) + max over live outputs e of S of h(J, e, s)   if S reads u, else 0
+    h0(I, r)    = min over steps of  max( duration(S) + max over e of h(J, e, s), h0(J, s) )
 
 The next step of a completion is one of the steps, and each term holds for it: an output of S is there no
 earlier than ``duration(S)`` after whatever S reads, and what stays live is bounded in J.  Left out are only
-restrictions (how many accelerators there are and what they did before, where open groups went), which
-can only delay a completion.
-Transfers that memory forces are seen, because every piece keeps within the memory of one accelerator.
+restrictions (what the accelerators did before, where open groups went, memory over several pieces), which
+can only delay a completion, and what cannot end in time (`Bounded.upper_ms`).
+Transfers that memory forces are seen, because every piece keeps within the memory of one accelerator; waiting
+that the number of accelerators forces is seen, because pieces are counted.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ if not cython.compiled:
 __all__ = ["backward_bound"]
 
 
-def _lower(b: Bound, after: int, total: float) -> None:
-    """Take one step to downset ``after`` into account, which takes ``total`` from time 0."""
+def _lower_by_host(b: Bound, after: int, r: int, total: float) -> None:
+    """Take a step of a host to downset ``after`` into account, which takes ``total`` from its start."""
     at, end = b.lattice.live_start[after], b.lattice.live_start[after + 1]
     for p in range(b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]):
         u = b.lattice.live[p]
@@ -36,10 +38,10 @@ def _lower(b: Bound, after: int, total: float) -> None:
             at += 1
         value = b.through[u]
         if at < end and b.lattice.live[at] == u:
-            value = max(value, b.h[at])
-        if value < b.h[p]:
-            b.h[p] = value
-    b.h0[b.state] = min(b.h0[b.state], max(total, b.h0[after]))
+            value = max(value, b.h[at, r])
+        if value < b.h[p, r]:
+            b.h[p, r] = value
+    b.h0[b.state, r] = min(b.h0[b.state, r], max(total, b.h0[after, r]))
 
 
 def _run_on_host(b: Bound, a: int, pool: int) -> float:
@@ -57,49 +59,101 @@ def _run_on_host(b: Bound, a: int, pool: int) -> float:
     return total
 
 
+def _host_step(b: Bound, a: int, after: int, pool: int, r: int) -> None:
+    """Take atom ``a`` on a host into account at level ``r``."""
+    for e in range(b.atoms.node_start[a], b.atoms.node_start[a + 1]):
+        b.tail[b.atoms.node[e]] = 0.0
+    for p in range(b.lattice.live_start[after], b.lattice.live_start[after + 1]):
+        if b.atoms.atom_of[b.lattice.live[p]] == a:
+            b.tail[b.lattice.live[p]] = b.h[p, r]
+    for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
+        b.through[b.atoms.source[e]] = 0.0
+    total = _run_on_host(b, a, pool)
+    _lower_by_host(b, after, r, total)
+    for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
+        b.through[b.atoms.source[e]] = -1.0
+
+
 def _host_steps(b: Bound) -> None:
     for c in range(b.lattice.child_start[b.state], b.lattice.child_start[b.state + 1]):
         a, after = b.lattice.child_atom[c], b.lattice.child[c]
         for o in range(b.atoms.pool_start[a], b.atoms.pool_start[a + 1]):
-            for e in range(b.atoms.node_start[a], b.atoms.node_start[a + 1]):
-                b.tail[b.atoms.node[e]] = 0.0
-            for p in range(b.lattice.live_start[after], b.lattice.live_start[after + 1]):
-                if b.atoms.atom_of[b.lattice.live[p]] == a:
-                    b.tail[b.lattice.live[p]] = b.h[p]
-            for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
-                b.through[b.atoms.source[e]] = 0.0
-            total = _run_on_host(b, a, b.atoms.pool[o])
-            _lower(b, after, total)
-            for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
-                b.through[b.atoms.source[e]] = -1.0
+            for r in range(b.h0.shape[1]):
+                _host_step(b, a, after, b.atoms.pool[o], r)
+
+
+def _find_rest(b: Bound, d: int) -> None:
+    """Set ``rest``, what comes after the piece at depth ``d`` at least, and how long each part takes."""
+    after = b.walk.state[d]
+    for r in range(b.h0.shape[1]):
+        b.rest[r] = 0.0
+    for p in range(b.lattice.live_start[after], b.lattice.live_start[after + 1]):
+        if b.walk.piece[b.atoms.atom_of[b.lattice.live[p]]]:
+            for r in range(b.h0.shape[1]):
+                b.rest[r] = max(b.rest[r], b.h[p, r])
+    for c in range(b.levels.down.shape[0]):
+        b.quickest[c] = INFINITY
+    for k in range(b.atoms.time.shape[1]):
+        if fits(b.walk, b.atoms, d, k):
+            time = b.walk.receive[d, k] + b.walk.compute[d, k] + b.walk.send[d, k]
+            b.quickest[b.levels.part[k]] = min(b.quickest[b.levels.part[k]], time)
 
 
 def _piece_step(b: Bound, d: int) -> None:
     """Take the piece at depth ``d`` of the walk into account."""
-    after = b.walk.state[d]
-    total = INFINITY
-    for k in range(b.atoms.time.shape[1]):
-        if fits(b.walk, b.atoms, d, k):
-            total = min(total, b.walk.receive[d, k] + b.walk.compute[d, k] + b.walk.send[d, k])
-    rest = 0.0
-    for p in range(b.lattice.live_start[after], b.lattice.live_start[after + 1]):
-        if b.walk.piece[b.atoms.atom_of[b.lattice.live[p]]]:
-            rest = max(rest, b.h[p])
-    total += rest
-    first, last = b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]
-    for p in range(first, last):
-        if b.walk.readers[b.lattice.live[p]] > 0:
-            b.through[b.lattice.live[p]] = total
-    _lower(b, after, total)
-    for p in range(first, last):
-        b.through[b.lattice.live[p]] = -1.0
+    _find_rest(b, d)
+    for c in range(b.levels.down.shape[0]):
+        if b.quickest[c] < INFINITY:
+            _lower_by_piece(b, b.walk.state[d], c, b.walk.limit[0] - b.walk.start[d])
+
+
+def _lower_by_piece(b: Bound, after: int, c: int, limit: float) -> None:
+    """Take the piece at hand on part ``c`` into account where it ends before ``limit`` with what follows."""
+    useful = False
+    for r in range(b.h0.shape[1]):
+        down = b.levels.down[c, r]
+        b.total[r] = INFINITY
+        if down >= 0 and b.quickest[c] + b.rest[down] < limit:
+            b.total[r] = b.quickest[c] + b.rest[down]
+            useful = True
+            b.h0[b.state, r] = min(b.h0[b.state, r], max(b.total[r], b.h0[after, down]))
+    if not useful:
+        return
+    at, end = b.lattice.live_start[after], b.lattice.live_start[after + 1]
+    for p in range(b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]):
+        u = b.lattice.live[p]
+        while at < end and b.lattice.live[at] < u:
+            at += 1
+        alive = at < end and b.lattice.live[at] == u
+        read = b.walk.readers[u] > 0
+        for r in range(b.h0.shape[1]):
+            if b.total[r] < INFINITY:
+                value = b.total[r] if read else 0.0
+                if alive:
+                    value = max(value, b.h[at, b.levels.down[c, r]])
+                if value < b.h[p, r]:
+                    b.h[p, r] = value
 
 
 def _set(b: Bound, value: float) -> None:
     """Set the bounds of the downset at hand."""
-    for p in range(b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]):
-        b.h[p] = value
-    b.h0[b.state] = value
+    for r in range(b.h0.shape[1]):
+        for p in range(b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]):
+            b.h[p, r] = value
+        b.h0[b.state, r] = value
+
+
+def _close(b: Bound) -> None:
+    """Rule out the levels at which no plan through the downset at hand ends in time."""
+    first, end = b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]
+    for r in range(b.h0.shape[1]):
+        last = b.h0[b.state, r]
+        for p in range(first, end):
+            last = max(last, b.walk.ready[b.lattice.live[p]] + b.h[p, r])
+        if last >= b.walk.limit[0]:
+            b.h0[b.state, r] = INFINITY
+            for p in range(first, end):
+                b.h[p, r] = INFINITY
 
 
 def _all_steps(b: Bound, control: Control) -> int:
@@ -116,6 +170,7 @@ def _all_steps(b: Bound, control: Control) -> int:
         spend(control, 1)
         if not b.slots.whole_groups or b.walk.partial[0] == 0:
             _piece_step(b, d)
+    _close(b)
     return seen
 
 

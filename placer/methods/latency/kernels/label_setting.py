@@ -12,6 +12,7 @@ if not cython.compiled:
     from placer.methods.latency.kernels.views import (
         CANDIDATE,
         DROPPED,
+        INFINITY,
         MEMORY_SLACK,
         STOP,
         TIE,
@@ -62,17 +63,15 @@ def _match_open(step: Step, lattice: LatticeView, old: int, new: int) -> None:
         step.group_old[p - lattice.open_start[new]] = at - first if found else -1
 
 
-def _carry(search: Search, row: int, new: int, device: int, where: int) -> float:
-    """Copy to the candidate what a step leaves alone; return the bound that it gives.
+def _carry(search: Search, row: int, new: int, level: int, device: int, where: int) -> None:
+    """Copy to the candidate what a step leaves alone.
 
     ``where`` is the place of the groups that the step opens.
     """
-    c, bound, first = CANDIDATE, 0.0, search.lattice.live_start[new]
+    c = CANDIDATE
     for i in range(search.step.keeps):
-        p = search.step.kept_new[i]
         time = search.labels.finish[row, search.step.kept_old[i]]
-        search.labels.finish[c, p] = time
-        bound = max(bound, time + search.h[first + p])
+        search.labels.finish[c, search.step.kept_new[i]] = time
     for s in range(search.labels.left.shape[1]):
         search.labels.left[c, s] = search.labels.left[row, s]
         search.labels.free[c, s] = search.labels.free[row, s]
@@ -81,9 +80,24 @@ def _carry(search: Search, row: int, new: int, device: int, where: int) -> float
     for g in range(search.lattice.open_start[new + 1] - search.lattice.open_start[new]):
         old = search.step.group_old[g]
         search.labels.where[c, g] = search.labels.where[row, old] if old >= 0 else where
+    search.labels.level[c] = level
     search.labels.parent[c] = row
     search.labels.device[c] = device
-    return bound
+
+
+def _bound_of_kept(search: Search, row: int, new: int, level: int, last: float) -> float:
+    """Lower bound after a step from label ``row`` by what stays live; ``last`` is when the step ends."""
+    first, bound, cutoff = search.lattice.live_start[new], last, search.labels.values[UPPER] * (1.0 - TIE)
+    earliest = last if search.step.makes > 0 or search.step.keeps == 0 else INFINITY
+    for i in range(search.step.keeps):
+        kept = search.labels.finish[row, search.step.kept_old[i]]
+        earliest = min(earliest, kept)
+        bound = max(bound, kept + search.h[first + search.step.kept_new[i], level])
+        if bound >= cutoff:
+            return bound
+    if not search.lattice.started[new]:
+        earliest = 0.0
+    return max(bound, earliest + search.h0[new, level])
 
 
 def _begun(search: Search, group: int) -> int:
@@ -111,8 +125,8 @@ def _host_steps(search: Search) -> None:
             row = search.labels.head[search.state]
             while row >= 0:
                 here = begun < 0 or search.labels.where[row, begun] == -1 - host
-                if here and _has_room(search, row, host, fresh, begun >= 0):
-                    _run_on_host(search, row, new, a, host, fresh)
+                here = here and _has_room(search, row, host, fresh, begun >= 0)
+                if here and _run_on_host(search, row, new, a, host, fresh):
                     insert(search.labels, search.lattice, search.slots, new, search.beam)
                 row = search.labels.follow[row]
 
@@ -151,19 +165,25 @@ def _finish_on_host(search: Search, row: int, a: int, host: int) -> float:
     return last
 
 
-def _run_on_host(search: Search, row: int, new: int, a: int, host: int, fresh: float) -> None:
-    """Make the candidate: atom ``a`` on a host after label ``row``."""
-    last = _finish_on_host(search, row, a, host)
-    bound = max(_carry(search, row, new, -1 - host, -1 - host), max(last, search.h0[new]))
+def _run_on_host(search: Search, row: int, new: int, a: int, host: int, fresh: float) -> bool:
+    """Make the candidate: atom ``a`` on a host after label ``row``; return whether it may be of use."""
+    last, level = _finish_on_host(search, row, a, host), search.labels.level[row]
+    bound, earliest = last, last
     for i in range(search.step.makes):
         time = search.step.done[search.step.made_node[i]]
         search.labels.finish[CANDIDATE, search.step.made[i]] = time
-        bound = max(bound, time + search.h[search.lattice.live_start[new] + search.step.made[i]])
+        bound = max(bound, time + search.h[search.lattice.live_start[new] + search.step.made[i], level])
+        earliest = min(earliest, time)
+    bound = max(bound, _bound_of_kept(search, row, new, level, earliest))
+    if bound >= search.labels.values[UPPER] * (1.0 - TIE):
+        return False
+    _carry(search, row, new, level, -1 - host, -1 - host)
     search.labels.makespan[CANDIDATE], search.labels.bound[CANDIDATE] = last, bound
     if search.slots.host[host] >= 0:
         search.labels.free[CANDIDATE, search.slots.host[host]] -= fresh
     if search.slots.serial:
         tidy(search.labels, search.lattice, search.slots, new)
+    return True
 
 
 def _match_piece(search: Search, new: int) -> None:
@@ -188,33 +208,39 @@ def _piece_steps(search: Search, d: int) -> None:
     _match_piece(search, new)
     for k in range(search.atoms.limit.shape[0]):
         search.step.fits[k] = fits(search.walk, search.atoms, d, k)
-    first, rest = search.lattice.live_start[new], 0.0
-    for i in range(search.step.makes):
-        rest = max(rest, search.h[first + search.step.made[i]])
+    first = search.lattice.live_start[new]
+    for r in range(search.h0.shape[1]):
+        search.step.rest[r] = 0.0
+        for i in range(search.step.makes):
+            search.step.rest[r] = max(search.step.rest[r], search.h[first + search.step.made[i], r])
+    if _too_late(search, new, d):
+        return
     row = search.labels.head[search.state]
     while row >= 0:
-        _append_to(search, row, new, d, rest)
+        start = 0.0
+        for i in range(search.step.reads):
+            start = max(start, search.labels.finish[row, search.step.read[i]])
+        _place(search, row, new, d, start)
         row = search.labels.follow[row]
 
 
-def _append_to(search: Search, row: int, new: int, d: int, rest: float) -> None:
-    """Append the piece at depth ``d`` to one label, unless the bound of what stays live is too high."""
+def _too_late(search: Search, new: int, d: int) -> bool:
+    """Whether the piece at depth ``d`` is of no use even if each node is there as soon as after any label."""
     first, cutoff = search.lattice.live_start[new], search.labels.values[UPPER] * (1.0 - TIE)
-    start, bound = 0.0, max(search.labels.makespan[row], search.h0[new])
+    most = search.h0.shape[1] - 1
     for i in range(search.step.keeps):
-        if bound >= cutoff:
-            break
-        kept = search.labels.finish[row, search.step.kept_old[i]]
-        bound = max(bound, kept + search.h[first + search.step.kept_new[i]])
-    if bound >= cutoff:
-        return
-    for i in range(search.step.reads):
-        start = max(start, search.labels.finish[row, search.step.read[i]])
-    _place(search, row, new, d, start, bound, rest)
+        p = first + search.step.kept_new[i]
+        if search.walk.ready[search.lattice.live[p]] + search.h[p, most] >= cutoff:
+            return True
+    for k in range(search.atoms.limit.shape[0]):
+        time = search.walk.receive[d, k] + search.walk.compute[d, k] + search.walk.send[d, k]
+        if search.step.fits[k] and search.walk.start[d] + time + search.step.rest[most] < cutoff:
+            return False
+    return True
 
 
-def _place(search: Search, row: int, new: int, d: int, start: float, bound: float, rest: float) -> None:
-    """Append a piece to one label, on every slot that can take it.
+def _place(search: Search, row: int, new: int, d: int, start: float) -> None:
+    """Append a piece to one label, on every slot that can take it and may be of use.
 
     Of accelerators in the same situation (same kind, pieces left, memory, time; no open group there) only
     the first is tried: exchanging their names maps completions onto each other.
@@ -235,8 +261,12 @@ def _place(search: Search, row: int, new: int, d: int, start: float, bound: floa
             continue  # the memory of a host, or no room
         begin_at = max(start, search.labels.busy[row, s]) if search.slots.serial else start
         finish = begin_at + search.walk.receive[d, k] + search.walk.compute[d, k] + search.walk.send[d, k]
-        after = max(bound, finish + rest)
-        if after >= search.labels.values[UPPER] * (1.0 - TIE):
+        level, cutoff = _after(search, row, k), search.labels.values[UPPER] * (1.0 - TIE)
+        after = max(search.labels.makespan[row], finish + search.step.rest[level])
+        if after >= cutoff:
+            continue
+        after = max(after, _bound_of_kept(search, row, new, level, finish))
+        if after >= cutoff:
             continue
         if not search.slots.serial:
             if tied >= 0 or opens:
@@ -248,6 +278,11 @@ def _place(search: Search, row: int, new: int, d: int, start: float, bound: floa
                 _append(search, row, new, d, s, -1, finish, after)
         elif search.labels.name[row, s] == tied:
             _append(search, row, new, d, s, -1, finish, after)
+
+
+def _after(search: Search, row: int, k: int) -> int:
+    """Level after a piece of kind ``k`` and label ``row``."""
+    return search.levels.down[search.levels.part[k], search.labels.level[row]]
 
 
 def _takes(search: Search, row: int, d: int, s: int) -> bool:
@@ -282,7 +317,8 @@ def _append(
 ) -> None:
     """Make and insert the candidate: piece after label ``row`` in slot ``s``, an open slot or none (-1)."""
     c, name = CANDIDATE, search.labels.name[row, s]
-    _carry(search, row, new, name, opened if opened >= 0 else name)
+    level = _after(search, row, search.slots.kind[s])
+    _carry(search, row, new, level, name, opened if opened >= 0 else name)
     for i in range(search.step.makes):
         search.labels.finish[c, search.step.made[i]] = finish
     search.labels.makespan[c] = max(search.labels.makespan[row], finish)
@@ -322,12 +358,27 @@ def _leave(labels: LabelsView, state: int) -> None:
             row = labels.follow[row]
 
 
+def _note_times(search: Search) -> None:
+    """Let the walk know when nodes are there after any label of the downset at hand, and what is too late."""
+    first, end = search.lattice.live_start[search.state], search.lattice.live_start[search.state + 1]
+    for p in range(first, end):
+        search.walk.ready[search.lattice.live[p]] = INFINITY
+    row = search.labels.head[search.state]
+    while row >= 0:
+        for p in range(first, end):
+            u = search.lattice.live[p]
+            search.walk.ready[u] = min(search.walk.ready[u], search.labels.finish[row, p - first])
+        row = search.labels.follow[row]
+    search.walk.limit[0] = search.labels.values[UPPER]
+
+
 def _expand(search: Search, control: Control) -> int:
     """Take all steps from the downset at hand; return the number of pieces looked at."""
     seen, first = 0, search.lattice.live_start[search.state]
     for p in range(first, search.lattice.live_start[search.state + 1]):
         search.step.place[search.lattice.live[p]] = p - first
     _host_steps(search)
+    _note_times(search)
     begin(search.walk, search.atoms, search.lattice, search.state)
     while control[STOP] == 0:
         d = following(search.walk, search.atoms, search.lattice, search.slots)

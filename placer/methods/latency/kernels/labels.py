@@ -100,6 +100,7 @@ def _copy(labels: LabelsView, lattice: LatticeView, state: int, row: int) -> Non
     for g in range(lattice.open_start[state + 1] - lattice.open_start[state]):
         labels.where[row, g] = labels.where[CANDIDATE, g]
     labels.state[row] = state
+    labels.level[row] = labels.level[CANDIDATE]
     labels.parent[row] = labels.parent[CANDIDATE]
     labels.device[row] = labels.device[CANDIDATE]
 

@@ -26,24 +26,29 @@ cdef class SlotsView:
     cdef public bint serial, whole_groups
 
 
+cdef class LevelsView:
+    cdef public long long[::1] part
+    cdef public long long[:, ::1] down
+
+
 cdef class LabelsView:
     cdef public double[::1] makespan, bound, values
     cdef public double[:, ::1] finish, free, busy
     cdef public long long[:, ::1] left, name, where
-    cdef public long long[::1] state, parent, device, follow, head, length, counters
+    cdef public long long[::1] state, level, parent, device, follow, head, length, counters
 
 
 cdef class WalkView:
     cdef public long long[::1] base, offered, at, hi, added, state, missing, readers, left, members, partial
     cdef public double[:, ::1] compute, receive, send
-    cdef public double[::1] held, fresh
+    cdef public double[::1] held, fresh, start, ready, limit
     cdef public unsigned char[::1] inside, piece, open
 
 
 cdef class Step:
     cdef long long[::1] read, kept_old, kept_new, made, made_node, group_old, touched, place
     cdef long long reads, keeps, makes, touches
-    cdef double[::1] done
+    cdef double[::1] done, rest
     cdef unsigned char[::1] fits
 
 
@@ -51,10 +56,11 @@ cdef class Search:
     cdef AtomsView atoms
     cdef LatticeView lattice
     cdef SlotsView slots
+    cdef LevelsView levels
     cdef LabelsView labels
     cdef Step step
     cdef WalkView walk
-    cdef double[::1] h, h0
+    cdef double[:, ::1] h, h0
     cdef long long beam, state
 
 
@@ -62,8 +68,10 @@ cdef class Bound:
     cdef AtomsView atoms
     cdef LatticeView lattice
     cdef SlotsView slots
+    cdef LevelsView levels
     cdef WalkView walk
-    cdef double[::1] h, h0, through, tail
+    cdef double[:, ::1] h, h0
+    cdef double[::1] through, tail, quickest, rest, total
     cdef long long state
 
 

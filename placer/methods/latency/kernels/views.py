@@ -10,10 +10,11 @@ from placer.kernels import bind, fixed, view
 from placer.methods.latency.kernels import arrays
 from placer.methods.latency.kernels.arrays import (
     Atoms,
-    Floats,
+    Bounded,
     Ints,
     Labels,
     Lattice,
+    Levels,
     Slots,
     Walk,
     Words,
@@ -53,6 +54,13 @@ class SlotsView:
         bind(self, slots, fixed)
 
 
+class LevelsView:
+    """See `Levels`."""
+
+    def __init__(self, levels: Levels) -> None:
+        bind(self, levels, fixed)
+
+
 class LabelsView:
     """See `Labels`."""
 
@@ -76,7 +84,7 @@ class Step:
     those that it adds to.
     """
 
-    def __init__(self, atoms: Atoms) -> None:
+    def __init__(self, atoms: Atoms, levels: Levels) -> None:
         m, groups = len(atoms.atom_of), len(atoms.group_size)
         self.read, self.kept_old, self.kept_new = _places(m), _places(m), _places(m)
         self.made, self.made_node = _places(m), _places(m)
@@ -85,6 +93,7 @@ class Step:
         self.place = _places(m)  # position of a live node in the old list
         self.done = view(np.zeros(m))  # finish times of the nodes of a host atom
         self.fits = view(np.zeros(atoms.time.shape[1], dtype=np.bool_))  # kinds that can hold the piece
+        self.rest = view(np.zeros(levels.down.shape[1]))  # what comes after it at least, by level
 
 
 def _places(length: int) -> Any:
@@ -94,36 +103,37 @@ def _places(length: int) -> Any:
 class Search:
     """The label setting under way: at downset ``state``, keeping the ``beam`` best of each rank at each."""
 
-    def __init__(
-        self, atoms: Atoms, lattice: Lattice, slots: Slots, h: Floats, h0: Floats, labels: Labels, beam: int
-    ) -> None:
+    def __init__(self, atoms: Atoms, bounded: Bounded, slots: Slots, labels: Labels, beam: int) -> None:
         self.atoms = AtomsView(atoms)
-        self.lattice = LatticeView(lattice)
+        self.lattice = LatticeView(bounded.lattice)
         self.slots = SlotsView(slots)
-        self.h, self.h0 = fixed(h), fixed(h0)
+        self.levels = LevelsView(bounded.levels)
+        self.h, self.h0 = fixed(bounded.h), fixed(bounded.h0)
         self.labels = LabelsView(labels)
         self.beam = beam
-        self.step = Step(atoms)
+        self.step = Step(atoms, bounded.levels)
         self.walk = WalkView(new_walk(atoms))
         self.state = 0
 
 
 class Bound:
-    """The backward bound under way, at downset ``state``; what is not yet reached keeps 0, a valid bound.
+    """The backward bound under way, at downset ``state``; what is not yet reached keeps 0, a valid bound."""
 
-    ``h`` is aligned with ``lattice.live``, ``h0`` is (L,); both start at 0.
-    """
-
-    def __init__(self, atoms: Atoms, lattice: Lattice, slots: Slots, h: Floats, h0: Floats) -> None:
+    def __init__(self, atoms: Atoms, bounded: Bounded, slots: Slots) -> None:
         self.atoms = AtomsView(atoms)
-        self.lattice = LatticeView(lattice)
+        self.lattice = LatticeView(bounded.lattice)
         self.slots = SlotsView(slots)
-        self.h, self.h0 = view(h), view(h0)
-        self.walk = WalkView(new_walk(atoms))
-        m = len(atoms.atom_of)
+        self.levels = LevelsView(bounded.levels)
+        self.h, self.h0 = view(bounded.h), view(bounded.h0)
+        walk = new_walk(atoms)
+        walk.ready[:], walk.limit[0] = bounded.ready, bounded.upper_ms
+        self.walk = WalkView(walk)
+        m, levels = len(atoms.atom_of), bounded.levels.down.shape[1]
+        self.quickest = view(np.zeros(len(bounded.levels.down)))  # of each part, for the piece at hand
+        self.rest, self.total = view(np.zeros(levels)), view(np.zeros(levels))
         self.through = view(np.full(m, -1.0))  # what a step adds after each node that it reads, -1 elsewhere
         self.tail = view(np.zeros(m))
-        self.state = len(h0) - 1
+        self.state = len(bounded.h0) - 1
 
 
 class Enumeration:

@@ -48,6 +48,7 @@ def begin(walk: WalkView, atoms: AtomsView, lattice: LatticeView, state: int) ->
         walk.compute[0, k] = 0.0
         walk.receive[0, k] = 0.0
         walk.send[0, k] = 0.0
+    walk.start[0] = 0.0
     walk.held[0] = 0.0
     walk.fresh[0] = 0.0
     walk.state[0] = state
@@ -65,14 +66,14 @@ def fits(walk: WalkView, atoms: AtomsView, depth: int, k: int) -> bool:
 
 
 def _can_add(walk: WalkView, atoms: AtomsView, a: int, depth: int) -> bool:
-    """Whether some kind of accelerator can hold the piece at ``depth`` and atom ``a``."""
+    """Whether some kind of accelerator can hold the piece at ``depth`` and atom ``a``, and end in time."""
     held = walk.held[depth] + atoms.memory[a]
     g = atoms.group[a]
     if g >= 0 and walk.members[g] == 0:
         held += atoms.group_memory[g]
     for k in range(atoms.time.shape[1]):
-        fast_enough = walk.compute[depth, k] + atoms.time[a, k] < INFINITY
-        if fast_enough and held <= atoms.limit[k] * (1.0 + MEMORY_SLACK):
+        earliest = walk.start[depth] + walk.receive[depth, k] + walk.compute[depth, k] + atoms.time[a, k]
+        if earliest < walk.limit[0] and held <= atoms.limit[k] * (1.0 + MEMORY_SLACK):
             return True
     return False
 
@@ -123,6 +124,7 @@ def _add(walk: WalkView, atoms: AtomsView, a: int, d: int) -> None:
     walk.added[d] = a
     walk.inside[a] = True
     walk.piece[a] = True
+    walk.start[d] = walk.start[d - 1]
     K = atoms.time.shape[1]
     for k in range(K):
         walk.compute[d, k] = walk.compute[d - 1, k] + atoms.time[a, k]
@@ -138,6 +140,7 @@ def _add(walk: WalkView, atoms: AtomsView, a: int, d: int) -> None:
         else:
             walk.readers[u] += 1
             if walk.readers[u] == 1:
+                walk.start[d] = max(walk.start[d], walk.ready[u])
                 for k in range(K):
                     walk.receive[d, k] += atoms.transfer[u, k]
     for e in range(atoms.node_start[a], atoms.node_start[a + 1]):
@@ -166,7 +169,7 @@ def following(walk: WalkView, atoms: AtomsView, lattice: LatticeView, slots: Slo
 
     Every piece is visited once: it is built by always adding the first of its atoms that is on offer, and
     an atom passed over is never offered again below.  A branch is cut when no kind of accelerator can
-    hold the piece, because time, support and memory only get worse as a piece grows.
+    hold the piece and end in time, because time, support and memory only get worse as a piece grows.
     """
     d = walk.base[1]
     while True:

@@ -9,7 +9,7 @@ from placer.methods.latency.kernels.arrays import DROPPED, Labels
 from placer.methods.latency.kernels.labels import insert
 from placer.methods.latency.kernels.views import LabelsView, LatticeView, SlotsView
 from placer.methods.latency.lattice_tables import ROOT, empty_labels
-from tests.methods.latency.kernels.test_tables import lattice_of, model_of, slots_of
+from tests.methods.latency.kernels.test_tables import bounds_of, model_of, slots_of
 
 NO_BEAM = 2**40
 CANDIDATE = 0
@@ -31,12 +31,14 @@ class Shelf:
 
     def __init__(self, seed: int) -> None:
         model = model_of(seed, 2)
-        self.lattice, self.slots = lattice_of(model), slots_of(model, 2, serial=True)
+        self.slots = slots_of(model, 2, serial=True)
+        bounded = bounds_of(model, slots_of(model, 2, serial=False))
+        self.lattice = bounded.lattice
         live = np.diff(self.lattice.live_start) + 2 * np.diff(self.lattice.open_start)
         self.state = int(np.argmax(live[:-1]))
         self.live = int(np.diff(self.lattice.live_start)[self.state])
         self.open = int(np.diff(self.lattice.open_start)[self.state])
-        self.labels: Labels = empty_labels(self.lattice, self.slots, 400, np.inf)
+        self.labels: Labels = empty_labels(bounded, self.slots, 400, np.inf)
         if self.state == 0:
             self.labels.head[0], self.labels.length[0] = -1, 0
 
@@ -47,7 +49,7 @@ class Shelf:
             value = getattr(label, name)
             getattr(self.labels, name)[CANDIDATE, : len(value)] = value
         self.labels.name[CANDIDATE] = np.arange(len(self.slots.kind))
-        self.labels.parent[CANDIDATE] = ROOT
+        self.labels.parent[CANDIDATE], self.labels.level[CANDIDATE] = ROOT, 0
         views = LabelsView(self.labels), LatticeView(self.lattice), SlotsView(self.slots)
         insert(*views, self.state, beam)
 

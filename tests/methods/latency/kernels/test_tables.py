@@ -6,11 +6,12 @@ from functools import cache
 import numpy as np
 import pytest
 
+from placer.methods.latency import lattice_tables
 from placer.methods.latency.atoms import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency.kernels import label_setting, walk
 from placer.methods.latency.kernels.arrays import BEST, UPPER, new_control, new_walk
 from placer.methods.latency.kernels.views import AtomsView, LatticeView, Search, SlotsView, WalkView
-from placer.methods.latency.lattice_tables import bound_tables, build_lattice, empty_labels
+from placer.methods.latency.lattice_tables import bound_tables, build_lattice, count_levels, empty_labels
 from placer.search.run import Run
 from tests.methods.test_dp_latency import latency_instance
 from tests.support.brute import latency_optimum
@@ -34,6 +35,12 @@ def lattice_of(model: LatencyModel):
     lattice = build_lattice(model.atoms, Run(), np.inf)
     assert lattice is not None
     return lattice
+
+
+def bounds_of(model: LatencyModel, slots, upper_ms=np.inf, limit_bytes=np.inf):
+    bounded = bound_tables(model, lattice_of(model), slots, Run(), upper_ms, limit_bytes)
+    assert bounded is not None
+    return bounded
 
 
 def slots_of(model: LatencyModel, pieces: int, serial: bool):
@@ -61,10 +68,10 @@ def pieces_after(model, lattice, slots, state: int) -> dict[frozenset[int], dict
     return out
 
 
-def best_makespan(model, lattice, slots, h, h0) -> float:
+def best_makespan(model, bounded, slots) -> float:
     """Makespan of the best label when none is given up; inf if there is none."""
-    labels = empty_labels(lattice, slots, 20_000, np.inf)
-    label_setting.expand_all(Search(model.atoms, lattice, slots, h, h0, labels, 2**40), new_control())
+    labels = empty_labels(bounded, slots, 20_000, np.inf)
+    label_setting.expand_all(Search(model.atoms, bounded, slots, labels, 2**40), new_control())
     return float(labels.values[UPPER]) if labels.counters[BEST] >= 0 else np.inf
 
 
@@ -136,7 +143,7 @@ def test_lattice(seed, pieces):
     listed = [members(lattice, state) for state in range(len(lattice.words))]
     assert sorted(listed, key=sorted) == sorted(sets.downsets(), key=sorted)
     assert [len(s) for s in listed] == sorted(len(s) for s in listed)
-    sources = {i for i in range(sets.n) if not any(sets.reads[v] for v in sets.nodes if sets.of[v] == i)}
+    sources = {sets.of[v] for v in sets.nodes if not sets.reads[v] and not sets.inner[v]}
     for state, held in enumerate(listed):
         children = slice(lattice.child_start[state], lattice.child_start[state + 1])
         found = dict(
@@ -188,25 +195,30 @@ def test_walk_over_the_pieces(seed, pieces):
             assert says["fits"] == sets.fits(piece).tolist()
 
 
-def bounds_by_definition(model, sets: Sets, whole_groups: bool):
-    """h0 by downset, and h by downset and live node, by the recursion over all steps."""
-    a, everything = model.atoms, frozenset(range(sets.n))
-    h0, h = {everything: 0.0}, {everything: {}}
+def bounds_by_definition(model, sets: Sets, whole_groups: bool, pieces):
+    """h0 by downset and pieces left of each kind, and h by live node as well, by the recursion over all steps.
 
-    def steps(before):
-        """Each step with what it takes after each node that it reads, in all, and what it makes."""
+    ``pieces`` is how many there are of each kind.
+    """
+    a, everything = model.atoms, frozenset(range(sets.n))
+    every_left = list(itertools.product(*(range(p + 1) for p in pieces)))
+    h0 = {(everything, left): 0.0 for left in every_left}
+    h = {(everything, left): {} for left in every_left}
+
+    def steps(before, left):
+        """Each step with what is left, what it takes after each node that it reads, in all, what it makes."""
         for i in range(sets.n):
             if i not in before and sets.is_downset(before | {i}):
                 after = before | {i}
                 for o in a.pool[a.pool_start[i] : a.pool_start[i + 1]].tolist():
                     tail, through, total = {}, {}, 0.0
                     for v in reversed([v for v in sets.nodes if sets.of[v] == i]):
-                        own = max([h[after].get(v, 0.0), *(tail[w] for w in tail if v in sets.inner[w])])
+                        own = max([h[after, left].get(v, 0.0), *(tail[w] for w in tail if v in sets.inner[w])])
                         tail[v] = own + a.host_time[v, o]
                         total = max(total, tail[v])
                         for u in sets.reads[v]:
                             through[u] = max(through.get(u, 0.0), tail[v])
-                    yield after, through, total
+                    yield (after, left), through, total
         for after in sets.downsets():
             piece = after - before
             kinds = sets.fits(piece) if before < after else np.zeros(1, dtype=bool)
@@ -215,33 +227,87 @@ def bounds_by_definition(model, sets: Sets, whole_groups: bool):
             if kinds.any() and not (whole_groups and split):
                 made = [u for u in sets.live(after) if sets.of[u] in piece]
                 times = sets.compute(piece) + sets.transfer(made) + sets.transfer(sets.read(piece))
-                total = times[kinds].min() + max([0.0, *(h[after][u] for u in made)])
-                yield after, dict.fromkeys(sets.read(piece), total), total
+                for k in np.flatnonzero(kinds & (np.array(left, dtype=int) > 0)):
+                    then = after, tuple(x - (i == k) for i, x in enumerate(left))
+                    total = times[k] + max([0.0, *(h[then][u] for u in made)])
+                    yield then, dict.fromkeys(sets.read(piece), total), total
 
     for before in sorted(sets.downsets(), key=len, reverse=True)[1:]:
         live = sets.live(before)
-        h0[before], h[before] = np.inf, dict.fromkeys(live, np.inf)
-        for after, through, total in steps(before):
-            h0[before] = min(h0[before], max(total, h0[after]))
-            for u in live:
-                value = max(through.get(u, 0.0), h[after].get(u, 0.0))
-                h[before][u] = min(h[before][u], value)
+        for left in every_left:
+            now = before, left
+            h0[now], h[now] = np.inf, dict.fromkeys(live, np.inf)
+            for then, through, total in steps(before, left):
+                h0[now] = min(h0[now], max(total, h0[then]))
+                for u in live:
+                    value = max(through.get(u, 0.0), h[then].get(u, 0.0))
+                    h[now][u] = min(h[now][u], value)
     return h0, h
+
+
+def levels_of(model, slots):
+    """Pieces of each kind, and the level that stands for each number of them."""
+    pieces = [int(slots.pieces[slots.kind == k].sum()) for k in range(len(model.kinds))]
+    levels = count_levels(slots, len(pieces), 1000)
+    level = {tuple(pieces): levels.down.shape[1] - 1}
+    for left in sorted(itertools.product(*(range(p + 1) for p in pieces)), key=sum, reverse=True):
+        for k in np.flatnonzero(left):
+            fewer = tuple(x - (i == k) for i, x in enumerate(left))
+            down = int(levels.down[levels.part[k], level[left]])
+            assert level.setdefault(fewer, down) == down
+        assert all((levels.down[levels.part[k], level[left]] < 0) == (x == 0) for k, x in enumerate(left))
+    return pieces, level
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_backward_bound(seed, pieces):
     model = model_of(seed, pieces)
-    lattice, slots, sets = lattice_of(model), slots_of(model, pieces, serial=False), Sets(model)
-    h, h0, done = bound_tables(model.atoms, lattice, slots, Run())
-    assert done
-    least, after = bounds_by_definition(model, sets, slots.whole_groups)
-    for state in range(len(lattice.words)):
-        held = members(lattice, state)
-        assert h0[state] == pytest.approx(least[held])
-        live = slice(lattice.live_start[state], lattice.live_start[state + 1])
-        assert h[live] == pytest.approx([after[held][u] for u in lattice.live[live].tolist()])
+    slots, sets = slots_of(model, pieces, serial=False), Sets(model)
+    bounded = bounds_of(model, slots)
+    counts, level = levels_of(model, slots)
+    least, after = bounds_by_definition(model, sets, slots.whole_groups, counts)
+    for state in range(len(bounded.h0)):
+        held = members(bounded.lattice, state)
+        live = slice(bounded.lattice.live_start[state], bounded.lattice.live_start[state + 1])
+        for left, r in level.items():
+            assert bounded.h0[state, r] == pytest.approx(least[held, left])
+            expected = [after[held, left][u] for u in bounded.lattice.live[live].tolist()]
+            assert bounded.h[live, r] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_few_levels_bound_what_many_do(seed, most, monkeypatch):
+    model = model_of(seed, 2)
+    slots = slots_of(model, 2, serial=False)
+    exact = bounds_of(model, slots)
+    monkeypatch.setattr(lattice_tables, "MOST_LEVELS", most)
+    coarse = bounds_of(model, slots)
+    assert coarse.levels.down.shape[1] <= most
+    _, level = levels_of(model, slots)
+    for left, r in level.items():
+        least = min(sum(left), coarse.levels.down.shape[1] - 1)
+        assert (coarse.h0[:, least] <= exact.h0[:, r] + 1e-9).all()
+        assert (coarse.h[:, least] <= exact.h[:, r] + 1e-9).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bounds_for_plans_that_end_in_time(seed):
+    """Of plans that end before a time the best is found; for those that do not, the bounds may say anything."""
+    model = model_of(seed, 1)
+    slots = slots_of(model, 1, serial=False)
+    optimum = latency_optimum(model.instance, 1)
+    bounds = bounds_of(model, slots)
+    assert bounds.h0[0, -1] <= optimum + 1e-9
+    if optimum < np.inf:
+        later = bounds_of(model, slots, upper_ms=optimum * 1.01 + 1e-6)
+        assert (later.h0 >= bounds.h0 - 1e-9).all()
+        assert (later.h >= bounds.h - 1e-9).all()
+        assert later.h0[0, -1] <= optimum + 1e-9
+        assert best_makespan(model, later, slots) == pytest.approx(optimum, abs=1e-9)
+        early = bounds_of(model, slots, upper_ms=optimum * 0.9)
+        assert min(early.h0[0, -1], optimum) >= bounds.h0[0, -1] - 1e-9
 
 
 @pytest.mark.parametrize(("pieces", "serial"), [(1, False), (1, True), (2, True)])
@@ -250,9 +316,8 @@ def test_best_label(pieces, serial):
     planned = 0
     for seed in SEEDS:
         model = model_of(seed, pieces)
-        lattice, slots = lattice_of(model), slots_of(model, pieces, serial)
-        h, h0, _ = bound_tables(model.atoms, lattice, slots, Run())
+        bounded = bounds_of(model, slots_of(model, pieces, serial=False))
         optimum = latency_optimum(model.instance, pieces)
-        assert best_makespan(model, lattice, slots, h, h0) == pytest.approx(optimum, abs=1e-9)
+        assert best_makespan(model, bounded, slots_of(model, pieces, serial)) == pytest.approx(optimum, abs=1e-9)
         planned += 0 < optimum < np.inf
     assert planned
