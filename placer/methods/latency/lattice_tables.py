@@ -158,7 +158,7 @@ def _power_of_two(value: int) -> int:
 
 
 def count_levels(slots: Slots, kinds: int, most: int) -> Levels:
-    """Number what may be left of pieces, with at most ``most`` levels (see `Levels`).
+    """Give each number of pieces that may be left a level, ``most`` at most (see `Levels`).
 
     Kinds are told apart if that gives few enough; else all count as one.  Of a part that has more than fit
     the last level stands for that or more.

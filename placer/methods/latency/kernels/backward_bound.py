@@ -1,8 +1,8 @@
 """The backward bound: what is at least still to come after a downset.
 
 h(I, u, r), for a live node u of downset I, is at most (makespan − finish time of u) for every completion of
-I that has r pieces left; h0(I, r) is at most (makespan − t) where nothing more starts before t.  Backward over
-all steps I -> J (a host atom, or a piece S, which leaves s pieces of r):
+I that has r pieces left; h0(I, r) is at most (makespan − t) where nothing more starts before t.
+Backward over all steps I -> J (a host atom, or a piece S, which leaves s pieces of r):
 
     h(I, u, r)  = min over steps of  max( through(u), h(J, u, s) if u is still live in J )
     through(u)  = duration(S) + max over live outputs e of S of h(J, e, s)   if S reads u, else 0

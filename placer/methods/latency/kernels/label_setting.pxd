@@ -3,19 +3,10 @@
 cimport cython
 
 from placer.methods.latency.kernels.labels cimport *
+from placer.methods.latency.kernels.matching cimport *
 from placer.methods.latency.kernels.slots cimport *
 from placer.methods.latency.kernels.views cimport *
 from placer.methods.latency.kernels.walk cimport *
-
-cdef void _match(Step step, LatticeView lattice, long long old, long long new) noexcept nogil
-
-@cython.locals(at=cython.longlong, end=cython.longlong, first=cython.longlong, p=cython.longlong,
-    u=cython.longlong)
-cdef void _match_live(Step step, LatticeView lattice, long long old, long long new) noexcept nogil
-
-@cython.locals(at=cython.longlong, end=cython.longlong, first=cython.longlong, found=cython.bint,
-    g=cython.longlong, p=cython.longlong)
-cdef void _match_open(Step step, LatticeView lattice, long long old, long long new) noexcept nogil
 
 @cython.locals(c=cython.longlong, g=cython.longlong, i=cython.longlong, old=cython.longlong,
     s=cython.longlong, time=cython.double)

@@ -8,6 +8,7 @@ from placer.methods.latency.kernels.arrays import Control
 
 if not cython.compiled:
     from placer.methods.latency.kernels.labels import insert
+    from placer.methods.latency.kernels.matching import match_lists
     from placer.methods.latency.kernels.slots import awaited, same_as_previous, tidy
     from placer.methods.latency.kernels.views import (
         CANDIDATE,
@@ -18,49 +19,12 @@ if not cython.compiled:
         TIE,
         UPPER,
         LabelsView,
-        LatticeView,
         Search,
-        Step,
         spend,
     )
     from placer.methods.latency.kernels.walk import begin, fits, following
 
 __all__ = ["expand_all"]
-
-
-def _match(step: Step, lattice: LatticeView, old: int, new: int) -> None:
-    """Match live nodes and open groups of two downsets (both lists ascend)."""
-    _match_live(step, lattice, old, new)
-    _match_open(step, lattice, old, new)
-
-
-def _match_live(step: Step, lattice: LatticeView, old: int, new: int) -> None:
-    step.keeps = step.makes = 0
-    first, end = lattice.live_start[old], lattice.live_start[old + 1]
-    at = first
-    for p in range(lattice.live_start[new], lattice.live_start[new + 1]):
-        u = lattice.live[p]
-        while at < end and lattice.live[at] < u:
-            at += 1
-        if at < end and lattice.live[at] == u:
-            step.kept_old[step.keeps] = at - first
-            step.kept_new[step.keeps] = p - lattice.live_start[new]
-            step.keeps += 1
-        else:
-            step.made[step.makes] = p - lattice.live_start[new]
-            step.made_node[step.makes] = u
-            step.makes += 1
-
-
-def _match_open(step: Step, lattice: LatticeView, old: int, new: int) -> None:
-    first, end = lattice.open_start[old], lattice.open_start[old + 1]
-    at = first
-    for p in range(lattice.open_start[new], lattice.open_start[new + 1]):
-        g = lattice.open[p]
-        while at < end and lattice.open[at] < g:
-            at += 1
-        found = at < end and lattice.open[at] == g
-        step.group_old[p - lattice.open_start[new]] = at - first if found else -1
 
 
 def _carry(search: Search, row: int, new: int, level: int, device: int, where: int) -> None:
@@ -113,7 +77,7 @@ def _host_steps(search: Search) -> None:
     """Append each atom that may come next to all labels of the downset at hand, on each host."""
     for c in range(search.lattice.child_start[search.state], search.lattice.child_start[search.state + 1]):
         a, new = search.lattice.child_atom[c], search.lattice.child[c]
-        _match(search.step, search.lattice, search.state, new)
+        match_lists(search.step, search.lattice, search.state, new)
         begun = _begun(search, search.atoms.group[a])
         fresh = search.atoms.memory[
             a
@@ -188,7 +152,7 @@ def _run_on_host(search: Search, row: int, new: int, a: int, host: int, fresh: f
 
 def _match_piece(search: Search, new: int) -> None:
     """Match the downset at hand with ``new``; list what the piece between them reads and touches."""
-    _match(search.step, search.lattice, search.state, new)
+    match_lists(search.step, search.lattice, search.state, new)
     search.step.reads = search.step.touches = 0
     first = search.lattice.live_start[search.state]
     for p in range(first, search.lattice.live_start[search.state + 1]):
