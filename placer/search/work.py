@@ -12,11 +12,14 @@ __all__ = [
     "FILL_S",
     "LABEL_STEP_S",
     "LIMIT_CHECK_S",
+    "MERGE_ENTRY_S",
     "MOVE_S",
     "NETWORK_ENTRY_S",
+    "ORDER_ENTRY_S",
     "PRICING_CELL_S",
     "SIMPLEX_ITERATION_S",
     "TRANSFER_CELL_S",
+    "TRANSITION_S",
     "VISIT_S",
 ]
 
@@ -30,8 +33,14 @@ DOWNSET_STEP_S = 2.5e-8
 """A step of the search over downsets while all items fit into the caches of the processor."""
 LABEL_STEP_S = 3e-8
 """A step that a kernel of the label setting counts."""
+MERGE_ENTRY_S = 6e-6
+"""An item, edge or member of a net of a graph whose items are merged, and turned round."""
+ORDER_ENTRY_S = 1e-6
+"""Likewise, where its items are put in order."""
 TRANSFER_CELL_S = 2e-9
 """A transition and a bucket of the bound that sees transfers."""
+TRANSITION_S = 6e-6
+"""A transition of that bound that is made."""
 PRICING_CELL_S = 7e-10
 """A state and a unit of load of a pricing problem."""
 BOX_S = 2e-9

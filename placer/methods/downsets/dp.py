@@ -1,52 +1,50 @@
 """Exact contiguous throughput by threshold search over downsets.
 
-The linearised program gives a first plan. Then a test just below the best objective either finds a better
-plan or proves that there is none; it runs on the graph and on its reverse by turns with growing budgets,
-since one of them is often a thousand times cheaper. Where the budget does not suffice, three things
-happen between two rounds: bisection on the relaxation without memory limits (see ``bisection``), beam
-searches and perturbed linear orders, and the bound that sees transfers is improved (its prices prune later
-tests).
-Large graphs begin with the bisection, and end with it once it proves the gap that was asked for.
+The linearised program gives a first plan. A test just below the best objective either finds a better plan or
+proves that there is none (see ``proof``). Three other ways take turns with it: bisection on the relaxation
+without memory limits (see ``bisection``), searches with few states and along random orders for better plans,
+and the bound that sees transfers (see ``transfers``), whose prices prune the test. Each is taken further for
+its share of the counted work; the turns double, and a way that gets on stays. So whichever of them is the
+right one for an instance, the others cost a constant multiple of its work. Large graphs begin with the
+bisection.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.methods.downsets.bisection import Bisection
 from placer.methods.downsets.dpl import first_plan, improve, prepare
-from placer.methods.downsets.kernels.arrays import Measures
-from placer.methods.downsets.lattice import Lattice, close_types
+from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.linear import best_on_order
-from placer.methods.downsets.measures import KnownPrices, direction_bounds, join, measures, root_bound
+from placer.methods.downsets.measures import measures, root_bound
 from placer.methods.downsets.orders import depth_first, random_order, tucked
-from placer.methods.downsets.relax import place_optional, relaxed_below
-from placer.methods.downsets.search import Attempt, Limits, attempt
+from placer.methods.downsets.proof import Proof
+from placer.methods.downsets.search import Limits
 from placer.methods.downsets.transfers import TransferBound, applicable
 from placer.options import Options
 from placer.plans.status import Stop
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
-from placer.tolerances import CERTAIN, EQUAL
+from placer.search.work import ORDER_ENTRY_S
+from placer.tolerances import CERTAIN
 
 __all__ = ["solve"]
 
-FIRST_STEPS = 50_000
-"""Budget of the first tests (a millisecond): many instances need no more, and merging would take longer."""
-PLENTY_STEPS = 16 * FIRST_STEPS
-"""Budget from which on other ways are tried as well."""
-LARGEST_STEPS = 20_000_000_000
-"""Largest budget of one test (some minutes); growing fourfold for ever would starve all else."""
-PATIENCE = 12
-"""Rounds without any progress after which the search gives up when memory or much effort did not help."""
 LARGE = 1000
 """Items from which on bisection comes before all else."""
-BISECTION_STEPS = 20_000
-"""Budget per item of the first tests of large graphs."""
+LARGEST_TURN_S = 300.0
+"""Turns in nominal seconds end growing here."""
+STATES_SHARE = 0.25
+"""Of the memory for each search: at most four are under way, the test and the bisection on two sides each."""
+GETS_ON = 0.1
+"""Share of the gap that a way must close within its turn to stay."""
+PATIENCE = 12
+"""Rounds without any progress after which the search gives up when memory or much effort did not help."""
 ENOUGH_STEPS = 2_000_000_000
 """Effort for exactness, after which the gap that was asked for is enough."""
 
@@ -71,36 +69,47 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         best.offer(run.start, "start")
     first_plan(lattice, best, run, options)
     prover = Prover(lattice, best, options, run)
-    if lattice.size > LARGE and prover.bisect():
-        return prover.outcome(run.stopped())
-    improve(lattice, best, run, options, orders=2)
     return prover.outcome(prover.search())
 
 
 @dataclass
+class Way:
+    """One of the ways that take turns.
+
+    Parameters
+    ----------
+    go_on
+        Works within a run; whether there is anything left to do.
+    share
+        Of the work, in terms of that of the test.
+    least_s
+        Work in nominal seconds below which it does not begin.
+    saved_s
+        Work that it may do: what it did not use stays, and what it did too much is taken off.
+    """
+
+    go_on: Callable[[Run], bool]
+    share: float
+    least_s: float = 0.0
+    saved_s: float = 0.0
+
+
 class Prover:
     """Closes the gap between a plan and its bound."""
 
-    lattice: Lattice
-    best: Incumbent
-    options: Options
-    run: Run
-    steps: int = 0
-    states: int = 0
-    transfers: TransferBound | None = None
-    rng: np.random.Generator = field(init=False)
-    _prices: KnownPrices = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        self.rng = np.random.default_rng(self.options.seed)
-        self._cache: tuple[float, tuple[Lattice, ...], tuple[Lattice, ...]] | None = None
-        self._relaxable = True
-        self._bisection = Bisection(self.lattice, self.best, self.options, self.run)
+    def __init__(self, lattice: Lattice, best: Incumbent, options: Options, run: Run) -> None:
+        self.lattice, self.best, self.options, self.run = lattice, best, options, run
+        memory_mb = STATES_SHARE * options.memory_limit_mb
+        self.proof = Proof(lattice, best, options, memory_mb)
+        self.bisection = Bisection(lattice, best, options, memory_mb)
+        self.rng = np.random.default_rng(options.seed)
+        self.steps = self.states = 0
+        self._improved = False
 
     def outcome(self, stop: Stop | None) -> Outcome:
         """Say what was found, and why the search stopped (None: it came to its end)."""
         best = self.best
-        effort = self, self._bisection
+        effort = self, self.proof, self.bisection
         stats = {"steps": sum(x.steps for x in effort), "states": sum(x.states for x in effort)}
         if best.plan is None:
             if stop is None:
@@ -111,138 +120,89 @@ class Prover:
         )
         return best.outcome(stop or Stop.FINISHED, message, stats)
 
-    def bisect(self) -> bool:
-        """Bisect with growing budgets; whether that proves the gap asked for."""
-        budget = BISECTION_STEPS * self.lattice.size
-        return any(self._bisection.search(growth * budget) for growth in (1, 4, 16))
-
     def search(self) -> Stop | None:
         """Search until the optimum is proven (None) or a limit stops it."""
-        budget, idle = FIRST_STEPS, 0
-        while not self.best.proven:
+        test, bisect = Way(self.proof.go_on, 1.0), Way(self.bisection.search, 1.0)
+        look, price = Way(self._look, 0.5), Way(self._price, 0.5, TransferBound.first_s(self.lattice))
+        large = self.lattice.size > LARGE
+        if not large:
+            self._improve(self.run)
+        turn_s, idle = self.lattice.merging_s, 0
+        while True:
             before = self.best.value, self.best.bound
-            target = self.best.target if self.best.plan is not None else self.lattice.enough
-            if self.run.enough_ms is not None:
-                target = min(target, self.run.enough_ms * (1 + EQUAL))
-            found, full = self._both_ways(target, budget)
-            if found.exhausted and self.best.plan is None:
+            left = False
+            for way in (bisect, look, test, price) if large else (test, bisect, look, price):
+                open_ = self._take_turn(way, turn_s)
+                left = left or (open_ and way in (test, bisect))
+                if self.best.proven or self.proof.impossible:
+                    return None
+                if (stop := self.run.stopped()) is not None:
+                    return stop
+                if large and way is bisect and self.bisection.near_enough:
+                    return None
+            if self._steps() > ENOUGH_STEPS and self.best.is_within(self.options.gap):
                 return None
-            if not found.exhausted and self.best.value >= before[0]:
-                if budget > FIRST_STEPS:
-                    self._between_rounds(budget, target)
-                budget = min(4 * budget, LARGEST_STEPS)
-            if (stop := self.run.stopped()) is not None:
-                return stop
-            if self.steps > ENOUGH_STEPS and self.best.is_within(self.options.gap):
-                return None
+            if left:
+                turn_s = min(2 * turn_s, LARGEST_TURN_S)
             idle = idle + 1 if (self.best.value, self.best.bound) == before else 0
-            if idle >= PATIENCE and (full or self.steps > ENOUGH_STEPS):
-                return Stop.MEMORY_LIMIT if full or self.best.plan is None else None
-        return None
+            if idle >= PATIENCE and (not left or self._steps() > ENOUGH_STEPS):
+                return Stop.MEMORY_LIMIT if not left or self.best.plan is None else None
 
-    def _both_ways(self, target: float, budget: int) -> tuple[Attempt, bool]:
-        """Test a target on the graph and on its reverse; whether the memory did not suffice for either."""
-        limits = Limits(steps=budget, memory_mb=self.options.memory_limit_mb / 3)
-        if budget == FIRST_STEPS:  # many instances are so easy that merging would take longer than the search
-            plain = close_types(self.lattice, target)
-            relaxed: tuple[Lattice, ...] = ()
-            smaller = _ways(plain)
-        else:
-            relaxed, smaller = self._sides(target)
-        full = True
-        for side in relaxed:
-            before = self.best.value
-            found = self._test_relaxed(side, target, limits)
-            if found.exhausted or self.best.value < before or self.run.stopped() is not None:
-                return found, False
-            full = full and found.stop is Stop.MEMORY_LIMIT
-            if found.pieces is not None:  # the relaxation has a plan where the problem may have none
-                self._relaxable = False
+    def _take_turn(self, way: Way, turn_s: float) -> bool:
+        """Let a way work for its share, and again while it gets on; whether it has anything left to do."""
+        way.saved_s += way.share * turn_s
+        if way.saved_s < way.least_s:
+            return False
+        way.least_s = 0.0
+        more = True
+        while more and way.saved_s > 0.0 and self.run.stopped() is None:
+            gap, began = self.best.value - self.best.bound, self.run.work_s
+            more = way.go_on(self.run.part(work=way.saved_s))
+            way.saved_s -= self.run.work_s - began
+            if self.best.proven or not self.best.value - self.best.bound <= (1 - GETS_ON) * gap:
                 break
-        else:
-            if relaxed and not full:
-                return found, False
-        full = True
-        for side in smaller:
-            found = self._test(side, target, limits)
-            if found.pieces is not None or found.exhausted or self.run.stopped() is not None:
-                return found, False
-            full = full and found.stop is Stop.MEMORY_LIMIT
-        return found, full
+            way.saved_s = max(way.saved_s, way.share * turn_s)
+        if not more:
+            way.saved_s = min(way.saved_s, 0.0)
+        return more
 
-    def _sides(self, target: float) -> tuple[tuple[Lattice, ...], tuple[Lattice, ...]]:
-        """Relaxed and exact lattices for a target, each with its reverse; kept while the target stays."""
-        if self._cache is None or self._cache[0] != target:
-            relaxed = relaxed_below(self.lattice, target) if self._relaxable else None
-            smaller = self.lattice.merged(target)
-            both = () if relaxed is None else _ways(relaxed)
-            self._cache = (target, both, _ways(smaller))
-        _, relaxed_sides, exact_sides = self._cache
-        return (relaxed_sides if self._relaxable else ()), exact_sides
+    def _steps(self) -> int:
+        return self.steps + self.proof.steps + self.bisection.steps
 
-    def _test_relaxed(self, side: Lattice, target: float, limits: Limits) -> Attempt:
-        """One test of a relaxation: complete without a plan it proves as much as one of the problem."""
-        found = self._attempt(side, measures(side.graph, self._prices), target, limits, None)
-        if found.pieces is not None:
-            pieces = place_optional(side, found.pieces)
-            held = [(t, float(side.graph.memory[positions].sum())) for t, positions in pieces]
-            if all(memory <= side.graph.limit[t] for t, memory in held):
-                self.best.offer(side.plan(pieces), "relaxation")
-        return found
+    def _improve(self, run: Run) -> None:
+        """Take the best plans along two orders."""
+        improve(self.lattice, self.best, run, self.options, orders=2)
+        self._improved = True
 
-    def _test(self, side: Lattice, target: float, limits: Limits, order: IntArray | None = None) -> Attempt:
-        """One test; a plan goes to the incumbent, and its own order is searched."""
-        m = measures(side.graph, self._prices)
-        priced = None if self.transfers is None else self.transfers.measure(target, side)
-        if priced is not None:
-            m = join(m, priced)
-        found = self._attempt(side, m, target, limits, order)
-        if found.pieces is not None:
-            self.best.offer(side.plan(found.pieces), "search")
-            along = np.concatenate([positions for _, positions in found.pieces])
-            best_on_order(side, along, self.best, self.run, memory_mb=limits.memory_mb)
-        return found
+    def _price(self, run: Run) -> bool:
+        """Improve the bound that sees transfers."""
+        proof, best = self.proof, self.best
+        if best.plan is None or not applicable(self.lattice):
+            return False
+        if proof.transfers is None:
+            proof.transfers = TransferBound(self.lattice, best.value, run)
+        more = proof.transfers.improve(run)
+        best.raise_bound(proof.transfers.bound_ms * CERTAIN, "transfers")
+        return more
 
-    def _attempt(
-        self, side: Lattice, m: Measures, target: float, limits: Limits, order: IntArray | None
-    ) -> Attempt:
-        if side.graph.ok.any(axis=0).all():
-            floor = direction_bounds(m, side.graph)
-            found = attempt(side, m, target, self.run, limits, floor=floor, order=order)
-        else:  # at this target some item exceeds every device by itself
-            found = Attempt(None, True, None, 0, 0)
-        self.steps += found.steps
-        self.states += found.states
-        if found.exhausted:
-            self.best.raise_bound(min(target, self.best.value) * CERTAIN, "search")
-        return found
-
-    def _between_rounds(self, budget: int, target: float) -> None:
-        """Raise the bound and improve the plan in other ways, with an effort that grows with the budget."""
-        best = self.best
-        self._bisection.search(budget)
-        for _ in range(4):
-            if self.run.stopped() is not None or best.proven:
-                return
-            self._beam(best.target if best.plan is not None else target, budget // 4)
-        if best.plan is None or budget < PLENTY_STEPS:
-            return
-        if applicable(self.lattice):
-            if self.transfers is None:
-                self.transfers = TransferBound(self.lattice, best.value)
-            rounds = min(400, max(20, budget // 20_000))
-            best.raise_bound(self.transfers.improve(self.run, rounds) * CERTAIN, "transfers")
-        for _ in range(4):
-            if self.run.stopped() is not None or best.proven:
-                return
-            self._beam(best.value - 0.3 * (best.value - best.bound), budget // 4)
-            self._beam(best.target, budget // 4)
+    def _look(self, run: Run) -> bool:
+        """Look for better plans by searches with few states and along random orders."""
+        if not self._improved:
+            self._improve(run)
+        while run.stopped() is None and not self.best.proven:
+            self._beam(self.proof.target(run), run)
+            if self.best.plan is None:
+                continue
             order = random_order(self.lattice, self.rng, branches=bool(self.rng.random() < 0.7))
-            best_on_order(self.lattice, tucked(self.lattice, order), best, self.run, precision=1e-4)
+            order = tucked(self.lattice, order)
+            run.spend(2 * ORDER_ENTRY_S * self.lattice.entries)
+            best_on_order(self.lattice, order, self.best, run, precision=1e-4)
+            self._beam(self.best.value - 0.3 * (self.best.value - self.best.bound), run)
+        return True
 
-    def _beam(self, target: float, budget: int) -> None:
+    def _beam(self, target: float, run: Run) -> None:
         """Search with few states per level and few pieces per state, in a random order of branching."""
-        sides = self._sides(self.best.target if self.best.plan is not None else target)[1]
+        sides = self.proof.exact(run)
         side = sides[int(self.rng.integers(len(sides)))]
         if self.rng.random() < 0.5:
             along = depth_first(side)
@@ -250,13 +210,14 @@ class Prover:
             along = random_order(side, self.rng, branches=bool(self.rng.random() < 0.7))
         order = np.empty_like(along)
         order[along] = np.arange(len(along))
+        run.spend(ORDER_ENTRY_S * side.entries)
         width = int(self.rng.choice([8, 32, 128]))
         devices = max(1, int(side.graph.devices.sum()))
-        piece_steps = max(2000, budget // (width * devices))
-        limits = Limits(budget, self.options.memory_limit_mb / 3, width, piece_steps)
-        self._test(side, target, limits, order)
-
-
-def _ways(lattice: Lattice) -> tuple[Lattice, ...]:
-    """Return the reverse of a lattice, and the lattice itself where that tells as much."""
-    return (lattice.reversed(),) if lattice.one_way else (lattice.reversed(), lattice)
+        left = int((run.work_left or 0.0) / self.lattice.step_s)
+        limits = Limits(left, self.proof.memory_mb, width, max(2000, left // (4 * width * devices)))
+        search = self.proof.search(side, target, limits, order=order)
+        found = search.go_on(run, limits.steps)
+        self.steps += found.steps
+        self.states += found.states
+        if found.pieces is not None:
+            self.proof.take(side, found, run)

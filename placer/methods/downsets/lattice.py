@@ -18,10 +18,13 @@ from placer.plans.plan import Plan
 from placer.reductions.kinds import Kinds, kinds_in, with_recomputing
 from placer.reductions.problem import Problem, contract
 from placer.reductions.throughput_merges import merge_below
+from placer.search.work import DOWNSET_STEP_S, MERGE_ENTRY_S
 from placer.tolerances import MEMORY_TOLERANCE
 
 __all__ = ["MODES", "Lattice", "close_types", "in_groups", "net_members"]
 
+CACHED, SLOWEST = 8192, 4.0
+"""Items for which a step takes twice as long, and how many times as long it takes at most."""
 MODES = {Communication.SEQUENTIAL: 0, Communication.OVERLAP: 1, Communication.DUPLEX: 2}
 
 
@@ -104,6 +107,21 @@ class Lattice:
     def size(self) -> int:
         """Number of positions N."""
         return int(self.graph.ok.shape[1])
+
+    @property
+    def entries(self) -> int:
+        """Items, edges, and members of nets."""
+        return self.size + len(self.edges) + len(self.graph.item_nets)
+
+    @property
+    def merging_s(self) -> float:
+        """Work of merging its items, in nominal seconds."""
+        return MERGE_ENTRY_S * self.entries
+
+    @property
+    def step_s(self) -> float:
+        """Work of a step of the search, in nominal seconds."""
+        return DOWNSET_STEP_S * min(SLOWEST, 1.0 + self.size / CACHED)
 
     @property
     def enough(self) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.methods.downsets.lattice import Lattice
-from placer.methods.downsets.measures import direction_bounds, measures, root_bound
+from placer.methods.downsets.measures import measures, root_bound
 from placer.methods.downsets.search import Limits, attempt
 from placer.search.incumbent import Incumbent
 from placer.search.run import Run
@@ -50,7 +50,6 @@ def best_on_order(
         chain = chain.reversed()
     m = measures(chain.graph)
     low = max(best.bound, root_bound(m, chain.graph))
-    floor = direction_bounds(m, chain.graph)
     limits = Limits(memory_mb=memory_mb)
     high, step = best.value, 0.01
     improved, closing = False, best.plan is not None
@@ -63,7 +62,7 @@ def best_on_order(
         else:
             target = min(low * (1 + step), lattice.enough) if low > 0 else lattice.enough
             step *= 4
-        found = attempt(chain, m, target, run, limits, floor=floor)
+        found = attempt(chain, m, target, run, limits)
         if found.pieces is not None:
             high = min(best.offer(chain.plan(found.pieces), phase), target)
             improved, closing = True, not closing

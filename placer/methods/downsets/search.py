@@ -60,16 +60,14 @@ from placer.methods.downsets.kernels import arrays, threshold
 from placer.methods.downsets.kernels.arrays import Graph, Measures, Space
 from placer.methods.downsets.kernels.views import Control, GraphView, MeasuresView, SpaceView
 from placer.methods.downsets.lattice import Lattice
+from placer.methods.downsets.measures import direction_bounds
 from placer.plans.status import Stop
 from placer.search.run import Run
-from placer.search.work import DOWNSET_STEP_S
 
-__all__ = ["Attempt", "Limits", "attempt"]
+__all__ = ["Attempt", "Limits", "Search", "attempt"]
 
 CALL_STEPS = 2_000_000
 """Steps of the kernel between two looks at the clock (some 0.05 s)."""
-CACHED, SLOWEST = 8192, 4.0
-"""Items for which a step takes twice as long, and how many times as long it takes at most."""
 FIRST_STATES = 2048
 """Room for states at first; it doubles whenever they are more."""
 NO_LIMIT = 2**62
@@ -111,7 +109,7 @@ class Attempt:
     stop
         Set when the clock, the memory limit or the user ended it.
     steps, states
-        Effort.
+        Effort, since the search was last taken further.
     """
 
     pieces: list[tuple[int, IntArray]] | None
@@ -121,17 +119,8 @@ class Attempt:
     states: int
 
 
-def attempt(
-    lattice: Lattice,
-    measures: Measures,
-    target: float,
-    run: Run,
-    limits: Limits,
-    *,
-    floor: tuple[float, float] = (0.0, 0.0),
-    order: IntArray | None = None,
-) -> Attempt:
-    """Search for a plan whose objective is at most ``target``.
+class Search:
+    """A test that stops when told to, and may be taken further.
 
     Parameters
     ----------
@@ -139,47 +128,94 @@ def attempt(
         The items, and tests of the work left.
     target
         Largest load in ms (gpipe: largest sum of both maxima).
-    run
-        The clock.
     limits
-        The effort allowed.
-    floor
-        Forward and backward load in ms that every plan reaches anyway (gpipe).
+        The effort allowed, but for the steps.
     order
         Branching priority of positions, ``(N,)``; the smallest is tried first.
     """
-    g = lattice.graph
-    space = _space(g, len(measures.kind), order)
-    ctl = Control()
-    _start(g, measures, space, ctl, floor)
-    items, work, states = GraphView(g), MeasuresView(measures), SpaceView(space)
-    capacity = max(FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, space)))
-    step_s = DOWNSET_STEP_S * min(SLOWEST, 1.0 + lattice.size / CACHED)
-    found, ended, stop = False, False, None
-    while (left := min(CALL_STEPS, limits.steps - ctl.count)) > 0:
-        before = ctl.count
-        why = threshold.expand(items, work, states, ctl, target, left, limits.piece_steps)
-        run.spend(step_s * (ctl.count - before))
-        found = why == arrays.FOUND
-        ended = why == arrays.LEVEL and not _next_level(space, ctl, limits.width)
-        if found or ended:
-            break
-        if why == arrays.FULL:
-            if len(space.low) >= capacity:
-                stop = Stop.MEMORY_LIMIT
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        measures: Measures,
+        target: float,
+        limits: Limits,
+        order: IntArray | None = None,
+    ) -> None:
+        g = lattice.graph
+        self.lattice, self.target, self.limits = lattice, target, limits
+        self.step_s = lattice.step_s
+        self.closed = not g.ok.any(axis=0).all()
+        """Whether at this target some item exceeds every device by itself."""
+        self.full = False
+        """Whether the memory for states did not suffice."""
+        self._space = _space(g, len(measures.kind), order)
+        self._ctl = Control()
+        _start(g, measures, self._space, self._ctl)
+        self._items, self._work = GraphView(g), MeasuresView(measures)
+        self._states = SpaceView(self._space)
+        self._capacity = max(
+            FIRST_STATES, int(limits.memory_mb * 2**20 / _state_bytes(g, measures, self._space))
+        )
+
+    @property
+    def work_s(self) -> float:
+        """Work so far in nominal seconds."""
+        return self.step_s * self._ctl.count
+
+    def go_on(self, run: Run, steps: int) -> Attempt:
+        """Take so many steps more at most, while the run goes on."""
+        if self.closed:
+            return Attempt(None, True, None, 0, 0)
+        ctl, limits = self._ctl, self.limits
+        count, states = ctl.count, ctl.states
+        found, ended, stop = False, False, None
+        while (left := self._steps(run, count + steps - ctl.count)) > 0:
+            before = ctl.count
+            why = threshold.expand(
+                self._items, self._work, self._states, ctl, self.target, left, limits.piece_steps
+            )
+            run.spend(self.step_s * (ctl.count - before))
+            found = why == arrays.FOUND
+            ended = why == arrays.LEVEL and not _next_level(self._space, ctl, limits.width)
+            if found or ended:
                 break
-            space = _grown(space, ctl.states, capacity)
-            states = SpaceView(space)
-        stop = run.stopped()
-        if stop is not None:
-            break
-    return Attempt(
-        pieces=_pieces(space, ctl, lattice.size) if found else None,
-        exhausted=ended and not ctl.truncated,
-        stop=stop,
-        steps=ctl.count,
-        states=ctl.states,
-    )
+            if why == arrays.FULL:
+                if len(self._space.low) >= self._capacity:
+                    self.full, stop = True, Stop.MEMORY_LIMIT
+                    break
+                self._space = _grown(self._space, ctl.states, self._capacity)
+                self._states = SpaceView(self._space)
+            stop = run.stopped()
+            if stop is not None:
+                break
+        return Attempt(
+            pieces=_pieces(self._space, ctl, self.lattice.size) if found else None,
+            exhausted=ended and not ctl.truncated,
+            stop=stop,
+            steps=ctl.count - count,
+            states=ctl.states - states,
+        )
+
+    def _steps(self, run: Run, left: int) -> int:
+        """Return the steps until the next look at the clock: no more than the run may still count."""
+        work = run.work_left
+        if work is not None:
+            left = min(left, 1 + int(work / self.step_s))
+        return min(CALL_STEPS, left)
+
+
+def attempt(
+    lattice: Lattice,
+    measures: Measures,
+    target: float,
+    run: Run,
+    limits: Limits,
+    *,
+    order: IntArray | None = None,
+) -> Attempt:
+    """Search at once for a plan whose objective is at most ``target``; see `Search`."""
+    return Search(lattice, measures, target, limits, order).go_on(run, limits.steps)
 
 
 def _next_level(space: Space, ctl: Control, width: int) -> bool:
@@ -223,12 +259,12 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
     )  # fmt: skip
 
 
-def _start(g: Graph, m: Measures, space: Space, ctl: Control, floor: tuple[float, float]) -> None:
+def _start(g: Graph, m: Measures, space: Space, ctl: Control) -> None:
     """Put in the empty downset as the only state."""
     space.left[0] = m.weight.sum(axis=1)
     space.parent[0], space.kind[0], space.alive[0] = -1, -1, True
     if g.gpipe:
-        space.peak[0] = floor
+        space.peak[0] = direction_bounds(m, g)
     space.chain[0] = -1
     threshold.rehash(SpaceView(space), 1)
     ctl.state = -1

@@ -29,7 +29,7 @@ from placer.methods.downsets.lattice import Lattice, net_members
 from placer.methods.downsets.measures import ROUNDING
 from placer.methods.downsets.orders import depth_first
 from placer.search.run import Run
-from placer.search.work import TRANSFER_CELL_S
+from placer.search.work import TRANSFER_CELL_S, TRANSITION_S
 
 __all__ = ["TransferBound", "applicable"]
 
@@ -37,6 +37,12 @@ MAX_STATES = 48
 """States of a step, after which the cheapest open net is forgotten; the codes of ``choice`` hold 127."""
 MAX_ITEMS = 3000
 """At most: the table of choices then takes 150 MB, a byte for each item, state and bucket."""
+SOME_STATES = 40
+"""Transitions of a step, as graphs have it."""
+RATE = 0.3
+"""Of the first step on the prices in a cycle."""
+FIRST_CYCLE, LONG_CYCLE = 20, 160
+"""Steps of the first cycle, and of those that say whether more may help."""
 OUT, IN, BOTH = 0, 1, 2
 
 
@@ -67,11 +73,13 @@ class TransferBound:
         The items; only their costs matter.
     upper
         Loads of interest end here, in ms.
+    run
+        The clock.
     buckets
         Resolution of the load.
     """
 
-    def __init__(self, lattice: Lattice, upper: float, buckets: int = 1024) -> None:
+    def __init__(self, lattice: Lattice, upper: float, run: Run, buckets: int = 1024) -> None:
         g = lattice.graph
         self.graph = g
         self.lattice = lattice
@@ -83,23 +91,37 @@ class TransferBound:
         widest = max(int(s.states.max()) for s in self.steps.values())
         self.table = np.zeros((2, widest, buckets + 1))
         self.choice = np.zeros((lattice.size, widest, buckets + 1), dtype=np.uint8)
+        transitions = sum(len(s.source) for s in self.steps.values())
+        run.spend(TRANSITION_S * transitions)
         # Each round fills the table of a type twice: for the bound, and for its best set.
-        self.cells = 2 * (buckets + 1) * sum(len(s.source) for s in self.steps.values())
+        self._round_s = TRANSFER_CELL_S * 2 * (buckets + 1) * transitions
         self.prices = _first_prices(g)
         self.best_prices = self.prices.copy()
         self.bound_ms = 0.0
+        self._step, self._cycle, self._begun_ms = 0, FIRST_CYCLE, 0.0
 
-    def improve(self, run: Run, rounds: int, rate: float = 0.3) -> float:
-        """Take some steps on the prices; returns the best bound so far in ms."""
-        for i in range(rounds):
-            if run.stopped() is not None:
-                break
+    @staticmethod
+    def first_s(lattice: Lattice) -> float:
+        """Work in nominal seconds after which there is a first bound, about."""
+        return lattice.size * SOME_STATES * (TRANSITION_S + 2048 * TRANSFER_CELL_S)
+
+    def improve(self, run: Run) -> bool:
+        """Take steps on the prices while the run goes on; whether more may help.
+
+        Steps shrink within a cycle; each cycle is twice as long as the one before.
+        """
+        while run.stopped() is None:
+            if self._step == self._cycle:
+                if self._cycle >= LONG_CYCLE and self.bound_ms <= self._begun_ms * (1 + 1e-5):
+                    return False
+                self._step, self._cycle, self._begun_ms = 0, 2 * self._cycle, self.bound_ms
             covered = self._round()
-            run.spend(TRANSFER_CELL_S * self.cells)
-            step = rate / (1 + 0.05 * i)
+            run.spend(self._round_s)
+            step = RATE / (1 + 0.05 * self._step)
+            self._step += 1
             self.prices *= np.exp(step * np.clip(1.0 - covered, -2.0, 1.0))
             self.prices /= self.prices.sum()
-        return self.bound_ms
+        return True
 
     def _round(self) -> FloatArray:
         """Evaluate the prices; returns how often the best sets at the bound cover each item."""

@@ -18,14 +18,12 @@ from tests.support.brute_memory import Brute
 from tests.support.level import first, seeds
 from tests.support.random_instances import random_cluster, random_cluster_memory, random_instance
 
-PLENTY = 10**9
 
-
-def bisected(instance: Instance, options: Options, budget: int = PLENTY) -> Incumbent:
+def bisected(instance: Instance, options: Options, work_s: float | None = None) -> Incumbent:
     lattice = Lattice.of(instance, options)
     best = Incumbent(instance, options, Run())
     best.raise_bound(root_bound(measures(lattice.graph), lattice.graph), "work")
-    Bisection(lattice, best, options, best.run).search(budget)
+    Bisection(lattice, best, options, memory_mb=500.0).search(best.run.part(work=work_s))
     return best
 
 
@@ -119,7 +117,7 @@ def test_small_budgets_prove_less_and_nothing_wrong(monkeypatch: pytest.MonkeyPa
         optimum = throughput_optima(instance)["ordered", "1f1b", "sequential"]
         lattice = Lattice.of(instance, Options())
         if 0 < optimum < np.inf and root_bound(measures(lattice.graph), lattice.graph) < np.inf:
-            best = bisected(instance, Options(gap=0.0), budget=20)
+            best = bisected(instance, Options(gap=0.0), work_s=1e-6)
             assert best.bound <= optimum * (1 + 1e-9)
             assert best.value >= optimum * (1 - 1e-9)
             checked += 1
