@@ -4,8 +4,8 @@ The linearised program gives a first plan. A test just below the best objective 
 proves that there is none (see ``proof``). Three other ways take turns with it: bisection on the relaxation
 without memory limits (see ``bisection``), searches with few states and along random orders for better plans,
 and the bound that sees transfers (see ``transfers``), whose prices prune the test. Each is taken further for
-its share of the counted work; the turns double, and a way that gets on stays. So whichever of them is the
-right one for an instance, the others cost a constant multiple of its work. Large graphs begin with the
+its share of the counted work; the turns double, and a way that gets on has another. So whichever of them is
+the right one for an instance, the others cost a constant multiple of its work. Large graphs begin with the
 bisection.
 """
 
@@ -42,7 +42,7 @@ LARGEST_TURN_S = 300.0
 STATES_SHARE = 0.25
 """Of the memory for each search: at most four are under way, the test and the bisection on two sides each."""
 GETS_ON = 0.1
-"""Share of the gap that a way must close within its turn to stay."""
+"""Share of the gap that a way must close within its turn to have another."""
 PATIENCE = 12
 """Rounds without any progress after which the search gives up when memory or much effort did not help."""
 ENOUGH_STEPS = 2_000_000_000
@@ -149,19 +149,20 @@ class Prover:
                 return Stop.MEMORY_LIMIT if not left or self.best.plan is None else None
 
     def _take_turn(self, way: Way, turn_s: float) -> bool:
-        """Let a way work for its share, and again while it gets on; whether it has anything left to do."""
+        """Let a way work for its share, once more if it gets on; whether it has anything left to do."""
         way.saved_s += way.share * turn_s
         if way.saved_s < way.least_s:
             return False
         way.least_s = 0.0
-        more = True
-        while more and way.saved_s > 0.0 and self.run.stopped() is None:
-            gap, began = self.best.value - self.best.bound, self.run.work_s
-            more = way.go_on(self.run.part(work=way.saved_s))
-            way.saved_s -= self.run.work_s - began
+        more, gap = True, self.best.value - self.best.bound
+        for bonus_s in (0.0, way.share * turn_s):
+            way.saved_s += bonus_s
+            began = self.run.work_s
+            if more and way.saved_s > 0.0 and self.run.stopped() is None:
+                more = way.go_on(self.run.part(work=way.saved_s))
+                way.saved_s -= self.run.work_s - began
             if self.best.proven or not self.best.value - self.best.bound <= (1 - GETS_ON) * gap:
                 break
-            way.saved_s = max(way.saved_s, way.share * turn_s)
         if not more:
             way.saved_s = min(way.saved_s, 0.0)
         return more

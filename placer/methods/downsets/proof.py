@@ -69,7 +69,7 @@ class Proof:
     steps: int = 0
     states: int = 0
     impossible: bool = False
-    """Whether a test found that there is no plan at all."""
+    """Whether a test found that there is no plan at all (as fast as asked for)."""
     _race: Race | None = field(default=None, repr=False)
     _sides: _Sides | None = field(default=None, repr=False)
     _prices: KnownPrices = field(default_factory=dict, repr=False)
@@ -94,7 +94,7 @@ class Proof:
             if found.exhausted:
                 self.best.raise_bound(min(race.target, self.best.value) * CERTAIN, "search")
                 self._race = None
-                if self.best.plan is None and race.target >= self.lattice.enough:
+                if self.best.plan is None:
                     self.impossible = True
                     return False
             elif found.pieces is not None:

@@ -40,7 +40,7 @@ class Scene:
         self.g = self.lattice.graph
         self.space = search._space(self.g, len(self.m.kind), None)
         self.ctl = Control()
-        search._start(self.g, self.m, self.space, self.ctl, (0.0, 0.0))
+        search._start(self.g, self.m, self.space, self.ctl)
         self.items, self.work, self.states = GraphView(self.g), MeasuresView(self.m), SpaceView(self.space)
         space, n = self.space, self.lattice.size
         bits = np.zeros(64 * len(space.words), dtype=bool)
