@@ -113,6 +113,13 @@ class Options(BaseModel):
     samples: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = _option(
         None, "inference, objective step: samples of one request", Group.PLAN, "N", unset="one"
     )
+    virtual_stages: Annotated[int, Field(ge=1, le=64)] = _option(
+        1,
+        "training, objective step: the pipeline goes so many times around the devices, which serve their "
+        "virtual stages in Megatron's interleaved order; microbatches must be a multiple of the devices",
+        Group.PLAN,
+        "V",
+    )
     recompute: Recompute = _option(
         Recompute.NONE,
         "training: stages that keep what they receive instead of their activations, and compute these again "
@@ -222,6 +229,7 @@ class OptionChanges(TypedDict, total=False):
     schedule: Schedule | Literal["1f1b", "gpipe"]
     microbatches: int | None
     samples: int | None
+    virtual_stages: int
     recompute: Recompute | Literal["none", "auto", "all"]
     max_ms: float | None
     pieces: int

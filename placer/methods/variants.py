@@ -37,6 +37,7 @@ def variants(instance: Instance, options: Options) -> list[Reduction]:
     method = METHODS[options.method]
     known = method.device_limit and options.pipelined
     known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
+    known = known or options.virtual_stages > 1
     if method.split:  # a split says itself which devices it uses
         return [(instance, Inverse(instance))]
     limited = [(instance, Inverse(instance))] if known else device_limit.apply(instance)

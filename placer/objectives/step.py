@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from placer.instance.instance import Instance
 from placer.objectives.objective import ObjectiveInfo, no_secondary
-from placer.options import Options
+from placer.options import Options, Schedule
 from placer.units import milliseconds, percent
 
 __all__ = ["LONGEST", "STEP"]
@@ -22,6 +22,10 @@ def _refused(options: Options) -> str | None:
         return "a step runs through a pipeline: its plans are contiguous"
     if options.replicas > 1:
         return "the time of a step is planned for stages of one device; replicas apply to throughput"
+    if options.virtual_stages > 1 and options.schedule is not Schedule.ONE_F_ONE_B:
+        return "virtual stages are served in the interleaved order of 1f1b; use --schedule 1f1b"
+    if options.virtual_stages > 1 and options.method != "auto":
+        return f"method {options.method} knows no virtual stages; auto does"
     return no_secondary(options)
 
 
@@ -50,7 +54,7 @@ STEP = ObjectiveInfo(
     unsuited=_unsuited,
     servers=frozenset({"dp"}),
     methods={
-        "auto": "placer.methods.step.shortest_step:solve",
+        "auto": "placer.methods.step.auto:solve",
         "dp": "placer.methods.step.shortest_step:solve",
         "expert": "placer.methods.baselines.expert:solve",
         "single": "placer.methods.baselines.single:solve",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from placer.arrays import IntArray
 from placer.errors import UsageError
 from placer.instance import overrides
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
-from placer.plans.figures import device_reports, objective_of, piece_reports
+from placer.plans.figures import device_reports, objective_of, piece_reports, virtual_stage_reports
 from placer.plans.plan import Plan
-from placer.plans.result import DeviceReport, Piece, Result, gap_of, status_of
+from placer.plans.result import DeviceReport, Piece, Result, VirtualStage, gap_of, status_of
 from placer.plans.verify import violations
 from placer.tolerances import EQUAL
 
@@ -97,7 +99,8 @@ def plan_of(instance: Instance, result: Result) -> Plan:
         replicas = tuple(
             tuple(instance.device_index[name] for name in group) for group in result.replicas if group
         )
-        return Plan(device, stages=stages, recompute=recompute, replicas=replicas)
+        chunk = _chunks(instance, result, device)
+        return Plan(device, stages=stages, recompute=recompute, replicas=replicas, chunk=chunk)
     piece = np.full(instance.n, -1, dtype=np.int64)
     for part in result.pieces or []:
         for v in part.nodes:
@@ -105,6 +108,20 @@ def plan_of(instance: Instance, result: Result) -> Plan:
                 raise ValueError(f"node {v!r} is listed in a piece of {part.device}, but not assigned so")
             piece[instance.index[v]] = part.order
     return Plan(device, piece)
+
+
+def _chunks(instance: Instance, result: Result, device: IntArray) -> IntArray | None:
+    """Which of the virtual stages of its device each node is in, ``(n,)``; None without virtual stages."""
+    if result.virtual_stages is None:
+        return None
+    ranks = len(result.stages or ()) or 1
+    chunk = np.full(instance.n, -1, dtype=np.int64)
+    for j, stage in enumerate(result.virtual_stages):
+        for v in stage.nodes:
+            if result.assignment is None or result.assignment.get(v) != stage.device:
+                raise ValueError(f"node {v!r} is in a virtual stage of {stage.device}, but not assigned so")
+            chunk[instance.index[v]] = j // ranks
+    return chunk
 
 
 def _figures(instance: Instance, plan: Plan, result: Result) -> list[str]:
@@ -122,6 +139,9 @@ def _figures(instance: Instance, plan: Plan, result: Result) -> list[str]:
     if status is not result.status:
         found.append(f"the status is {status}, not {result.status}")
     found += _table(_device_rows(instance, plan, result), result.devices, "device")
+    if plan.chunk is not None:
+        rows = virtual_stage_reports(instance, plan, result.options)
+        found += _table(rows, result.virtual_stages or [], "virtual stage")
     if plan.piece is not None:
         found += _table(piece_reports(instance, plan), result.pieces or [], "piece")
     return found
@@ -146,7 +166,9 @@ def _device_rows(instance: Instance, plan: Plan, result: Result) -> list[DeviceR
 
 
 def _table(
-    expected: list[DeviceReport] | list[Piece], got: list[DeviceReport] | list[Piece], what: str
+    expected: Sequence[DeviceReport | Piece | VirtualStage],
+    got: Sequence[DeviceReport | Piece | VirtualStage],
+    what: str,
 ) -> list[str]:
     if len(expected) != len(got):
         return [f"there are {len(expected)} {what}s, not {len(got)}"]

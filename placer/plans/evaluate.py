@@ -16,6 +16,7 @@ from placer.arrays import FloatArray, IntArray, distinct
 from placer.instance.instance import Instance
 from placer.options import Communication, Schedule
 from placer.plans.in_flight import InFlight
+from placer.plans.interleaved import states_in_flight
 from placer.plans.plan import Plan
 from placer.tolerances import MEMORY_TOLERANCE
 
@@ -181,9 +182,9 @@ def device_memory(
 ) -> DeviceMemory:
     """Compute the peak memory of all devices.
 
-    A stage keeps the activations of its microbatches in flight; one that recomputes keeps those of one
-    microbatch, and for each in flight the outputs that it received in the forward pass (as far as their
-    size is known: producers with ``output_bytes``).
+    A stage (a virtual one by itself) keeps the activations of its microbatches in flight; one that recomputes
+    keeps those of one microbatch, and for each in flight the outputs that it received in the forward pass (as
+    far as their size is known: producers with ``output_bytes``).
 
     Parameters
     ----------
@@ -194,6 +195,10 @@ def device_memory(
     stages
         The devices that hold nodes, in pipeline order; None counts the fewest in flight everywhere.
     """
+    resident = np.zeros(len(instance.devices))
+    np.add.at(resident, plan.device, instance.resident_bytes)
+    if flights.virtual_stages > 1:
+        return DeviceMemory(resident, *_virtual_stages_hold(instance, plan, flights, stages or ()))
     held, forward = _sums(instance, plan)
     count = np.where(np.bincount(plan.device, minlength=len(held)) > 0, flights.at(1), 0)
     for s, d in enumerate(reversed(stages or ()), start=1):
@@ -201,12 +206,31 @@ def device_memory(
     activation = count * held
     for d in plan.recompute:
         activation[d] = min(1, count[d]) * held[d] + count[d] * forward[d]
-    resident = np.zeros(len(held))
-    np.add.at(resident, plan.device, instance.resident_bytes)
     for group in plan.replicas:
         for part in (resident, activation, count):
             part[list(group)] = part[group[0]]
     return DeviceMemory(resident, activation, count)
+
+
+def _virtual_stages_hold(
+    instance: Instance, plan: Plan, flights: InFlight, stages: Sequence[int]
+) -> tuple[FloatArray, IntArray]:
+    """Peak of the activations of each device, ``(D,)`` bytes, and most of single virtual stages in flight."""
+    assert plan.chunk is not None
+    shape, chunks = (len(instance.devices), flights.virtual_stages), flights.virtual_stages
+    held, received = np.zeros(shape), np.zeros(shape)
+    np.add.at(held, (plan.device, plan.chunk), instance.activation_bytes)
+    at = plan.device * chunks + plan.chunk
+    u, w = instance.forward_edges.T
+    for producer, place in distinct(np.stack([u, at[w]], axis=1)[at[u] != at[w]]).tolist():
+        received[divmod(place, chunks)] += np.nan_to_num(instance.output_bytes[producer])
+    peak, count = np.zeros(shape[0]), np.zeros(shape[0], dtype=np.int64)
+    for rank, d in enumerate(stages):
+        states = states_in_flight(rank, len(stages), chunks, flights.most)
+        again = d in plan.recompute
+        peak[d] = states.peak(received[d], held[d]) if again else states.peak(held[d])
+        count[d] = states.most if (plan.device == d).any() else 0
+    return peak, count
 
 
 def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray]:

@@ -10,14 +10,22 @@ from placer.arrays import BoolArray, FloatArray
 from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
 from placer.options import Options
+from placer.plans import virtual_stages
 from placer.plans.evaluate import device_loads, device_memory, stage_order
 from placer.plans.in_flight import in_flight
 from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
-from placer.plans.result import DeviceReport, Piece
+from placer.plans.result import DeviceReport, Piece, VirtualStage
 from placer.plans.step_time import makespan_ms, microbatches_of
 
-__all__ = ["device_reports", "objective_ms", "objective_of", "piece_reports", "stages_of"]
+__all__ = [
+    "device_reports",
+    "objective_ms",
+    "objective_of",
+    "piece_reports",
+    "stages_of",
+    "virtual_stage_reports",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +50,8 @@ class _Measured:
         stages = stages_of(self.instance, self.plan, self.options)
         if stages is None:  # data go in a circle: no such plan holds
             return float("inf")
+        if self.plan.chunk is not None:
+            return virtual_stages.step_ms(self.instance, self.plan, self.options)
         loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.replicas)
         count = microbatches_of(self.instance, self.options)
         each = replace(loads, compute_ms=loads.compute_ms - np.stack([0.0 * loads.sync_ms, loads.sync_ms]))
@@ -113,6 +123,22 @@ def device_reports(instance: Instance, plan: Plan, options: Options) -> list[Dev
             nodes=[instance.ids[v] for v in members[d.index]],
         )
         for d in instance.devices
+    ]
+
+
+def virtual_stage_reports(instance: Instance, plan: Plan, options: Options) -> list[VirtualStage]:
+    """Report the virtual stages of a plan in pipeline order."""
+    stages = plan.stages or ()
+    at = virtual_stages.stage_of_nodes(plan)
+    loads = virtual_stages.virtual_stages_ms(instance, plan, options)
+    return [
+        VirtualStage(
+            device=instance.devices[stages[j % len(stages)]].name,
+            nodes=[instance.ids[v] for v in np.flatnonzero(at == j)],
+            forward_ms=float(forward),
+            backward_ms=float(backward),
+        )
+        for j, (forward, backward) in enumerate(loads.T)
     ]
 
 

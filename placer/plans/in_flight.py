@@ -3,8 +3,8 @@
 Between its forward and its backward pass a microbatch keeps its activations on every device it went
 through.  Under ``gpipe`` all microbatches of an optimizer step are in flight on every device.  Under ``1f1b``
 the stage that is s-th from the end of a pipeline has at most s of them in flight, and never more than there
-are.  A plan that is not a pipeline (not contiguous, or contiguous only device by device) has no such
-order; all microbatches may be in flight.  Inference keeps one, and for the latency of a single sample
+are; with virtual stages it is as `placer.plans.interleaved` says.  A plan that is not a pipeline (not
+contiguous, or contiguous only device by device) has no such order; all microbatches may be in flight.  Inference keeps one, and for the latency of a single sample
 activations are left out of account.
 """
 
@@ -20,10 +20,14 @@ __all__ = ["InFlight", "in_flight", "left_in_flight", "settled"]
 
 @dataclass(frozen=True)
 class InFlight:
-    """Microbatches in flight on each device: ``most``, or ``by_stage`` at most one per stage to the end."""
+    """Microbatches in flight on each device: ``most``, or ``by_stage`` at most one per stage to the end.
+
+    With several ``virtual_stages`` on a device it depends on all of them.
+    """
 
     most: int
     by_stage: bool = False
+    virtual_stages: int = 1
 
     def at(self, stage: int) -> int:
         """Return how many are in flight on a stage, which is counted from the end (the last is 1)."""
@@ -38,7 +42,7 @@ def in_flight(instance: Instance, options: Options) -> InFlight:
         return InFlight(1)
     most = options.microbatches or instance.training.microbatches
     pipelined = options.strictly_ordered and options.schedule is Schedule.ONE_F_ONE_B
-    return InFlight(most, pipelined and most > 1)
+    return InFlight(most, pipelined and most > 1, options.virtual_stages)
 
 
 def left_in_flight(instance: Instance, options: Options) -> InFlight:

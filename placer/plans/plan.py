@@ -29,6 +29,9 @@ class Plan:
         Devices that drop their activations after the forward pass and compute them again.
     replicas
         Groups of identical devices that run one stage together, the one that ``device`` names first.
+    chunk
+        Plans with virtual stages only: which of the virtual stages of its device each node is in, counted
+        from 0, ``(n,)``; ``stages`` then lists all devices in the order in which the pipeline goes around.
     """
 
     device: IntArray
@@ -36,6 +39,7 @@ class Plan:
     stages: tuple[int, ...] | None = None
     recompute: tuple[int, ...] = ()
     replicas: tuple[tuple[int, ...], ...] = ()
+    chunk: IntArray | None = None
 
 
 def pieces_in_order(plan: Plan) -> list[tuple[int, int, IntArray]]:

@@ -25,6 +25,8 @@ def with_recompute(instance: Instance, plan: Plan, options: Options) -> Plan:
     used = {d for d in set(plan.device.tolist()) if not instance.devices[d].is_host}
     if options.recompute is Recompute.ALL:
         return replace(plan, recompute=tuple(sorted(used)))
+    if options.virtual_stages > 1 and plan.chunk is None:
+        return plan
     flights = in_flight(instance, options)
     stages = plan.stages or stage_order(instance, replace(plan, recompute=()), flights)
     memory = device_memory(instance, replace(plan, recompute=()), flights, stages).total_bytes

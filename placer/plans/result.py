@@ -21,6 +21,7 @@ __all__ = [
     "Progress",
     "Result",
     "Status",
+    "VirtualStage",
     "gap_of",
     "status_of",
 ]
@@ -57,11 +58,21 @@ class Piece(_Document):
     finish_ms: float
 
 
+class VirtualStage(_Document):
+    """A virtual stage of a training pipeline: its device, and its work per microbatch in ms."""
+
+    device: str
+    nodes: list[str]
+    forward_ms: float
+    backward_ms: float
+
+
 class DeviceReport(_Document):
     """What one device does per sample, recomputed from the instance.
 
     ``memory_bytes`` is the peak, ``resident_bytes + activation_bytes``; the latter is what ``in_flight``
-    microbatches keep.  ``memory_limit_bytes`` is what a plan may use (without the reserve).
+    microbatches keep (with virtual stages, each in one of them).  ``memory_limit_bytes`` is what a plan may
+    use (without the reserve).
     """
 
     name: str
@@ -119,6 +130,8 @@ class Result(Shown, _Document):
         Devices that drop their activations and compute them again in the backward pass.
     replicas
         Groups of devices that run one stage together; the assignment names the first of each.
+    virtual_stages
+        Plans with virtual stages only: each of them, in pipeline order.
     devices
         One report per device; empty without a plan.
     message
@@ -151,6 +164,7 @@ class Result(Shown, _Document):
     stages: list[str] | None = None
     recompute: list[str] = []
     replicas: list[list[str]] = []
+    virtual_stages: list[VirtualStage] | None = None
     devices: list[DeviceReport]
     message: str
     hints: list[str] = []

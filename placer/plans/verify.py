@@ -12,8 +12,10 @@ from placer.instance.instance import Instance
 from placer.options import Options, Recompute
 from placer.plans.evaluate import device_loads, device_memory, stage_order
 from placer.plans.in_flight import in_flight
+from placer.plans.interleaved import ranks_of
 from placer.plans.latency_schedule import Deadlock, latency_schedule
 from placer.plans.plan import Plan
+from placer.plans.virtual_stages import broken_rules
 from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["violations"]
@@ -45,6 +47,10 @@ def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
         found += _pieces(instance, plan, options.pieces)
     elif options.per_device_contiguity:
         found += _each_contiguous(instance, plan.device)
+    elif options.virtual_stages > 1:
+        stages, broken = plan.stages, broken_rules(instance, plan, options, ranks_of(instance))
+        if broken:
+            return found + broken
     elif options.contiguous:
         stages = plan.stages or stage_order(instance, plan, in_flight(instance, options))
         found += _device_order(instance, plan.device)
@@ -65,13 +71,10 @@ def _support(instance: Instance, device: IntArray) -> list[str]:
 def _memory(instance: Instance, plan: Plan, options: Options, stages: tuple[int, ...] | None) -> list[str]:
     memory = device_memory(instance, plan, in_flight(instance, options), stages)
     used = memory.total_bytes
+    what = "microbatches" if options.virtual_stages == 1 else "virtual stages"
     return [
         f"{d.name} holds {used[d.index]:.0f} bytes, more than its limit of {d.memory_limit_bytes:.0f}"
-        + (
-            f" (activations of {memory.in_flight[d.index]} microbatches)"
-            if memory.in_flight[d.index] > 1
-            else ""
-        )
+        + (f" (activations of {memory.in_flight[d.index]} {what})" if memory.in_flight[d.index] > 1 else "")
         for d in instance.devices
         if used[d.index] > d.memory_limit_bytes * (1 + MEMORY_TOLERANCE)
     ]

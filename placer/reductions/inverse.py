@@ -72,7 +72,9 @@ def _moved(plan: Plan, node: IntArray | None, device: IntArray | None) -> Plan:
     """Return the plan with node i where ``node[i]`` was, and d called ``device[d]``."""
     piece = plan.piece
     if node is not None:
-        plan = replace(plan, device=plan.device[node], piece=None if piece is None else piece[node])
+        chunk = None if plan.chunk is None else plan.chunk[node]
+        piece = None if piece is None else piece[node]
+        plan = replace(plan, device=plan.device[node], piece=piece, chunk=chunk)
     if device is None:
         return plan
     return replace(

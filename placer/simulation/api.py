@@ -101,7 +101,8 @@ def _count(instance: Instance, plan: Plan, samples: int | None, microbatches: in
 
 def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | None) -> Simulation:
     """Run samples or microbatches through a throughput plan."""
-    placement = place(instance, plan.device.tolist(), plan.replicas)
+    chunks = 1 if plan.chunk is None else options.virtual_stages
+    placement = place(instance, plan.device.tolist(), plan.replicas, plan.chunk, chunks)
     tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
     objective, stages = Objective.THROUGHPUT, plan.stages or ()
     if options.objective is Objective.STEP:
@@ -109,11 +110,15 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
         if not instance.is_training:
             count = count or options.samples or 1
         if options.communication is Communication.SEQUENTIAL and stages:
-            tasks = in_line(tasks, stages)
-    program = make_program(tasks, options.communication, options.schedule, stages)
+            tasks = in_line(tasks, stages, chunks)
+    program = make_program(tasks, options.communication, options.schedule, stages, chunks)
     steady_ms, periodic, timeline = settled(program)
     if count is None and instance.is_training:
         count = instance.training.microbatches
+    if count is not None and count % program.group:
+        raise UsageError(
+            f"microbatches must be a multiple of {program.group}, the devices of virtual stages, got {count}"
+        )
     if count is not None:
         timeline = execute(program, count)
     return _measured(

@@ -38,6 +38,8 @@ class Placement:
         All nodes in a topological order.
     producers, consumers
         The nodes that each node reads, and that read it, length n.
+    chunk, chunks
+        Which of the virtual stages of its device each node is in, length n, and how many there are of each.
     """
 
     instance: Instance
@@ -49,6 +51,8 @@ class Placement:
     order: list[int]
     producers: list[list[int]]
     consumers: list[list[int]]
+    chunk: list[int]
+    chunks: int = 1
 
     def transfer_ms(self, u: int, device: int) -> float:
         """Time to move the output of ``u`` between ``device`` and host memory, in one direction."""
@@ -106,7 +110,13 @@ class Placement:
         return self.instance.devices[device].name
 
 
-def place(instance: Instance, device: Sequence[int], replicas: Sequence[tuple[int, ...]] = ()) -> Placement:
+def place(
+    instance: Instance,
+    device: Sequence[int],
+    replicas: Sequence[tuple[int, ...]] = (),
+    chunk: Sequence[int] | None = None,
+    chunks: int = 1,
+) -> Placement:
     """Read the costs of an assignment.
 
     Parameters
@@ -117,6 +127,8 @@ def place(instance: Instance, device: Sequence[int], replicas: Sequence[tuple[in
         Device index of each node, length n.
     replicas
         Groups of devices that share what ``device`` gives to the first of them.
+    chunk, chunks
+        Which of the virtual stages of its device each node is in, length n, and how many each device has.
 
     Raises
     ------
@@ -152,4 +164,6 @@ def place(instance: Instance, device: Sequence[int], replicas: Sequence[tuple[in
         order=list(nx.lexicographical_topological_sort(graph)),
         producers=producers,
         consumers=consumers,
+        chunk=[0] * instance.n if chunk is None else [int(c) for c in chunk],
+        chunks=chunks,
     )

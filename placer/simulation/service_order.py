@@ -16,6 +16,9 @@ that event graph visits the forward and the backward task of a device equally of
 samples as it has such pairs: a sample takes exactly max(FW + BW), with s microbatches in flight (PipeDream's
 schedule).
 
+*Virtual stages.*  Megatron's interleaved order (Narayanan et al., 2021): a ring of P devices, V tasks of each
+in either direction; the r-th device runs 2 (P - r - 1) + (V - 1) P forwards ahead.
+
 *GPipe.*  All forward tasks of all microbatches, then all backward tasks, in rounds of their own.
 
 The argument about cycles is the standard one for timed event graphs: Baccelli, Cohen, Olsder, Quadrat,
@@ -98,6 +101,8 @@ class Program:
 
     tasks: tuple[Task, ...]
     phases: tuple[Phase, ...]
+    group: int = 1
+    """Samples that are served together; there are whole groups of them."""
 
     @property
     def depth(self) -> int:
@@ -110,6 +115,7 @@ def make_program(
     communication: Communication,
     schedule: Schedule,
     stages: Sequence[int] | None = None,
+    chunks: int = 1,
 ) -> Program:
     """Choose the order that the schedule stands for.
 
@@ -123,7 +129,11 @@ def make_program(
         Matters where there are backward tasks.
     stages
         The order of the devices in the pipeline, where the plan says it.
+    chunks
+        Virtual stages of each device.
     """
+    if chunks > 1 and communication is Communication.SEQUENTIAL:
+        return _interleaved(tasks, stages or (), chunks)
     everything = range(len(tasks))
     if not any(task.backward for task in tasks):
         return Program(tuple(tasks), (_rounds(tasks, everything),))
@@ -136,10 +146,10 @@ def make_program(
     return _one_forward_one_backward(tasks, order)
 
 
-def in_line(tasks: Sequence[Task], stages: Sequence[int]) -> list[Task]:
+def in_line(tasks: Sequence[Task], stages: Sequence[int], chunks: int = 1) -> list[Task]:
     """Make one task of all that a stage does in a direction; a microbatch passes them one after another.
 
-    So runs an optimizer step or a request (`placer.plans.step_time`): forward from stage to stage whether or
+    A virtual stage is one by itself.  So runs an optimizer step or a request (`placer.plans.step_time`): forward from stage to stage whether or
     not one needs what another sends, then backward through all of them.  What a stage receives counts for its
     producer's direction, also where only the other one reads it.
 
@@ -149,19 +159,58 @@ def in_line(tasks: Sequence[Task], stages: Sequence[int]) -> list[Task]:
         The tasks of one sample, with sequential communication.
     stages
         The devices in pipeline order.
+    chunks
+        How many times the pipeline goes around them.
     """
-    ways = [(d, False) for d in stages]
+    ways = [(d, False, chunk) for chunk in range(chunks) for d in stages]
     if any(task.backward for task in tasks):
-        ways += [(d, True) for d in reversed(stages)]
-    work: dict[tuple[int, bool], list[Part]] = {way: [] for way in ways}
+        ways += [(d, True, chunk) for d, _, chunk in reversed(ways)]
+    work: dict[tuple[int, bool, int], list[Part]] = {way: [] for way in ways}
     for task in sorted(tasks, key=lambda t: not _only_receives(t)):
-        work[task.device, task.backward] += task.parts
+        work[task.device, task.backward, task.chunk] += task.parts
     resource = tasks[0].resource[1]
     idle = Part(Lane.COMPUTE, (), ())  # makes a stage that only receives one that takes its turn
     return [
-        Task((d, resource), backward, (*work[d, backward], idle), (k - 1,) if k else ())
-        for k, (d, backward) in enumerate(ways)
+        Task((d, resource), way, (*work[d, way, chunk], idle), (k - 1,) if k else (), chunk)
+        for k, (d, way, chunk) in enumerate(ways)
     ]
+
+
+@dataclass(frozen=True)
+class _Interleaved(Phase):
+    """A ring of devices that serve their virtual stages in Megatron's interleaved order.
+
+    Samples come in groups of as many as there are devices; a device serves a group chunk by chunk.
+    """
+
+    tasks: tuple[Task, ...] = ()
+    devices: tuple[int, ...] = ()
+
+    def sequence(self, resource: Resource, samples: int) -> list[tuple[int, int]]:
+        """Pairs of task and sample that a resource serves, in order."""
+        ranks, mine = len(self.devices), self.turns[resource]
+        ways = [[t for t in mine if self.tasks[t].backward == way] for way in (False, True)]
+        ways[0].sort(key=lambda t: self.tasks[t].chunk)
+        ways[1].sort(key=lambda t: -self.tasks[t].chunk)
+        forward, backward = (
+            [(t, first + i) for first in range(0, samples, ranks) for t in way for i in range(ranks)]
+            for way in ways
+        )
+        behind = ranks - 1 - self.devices.index(resource[0])
+        ahead = min(len(forward), 2 * behind + (len(ways[0]) - 1) * ranks)
+        out = forward[:ahead]
+        for pair in zip(forward[ahead:], backward, strict=False):
+            out += pair
+        return out + backward[len(forward) - ahead :]
+
+
+def _interleaved(tasks: Sequence[Task], devices: Sequence[int], chunks: int) -> Program:
+    turns: dict[Resource, tuple[int, ...]] = {}
+    for t, task in enumerate(tasks):
+        turns[task.resource] = (*turns.get(task.resource, ()), t)
+    offset = dict.fromkeys(range(len(tasks)), chunks * len(devices) - 1)
+    phase = _Interleaved(offset, turns, tasks=tuple(tasks), devices=tuple(devices))
+    return Program(tuple(tasks), (phase,), group=len(devices))
 
 
 def _rounds(tasks: Sequence[Task], members: Sequence[int]) -> Phase:

@@ -24,8 +24,8 @@ class Stage:
 
     Parameters
     ----------
-    device, backward
-        Where and in which direction.
+    device, backward, chunk
+        Where and in which direction, and in which virtual stage of the device.
     nodes
         What it computes, in a topological order; none when it only receives.
     again
@@ -44,13 +44,15 @@ class Stage:
     again: tuple[int, ...]
     received: tuple[int, ...]
     sent: tuple[int, ...]
+    chunk: int = 0
 
 
 def cut(placement: Placement, recompute: Sequence[int] = ()) -> list[Stage]:
     """Cut a plan into stages, grouped by device and in the order in which a sample passes them.
 
     A forward output that only backward nodes of a device read is received by a forward stage of its own,
-    after the others: a transfer counts with its producer's direction.
+    after the others: a transfer counts with its producer's direction.  With virtual stages these are the
+    stages, and the last one that runs in that direction receives it.
 
     Parameters
     ----------
@@ -59,9 +61,10 @@ def cut(placement: Placement, recompute: Sequence[int] = ()) -> list[Stage]:
     recompute
         Devices that compute their forward nodes again, in their first backward stage.
     """
-    depth = _depths(placement)
     backward = placement.instance.backward.tolist()
-    last = max(depth, default=0) + 1
+    several = placement.chunks > 1
+    depth = _turns(placement) if several else _depths(placement)
+    last = placement.chunks - 1 if several else max(depth, default=0) + 1
     keys = [(placement.device[v], bool(backward[v]), depth[v]) for v in range(len(depth))]
     nodes: dict[tuple[int, bool, int], list[int]] = {}
     received: dict[tuple[int, bool, int], list[int]] = {}
@@ -79,7 +82,9 @@ def cut(placement: Placement, recompute: Sequence[int] = ()) -> list[Stage]:
     again: dict[tuple[int, bool, int], list[int]] = {}
     for d in recompute:
         first = min((key for key in nodes if key[:2] == (d, True)), default=(d, True, 0))
-        again[first] = [v for v in placement.order if placement.device[v] == d and not backward[v]]
+        for v in placement.order:
+            if placement.device[v] == d and not backward[v]:
+                again.setdefault((d, True, last - depth[v]) if several else first, []).append(v)
     return [
         Stage(
             device=key[0],
@@ -88,9 +93,16 @@ def cut(placement: Placement, recompute: Sequence[int] = ()) -> list[Stage]:
             again=tuple(again.get(key, ())),
             received=tuple(received.get(key, ())),
             sent=tuple(sent.get(key, ())),
+            chunk=(last - key[2] if key[1] else key[2]) if several else 0,
         )
         for key in sorted(nodes.keys() | received.keys() | again.keys())
     ]
+
+
+def _turns(placement: Placement) -> list[int]:
+    """Return when a device runs the virtual stage of each node: in the backward pass the last one first."""
+    turned = placement.instance.backward.tolist()
+    return [placement.chunks - 1 - c if b else c for c, b in zip(placement.chunk, turned, strict=True)]
 
 
 def _depths(placement: Placement) -> list[int]:

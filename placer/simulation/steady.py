@@ -32,6 +32,8 @@ def settled(program: Program) -> tuple[float, bool, Timeline]:
     timeline
         The stream that it was read from.
     """
+    if program.group > 1:
+        return _settled_groups(program)
     depth = max(phase.depth for phase in program.phases)
     samples = 2 * depth + FIRST_ROUNDS
     for attempt in range(ATTEMPTS):
@@ -40,6 +42,22 @@ def settled(program: Program) -> tuple[float, bool, Timeline]:
         if all(periodic for _, periodic in found):
             break
     return sum(period for period, _ in found), all(periodic for _, periodic in found), timeline
+
+
+def _settled_groups(program: Program) -> tuple[float, bool, Timeline]:
+    """Simulate a stream in which samples are served in groups: the period is one of whole groups."""
+    for attempt in range(ATTEMPTS):
+        timeline = execute(program, program.group << (attempt + 3))
+        at = np.arange(0, timeline.samples, program.group)
+        at = at[len(at) // 4 : -(len(at) // 4)]  # neither filling nor draining
+        found = [
+            _repetition(timeline.start_ms[turns[0], at], timeline.makespan_ms)
+            for turns in program.phases[0].turns.values()
+        ]
+        if all(periodic for _, periodic in found):
+            break
+    period = max(period for period, _ in found) / program.group
+    return period, all(periodic for _, periodic in found), timeline
 
 
 def _period(timeline: Timeline, phase: Phase) -> tuple[float, bool]:

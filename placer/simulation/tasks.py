@@ -59,12 +59,15 @@ class Task:
         What it does, in this order.
     after
         Tasks of the same sample that it waits for.
+    chunk
+        Which virtual stage of its device it is of.
     """
 
     resource: Resource
     backward: bool
     parts: tuple[Part, ...]
     after: tuple[int, ...]
+    chunk: int = 0
 
     @property
     def device(self) -> int:
@@ -123,7 +126,13 @@ def make_tasks(placement: Placement, stages: list[Stage], communication: Communi
             at[k, part.lane] = len(found) - 1
     after = _dependencies(placement, stages, at, len(found))
     return [
-        Task((stages[k].device, name), stages[k].backward, tuple(parts), tuple(sorted(after[t])))
+        Task(
+            (stages[k].device, name),
+            stages[k].backward,
+            tuple(parts),
+            tuple(sorted(after[t])),
+            stages[k].chunk,
+        )
         for t, (k, name, parts) in enumerate(found)
     ]
 

@@ -14,7 +14,7 @@ from placer.instance.training import STATE_FACTOR
 from placer.simulation.engine import Timeline
 from placer.simulation.outcome import DeviceUse
 from placer.simulation.plan_costs import Placement
-from placer.simulation.tasks import Lane, Resource
+from placer.simulation.tasks import Lane, Resource, Task
 
 __all__ = ["device_uses", "fill_and_drain", "latencies", "slots"]
 
@@ -95,12 +95,25 @@ def _union(timeline: Timeline, mine: list[int]) -> float:
 
 
 def _in_flight(timeline: Timeline, mine: list[int]) -> int:
-    """Largest number of samples that are between their first start and their last finish."""
+    """Largest number of samples that are between their first start and their last finish.
+
+    Those in different virtual stages of a device count each.
+    """
     if not mine:
         return 0
-    entered, left = timeline.start_ms[mine].min(axis=0), timeline.finish_ms[mine].max(axis=0)
-    changes = sorted([(t, -1) for t in left.tolist()] + [(t, 1) for t in entered.tolist()])
-    return max(1, *accumulate(change for _, change in changes))
+    changes = []
+    for part in _by_chunk(timeline, mine):
+        changes += [(t, 1) for t in timeline.start_ms[part].min(axis=0).tolist()]
+        changes += [(t, -1) for t in timeline.finish_ms[part].max(axis=0).tolist()]
+    return max(1, *accumulate(change for _, change in sorted(changes)))
+
+
+def _by_chunk(timeline: Timeline, tasks: Sequence[int]) -> list[list[int]]:
+    """Tasks of each virtual stage."""
+    parts: dict[int, list[int]] = {}
+    for t in tasks:
+        parts.setdefault(timeline.program.tasks[t].chunk, []).append(t)
+    return list(parts.values())
 
 
 def _memory(
@@ -118,29 +131,29 @@ def _memory(
     state = STATE_FACTOR[instance.training.optimizer]
     resident = float(sum(instance.memory_bytes[v] + instance.weight_bytes[v] * state for v in here))
     tasks = timeline.program.tasks
-    mine = [t for t, task in enumerate(tasks) if task.device == d and (task.computed or not task.parts)]
-    forward, backward = ([t for t in mine if tasks[t].backward == way] for way in (False, True))
+    mine = [t for t, task in enumerate(tasks) if task.device == d and not _only_moves(task)]
     changes: list[tuple[float, float]] = []
 
     def hold(size: float, start: FloatArray, finish: FloatArray) -> None:
         changes.extend((time, size) for time in start.tolist())
         changes.extend((time, -size) for time in finish.tolist())
 
-    extra = float(sum(instance.activation_bytes[v] for v in here if instance.backward[v]))
-    for t in (forward or backward[:1]) if activations else ():
-        nodes = [v for v in tasks[t].computed if not instance.backward[v]]
-        held = extra + float(sum(instance.activation_bytes[v] for v in nodes))
-        extra = 0.0
-        start, finish = timeline.start_ms[t], timeline.finish_ms[t]
-        until = timeline.finish_ms[[t, *backward]].max(axis=0)
-        if recomputes:
-            hold(_received_bytes(placement, nodes), start, until)
-            for again in {t, *backward[:1]}:
-                hold(held, timeline.start_ms[again], timeline.finish_ms[again])
-        elif instance.is_training:
-            hold(held, start, until)
-        else:
-            hold(held, start, finish)
+    for part in _by_chunk(timeline, mine) if activations else ():
+        forward, backward = ([t for t in part if tasks[t].backward == way] for way in (False, True))
+        turned = {v for v in here if instance.backward[v] and placement.chunk[v] == tasks[part[0]].chunk}
+        extra = float(sum(instance.activation_bytes[v] for v in turned))
+        for t in forward or backward[:1]:
+            nodes = [v for v in tasks[t].computed if not instance.backward[v]]
+            held = extra + float(sum(instance.activation_bytes[v] for v in nodes))
+            extra = 0.0
+            start, finish = timeline.start_ms[t], timeline.finish_ms[t]
+            until = timeline.finish_ms[[t, *backward]].max(axis=0)
+            if recomputes:
+                hold(_received_bytes(placement, nodes), start, until)
+                for again in {t, *backward[:1]}:
+                    hold(held, timeline.start_ms[again], timeline.finish_ms[again])
+            else:
+                hold(held, start, until if instance.is_training else finish)
     steps = {0.0: resident}
     in_flight = 0.0
     for time, size in sorted(changes):  # what is freed at some time can be used again at that time
@@ -149,10 +162,17 @@ def _memory(
     return tuple(steps.items())
 
 
+def _only_moves(task: Task) -> bool:
+    """Whether a task receives or sends, and takes no turn in computing."""
+    return bool(task.parts) and all(part.lane is not Lane.COMPUTE for part in task.parts)
+
+
 def _received_bytes(placement: Placement, nodes: list[int]) -> float:
-    """Size of the forward outputs that nodes read from other devices, as far as it is known."""
-    instance, device = placement.instance, placement.device
-    read = {u for v in nodes for u in placement.producers[v] if device[u] != device[v]}
+    """Size of the forward outputs that nodes read from other (virtual) stages, as far as it is known."""
+    instance, device, chunk = placement.instance, placement.device, placement.chunk
+    read = {
+        u for v in nodes for u in placement.producers[v] if (device[u], chunk[u]) != (device[v], chunk[v])
+    }
     return float(sum(np.nan_to_num(instance.output_bytes[u]) for u in read))
 
 

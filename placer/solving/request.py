@@ -5,15 +5,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Unpack
 
+import numpy as np
 from pydantic import ValidationError
 
 from placer.choices import none_of, offer
 from placer.errors import UsageError
+from placer.instance import overrides
 from placer.instance.instance import Instance
 from placer.instance.rules import check_runnable
 from placer.methods.registry import METHODS
 from placer.objectives import OBJECTIVES
 from placer.options import Formulation, Objective, OptionChanges, Options, Recompute
+from placer.plans.interleaved import ranks_of
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 
@@ -47,6 +50,8 @@ def make_options(options: Options | None = None, **changes: Unpack[OptionChanges
         raise UsageError("pieces apply to the latency objective only")
     if made.samples is not None and made.objective is not Objective.STEP:
         raise UsageError("samples says how long a request is, and applies to the objective step only")
+    if made.virtual_stages > 1 and made.objective is not Objective.STEP:
+        raise UsageError("virtual stages shorten fill and drain of a step, and apply to the objective step")
     if refusal := OBJECTIVES[made.objective].refused(made):
         raise UsageError(refusal)
     if made.per_device_contiguity and (made.balance or made.near):
@@ -139,9 +144,30 @@ def _meaningless(instance: Instance, options: Options) -> str | None:
         return "recompute applies to training graphs, and this one has no backward nodes"
     if options.samples is not None and instance.is_training:
         return "samples applies to inference; a step of training has microbatches"
+    if options.virtual_stages > 1 and (refusal := _virtual_stages(instance, options)) is not None:
+        return refusal
     if options.method == "auto" and options.formulation is Formulation.PAPER:
         return "auto uses the default formulation; the paper's program is there for --method milp"
     return OBJECTIVES[options.objective].unsuited(instance)
+
+
+def _virtual_stages(instance: Instance, options: Options) -> str | None:
+    """Say why devices cannot hold several virtual stages each, or None when they can."""
+    if not instance.is_training:
+        return "virtual stages apply to training graphs, and this one has no backward nodes"
+    ruled = overrides.apply(instance, options)
+    hosts = np.array([d.is_host for d in ruled.devices])
+    only = np.flatnonzero(~ruled.allowed[:, ~hosts].any(axis=1))
+    if only.size:
+        return f"virtual stages are on accelerators, and node {ruled.ids[only[0]]!r} can run on none"
+    ranks, count = ranks_of(ruled), options.microbatches or instance.training.microbatches
+    if count % ranks:
+        return (
+            f"with virtual stages the microbatches are served in groups of as many as there are devices: "
+            f"{count} are no multiple of {ranks} (--microbatches {count - count % ranks + ranks}, or use "
+            "fewer devices with --max-devices)"
+        )
+    return None
 
 
 def _ignored(instance: Instance, options: Options) -> str | None:

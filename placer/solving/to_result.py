@@ -14,7 +14,13 @@ from placer.instance.instance import Instance
 from placer.methods.registry import METHODS
 from placer.options import Objective, Options
 from placer.plans.evaluate import device_loads
-from placer.plans.figures import device_reports, objective_of, piece_reports, stages_of
+from placer.plans.figures import (
+    device_reports,
+    objective_of,
+    piece_reports,
+    stages_of,
+    virtual_stage_reports,
+)
 from placer.plans.plan import Plan
 from placer.plans.result import InstanceReference, Progress, Result, gap_of, status_of
 from placer.plans.step_time import microbatches_of
@@ -68,6 +74,9 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         if plan is None
         else {v: instance.devices[d].name for v, d in zip(instance.ids, plan.device.tolist(), strict=True)},
         pieces=piece_reports(instance, plan) if plan is not None and plan.piece is not None else None,
+        virtual_stages=None
+        if plan is None or plan.chunk is None
+        else virtual_stage_reports(instance, plan, options),
         stages=None if stages is None else [instance.devices[d].name for d in stages],
         replicas=[]
         if plan is None
