@@ -54,7 +54,7 @@ STEP = ObjectiveInfo(
     unsuited=_unsuited,
     servers=frozenset({"dp"}),
     methods={
-        "auto": "placer.methods.step.auto:solve",
+        "auto": "placer.methods.step.shortest_step:solve",
         "dp": "placer.methods.step.shortest_step:solve",
         "expert": "placer.methods.baselines.expert:solve",
         "single": "placer.methods.baselines.single:solve",

@@ -4,8 +4,8 @@ Between its forward and its backward pass a microbatch keeps its activations on 
 through.  Under ``gpipe`` all microbatches of an optimizer step are in flight on every device.  Under ``1f1b``
 the stage that is s-th from the end of a pipeline has at most s of them in flight, and never more than there
 are; with virtual stages it is as `placer.plans.interleaved` says.  A plan that is not a pipeline (not
-contiguous, or contiguous only device by device) has no such order; all microbatches may be in flight.  Inference keeps one, and for the latency of a single sample
-activations are left out of account.
+contiguous, or contiguous only device by device) has no such order; all microbatches may be in flight.
+Inference keeps one, and for the latency of a single sample activations are left out of account.
 """
 
 from __future__ import annotations

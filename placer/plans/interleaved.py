@@ -1,8 +1,8 @@
 """Virtual stages: pipelines that go around the devices several times, in Megatron's interleaved order.
 
 P devices (ranks r = 0 .. P − 1) hold V virtual stages each.  The pipeline passes chunk 0 of all ranks, then
-chunk 1 of all ranks, and so on: chunk v of rank r is its stage v P + r.  Microbatches come in groups of P, and
-a rank serves one group chunk by chunk, forward 0, 1, ..., V − 1 and backward V − 1, ..., 0; so the n-th
+chunk 1 of all ranks, and so on: chunk v of rank r is its stage v P + r.  Microbatches come in groups of P,
+and a rank serves a group chunk by chunk, forward 0, 1, ..., V − 1 and backward V − 1, ..., 0; so the n-th
 forward pass is one of chunk ⌊n / P⌋ mod V, on every rank.  Rank r does W_r = 2 (P − r − 1) + (V − 1) P
 forward passes (at most m V), then one forward and one backward pass in turn, then the backward passes left.
 
@@ -30,7 +30,7 @@ import numpy as np
 from placer.arrays import FloatArray, IntArray
 from placer.instance.instance import Instance
 
-__all__ = ["InFlightStates", "interleaved_ms", "ranks_of", "states_in_flight", "warm_up"]
+__all__ = ["InFlightStates", "interleaved_ms", "passes_end_ms", "ranks_of", "states_in_flight", "warm_up"]
 
 STEADY = 1e-13
 """Differences of times below this part of them are rounding: the rounds repeat."""
@@ -48,17 +48,17 @@ def warm_up(rank: int, ranks: int, chunks: int, microbatches: int) -> int:
     return min(2 * (ranks - rank - 1) + (chunks - 1) * ranks, microbatches * chunks)
 
 
-def interleaved_ms(forward_ms: FloatArray, backward_ms: FloatArray, microbatches: int) -> FloatArray:
+def interleaved_ms(load_ms: FloatArray, microbatches: int) -> FloatArray:
     """Return the makespans of C pipelines at once, ``(C,)`` in ms.
 
     Parameters
     ----------
-    forward_ms, backward_ms
-        Work of each chunk of each rank per microbatch, ``(V, P, C)``.
+    load_ms
+        Forward and backward work of each chunk of each rank per microbatch, ``(2, V, P, C)``.
     microbatches
         How many go through, a multiple of P.
     """
-    chunks, ranks, count = forward_ms.shape
+    _, chunks, ranks, count = load_ms.shape
     state = _Times(ranks, count)
     passes, period = microbatches * chunks, ranks * chunks
     behind = 2 * ranks - 2 + (chunks - 1) * ranks  # rounds from the first forward to the first backward pass
@@ -73,10 +73,34 @@ def interleaved_ms(forward_ms: FloatArray, backward_ms: FloatArray, microbatches
                     state.all += left * step.max(axis=0)
                     t += left * period
             before = state.all.copy()
-        _forward(state, forward_ms, t, passes)
-        _backward(state, backward_ms, t - behind, passes)
+        _forward(state, load_ms[0], t, passes)
+        _backward(state, load_ms[1], t - behind, passes)
         t += 1
     return np.asarray(state.free.max(axis=0))
+
+
+def passes_end_ms(load_ms: FloatArray, microbatches: int) -> tuple[FloatArray, FloatArray]:
+    """Return when each rank ends each of its forward and backward passes, ``(P, m V)`` in ms.
+
+    Parameters
+    ----------
+    load_ms
+        Forward and backward work of each chunk of each rank per microbatch, ``(2, V, P)``.
+    microbatches
+        How many go through, a multiple of P.
+    """
+    _, chunks, ranks = load_ms.shape
+    state, passes = _Times(ranks, 1), microbatches * chunks
+    behind = 2 * ranks - 2 + (chunks - 1) * ranks
+    forward, backward = np.zeros((ranks, passes)), np.zeros((ranks, passes))
+    for t in range(passes + behind):
+        _forward(state, load_ms[0, ..., None], t, passes)
+        rank = np.arange(max(0, t - passes + 1), min(ranks, t + 1))
+        forward[rank, t - rank] = state.forward[rank + 1, 0]
+        _backward(state, load_ms[1, ..., None], t - behind, passes)
+        rank = np.arange(max(0, behind - t), min(ranks, passes + behind - t))
+        backward[rank, t - behind + rank] = state.backward[rank, 0]
+    return forward, backward
 
 
 class _Times:
@@ -149,6 +173,15 @@ class InFlightStates:
     def most(self) -> int:
         """Most activations of chunks that are in flight at a time."""
         return int(self.counts.sum(axis=1).max())
+
+    @property
+    def least(self) -> float:
+        """Microbatches that each chunk keeps at least, on average over the fullest moments.
+
+        The peak is at least what all chunks keep with so many.
+        """
+        fullest = self.counts[self.counts.sum(axis=1) == self.most]
+        return float(fullest.mean(axis=0).min())
 
 
 @lru_cache(maxsize=512)

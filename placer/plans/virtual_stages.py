@@ -73,10 +73,8 @@ def virtual_stages_ms(instance: Instance, plan: Plan, options: Options) -> Float
 
 def step_ms(instance: Instance, plan: Plan, options: Options) -> float:
     """Return the time of a step of a plan with virtual stages."""
-    shape = (2, options.virtual_stages, -1, 1)
-    forward, backward = virtual_stages_ms(instance, plan, options).reshape(shape)
-    count = options.microbatches or instance.training.microbatches
-    return float(interleaved_ms(forward, backward, count)[0])
+    loads = virtual_stages_ms(instance, plan, options).reshape(2, options.virtual_stages, -1, 1)
+    return float(interleaved_ms(loads, options.microbatches or instance.training.microbatches)[0])
 
 
 def broken_rules(instance: Instance, plan: Plan, options: Options, ranks: int) -> list[str]:

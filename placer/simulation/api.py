@@ -102,7 +102,8 @@ def _count(instance: Instance, plan: Plan, samples: int | None, microbatches: in
 def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | None) -> Simulation:
     """Run samples or microbatches through a throughput plan."""
     chunks = 1 if plan.chunk is None else options.virtual_stages
-    placement = place(instance, plan.device.tolist(), plan.replicas, plan.chunk, chunks)
+    chunk = None if plan.chunk is None else plan.chunk.tolist()
+    placement = place(instance, plan.device.tolist(), plan.replicas, chunk, chunks)
     tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
     objective, stages = Objective.THROUGHPUT, plan.stages or ()
     if options.objective is Objective.STEP:

@@ -149,9 +149,9 @@ def make_program(
 def in_line(tasks: Sequence[Task], stages: Sequence[int], chunks: int = 1) -> list[Task]:
     """Make one task of all that a stage does in a direction; a microbatch passes them one after another.
 
-    A virtual stage is one by itself.  So runs an optimizer step or a request (`placer.plans.step_time`): forward from stage to stage whether or
-    not one needs what another sends, then backward through all of them.  What a stage receives counts for its
-    producer's direction, also where only the other one reads it.
+    So runs an optimizer step or a request (`placer.plans.step_time`): forward from (virtual) stage to stage
+    whether or not one needs what another sends, then backward through all of them.  What a stage receives
+    counts for its producer's direction, also where only the other one reads it.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Time of a step: pipelines built stage by stage from the end, over downsets; no program is solved here."""
+"""Time of a step: pipelines built from the end over downsets; those with virtual stages by local search."""

@@ -18,6 +18,7 @@ from placer.arrays import BoolArray
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods.downsets import dp, dpl
+from placer.methods.step import virtual_plans
 from placer.methods.step.all_downsets import all_downsets, prefixes
 from placer.methods.step.device_sets import Devices
 from placer.methods.step.pipeline_search import Pipelines
@@ -58,6 +59,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     instance, options, run
         See ``placer.methods``.
     """
+    if options.virtual_stages > 1:
+        return virtual_plans.solve(instance, options, run)
     search = _Search(instance, options, run)
     stop: Stop | None = None
     try:
