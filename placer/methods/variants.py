@@ -43,7 +43,9 @@ def variants(instance: Instance, options: Options) -> list[Reduction]:
     limited = [(instance, Inverse(instance))] if known else device_limit.apply(instance)
     out: list[Reduction] = []
     for some, inverse in limited:
-        if options.replicas == 1 or infeasible.simple_cause(some) is not None:  # no plan: nothing to group
+        if (
+            options.replicas == 1 or infeasible.simple_cause(some, options) is not None
+        ):  # no plan: nothing to group
             out.append((some, inverse))
         else:
             out += replication.apply(some, options.replicas)  # the devices are those of the limited one
@@ -104,7 +106,7 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
 
 
 def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
-    cause = infeasible.simple_cause(instance)
+    cause = infeasible.simple_cause(instance, options)
     if cause is not None:
         return Outcome(Stop.INFEASIBLE, message=cause)
     _bound(instance, options, run)

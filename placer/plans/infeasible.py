@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from placer.arrays import BoolArray, IntArray
+from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.cluster import Device
 from placer.instance.instance import Instance
 from placer.options import Options, Recompute
@@ -18,13 +18,15 @@ from placer.units import size
 __all__ = ["simple_cause", "smallest_conflict"]
 
 
-def simple_cause(instance: Instance) -> str | None:
+def simple_cause(instance: Instance, options: Options | None = None) -> str | None:
     """Name a cause that counting shows: pins that contradict, something too large, too much in total.
 
     Parameters
     ----------
     instance
         The instance, ``settled`` for the kind of plan; one microbatch is always in flight.
+    options
+        Say whether all that a device holds is in flight at once; by default it is.
 
     Returns
     -------
@@ -32,7 +34,11 @@ def simple_cause(instance: Instance) -> str | None:
         The cause in words, or None: then the instance may still be infeasible.
     """
     units = _units(instance)
-    return _contradicting_pins(instance, units) or _too_large(instance, units) or _too_much(instance, units)
+    cause = _contradicting_pins(instance, units) or _too_large(instance, units)
+    # Virtual stages that compute their activations again do so one at a time.
+    apart = options and options.virtual_stages > 1 and options.recompute is not Recompute.NONE
+    held = instance.resident_bytes if apart else instance.held_bytes
+    return cause or _too_much(instance, units, held)
 
 
 Unit = tuple[str, IntArray]
@@ -92,7 +98,7 @@ def _less_reserve(instance: Instance, devices: list[Device]) -> str:
     return f" ({', '.join(parts[:4])}{' each' if len(devices) > 1 else ''})"
 
 
-def _too_much(instance: Instance, units: list[Unit]) -> str | None:
+def _too_much(instance: Instance, units: list[Unit], held_bytes: FloatArray) -> str | None:
     limits = np.array([d.memory_limit_bytes for d in instance.devices])
     endless = np.isinf(limits)
     bound_to: list[tuple[IntArray, BoolArray]] = []
@@ -102,7 +108,7 @@ def _too_much(instance: Instance, units: list[Unit]) -> str | None:
             bound_to.append((nodes, allowed))
     if not bound_to:
         return None
-    need = sum(float(instance.held_bytes[nodes].sum()) for nodes, _ in bound_to)
+    need = sum(float(held_bytes[nodes].sum()) for nodes, _ in bound_to)
     usable = np.logical_or.reduce([allowed for _, allowed in bound_to])
     room = float(limits[usable].sum())
     if need > room * (1 + MEMORY_TOLERANCE):

@@ -111,7 +111,7 @@ def _search(instance: Instance, options: Options, run: Run) -> Outcome:
     if anytime and run.start is None:
         for plan in quick_plans(instance, options):
             run.keep(plan)
-    cause = infeasible.simple_cause(instance)
+    cause = infeasible.simple_cause(instance, options)
     if cause is not None:
         return Outcome(Stop.INFEASIBLE, message=cause)
     if anytime:
@@ -149,6 +149,10 @@ def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
         limit = f"the limit on the time per sample ({options.max_ms:g} ms)"
         message = f"proven infeasible: {limit} and the other rules cannot hold together"
         return Outcome(Stop.INFEASIBLE, message=message)
+    if options.virtual_stages > 1:
+        held = f"{options.virtual_stages} virtual stages on each device"
+        message = f"proven infeasible: {held} and the other rules cannot hold together"
+        return Outcome(Stop.INFEASIBLE, message=message)
     if instance.n * len(instance.devices) > EXPLAIN_SIZE:
         return Outcome(
             Stop.INFEASIBLE, message="proven infeasible; too large to look for the rules behind it"
@@ -157,7 +161,7 @@ def _explained(instance: Instance, options: Options, run: Run) -> Outcome:
     def is_infeasible(relaxed: Instance, loose: Options) -> bool:
         if run.stopped():
             return False
-        if infeasible.simple_cause(relaxed) is not None:
+        if infeasible.simple_cause(relaxed, loose) is not None:
             return True
         # Whether there is a plan is the same question for all objectives of pipelines.
         objective = Objective.THROUGHPUT if loose.pipelined else loose.objective

@@ -15,6 +15,7 @@ from placer.instance.graphs import depth_first
 from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
 from placer.methods.step import virtual_bound
+from placer.methods.step.all_virtual import all_assignments, all_rings
 from placer.methods.step.virtual_costs import Costs
 from placer.methods.step.virtual_search import Found, LocalSearch
 from placer.options import Options
@@ -29,6 +30,8 @@ from placer.tolerances import CERTAIN, EQUAL
 
 __all__ = ["solve"]
 
+FEW, BATCH = 60_000, 2_000
+"""Plans that are all evaluated, and at once."""
 VAIN = 40
 """Random starts in a row that bring nothing, after which the search ends."""
 PATHS_SHARE, PATHS_S = 0.2, 5.0
@@ -50,9 +53,10 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     search = _Search(instance, options, run)
     stop: Stop | None = None
     try:
-        search.start()
-        search.prove()
-        search.vary()
+        if not search.try_all():
+            search.start()
+            search.prove()
+            search.vary()
     except Stopped as over:
         stop = over.stop
     return search.outcome(stop)
@@ -107,6 +111,27 @@ class _Search:
             return (-1 if rank is None else rank, -1 if server is None else server, d)
 
         return np.array(sorted(chosen, key=place)), fast[self.ranks :]
+
+    def try_all(self) -> bool:
+        """Evaluate all plans, if they are few; whether they are."""
+        usable = [*self.devices.tolist(), *self.local.spare]
+        rings = all_rings(self.instance, usable, self.ranks, self.local.alike, FEW)
+        if rings is None or not rings:
+            return False
+        stages = self.options.virtual_stages * self.ranks
+        every = all_assignments(self.problem, stages, FEW // len(rings))
+        if every is None:
+            return False
+        for ring in rings:
+            for some in np.array_split(every, -(-len(every) // BATCH)):
+                best = self.local.best_of(some, np.array(ring))
+                if best is not None:
+                    self._take(best)
+        if self.found is None or self.found.value[0] > 0:
+            self.is_infeasible = True
+        else:
+            self.best.raise_bound(self.best.value, "all plans")
+        return True
 
     def start(self) -> None:
         """Bound the largest load by counting, and improve the starts."""

@@ -93,6 +93,18 @@ class LocalSearch:
         time = float(interleaved_ms(figures.load_ms, self.costs.microbatches)[0])
         return self._found(at, devices, figures, 0, time)
 
+    def best_of(self, at: IntArray, devices: IntArray) -> Found | None:
+        """Return the plan of some, ``(C, N)``, that holds and takes least time; None if none holds."""
+        self.run.check()
+        figures = self.costs.figures(at, devices)
+        held = np.flatnonzero(figures.excess == 0)
+        if not len(held):
+            return None
+        self.run.spend(CELL_S * at.size + TASK_S * figures.load_ms.size * self.costs.microbatches)
+        times = interleaved_ms(figures.load_ms[..., held], self.costs.microbatches)
+        c = int(held[times.argmin()])
+        return self._found(at[c], devices, figures, c, float(times.min()))
+
     def _found(self, at: IntArray, devices: IntArray, figures: Figures, c: int, time: float) -> Found:
         spread = float((figures.load_ms[..., c].sum(axis=(0, 1)) ** 2).sum())
         recompute = tuple(sorted(devices[figures.recompute[:, c]].tolist()))
