@@ -66,6 +66,8 @@ def print_result(instance: Instance, result: Result, console: Console) -> None:
         console.print(_devices(instance, result))
         if result.pieces is not None:
             console.print(_pieces(instance, result))
+        if result.virtual_stages is not None:
+            console.print(_virtual_stages(instance, result))
         if any(d.in_flight > 1 for d in result.devices):
             console.print(_memory_parts(result))
     console.print(_headline(result), soft_wrap=True)
@@ -109,11 +111,14 @@ def _memory_parts(result: Result) -> Table:
     """Tabulate what the peak consists of, the stages of a pipeline in their order."""
     table = Table(title=None, header_style="bold")
     table.add_column("stage")
-    for name in ("resident", "activations", "microbatches\nin flight", "peak", "limit"):
+    flying = "microbatches" if result.virtual_stages is None else "virtual stages"
+    for name in ("resident", "activations", f"{flying}\nin flight", "peak", "limit"):
         table.add_column(name, justify="right")
     table.add_column("activations are")
     devices = {d.name: d for d in result.devices if d.nodes}
     for name in result.stages or devices:
+        if name not in devices:
+            continue
         d = devices[name]
         limit = float("inf") if d.memory_limit_bytes is None else d.memory_limit_bytes
         table.add_row(
@@ -123,6 +128,19 @@ def _memory_parts(result: Result) -> Table:
             *(size(x) for x in (d.memory_bytes, limit)),
             "computed again" if name in result.recompute else "kept",
         )
+    return table
+
+
+def _virtual_stages(instance: Instance, result: Result) -> Table:
+    """Tabulate what each device holds, a column for each time that the pipeline comes around."""
+    table = Table(title=None, header_style="bold")
+    table.add_column("device")
+    stages, devices = result.virtual_stages or [], result.stages or []
+    for chunk in range(result.options.virtual_stages):
+        table.add_column(f"virtual stage {chunk + 1}", overflow="fold")
+    for rank, name in enumerate(devices):
+        held = (_contents(instance, stage.nodes) for stage in stages[rank :: len(devices)])
+        table.add_row(Text(name), *map(Text, held))
     return table
 
 

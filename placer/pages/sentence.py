@@ -55,14 +55,14 @@ def _limit(result: Result, direction: Direction | None, instance: Instance | Non
         return "Nothing limits this plan: every load is zero."
     if not result.options.pipelined:
         return f"{_latency(result)}; {proof}."
-    if direction is not None and result.options.schedule is Schedule.GPIPE:
-        return f"{_gpipe(result.devices, direction)}; {proof}."
     more = info.more(result.stats, result.objective)
+    before = f"{more[0].upper()}{more[1:]}. " if more else ""
+    if direction is not None and result.options.schedule is Schedule.GPIPE:
+        return f"{before}{_gpipe(result.devices, direction)}; {proof}."
     heaviest = max(d.load_ms for d in result.devices)
     tied = [d for d in result.devices if d.load_ms >= heaviest * (1 - TIED)]
     node = _dominant(tied[0], instance) if len(tied) == 1 else ""
-    said = f"{_bottleneck(tied, result.options.communication)}{node}; {proof}."
-    return f"{more[0].upper()}{more[1:]}. {said}" if more else said
+    return f"{before}{_bottleneck(tied, result.options.communication)}{node}; {proof}."
 
 
 def _bottleneck(tied: Sequence[DeviceReport], communication: Communication) -> str:

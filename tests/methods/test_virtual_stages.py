@@ -10,7 +10,7 @@ from placer.errors import UsageError
 from placer.formats.files import load
 from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
-from placer.options import Options
+from placer.options import Communication, Options
 from placer.plans.check import check
 from placer.plans.interleaved import interleaved_ms, states_in_flight
 from placer.plans.result import Result, Status
@@ -93,7 +93,7 @@ def test_a_search_that_cannot_try_all_is_not_far_off_and_its_bound_holds(
 @pytest.mark.parametrize("seed", seeds(300, start=50_000))
 def test_simulation_takes_as_long_and_as_much_memory(seed: int) -> None:
     instance, options = first(drawn, seed)
-    result = solve(instance, options.model_copy(update={"communication": "sequential"}))
+    result = solve(instance, options.model_copy(update={"communication": Communication.SEQUENTIAL}))
     if result.objective is not None:
         run = simulate(instance, result)
         assert run.objective_ms == pytest.approx(result.objective, rel=1e-9)
