@@ -187,6 +187,22 @@ class Options(BaseModel):
         Group.PLAN,
         "R",
     )
+    shards: Annotated[int, Field(ge=1, le=1024)] | tuple[Annotated[int, Field(ge=1, le=1024)], ...] = _option(
+        1,
+        "a replica may split its nodes over up to so many identical devices of one server, in the degrees "
+        "that nodes give figures for; of several values (2,4 or 4,), over that many and no others",
+        Group.PLAN,
+        "T[,T...]",
+    )
+    zero: Literal[0, 1, 2] = _option(
+        0,
+        "training: replicas share out the state of the optimizer (1), and the gradients as well (2)",
+        Group.PLAN,
+        "Z",
+    )
+    uniform: bool = _option(
+        False, "whether all stages on accelerators have as many replicas and shards", Group.PLAN
+    )
     balance: bool = _option(
         False, "prefer balanced loads, then fewest transfers, then fewest devices", Group.GOALS
     )
@@ -196,6 +212,22 @@ class Options(BaseModel):
     slack: Annotated[float, Field(ge=0, le=1)] = _option(
         0.0, "how much worse than the best objective found is as good", Group.GOALS, "REL"
     )
+
+    @property
+    def teams(self) -> bool:
+        """Whether a stage may run on several devices, or must."""
+        return self.replicas > 1 or self.shards not in (1, (1,))
+
+    @property
+    def saves_memory(self) -> bool:
+        """Whether a device of several that run a stage together may hold less than one by itself."""
+        return self.shards not in (1, (1,)) or (self.zero > 0 and self.replicas > 1)
+
+    def degrees(self, known: Sequence[int]) -> tuple[int, ...]:
+        """Return into how many shards stages may be split where nodes know some degrees."""
+        if isinstance(self.shards, int):
+            return (1, *(degree for degree in known if degree <= self.shards))
+        return tuple(sorted(set(self.shards)))
 
     @property
     def pipelined(self) -> bool:
@@ -249,6 +281,9 @@ class OptionChanges(TypedDict, total=False):
     max_devices: int | None
     use_devices: Sequence[str]
     replicas: int
+    shards: int | Sequence[int]
+    zero: Literal[0, 1, 2]
+    uniform: bool
     balance: bool
     near: Mapping[str, str]
     slack: float

@@ -26,6 +26,12 @@ METHODS = ("milp", "dp", "dpl", "auto", "paper")
 REFUSED_PAIRS = {
     frozenset({"replicas", "balance"}): "secondary goals",
     frozenset({"replicas", "near"}): "secondary goals",
+    frozenset({"shards", "balance"}): "secondary goals",
+    frozenset({"shards", "near"}): "secondary goals",
+    frozenset({"zero", "balance"}): "secondary goals",
+    frozenset({"zero", "near"}): "secondary goals",
+    frozenset({"uniform", "balance"}): "secondary goals",
+    frozenset({"uniform", "near"}): "secondary goals",
 }
 """Pairs that no method supports, and what the refusal says."""
 REFUSED_BY_METHODS = {
@@ -64,7 +70,7 @@ def test_pair(pair: tuple[str, str], seed: int, caplog: pytest.LogCaptureFixture
     features = set(pair)
     made = case(features, seed)
     kind = chosen(features, np.random.default_rng([seed, 31]))
-    plans = candidates(made.instance, kind, replicas=made.replicas, recompute=made.recompute)
+    plans = candidates(made.instance, kind, **made.modes)
     for method in METHODS:
         if kind[0] == "free" and method in ("dp", "dpl", "paper"):
             continue
@@ -83,7 +89,7 @@ def test_pair(pair: tuple[str, str], seed: int, caplog: pytest.LogCaptureFixture
             continue
         result = solve(made.instance, **options)
         if method == "paper":
-            plans = candidates(made.instance, ("each", *kind[1:]), replicas=made.replicas)
+            plans = candidates(made.instance, ("each", *kind[1:]), **made.modes)
         optimum = plans.optimum()
         if method == "dpl":
             assert result.objective is None or result.objective >= optimum * (1 - 1e-9)

@@ -102,7 +102,8 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
 def _fits(instance: Instance, params: ThroughputParams) -> BoolArray:
     """Whether a node may go to a device, and by itself fits there and is not above the upper bound."""
     limits = np.array([d.memory_limit_bytes for d in instance.devices])
-    fits = instance.resident_bytes[:, None] <= limits * (1 + MEMORY_TOLERANCE)
+    resident = instance.class_kept_bytes[0][:, instance.device_class]
+    fits = resident <= limits * (1 + MEMORY_TOLERANCE)
     hopeless = params.hopeless(instance.class_time_ms)[:, instance.device_class]
     return np.asarray(instance.allowed & fits & ~hopeless)
 
@@ -126,7 +127,8 @@ def _memory(model: Model, instance: Instance, x: list[list[Expression]]) -> None
     for device in instance.devices:
         limit = device.memory_limit_bytes
         if np.isfinite(limit):
-            m = [memory_share(need, limit) for need in instance.resident_bytes.tolist()]
+            resident = instance.class_kept_bytes[0][:, device.class_index]
+            m = [memory_share(need, limit) for need in resident.tolist()]
             model.add(dot(m, (row[device.index] for row in x)) <= MEMORY_MOST)
 
 

@@ -98,7 +98,7 @@ class ThroughputParams:
 
 def fits(problem: Problem, kinds: Kinds, params: ThroughputParams) -> BoolArray:
     """Whether an item may go to a kind, fits there, and is not above the upper bound alone, ``(N, K)``."""
-    may = kinds.allowed & (problem.memory_bytes[:, None] <= kinds.limit_bytes * (1 + MEMORY_TOLERANCE))
+    may = kinds.allowed & (kinds.held_bytes <= kinds.limit_bytes * (1 + MEMORY_TOLERANCE))
     if params.upper_bound_ms is not None:
         may &= kinds.time_ms.sum(axis=0) <= params.upper_bound_ms * (1 + EQUAL)
     return np.asarray(may)

@@ -1,7 +1,7 @@
 """Memory of devices, and which of them compute activations again, for the throughput programs.
 
 Data
-    m_c memory of item c with one microbatch in flight, a_c for each further one of the f that are in flight;
+    m_c memory of item c (on kind κ) with one microbatch in flight, a_c for each further of the f in flight;
     o_u bytes of the forward output u, which items b read; M_κ memory limit of kind κ.
 Memory of one device with a limit, scaled so that the limit is `MEMORY_UNIT`
     Σ_c (m_c + (f − 1) a_c) x_c ≤ M, or ≤ z ≤ M where the largest share z is minimised
@@ -68,7 +68,6 @@ def recomputing(model: Model, kinds: Kinds, place: Place, recompute: Recompute) 
 def limit_memory(model: Model, problem: Problem, kinds: Kinds, place: Place, most: Expression) -> None:
     """Σ_c (m_c + (f − 1) a_c) x_c − (f − 1) a_c r_c + f Σ_u o_u in_u ≤ most for one device."""
     used = []
-    further = (place.in_flight - 1) * problem.activation_bytes
     for kind, items in place.x.items():
         limit = float(kinds.limit_bytes[kind])
         if not np.isfinite(limit):
@@ -77,7 +76,8 @@ def limit_memory(model: Model, problem: Problem, kinds: Kinds, place: Place, mos
         shares: list[float] = []
         saved: list[float] = []
         for c, x in enumerate(items):
-            held, more = float(problem.memory_bytes[c]), float(further[c])
+            held = float(kinds.held_bytes[c, kind])
+            more = (place.in_flight - 1) * float(kinds.more_bytes[c, kind])
             kept = memory_share(held + more, limit) <= MEMORY_MOST
             if not kept and again is not None and memory_share(held, limit) <= MEMORY_MOST:
                 model.add(x <= again[c])  # it only fits where it is computed again

@@ -95,7 +95,9 @@ def _devices(instance: Instance, result: Result) -> Table:
     for d in result.devices:
         contents = _contents(instance, d.nodes)
         if d.name in together:
-            contents = f"{contents} (on {', '.join(together[d.name])} together)"
+            shards = result.shards.get(together[d.name][0], 1)
+            split = f", {shards} shards" if shards > 1 else ""
+            contents = f"{contents} (on {', '.join(together[d.name])} together{split})"
         table.add_row(
             Text(d.name),
             *(f"{x:.4f}" for x in (d.load_ms, d.compute_ms, d.receive_ms, d.send_ms)),

@@ -44,6 +44,8 @@ class ExportInfo:
     needs_model: bool = False
     knows_replicas: bool = False
     """Whether it can say that several devices share a stage."""
+    knows_shards: bool = False
+    """Whether it can say that they split its nodes."""
     knows_recompute: bool = False
     """Whether it says which stages recompute their activations."""
 
@@ -90,6 +92,7 @@ FORMATS: dict[str, ExportInfo] = {
             "Graphviz, one box per device",
             "placer.exports.dot:write",
             knows_replicas=True,
+            knows_shards=True,
             knows_recompute=True,
         ),
         ExportInfo(
@@ -97,6 +100,7 @@ FORMATS: dict[str, ExportInfo] = {
             "GraphML, for graph tools",
             "placer.exports.graphml:write",
             knows_replicas=True,
+            knows_shards=True,
             knows_recompute=True,
         ),
         ExportInfo(
@@ -104,6 +108,7 @@ FORMATS: dict[str, ExportInfo] = {
             "one row per node, for spreadsheets",
             "placer.exports.table:write",
             knows_replicas=True,
+            knows_shards=True,
             knows_recompute=True,
         ),
         ExportInfo("paper-json", "the paper's result format", "placer.exports.paper_json:write"),

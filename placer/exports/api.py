@@ -107,10 +107,16 @@ def _check_fits(info: ExportInfo, placement: Placement) -> None:
     if info.needs_model and placement.model is None:
         name = "MODEL.onnx" if source is None else source.name
         raise UsageError(f"export to {info.name} needs the model: --model {name}")
-    if placement.plan.replicas and not info.knows_replicas:
-        shared = placement.label(placement.plan.replicas[0][0])
+    if placement.plan.teams and not info.knows_replicas:
+        shared = placement.label(placement.plan.teams[0].devices[0])
         raise UsageError(
             f"{info.name} cannot express this plan: {shared} share a stage (plan with --replicas 1)"
+        )
+    split = next((team for team in placement.plan.teams if team.shards > 1), None)
+    if split is not None and not info.knows_shards:
+        shared = placement.label(split.devices[0])
+        raise UsageError(
+            f"{info.name} cannot express this plan: {shared} split their nodes (plan with --shards 1)"
         )
 
 

@@ -54,7 +54,7 @@ class Placement:
 
     def label(self, device: int) -> str:
         """Name of a device by index, or names of the devices that share its stage, joined by ``+``."""
-        group = next((group for group in self.plan.replicas if device in group), (device,))
+        group = next((team.devices for team in self.plan.teams if device in team.devices), (device,))
         return "+".join(self.instance.devices[d].name for d in group)
 
     @cached_property

@@ -25,7 +25,7 @@ def write(placement: Placement, path: Path) -> list[str]:
 def rows(placement: Placement) -> Iterator[dict[str, Cell]]:
     """Describe every node by scalars: where it goes, what it costs there, and where it comes from."""
     instance = placement.instance
-    sending = sending_ms(instance, placement.plan.device)
+    sending = sending_ms(instance, placement.plan.device, placement.plan.teams)
     part = {v: i for i, part in enumerate(placement.parts) for v in part.nodes}
     for v in range(instance.n):
         device = placement.device(v)

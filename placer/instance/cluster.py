@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
+from placer.instance.modes import ALONE, Mode
+
 __all__ = ["Device", "DeviceClass", "Kind", "Link", "Server"]
 
 
@@ -38,8 +40,8 @@ class DeviceClass:
     ``memory_reserve_share`` of the limit, whatever that is.
     ``price_per_hour`` is what one member costs, in any currency; None for not known.
     ``peer_link`` is what members that run one stage together exchange data over; None for their ``link``.
-    ``width`` is 1 but where ``placer.reductions.replication`` lets so many devices act as one member, each
-    moving its share of the data; files know nothing of it.
+    ``mode`` is that of one device but where ``placer.reductions.teams`` lets several act as one member;
+    classes with the same ``pool`` then share its devices (`Instance.pools`).  Files know nothing of both.
     """
 
     name: str
@@ -49,7 +51,8 @@ class DeviceClass:
     memory_limit_bytes: float = inf
     link: Link = Link()
     memory_reserve_bytes: float | tuple[float, ...] = 0.0
-    width: int = 1
+    mode: Mode = ALONE
+    pool: int | None = None
     memory_reserve_share: float = 0.0
     price_per_hour: float | None = None
     peer_link: Link | None = None

@@ -14,9 +14,10 @@ import numpy as np
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.cluster import Device, DeviceClass, Link, Server
 from placer.instance.constraints import Constraints
+from placer.instance.modes import Mode
 from placer.instance.origin import Origin, Source
 from placer.instance.shards import Shards
-from placer.instance.training import STATE_FACTOR, Training
+from placer.instance.training import STATE_FACTOR, Training, kept_per_weight
 
 __all__ = ["InstanceData"]
 
@@ -49,6 +50,7 @@ class InstanceData:
     order: tuple[str | tuple[str, ...], ...] = ()
     servers: tuple[Server, ...] = ()
     shards: tuple[Shards, ...] = ()
+    pools: tuple[int, ...] = ()
 
     # -- sizes and look-ups ---------------------------------------------------------------------
 
@@ -110,8 +112,9 @@ class InstanceData:
 
     @cached_property
     def held_bytes(self) -> FloatArray:
-        """What each node keeps with one microbatch in flight, ``(n,)``."""
-        return self.resident_bytes + self.activation_bytes
+        """What each node keeps with one microbatch in flight, ``(n,)``; the least over the classes."""
+        resident, activation = self.class_kept_bytes
+        return np.asarray((resident + activation).min(axis=1))
 
     @property
     def places(self) -> tuple[tuple[str, ...], ...]:
@@ -132,7 +135,7 @@ class InstanceData:
         out = np.full((self.n, len(self.classes)), np.inf)
         for c, cls in enumerate(self.classes):
             if cls.type in column:
-                out[:, c] = self.time_ms[:, column[cls.type]]
+                out[:, c] = self.compute_ms(cls, cls.mode) + self.sync_ms(cls, cls.mode)
         return out
 
     @cached_property
@@ -141,7 +144,7 @@ class InstanceData:
         out = np.zeros((self.n, len(self.classes)))
         for c, cls in enumerate(self.classes):
             if not cls.is_host:
-                out[:, c] = self._link_ms(cls.link) / cls.width
+                out[:, c] = self.moving_ms(cls.link, cls.mode)
         return out
 
     @cached_property
@@ -150,7 +153,7 @@ class InstanceData:
         out = self.class_transfer_ms[:, self.device_class]
         for d in self.devices:
             if d.server is not None and not d.is_host:
-                uplink = self._link_ms(self.servers[d.server].uplink) / self.classes[d.class_index].width
+                uplink = self.moving_ms(self.servers[d.server].uplink, self.classes[d.class_index].mode)
                 np.maximum(out[:, d.index], uplink, out=out[:, d.index])
         return out
 
@@ -160,15 +163,78 @@ class InstanceData:
         count = len(self.servers)
         return np.array([count + d.index if d.server is None else d.server for d in self.devices])
 
-    def _link_ms(self, link: Link) -> FloatArray:
-        """Transfer time of each node's output over a link, ``(n,)``."""
+    def moving_ms(self, link: Link, mode: Mode) -> FloatArray:
+        """Transfer time per sample of each node's output over the link of each device of a mode, ``(n,)``."""
         sized = ~np.isnan(self.output_bytes)
-        out = np.where(sized, 0.0, self.transfer_ms * link.transfer_scale)
+        out = np.where(sized, 0.0, self.transfer_ms * link.transfer_scale / mode.shards)
         if link.bandwidth_bytes_per_s is not None:
-            size = self.output_bytes[sized]
+            size = self.output_bytes[sized] / mode.shards
             time = link.latency_ms + 1e3 * size / link.bandwidth_bytes_per_s
             out[sized] = np.where(size > 0, time, 0.0)
-        return np.asarray(out)
+        return np.asarray(out / mode.replicas)
+
+    # -- costs by mode --------------------------------------------------------------------------
+
+    def split(self, degree: int) -> Shards | None:
+        """Return the figures of nodes in so many shards; None where each device has those of whole nodes."""
+        return next((some for some in self.shards if some.degree == degree), None)
+
+    def compute_ms(self, cls: DeviceClass, mode: Mode) -> FloatArray:
+        """Return processing times per sample on each device of a mode, with what shards exchange, ``(n,)``.
+
+        An all-reduce in a ring moves ``2 (t - 1) / t`` of the bytes in ``2 (t - 1)`` messages.
+        """
+        split, column = self.split(mode.shards), self.types.index(cls.type)
+        if split is None:
+            return np.asarray(self.time_ms[:, column] / mode.replicas)
+        size, peers, rounds = split.collective_bytes, cls.peers, 2 * (mode.shards - 1)
+        time = split.time_ms[:, column].copy()
+        if peers.bandwidth_bytes_per_s is not None:
+            summed = rounds * (peers.latency_ms + 1e3 * size / mode.shards / peers.bandwidth_bytes_per_s)
+            time += np.where(size > 0, summed, 0.0)
+        return np.asarray(time / mode.replicas)
+
+    def sync_ms(self, cls: DeviceClass, mode: Mode) -> FloatArray:
+        """Time per microbatch to sum the gradients of replicas, ``(n,)``, on a backward node of each group.
+
+        A ring all-reduce after each optimizer step: ``2 (r - 1) / r`` times the time of the weights.
+        """
+        bandwidth = cls.peers.bandwidth_bytes_per_s
+        if mode.replicas == 1 or bandwidth is None:
+            return np.zeros(self.n)
+        rounds = 2 * (mode.replicas - 1) / mode.replicas
+        per_byte = rounds * 1e3 / bandwidth / self.training.microbatches
+        degree = 1 if self.split(mode.shards) is None else mode.shards
+        return per_byte * self._gradient_bytes[degree]
+
+    @cached_property
+    def _gradient_bytes(self) -> dict[int, FloatArray]:
+        """Gradients by degree of sharding, those of each group on its first backward node, ``(n,)``."""
+        weights = {1: self.weight_bytes} | {some.degree: some.weight_bytes for some in self.shards}
+        out = {degree: np.where(self.backward, size, 0.0) for degree, size in weights.items()}
+        for nodes in self.groups.values():
+            backward = nodes[self.backward[nodes]]
+            for degree, size in weights.items() if len(backward) else ():
+                out[degree][backward] = 0.0
+                out[degree][backward[0]] = size[nodes].sum()
+        return out
+
+    def kept_bytes(self, mode: Mode) -> tuple[FloatArray, FloatArray]:
+        """Return what a device of a mode keeps: whatever is in flight, and per microbatch, ``(n,)`` each."""
+        split = self.split(mode.shards)
+        memory, weights, activations = (
+            (self.memory_bytes, self.weight_bytes, self.activation_bytes)
+            if split is None
+            else (split.memory_bytes, split.weight_bytes, split.activation_bytes)
+        )
+        return memory + weights * kept_per_weight(self.training.optimizer, mode), activations
+
+    @cached_property
+    def class_kept_bytes(self) -> tuple[FloatArray, FloatArray]:
+        """What nodes keep on each class: whatever is in flight, and per microbatch, ``(n, C)``."""
+        kept = {mode: self.kept_bytes(mode) for mode in {cls.mode for cls in self.classes}}
+        resident, activation = zip(*(kept[cls.mode] for cls in self.classes), strict=True)
+        return np.stack(resident, axis=1), np.stack(activation, axis=1)
 
     @cached_property
     def allowed(self) -> BoolArray:

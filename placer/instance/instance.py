@@ -77,6 +77,8 @@ class Instance(InstanceData, Shown):
         Groups of devices behind an uplink; without any, all links are the devices' own.
     shards
         What nodes cost on each device of a stage that splits them, by increasing degree.
+    pools
+        Devices of each pool that classes share (see `DeviceClass`); files know nothing of them.
 
     Raises
     ------

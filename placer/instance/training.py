@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["STATE_FACTOR", "Optimizer", "Training"]
+from placer.instance.modes import Mode
+
+__all__ = ["STATE_FACTOR", "Optimizer", "Training", "kept_per_weight"]
 
 
 class Optimizer(StrEnum):
@@ -26,6 +28,15 @@ STATE_FACTOR: dict[Optimizer, float] = {
     Optimizer.MIXED_ADAM: 8.0,  # 16-bit weights and gradients; 32-bit master weights and two moments
 }
 """Resident bytes per byte of weights."""
+
+
+def kept_per_weight(optimizer: Optimizer, mode: Mode) -> float:
+    """Resident bytes on one device per byte of weights that it holds, of which replicas share some out."""
+    factor = STATE_FACTOR[optimizer]
+    gradients = min(1.0, factor - 1.0)
+    shared = gradients if mode.zero >= 2 else 0.0
+    shared += factor - 1.0 - gradients if mode.zero >= 1 else 0.0
+    return factor - shared * (1.0 - 1.0 / mode.replicas)
 
 
 @dataclass(frozen=True)

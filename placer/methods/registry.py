@@ -44,6 +44,8 @@ class MethodInfo:
     """Whether it keeps nodes apart, and devices in use that must be."""
     device_limit: bool = False
     """Whether its program of ordered stages limits the number of devices by itself."""
+    pools: bool = False
+    """Whether it plans for teams of devices that are drawn from pools as it goes."""
     formulation: bool = False
     """Whether the option ``formulation`` says which program it solves."""
     split: bool = False
@@ -96,6 +98,7 @@ METHODS: dict[str, MethodInfo] = {
             "exact dynamic program over downsets",
             throughput="placer.methods.downsets.dp:solve",
             latency="placer.methods.latency.dp_latency:solve",
+            pools=True,
             recompute=True,
             anytime=True,
         ),
@@ -110,6 +113,7 @@ METHODS: dict[str, MethodInfo] = {
             "dpl",
             "dynamic program on linear orders",
             throughput="placer.methods.downsets.dpl:solve",
+            pools=True,
             recompute=True,
             servers=True,
             anytime=True,

@@ -1,4 +1,4 @@
-"""Limits on devices and replicated stages, for every method: each choice of devices by itself.
+"""Limits on devices and stages on several of them, for every method: each choice of devices by itself.
 
 A choice is an instance in which some devices are forbidden or go together as one; all choices together
 allow the plans of the original instance, so that the best plan is the best of theirs, and the least of
@@ -13,11 +13,11 @@ from math import inf
 from placer.errors import VerificationError
 from placer.instance.instance import Instance
 from placer.methods import capacity_bound
-from placer.methods.registry import METHODS, Method
-from placer.options import Formulation, Options
+from placer.methods.registry import METHODS, Method, MethodInfo
+from placer.options import Formulation, Objective, Options
 from placer.plans import infeasible
 from placer.plans.status import Stop
-from placer.reductions import device_limit, hosts, replication
+from placer.reductions import device_limit, hosts, teams
 from placer.reductions.inverse import Inverse, Reduction
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
@@ -36,20 +36,25 @@ def variants(instance: Instance, options: Options) -> list[Reduction]:
     """
     method = METHODS[options.method]
     known = method.device_limit and options.pipelined
-    known = known and options.formulation is Formulation.ORDERED and options.replicas == 1
+    known = known and options.formulation is Formulation.ORDERED and not options.teams
     known = known or options.virtual_stages > 1
     if method.split:  # a split says itself which devices it uses
         return [(instance, Inverse(instance))]
     limited = [(instance, Inverse(instance))] if known else device_limit.apply(instance)
     out: list[Reduction] = []
     for some, inverse in limited:
-        if (
-            options.replicas == 1 or infeasible.simple_cause(some, options) is not None
-        ):  # no plan: nothing to group
+        hopeless = infeasible.simple_cause(some, options) is not None
+        if not options.teams or hopeless:  # no plan: nothing to put together
             out.append((some, inverse))
-        else:
-            out += replication.apply(some, options.replicas)  # the devices are those of the limited one
+        else:  # the devices are those of the limited one
+            out += teams.apply(some, options, pooled=_knows_pools(method, some, options))
     return out
+
+
+def _knows_pools(method: MethodInfo, instance: Instance, options: Options) -> bool:
+    """Whether a method keeps within pools of devices for what is asked."""
+    plain = options.objective is Objective.THROUGHPUT and options.strictly_ordered
+    return plain and method.pools and not instance.constraints.use_devices
 
 
 def solve(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:

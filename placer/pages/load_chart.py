@@ -100,7 +100,7 @@ def by_direction(result: Result, instance: Instance | None) -> Direction | None:
     if instance is None or not instance.is_training or not result.options.pipelined:
         return None
     plan = plan_of(instance, result)
-    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
+    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
     forward, backward = loads.by_direction(result.options.communication).tolist()
     return Direction(tuple(forward), tuple(backward), loads)
 

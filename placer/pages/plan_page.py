@@ -111,7 +111,7 @@ def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) ->
             "id": None if instance.ids == instance.names else [instance.ids[v] for v in order],
             "device": plan.device[order].tolist(),
             "time": _rounded(instance.class_time_ms[every, classes][order]),
-            "transfer": _rounded(sending_ms(instance, plan.device)[order]),
+            "transfer": _rounded(sending_ms(instance, plan.device, plan.teams)[order]),
             "memory": _rounded(instance.held_bytes[order]),
             "backward": instance.backward[order].astype(int).tolist(),
             "layer": [instance.layer[v] for v in order] if any(instance.layer) else None,

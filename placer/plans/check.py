@@ -14,7 +14,7 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
 from placer.plans.figures import device_reports, objective_of, piece_reports, virtual_stage_reports
-from placer.plans.plan import Plan
+from placer.plans.plan import Plan, Team
 from placer.plans.result import DeviceReport, Piece, Result, VirtualStage, gap_of, status_of
 from placer.plans.verify import violations
 from placer.tolerances import EQUAL
@@ -96,11 +96,9 @@ def plan_of(instance: Instance, result: Result) -> Plan:
     stages = None if result.stages is None else tuple(instance.device_index[d] for d in result.stages)
     recompute = tuple(instance.device_index[name] for name in result.recompute)
     if result.options.pipelined:
-        replicas = tuple(
-            tuple(instance.device_index[name] for name in group) for group in result.replicas if group
-        )
         chunk = _chunks(instance, result, device)
-        return Plan(device, stages=stages, recompute=recompute, replicas=replicas, chunk=chunk)
+        teams = _teams(instance, result)
+        return Plan(device, stages=stages, recompute=recompute, teams=teams, chunk=chunk)
     piece = np.full(instance.n, -1, dtype=np.int64)
     for part in result.pieces or []:
         for v in part.nodes:
@@ -122,6 +120,26 @@ def _chunks(instance: Instance, result: Result, device: IntArray) -> IntArray | 
                 raise ValueError(f"node {v!r} is in a virtual stage of {stage.device}, but not assigned so")
             chunk[instance.index[v]] = j // ranks
     return chunk
+
+
+def _teams(instance: Instance, result: Result) -> tuple[Team, ...]:
+    """Read which devices run stages together.
+
+    Raises
+    ------
+    ValueError
+        When shards do not fit them.
+    """
+    groups = {group[0]: group for group in result.replicas if group}
+    for name, shards in result.shards.items():
+        if shards < 1 or len(groups.get(name, ())) % shards or name not in groups:
+            raise ValueError(
+                f"{name!r} splits its nodes over {shards} devices, which its group does not allow"
+            )
+    return tuple(
+        Team(tuple(instance.device_index[d] for d in group), result.shards.get(name, 1), result.options.zero)
+        for name, group in groups.items()
+    )
 
 
 def _figures(instance: Instance, plan: Plan, result: Result) -> list[str]:

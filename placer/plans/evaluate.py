@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from placer.arrays import FloatArray, IntArray, distinct
+from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
 from placer.options import Communication, Schedule
 from placer.plans.in_flight import InFlight
 from placer.plans.interleaved import states_in_flight
-from placer.plans.plan import Plan
+from placer.plans.plan import Plan, Team
 from placer.tolerances import MEMORY_TOLERANCE
 
 __all__ = [
@@ -71,7 +72,7 @@ def device_loads(
     instance: Instance,
     device: IntArray,
     recompute: Sequence[int] = (),
-    replicas: Sequence[Sequence[int]] = (),
+    teams: Sequence[Team] = (),
 ) -> DeviceLoads:
     """Compute the loads of all devices under an assignment.
 
@@ -83,8 +84,8 @@ def device_loads(
         Device index of each node, ``(n,)``; each node must be able to run on its device.
     recompute
         Devices that run their forward nodes once more in the backward pass.
-    replicas
-        Groups of devices that share what ``device`` gives to the first of them.
+    teams
+        Devices that share what ``device`` gives to the first of them.
 
     Returns
     -------
@@ -96,6 +97,9 @@ def device_loads(
 
     compute = np.zeros((2, devices))
     times = instance.class_time_ms[np.arange(instance.n), classes[device]]
+    for team in teams:
+        here = device == team.devices[0]
+        times[here] = instance.compute_ms(_class(instance, team), team.mode)[here]
     np.add.at(compute, (direction, device), times)
     again = np.array(recompute, dtype=np.int64)
     compute[1, again] += compute[0, again]
@@ -110,20 +114,37 @@ def device_loads(
     away = instance.server_of[device[producer]] != instance.server_of[receiver]
     cost = instance.class_transfer_ms[producer, classes[receiver]]
     received = np.where(away, instance.across_ms[producer, receiver], cost)
+    for team in teams:
+        here = receiver == team.devices[0]
+        own, far = _moving_ms(instance, team)
+        received[here] = np.where(away, far[producer], own[producer])[here]
     np.add.at(receive, (direction[producer], receiver), received)
     senders = distinct(producer)
-    np.add.at(send, (direction[senders], device[senders]), sending_ms(instance, device)[senders])
+    np.add.at(send, (direction[senders], device[senders]), sending_ms(instance, device, teams)[senders])
     sync = np.zeros(devices)
-    for group in replicas:
-        first, members = group[0], list(group)
+    for team in teams:
+        first, members = team.devices[0], list(team.devices)
         for part in (compute, receive, send):
-            part[:, members] = part[:, [first]] / len(group)
-        sync[members] = _sync_ms(instance, np.flatnonzero(device == first), first, len(group))
+            part[:, members] = part[:, [first]]
+        sync[members] = _sync_ms(instance, np.flatnonzero(device == first), team)
     compute[1] += sync
     return DeviceLoads(compute, receive, send, sync)
 
 
-def sending_ms(instance: Instance, device: IntArray) -> FloatArray:
+def _class(instance: Instance, team: Team) -> DeviceClass:
+    return instance.classes[int(instance.device_class[team.devices[0]])]
+
+
+def _moving_ms(instance: Instance, team: Team) -> tuple[FloatArray, FloatArray]:
+    """Transfer time of each node's output for each device of a team: within its server, and to others."""
+    own = instance.moving_ms(_class(instance, team).link, team.mode)
+    server = instance.devices[team.devices[0]].server
+    if server is None:
+        return own, own
+    return own, np.maximum(own, instance.moving_ms(instance.servers[server].uplink, team.mode))
+
+
+def sending_ms(instance: Instance, device: IntArray, teams: Sequence[Team] = ()) -> FloatArray:
     """Time that each node's output takes from its device to host memory, or would take, ``(n,)`` in ms.
 
     The uplink counts where some reader is in another server.
@@ -132,23 +153,27 @@ def sending_ms(instance: Instance, device: IntArray) -> FloatArray:
     u, w = instance.edges[:, 0], instance.edges[:, 1]
     away = u[instance.server_of[device[u]] != instance.server_of[device[w]]]
     own = instance.class_transfer_ms[every, instance.device_class[device]]
-    return np.where(np.isin(every, away), instance.across_ms[every, device], own)
+    far = instance.across_ms[every, device]
+    for team in teams:
+        here = device == team.devices[0]
+        own[here], far[here] = (cost[here] for cost in _moving_ms(instance, team))
+    return np.where(np.isin(every, away), far, own)
 
 
-def _sync_ms(instance: Instance, nodes: IntArray, device: int, replicas: int) -> float:
+def _sync_ms(instance: Instance, nodes: IntArray, team: Team) -> float:
     """Time per sample of the ring all-reduce over the gradients of a stage's weights, in ms.
 
     Each replica sends and receives ``2 (r - 1) / r`` of their bytes per optimizer step.  Weights that no
     backward node is colocated with have no gradients.
     """
-    bandwidth = instance.classes[int(instance.device_class[device])].link.bandwidth_bytes_per_s
+    bandwidth, replicas = _class(instance, team).peers.bandwidth_bytes_per_s, team.mode.replicas
     if bandwidth is None or replicas == 1:
         return 0.0
+    split = instance.split(team.shards)
+    weights = instance.weight_bytes if split is None else split.weight_bytes
     trained = {instance.colocate[v] for v in np.flatnonzero(instance.backward)} - {None}
     size = sum(
-        float(instance.weight_bytes[v])
-        for v in nodes.tolist()
-        if instance.backward[v] or instance.colocate[v] in trained
+        float(weights[v]) for v in nodes.tolist() if instance.backward[v] or instance.colocate[v] in trained
     )
     return 2e3 * (replicas - 1) / replicas * size / bandwidth / instance.training.microbatches
 
@@ -195,20 +220,18 @@ def device_memory(
     stages
         The devices that hold nodes, in pipeline order; None counts the fewest in flight everywhere.
     """
-    resident = np.zeros(len(instance.devices))
-    np.add.at(resident, plan.device, instance.resident_bytes)
+    resident, held, forward = _sums(instance, plan)
     if flights.virtual_stages > 1:
         return DeviceMemory(resident, *_virtual_stages_hold(instance, plan, flights, stages or ()))
-    held, forward = _sums(instance, plan)
     count = np.where(np.bincount(plan.device, minlength=len(held)) > 0, flights.at(1), 0)
     for s, d in enumerate(reversed(stages or ()), start=1):
         count[d] = flights.at(s)
     activation = count * held
     for d in plan.recompute:
         activation[d] = min(1, count[d]) * held[d] + count[d] * forward[d]
-    for group in plan.replicas:
+    for team in plan.teams:
         for part in (resident, activation, count):
-            part[list(group)] = part[group[0]]
+            part[list(team.devices)] = part[team.devices[0]]
     return DeviceMemory(resident, activation, count)
 
 
@@ -233,15 +256,25 @@ def _virtual_stages_hold(
     return peak, count
 
 
-def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray]:
-    """Activations per microbatch of each device, and what it receives in the forward pass, ``(D,)`` bytes."""
-    held, received = np.zeros(len(instance.devices)), np.zeros(len(instance.devices))
-    np.add.at(held, plan.device, instance.activation_bytes)
+def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Sum up what each device keeps, ``(D,)`` bytes: whatever is in flight, activations, and inputs.
+
+    The latter two per microbatch; the inputs are what it receives in the forward pass, each of which every
+    device of a team needs as a whole.
+    """
+    resident, held, received = (np.zeros(len(instance.devices)) for _ in range(3))
+    nodes, classes = np.arange(instance.n), instance.device_class[plan.device]
+    kept, activation = (bytes_[nodes, classes] for bytes_ in instance.class_kept_bytes)
+    for team in plan.teams:
+        here = plan.device == team.devices[0]
+        kept[here], activation[here] = (some[here] for some in instance.kept_bytes(team.mode))
+    np.add.at(resident, plan.device, kept)
+    np.add.at(held, plan.device, activation)
     u, w = plan.device[instance.forward_edges].T
     crossing = np.stack([instance.forward_edges[:, 0], w], axis=1)[u != w]
     for producer, d in distinct(crossing).tolist():
         received[d] += np.nan_to_num(instance.output_bytes[producer])
-    return held, received
+    return resident, held, received
 
 
 def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int, ...] | None:
@@ -280,9 +313,8 @@ def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int,
 
 def _most_in_flight(instance: Instance, plan: Plan, flights: InFlight) -> list[float]:
     """How many microbatches each device can keep, at most what is ever asked for, ``(D,)``."""
-    held, received = _sums(instance, plan)
-    free = np.array([d.memory_limit_bytes for d in instance.devices]) * (1 + MEMORY_TOLERANCE)
-    np.subtract.at(free, plan.device, instance.resident_bytes)
+    resident, held, received = _sums(instance, plan)
+    free = np.array([d.memory_limit_bytes for d in instance.devices]) * (1 + MEMORY_TOLERANCE) - resident
     again = list(plan.recompute)
     free[again] -= held[again]
     held[again] = received[again]

@@ -38,7 +38,7 @@ class _Measured:
 
     @property
     def time_ms(self) -> float:
-        loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.replicas)
+        loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.teams)
         return loads.objective_ms(self.options.communication, self.options.schedule)
 
     @property
@@ -52,7 +52,7 @@ class _Measured:
             return float("inf")
         if self.plan.chunk is not None:
             return virtual_stages.step_ms(self.instance, self.plan, self.options)
-        loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.replicas)
+        loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.teams)
         count = microbatches_of(self.instance, self.options)
         each = replace(loads, compute_ms=loads.compute_ms - np.stack([0.0 * loads.sync_ms, loads.sync_ms]))
         forward, backward = each.by_direction(self.options.communication)[:, list(stages)].tolist()
@@ -69,7 +69,7 @@ class _Measured:
     @property
     def used(self) -> BoolArray:
         out = np.zeros(len(self.instance.devices), dtype=np.bool_)
-        out[[*self.plan.device.tolist(), *(d for group in self.plan.replicas for d in group)]] = True
+        out[list(self.plan.used)] = True
         return out
 
 
@@ -93,7 +93,7 @@ def stages_of(instance: Instance, plan: Plan, options: Options) -> tuple[int, ..
 
 def device_reports(instance: Instance, plan: Plan, options: Options) -> list[DeviceReport]:
     """Report what each device does per sample."""
-    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
+    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
     stages = stages_of(instance, plan, options)
     memory = device_memory(instance, plan, in_flight(instance, options), stages)
     compute, receive, send = (x.sum(axis=0) for x in (loads.compute_ms, loads.receive_ms, loads.send_ms))
@@ -105,7 +105,7 @@ def device_reports(instance: Instance, plan: Plan, options: Options) -> list[Dev
             receive[piece.device] += piece.receive_ms
             send[piece.device] += piece.send_ms
         total = compute + receive + send
-    first = {d: group[0] for group in plan.replicas for d in group}
+    first = {d: team.devices[0] for team in plan.teams for d in team.devices}
     members = [np.flatnonzero(plan.device == first.get(d.index, d.index)) for d in instance.devices]
     return [
         DeviceReport(

@@ -34,7 +34,10 @@ def simple_cause(instance: Instance, options: Options | None = None) -> str | No
         The cause in words, or None: then the instance may still be infeasible.
     """
     units = _units(instance)
-    cause = _contradicting_pins(instance, units) or _too_large(instance, units)
+    cause = _contradicting_pins(instance, units)
+    if options and options.saves_memory and all(cls.mode.width == 1 for cls in instance.classes):
+        return cause  # what one of several devices holds is not known yet
+    cause = cause or _too_large(instance, units)
     # Virtual stages that compute their activations again do so one at a time.
     apart = options and options.virtual_stages > 1 and options.recompute is not Recompute.NONE
     held = instance.resident_bytes if apart else instance.held_bytes

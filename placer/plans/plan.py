@@ -7,8 +7,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from placer.arrays import IntArray
+from placer.instance.modes import Mode
 
-__all__ = ["Plan", "pieces_in_order"]
+__all__ = ["Plan", "Team", "pieces_in_order"]
+
+
+@dataclass(frozen=True)
+class Team:
+    """Identical devices that run one stage together, replica by replica.
+
+    Parameters
+    ----------
+    devices
+        Indices; a plan's ``device`` names the first.
+    shards
+        How many of them split the nodes of a replica.
+    zero
+        What replicas share out of the optimizer, see `Mode`.
+    """
+
+    devices: tuple[int, ...]
+    shards: int = 1
+    zero: int = 0
+
+    @property
+    def mode(self) -> Mode:
+        """How the stage runs."""
+        return Mode(len(self.devices) // self.shards, self.shards, self.zero)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +52,8 @@ class Plan:
         order that the plan and its memory allow will do.
     recompute
         Devices that drop their activations after the forward pass and compute them again.
-    replicas
-        Groups of identical devices that run one stage together, the one that ``device`` names first.
+    teams
+        Devices that run one stage together.
     chunk
         Plans with virtual stages only: which of the virtual stages of its device each node is in, counted
         from 0, ``(n,)``; ``stages`` then lists all devices in the order in which the pipeline goes around.
@@ -38,8 +63,13 @@ class Plan:
     piece: IntArray | None = None
     stages: tuple[int, ...] | None = None
     recompute: tuple[int, ...] = ()
-    replicas: tuple[tuple[int, ...], ...] = ()
+    teams: tuple[Team, ...] = ()
     chunk: IntArray | None = None
+
+    @property
+    def used(self) -> set[int]:
+        """Devices that hold nodes."""
+        return {*self.device.tolist(), *(d for team in self.teams for d in team.devices)}
 
 
 def pieces_in_order(plan: Plan) -> list[tuple[int, int, IntArray]]:

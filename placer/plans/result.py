@@ -130,6 +130,8 @@ class Result(Shown, _Document):
         Devices that drop their activations and compute them again in the backward pass.
     replicas
         Groups of devices that run one stage together; the assignment names the first of each.
+    shards
+        Over how many devices a replica splits its nodes, by the first device of a group; 1 where left out.
     virtual_stages
         Plans with virtual stages only: each of them, in pipeline order.
     devices
@@ -164,6 +166,7 @@ class Result(Shown, _Document):
     stages: list[str] | None = None
     recompute: list[str] = []
     replicas: list[list[str]] = []
+    shards: dict[str, int] = {}
     virtual_stages: list[VirtualStage] | None = None
     devices: list[DeviceReport]
     message: str

@@ -41,7 +41,7 @@ def violations(instance: Instance, plan: Plan, options: Options) -> list[str]:
     if found:
         return found
     found += _colocation(instance, plan.device) + _constraints(instance, plan)
-    found += _recompute(instance, plan, options) + _replicas(instance, plan, options)
+    found += _recompute(instance, plan, options) + _teams(instance, plan, options)
     stages = None
     if not options.pipelined:
         found += _pieces(instance, plan, options.pieces)
@@ -83,7 +83,7 @@ def _memory(instance: Instance, plan: Plan, options: Options, stages: tuple[int,
 def _time(instance: Instance, plan: Plan, options: Options) -> list[str]:
     if options.max_ms is None:
         return []
-    loads = device_loads(instance, plan.device, plan.recompute, plan.replicas)
+    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
     takes = loads.objective_ms(options.communication, options.schedule)
     if takes <= options.max_ms * (1 + EQUAL):
         return []
@@ -125,26 +125,63 @@ def _colocation(instance: Instance, device: IntArray) -> list[str]:
     return out
 
 
-def _replicas(instance: Instance, plan: Plan, options: Options) -> list[str]:
-    """Replicas of a stage are identical devices, to pins as well, that do nothing else."""
+def _teams(instance: Instance, plan: Plan, options: Options) -> list[str]:
+    """Devices that run a stage together are identical, to pins as well, and do nothing else."""
     out, taken = [], set(plan.device.tolist())
-    for group in plan.replicas:
-        names = ", ".join(instance.devices[d].name for d in group)
-        first = instance.devices[group[0]]
+    for team in plan.teams:
+        names = ", ".join(instance.devices[d].name for d in team.devices)
+        first, size = instance.devices[team.devices[0]], len(team.devices)
         nodes = np.flatnonzero(plan.device == first.index)
-        if len(group) > options.replicas:
-            out.append(f"{names} share a stage: {len(group)} replicas are more than {options.replicas}")
         alike = all(
             instance.devices[d].likeness == first.likeness
             and (instance.allowed[:, d] == instance.allowed[:, first.index]).all()
-            for d in group
+            for d in team.devices
         )
         if first.is_host or not alike:
             out.append(f"{names} share a stage and are not identical accelerators")
-        if not len(nodes) or taken & set(group[1:]) or len(set(group)) < len(group):
+        if team.shards > 1 and instance.servers and first.server is None:
+            out.append(f"{names} split their nodes, and are in no server")
+        if size % team.shards or team.zero != options.zero:
+            out.append(f"{names} share a stage in another way than the options say")
+        if not len(nodes) or taken & set(team.devices[1:]) or len(set(team.devices)) < size:
             out.append(f"{names} share a stage, and some hold none or another one")
-        taken |= set(group)
+        taken |= set(team.devices)
+    return out + _modes(instance, plan, options) + _pools(instance, plan)
+
+
+def _modes(instance: Instance, plan: Plan, options: Options) -> list[str]:
+    """No accelerator has more replicas, or others shards, than the options allow."""
+    modes = {d: instance.classes[instance.devices[d].class_index].mode for d in set(plan.device.tolist())}
+    modes |= {team.devices[0]: team.mode for team in plan.teams}
+    modes = {d: mode for d, mode in modes.items() if not instance.devices[d].is_host}
+    degrees = options.degrees([some.degree for some in instance.shards])
+    out = []
+    for d, mode in modes.items():
+        if mode.replicas > options.replicas:
+            out.append(
+                f"{instance.devices[d].name} and others share a stage: {mode.replicas} replicas are more "
+                f"than {options.replicas}"
+            )
+        if mode.shards not in degrees:
+            allowed = ", ".join(map(str, degrees))
+            out.append(f"{instance.devices[d].name} is one of {mode.shards} shards; allowed are {allowed}")
+    if options.uniform and len({(mode.replicas, mode.shards) for mode in modes.values()}) > 1:
+        out.append("the stages have different numbers of replicas or shards, and must be uniform")
     return out
+
+
+def _pools(instance: Instance, plan: Plan) -> list[str]:
+    """No more devices of a pool are in use than it has."""
+    taken = [0] * len(instance.pools)
+    for d in plan.used:
+        cls = instance.classes[instance.devices[d].class_index]
+        if cls.pool is not None:
+            taken[cls.pool] += cls.mode.width
+    return [
+        f"stages take {n} devices of a pool of {size}"
+        for n, size in zip(taken, instance.pools, strict=True)
+        if n > size
+    ]
 
 
 def _constraints(instance: Instance, plan: Plan) -> list[str]:
@@ -159,7 +196,7 @@ def _constraints(instance: Instance, plan: Plan) -> list[str]:
                     f"nodes {instance.ids[group[same[0]]]!r} and {instance.ids[v]!r} must be apart, "
                     f"and both are on {instance.devices[places[k]].name}"
                 )
-    used = {instance.devices[d].name for d in {*device.tolist(), *(d for g in plan.replicas for d in g)}}
+    used = {instance.devices[d].name for d in plan.used}
     if rules.max_devices is not None and len(used) > rules.max_devices:
         out.append(f"{len(used)} devices hold nodes, more than {rules.max_devices}")
     if rules.use_devices:

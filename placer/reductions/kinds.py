@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
 from placer.options import Recompute
 from placer.reductions.problem import Problem
@@ -36,10 +37,18 @@ class Kinds:
         ``(2, N, K)``; inf where an item may not go.
     net_cost_ms
         ``(E, K)``.
-    pool
+    held_bytes, more_bytes
+        What an item keeps there with one microbatch in flight, and for each further one, ``(N, K)``.
+    base
         Kind whose devices these are, ``(K,)``: itself, but for those that recompute beside plain ones.
     again
         Whether stages there recompute, ``(K,)``.
+    pool
+        First of the kinds that draw on the same devices, ``(K,)``.
+    width
+        How many of them a stage takes, ``(K,)``.
+    room
+        How many there are in the pool, ``(K,)``.
     """
 
     devices: tuple[IntArray, ...]
@@ -50,8 +59,13 @@ class Kinds:
     allowed: BoolArray
     time_ms: FloatArray
     net_cost_ms: FloatArray
-    pool: IntArray
+    held_bytes: FloatArray
+    more_bytes: FloatArray
+    base: IntArray
     again: BoolArray
+    pool: IntArray
+    width: IntArray
+    room: IntArray
 
     @property
     def accelerators(self) -> list[int]:
@@ -66,6 +80,20 @@ class Kinds:
     def count(self, kind: int) -> int:
         """Return the number of devices of a kind."""
         return len(self.devices[kind])
+
+    @property
+    def pools(self) -> list[int]:
+        """The first kind of each pool."""
+        return np.flatnonzero(self.pool == np.arange(len(self.pool))).tolist()
+
+    @property
+    def shared(self) -> bool:
+        """Whether stages may take several devices, or one in several ways beside recomputing."""
+        return bool((self.pool != self.base).any() or (self.width > 1).any())
+
+    def stages(self, kind: int) -> int:
+        """Return the largest number of stages on the pool of a kind."""
+        return int(self.room[kind] // self.width[self.pool == self.pool[kind]].min())
 
 
 def kinds_of(problem: Problem) -> Kinds:
@@ -95,9 +123,24 @@ def kinds_in(problem: Problem, groups: list[list[int]]) -> Kinds:
         allowed=allowed,
         time_ms=np.where(allowed, problem.time_ms[:, :, class_index], np.inf),
         net_cost_ms=np.where(is_host, 0.0, problem.net_cost_ms[:, class_index]),
-        pool=np.arange(len(first)),
+        held_bytes=problem.class_bytes[0][:, class_index],
+        more_bytes=problem.class_bytes[1][:, class_index],
+        base=np.arange(len(first)),
         again=np.zeros(len(first), dtype=np.bool_),
+        **_pools(problem.instance, groups),
     )
+
+
+def _pools(instance: Instance, groups: list[list[int]]) -> dict[str, IntArray]:
+    """Return pool, width and room of each kind; a kind whose class names no pool is one by itself."""
+    classes = [instance.classes[instance.devices[some[0]].class_index] for some in groups]
+    names = [-1 - k if cls.pool is None else cls.pool for k, cls in enumerate(classes)]
+    room = [len(some) if name < 0 else instance.pools[name] for some, name in zip(groups, names, strict=True)]
+    return {
+        "pool": np.array([names.index(name) for name in names], dtype=np.int64),
+        "width": np.array([1 if cls.pool is None else cls.mode.width for cls in classes], dtype=np.int64),
+        "room": np.array(room, dtype=np.int64),
+    }
 
 
 def with_recomputing(kinds: Kinds, problem: Problem, recompute: Recompute) -> Kinds:
@@ -120,6 +163,11 @@ def with_recomputing(kinds: Kinds, problem: Problem, recompute: Recompute) -> Ki
         allowed=kinds.allowed[:, every],
         time_ms=np.where(again, longer[:, :, every], kinds.time_ms[:, :, every]),
         net_cost_ms=kinds.net_cost_ms[:, every],
-        pool=every,
+        held_bytes=kinds.held_bytes[:, every],
+        more_bytes=kinds.more_bytes[:, every],
+        base=every,
         again=again,
+        pool=kinds.pool[every],
+        width=kinds.width[every],
+        room=kinds.room[every],
     )

@@ -39,7 +39,7 @@ class Problem:
         Forward (row 0) and backward (row 1) processing time of each item on each class,
         ``(2, N, C)``; inf where some member cannot run.
     memory_bytes
-        What each item keeps with one microbatch in flight, ``(N,)``.
+        What each item keeps with one microbatch in flight, ``(N,)``; the least over the classes.
     allowed
         Whether an item may go to a device, ``(N, D)``.
     edges
@@ -83,11 +83,18 @@ class Problem:
         return len(self.net_backward)
 
     @cached_property
+    def class_bytes(self) -> tuple[FloatArray, FloatArray]:
+        """What items keep on each class with one microbatch in flight, and for each further, ``(N, C)``."""
+        resident, activation = self.instance.class_kept_bytes
+        out = np.zeros((2, self.size, resident.shape[1]))
+        np.add.at(out[0], self.item, resident + activation)
+        np.add.at(out[1], self.item, activation)
+        return out[0], out[1]
+
+    @cached_property
     def activation_bytes(self) -> FloatArray:
-        """What each item keeps for each further microbatch in flight, ``(N,)``."""
-        out = np.zeros(self.size)
-        np.add.at(out, self.item, self.instance.activation_bytes)
-        return out
+        """What each item keeps for each further microbatch in flight, ``(N,)``; the least over classes."""
+        return np.asarray(self.class_bytes[1].min(axis=1))
 
     @cached_property
     def worst_bytes(self) -> FloatArray:

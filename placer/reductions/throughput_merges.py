@@ -212,7 +212,7 @@ def _separated(
     apart = np.zeros(len(pairs), dtype=np.bool_)
     for s in range(len(kinds.devices)):
         for t in range(len(kinds.devices)):
-            if kinds.pool[s] == kinds.pool[t] and kinds.count(s) < 2:
+            if kinds.pool[s] == kinds.pool[t] and kinds.width[s] + kinds.width[t] > kinds.room[s]:
                 continue
             a, b = loads[0][:, :, s], loads[1][:, :, t]
             gpipe = options.schedule is Schedule.GPIPE
@@ -287,16 +287,20 @@ def _harmless(
     elif options.schedule is not Schedule.GPIPE:
         grows, shrinks = grows.sum(axis=1, keepdims=True), shrinks.sum(axis=1, keepdims=True)
     roomy = (_worst_bytes(problem, kinds) <= kinds.limit_bytes) | (
-        (problem.memory_bytes[v] == 0) & ~kinds.again.any()
-    )[:, None]
+        (kinds.held_bytes[v] == 0) & ~kinds.again.any()
+    )
     joined = at_v & roomy & (grows <= 0).all(axis=1)
     left = (shrinks <= 0).all(axis=1)
     return np.asarray(idle & (joined | ~at_w).all(axis=1) & (left | ~at_v).all(axis=1))
 
 
-def _worst_bytes(problem: Problem, kinds: Kinds) -> float:
-    """Memory of all items with all microbatches in flight, and of all that recomputing devices may keep."""
-    worst = float(problem.worst_bytes.sum())
+def _worst_bytes(problem: Problem, kinds: Kinds) -> FloatArray:
+    """Memory of all items with all microbatches in flight, and of all that recomputing devices may keep.
+
+    On each kind, ``(K,)``.
+    """
+    further = problem.instance.training.microbatches - 1
+    worst: FloatArray = (kinds.held_bytes + further * kinds.more_bytes).sum(axis=0)
     if kinds.again.any():
         worst += problem.instance.training.microbatches * sum(size for size, _, _ in problem.stashes)
     return worst

@@ -103,7 +103,7 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
     """Run samples or microbatches through a throughput plan."""
     chunks = 1 if plan.chunk is None else options.virtual_stages
     chunk = None if plan.chunk is None else plan.chunk.tolist()
-    placement = place(instance, plan.device.tolist(), plan.replicas, chunk, chunks)
+    placement = place(instance, plan.device.tolist(), plan.teams, chunk, chunks)
     tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
     objective, stages = Objective.THROUGHPUT, plan.stages or ()
     if options.objective is Objective.STEP:

@@ -14,6 +14,8 @@ import numpy as np
 from placer.errors import InputError
 from placer.instance.cluster import DeviceClass, Link
 from placer.instance.instance import Instance
+from placer.instance.shards import Shards
+from placer.plans.plan import Team
 
 __all__ = ["Placement", "place"]
 
@@ -32,8 +34,8 @@ class Placement:
         Whether a device is a host, length D.
     time_ms
         Processing time of each node on its device, length n.
-    replicas
-        By device: the devices that share its work, itself first; each takes its part of every sample.
+    teams
+        By device: how it shares its work with others; each replica takes its part of every sample.
     order
         All nodes in a topological order.
     producers, consumers
@@ -47,7 +49,7 @@ class Placement:
     is_host: list[bool]
     classes: list[DeviceClass]
     time_ms: list[float]
-    replicas: dict[int, tuple[int, ...]]
+    teams: dict[int, Team]
     order: list[int]
     producers: list[list[int]]
     consumers: list[list[int]]
@@ -60,25 +62,34 @@ class Placement:
         server = self.instance.devices[device].server
         if server is not None and self._leaves_server(u, device):
             own = max(own, self._link_ms(u, device, self.instance.servers[server].uplink))
-        return own / len(self.members(device))
+        return own / self.team(device).mode.replicas
 
     def members(self, device: int) -> tuple[int, ...]:
         """Devices that share the work of ``device``, itself first."""
-        return self.replicas.get(device, (device,))
+        return self.team(device).devices
+
+    def team(self, device: int) -> Team:
+        """How ``device`` runs its stage."""
+        return self.teams.get(device) or Team((device,))
+
+    def bytes(self, name: str, v: int) -> float:
+        """Return a size of a node on each of its devices, by the name of its field."""
+        split = _split(self.instance, self.team(self.device[v]).shards)
+        return float(getattr(self.instance if split is None else split, name)[v])
 
     def synchronisation_ms(self, device: int) -> float:
         """Time per sample to sum up the gradients of replicas, in a ring, once per optimizer step.
 
         Nodes have gradients when they are backward nodes or colocated with one.
         """
-        instance, count = self.instance, len(self.members(device))
-        bandwidth = self.classes[device].link.bandwidth_bytes_per_s
+        instance, count = self.instance, self.team(device).mode.replicas
+        bandwidth = (self.classes[device].peer_link or self.classes[device].link).bandwidth_bytes_per_s
         if count == 1 or bandwidth is None:
             return 0.0
         backward = [v for v in range(instance.n) if instance.backward[v]]
         trained = {instance.colocate[v] for v in backward if instance.colocate[v] is not None}
         size = sum(
-            float(instance.weight_bytes[v])
+            self.bytes("weight_bytes", v)
             for v in range(instance.n)
             if self.device[v] == device and (instance.backward[v] or instance.colocate[v] in trained)
         )
@@ -99,8 +110,10 @@ class Placement:
         if self.is_host[device]:
             return 0.0
         size = float(self.instance.output_bytes[u])
+        shards = self.team(device).shards
         if np.isnan(size):
-            return float(self.instance.transfer_ms[u]) * link.transfer_scale
+            return float(self.instance.transfer_ms[u]) * link.transfer_scale / shards
+        size /= shards
         if size == 0 or link.bandwidth_bytes_per_s is None:
             return 0.0
         return link.latency_ms + 1000.0 * size / link.bandwidth_bytes_per_s
@@ -110,10 +123,28 @@ class Placement:
         return self.instance.devices[device].name
 
 
+def _split(instance: Instance, shards: int) -> Shards | None:
+    """Figures of nodes that are split so often; None where there are none."""
+    return next((some for some in instance.shards if some.degree == shards), None)
+
+
+def _time_ms(instance: Instance, v: int, cls: DeviceClass, team: Team) -> float:
+    """Time of a node for its share of a sample, with what shards sum up in a ring."""
+    split, column = _split(instance, team.shards), instance.types.index(cls.type)
+    if split is None:
+        return float(instance.time_ms[v, column]) / team.mode.replicas
+    time, size = float(split.time_ms[v, column]), float(split.collective_bytes[v])
+    peers = cls.link if cls.peer_link is None else cls.peer_link
+    if size > 0 and peers.bandwidth_bytes_per_s is not None:
+        for _ in range(2 * (team.shards - 1)):  # each message is one shard's part
+            time += peers.latency_ms + 1000.0 * size / team.shards / peers.bandwidth_bytes_per_s
+    return time / team.mode.replicas
+
+
 def place(
     instance: Instance,
     device: Sequence[int],
-    replicas: Sequence[tuple[int, ...]] = (),
+    teams: Sequence[Team] = (),
     chunk: Sequence[int] | None = None,
     chunks: int = 1,
 ) -> Placement:
@@ -125,8 +156,8 @@ def place(
         The instance.
     device
         Device index of each node, length n.
-    replicas
-        Groups of devices that share what ``device`` gives to the first of them.
+    teams
+        Devices that share what ``device`` gives to the first of them.
     chunk, chunks
         Which of the virtual stages of its device each node is in, length n, and how many each device has.
 
@@ -138,14 +169,13 @@ def place(
     classes = [cls for cls in instance.classes for _ in range(cls.count)]
     if len(device) != instance.n or not all(0 <= d < len(classes) for d in device):
         raise InputError("not every node of the instance is assigned to one of its devices", place="plan")
-    groups = {group[0]: tuple(group) for group in replicas}
+    sharing = {team.devices[0]: team for team in teams}
     time_ms = []
     for v, d in enumerate(device):
         kind = classes[d].type
-        time = float(instance.time_ms[v, instance.types.index(kind)]) if kind in instance.types else np.inf
-        if time == np.inf:
+        if kind not in instance.types or np.isinf(instance.time_ms[v, instance.types.index(kind)]):
             raise InputError(f"{instance.ids[v]!r} cannot run on a device of type {kind!r}", place="plan")
-        time_ms.append(time / len(groups.get(d, (d,))))
+        time_ms.append(_time_ms(instance, v, classes[d], sharing.get(d) or Team((d,))))
     producers: list[list[int]] = [[] for _ in range(instance.n)]
     consumers: list[list[int]] = [[] for _ in range(instance.n)]
     for u, w in instance.edges.tolist():
@@ -160,7 +190,7 @@ def place(
         is_host=[cls.is_host for cls in classes],
         classes=classes,
         time_ms=time_ms,
-        replicas=groups,
+        teams=sharing,
         order=list(nx.lexicographical_topological_sort(graph)),
         producers=producers,
         consumers=consumers,

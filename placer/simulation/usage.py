@@ -38,9 +38,9 @@ def device_uses(
         for d in range(len(placement.is_host))
     ]
     uses = [_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory)]
-    for group in placement.replicas.values():
-        for d in group[1:]:
-            uses[d] = replace(uses[group[0]], name=placement.name(d))
+    for first, team in placement.teams.items():
+        for d in team.devices[1:]:
+            uses[d] = replace(uses[first], name=placement.name(d))
     return tuple(uses)
 
 
@@ -128,8 +128,10 @@ def _memory(
     """
     instance = placement.instance
     here = [v for v in range(instance.n) if placement.device[v] == d]
-    state = STATE_FACTOR[instance.training.optimizer]
-    resident = float(sum(instance.memory_bytes[v] + instance.weight_bytes[v] * state for v in here))
+    state = _state(placement, d)
+    resident = sum(
+        placement.bytes("memory_bytes", v) + placement.bytes("weight_bytes", v) * state for v in here
+    )
     tasks = timeline.program.tasks
     mine = [t for t, task in enumerate(tasks) if task.device == d and not _only_moves(task)]
     changes: list[tuple[float, float]] = []
@@ -138,13 +140,14 @@ def _memory(
         changes.extend((time, size) for time in start.tolist())
         changes.extend((time, -size) for time in finish.tolist())
 
+    kept = {v: placement.bytes("activation_bytes", v) for v in here}
     for part in _by_chunk(timeline, mine) if activations else ():
         forward, backward = ([t for t in part if tasks[t].backward == way] for way in (False, True))
         turned = {v for v in here if instance.backward[v] and placement.chunk[v] == tasks[part[0]].chunk}
-        extra = float(sum(instance.activation_bytes[v] for v in turned))
+        extra = sum(kept[v] for v in turned)
         for t in forward or backward[:1]:
             nodes = [v for v in tasks[t].computed if not instance.backward[v]]
-            held = extra + float(sum(instance.activation_bytes[v] for v in nodes))
+            held = extra + sum(kept[v] for v in nodes)
             extra = 0.0
             start, finish = timeline.start_ms[t], timeline.finish_ms[t]
             until = timeline.finish_ms[[t, *backward]].max(axis=0)
@@ -165,6 +168,21 @@ def _memory(
 def _only_moves(task: Task) -> bool:
     """Whether a task receives or sends, and takes no turn in computing."""
     return bool(task.parts) and all(part.lane is not Lane.COMPUTE for part in task.parts)
+
+
+def _state(placement: Placement, d: int) -> float:
+    """Bytes kept per byte of weights: themselves, gradients, and the state of the optimizer.
+
+    Replicas share out the latter, and then the former.
+    """
+    whole, team = STATE_FACTOR[placement.instance.training.optimizer], placement.team(d)
+    gradients = 1.0 if whole > 1 else 0.0
+    state = whole - 1.0 - gradients
+    if team.zero >= 1:
+        state /= team.mode.replicas
+    if team.zero >= 2:
+        gradients /= team.mode.replicas
+    return 1.0 + gradients + state
 
 
 def _received_bytes(placement: Placement, nodes: list[int]) -> float:

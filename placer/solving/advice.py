@@ -107,7 +107,7 @@ def _pieces(instance: Instance, options: Options, bound_ms: float, least: float)
 
 def _ways(instance: Instance, options: Options) -> Iterator[tuple[float, str]]:
     """Yield objectives of plans that other options allow, and what to do for it."""
-    if not options.strictly_ordered or options.replicas > 1:
+    if not options.strictly_ordered or options.teams:
         return
     apart = sketches.untied(instance)
     base = list(sketches.chopped(settled(instance if apart is None else apart, options)))
@@ -168,7 +168,7 @@ def _groups_said(instance: Instance) -> str:
 
 
 def _idle_devices(instance: Instance, plan: Plan) -> list[str]:
-    used = set(plan.device.tolist()) | {d for group in plan.replicas for d in group}
+    used = plan.used
     return [d.name for d in instance.devices if not d.is_host and d.index not in used]
 
 
@@ -190,7 +190,7 @@ def _idle(instance: Instance, options: Options, plan: Plan) -> list[str]:
 
 def _all_used(instance: Instance, options: Options, plan: Plan) -> str:
     """Return the option that uses all accelerators at the same objective; empty where none was found."""
-    if plan.replicas or plan.recompute:
+    if plan.teams or plan.recompute:
         return ""
     found = sketches.spread(instance, plan, options)
     if found is None:

@@ -95,7 +95,7 @@ def check_request(instance: Instance, ruled: Instance, options: Options, start: 
     InputError
         When a node has no device to run on.
     """
-    if (refusal := _constraints(ruled, options) or _replicas(ruled, options)) is not None:
+    if (refusal := _constraints(ruled, options) or _teams(ruled, options)) is not None:
         raise UsageError(refusal)
     check_runnable(ruled)
     if (refusal := _meaningless(instance, options) or _ignored(instance, options)) is not None:
@@ -119,22 +119,38 @@ def _constraints(instance: Instance, options: Options) -> str | None:
     return None
 
 
-def _replicas(instance: Instance, options: Options) -> str | None:
-    """Say why stages cannot be replicated here, or None when they can."""
-    if options.replicas == 1:
+def _teams(instance: Instance, options: Options) -> str | None:
+    """Say why stages cannot run on several devices here, or None when they can."""
+    if not options.teams:
         return None
     if not options.pipelined:
-        return "replication applies to throughput only"
+        return "replication and shards apply to throughput only"
     if METHODS[options.method].split:
-        return f"a split names single devices: method {options.method} takes no replicas"
+        return f"a split names single devices: method {options.method} takes no replicas and no shards"
     if options.balance or options.near:
         return (
-            "replication cannot be combined with secondary goals (balance, near): they weigh single devices"
+            "replication and shards cannot be combined with secondary goals (balance, near): they weigh "
+            "single devices"
         )
-    if instance.is_training and instance.weight_bytes.any():
-        for cls in instance.classes:
-            if not cls.is_host and cls.count > 1 and cls.link.bandwidth_bytes_per_s is None:
+    known = [some.degree for some in instance.shards]
+    for degree in options.degrees(known):
+        if degree > 1 and degree not in known:
+            there = f"there are figures for {', '.join(map(str, known))}" if known else "there are none"
+            return f"shards: no node has figures for {degree} shards; {there}"
+    return _peers(instance, options)
+
+
+def _peers(instance: Instance, options: Options) -> str | None:
+    """Say which class lacks the bandwidth of links among its devices, or None."""
+    syncs = options.replicas > 1 and instance.is_training and instance.weight_bytes.any()
+    used = set(options.degrees([some.degree for some in instance.shards]))
+    sums = any(some.collective_bytes.any() for some in instance.shards if some.degree in used)
+    for cls in instance.classes:
+        if not cls.is_host and cls.count > 1 and cls.peers.bandwidth_bytes_per_s is None:
+            if syncs:
                 return f"replicas synchronise their weights: the link of class {cls.name!r} needs a bandwidth"
+            if sums:
+                return f"shards sum up what they compute: the link of class {cls.name!r} needs a bandwidth"
     return None
 
 
@@ -142,6 +158,8 @@ def _meaningless(instance: Instance, options: Options) -> str | None:
     """Say which option has no meaning here, or None."""
     if options.recompute is not Recompute.NONE and not instance.is_training:
         return "recompute applies to training graphs, and this one has no backward nodes"
+    if options.zero and not instance.is_training:
+        return "zero applies to training graphs, and this one has no backward nodes"
     if options.samples is not None and instance.is_training:
         return "samples applies to inference; a step of training has microbatches"
     if options.virtual_stages > 1 and (refusal := _virtual_stages(instance, options)) is not None:

@@ -6,8 +6,6 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-import numpy as np
-
 from placer.errors import VerificationError
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
@@ -80,7 +78,10 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         stages=None if stages is None else [instance.devices[d].name for d in stages],
         replicas=[]
         if plan is None
-        else sorted([instance.devices[d].name for d in group] for group in plan.replicas),
+        else sorted([instance.devices[d].name for d in team.devices] for team in plan.teams),
+        shards={}
+        if plan is None
+        else {instance.devices[team.devices[0]].name: team.shards for team in plan.teams if team.shards > 1},
         recompute=[] if plan is None else [instance.devices[d].name for d in sorted(plan.recompute)],
         devices=[] if plan is None else device_reports(instance, plan, options),
         message=outcome.message,
@@ -99,8 +100,9 @@ def _step(
     if options.objective is not Objective.STEP or plan is None or not objective:
         return {}
     count = microbatches_of(instance, options)
-    load = device_loads(instance, plan.device, plan.recompute).load_ms(options.communication)
-    mean = float(load[np.unique(plan.device)].mean())
+    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
+    each = loads.load_ms(options.communication) - loads.sync_ms
+    mean = float(each[list(plan.used)].mean())
     what = "microbatches" if instance.is_training else "samples"
     bubble = max(0.0, 1.0 - count * mean / objective)
     return {what: count, "bubble": bubble, f"{what}_per_s": 1e3 * count / objective}

@@ -10,7 +10,7 @@ import pytest
 
 from placer.errors import UsageError
 from placer.instance.instance import Instance
-from placer.plans.plan import Plan
+from placer.plans.plan import Plan, Team
 from placer.plans.result import Result
 from tests.audit.cells import EXPORT_COLUMNS, Verdict
 from tests.audit.table import ROWS
@@ -22,7 +22,7 @@ def _placed(instance: Instance, name: str) -> tuple[Result, Result]:
     """A plan that uses the option, and one with the same devices that does not."""
     half = np.arange(instance.n) * 2 // instance.n
     if name == "option replicas":
-        plan = Plan(2 * half, replicas=((0, 1),))
+        plan = Plan(2 * half, teams=(Team((0, 1)),))
         return result_of(instance, plan, replicas=2), result_of(instance, Plan(2 * half))
     if name == "option recompute":
         plan = Plan(half, recompute=(0, 1))

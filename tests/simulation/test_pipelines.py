@@ -15,7 +15,7 @@ import placer
 from placer.formats.files import load
 from placer.instance.training import Training
 from placer.options import Communication, Options, Schedule
-from placer.plans.plan import Plan
+from placer.plans.plan import Plan, Team
 from placer.simulation import simulate
 from tests.support.graphs import parallel_branches, skip_chain
 from tests.support.level import count, seeds
@@ -68,7 +68,7 @@ def test_replicated_stages(seed: int):
     if plan is None:
         return
     first = {b: a for a, b in groups}
-    plan = Plan(np.array([first.get(d, d) for d in plan.device.tolist()]), replicas=groups)
+    plan = Plan(np.array([first.get(d, d) for d in plan.device.tolist()]), teams=tuple(map(Team, groups)))
     for options in models(instance.is_training):
         simulation = simulated(instance, plan, options)
         for a, b in groups:

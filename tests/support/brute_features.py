@@ -17,7 +17,14 @@ from placer.instance.instance import Instance
 Kind = tuple[str, str, str]
 """(contiguity "free" | "each" | "ordered", schedule, communication)."""
 
-KEPT = {"none": 1, "sgd": 2, "momentum": 3, "adam": 4, "mixed-adam": 8}
+KEPT = {
+    "none": (1, 0, 0),
+    "sgd": (1, 1, 0),
+    "momentum": (1, 1, 1),
+    "adam": (1, 1, 2),
+    "mixed-adam": (1, 1, 6),
+}
+"""Per byte of weights: these, gradients, state of the optimizer."""
 ROUNDING = 1 + 1e-9
 
 
@@ -132,44 +139,79 @@ class Candidates:
         return out
 
 
-def candidates(instance: Instance, kind: Kind, *, replicas: int = 1, recompute: str = "none") -> Candidates:
+@dataclass(frozen=True)
+class Modes:
+    """How stages may run: up to so many replicas, in one of some degrees of shards."""
+
+    replicas: int = 1
+    shards: tuple[int, ...] = (1,)
+    zero: int = 0
+    uniform: bool = False
+
+
+def candidates(
+    instance: Instance,
+    kind: Kind,
+    *,
+    replicas: int = 1,
+    recompute: str = "none",
+    shards: tuple[int, ...] = (1,),
+    zero: int = 0,
+    uniform: bool = False,
+) -> Candidates:
     """Enumerate all plans of a kind."""
     devices = machines(instance)
+    modes = Modes(replicas, shards, zero, uniform)
     found = [
-        _Grouped(instance, devices, groups, kind).candidates(recompute)
-        for groups in groupings(list(range(len(devices))), devices, replicas)
+        _Grouped(instance, devices, groups, kind, modes).candidates(recompute)
+        for groups in groupings(list(range(len(devices))), devices, modes, bool(instance.servers))
     ]
     plans, load, moved, used = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return Candidates([d.name for d in devices], instance.ids, plans, load, moved, used, kind[1])
 
 
-def groupings(left: list[int], devices: list[Machine], most: int) -> Iterator[list[tuple[int, ...]]]:
-    """Every way to put identical accelerators together, up to ``most`` of them."""
+def groupings(
+    left: list[int], devices: list[Machine], modes: Modes, servers: bool
+) -> Iterator[list[tuple[tuple[int, ...], int]]]:
+    """Every way to put identical accelerators together, with the shards of each group; some may be idle."""
     if not left:
         yield []
         return
     first, rest = left[0], left[1:]
-    same = [d for d in rest if devices[first].same(devices[d])]
-    for size in range(min(most, len(same) + 1)):
-        for others in itertools.combinations(same, size):
-            for more in groupings([d for d in rest if d not in others], devices, most):
-                yield [(first, *others), *more]
+    machine = devices[first]
+    if not machine.is_host and 1 not in modes.shards:
+        yield from groupings(rest, devices, modes, servers)
+    same = [d for d in rest if machine.same(devices[d])]
+    for shards in (1,) if machine.is_host else modes.shards:
+        if shards > 1 and servers and machine.server is None:
+            continue
+        for replicas in range(1, (1 if machine.is_host else modes.replicas) + 1):
+            for others in itertools.combinations(same, replicas * shards - 1):
+                for more in groupings([d for d in rest if d not in others], devices, modes, servers):
+                    yield [((first, *others), shards), *more]
 
 
 class _Grouped:
     """The plans that use given groups of devices, one stage for each group."""
 
     def __init__(
-        self, instance: Instance, devices: list[Machine], groups: list[tuple[int, ...]], kind: Kind
+        self,
+        instance: Instance,
+        devices: list[Machine],
+        groups: list[tuple[tuple[int, ...], int]],
+        kind: Kind,
+        modes: Modes,
     ) -> None:
-        self.instance, self.groups, self.devices = instance, groups, devices
-        self.kind = kind
-        self.first = [devices[g[0]] for g in groups]
-        self.size = np.array([len(g) for g in groups])
+        self.instance, self.groups, self.devices = instance, [g for g, _ in groups], devices
+        self.kind, self.modes = kind, modes
+        self.first = [devices[g[0]] for g in self.groups]
+        self.shards = [shards for _, shards in groups]
+        self.width = np.array([len(g) for g in self.groups], dtype=np.int64)
+        self.size = np.array([len(g) // shards for g, shards in groups], dtype=np.int64)
         self.n, self.G = len(instance.ids), len(groups)
         self.training = bool(any(instance.backward))
         self.plans = self._plans()
-        self.on = np.stack([self.plans == g for g in range(self.G)], axis=2)  # (P, n, G)
+        self.on = self.plans[:, :, None] == np.arange(self.G)  # (P, n, G)
         self.used = self.on.any(axis=1)
         self._keep(self._allowed())
 
@@ -191,14 +233,37 @@ class _Grouped:
             for v, w in itertools.combinations(group, 2):
                 ok &= self.plans[:, v] != self.plans[:, w]
         if rules.max_devices is not None:
-            ok &= self.used @ self.size <= rules.max_devices
+            ok &= self.used @ self.width <= rules.max_devices
         if rules.use_devices:
             for g, members in enumerate(self.groups):
                 wanted = [self.devices[d].name in rules.use_devices for d in members]
                 ok &= np.where(self.used[:, g], all(wanted), not any(wanted))
         if self.kind[0] == "each":
             ok &= self._each_contiguous()
+        if self.modes.uniform:
+            for a, b in itertools.combinations([g for g in range(self.G) if not self.first[g].is_host], 2):
+                if (self.size[a], self.shards[a]) != (self.size[b], self.shards[b]):
+                    ok &= ~(self.used[:, a] & self.used[:, b])
         return ok
+
+    def _figure(self, name: str, v: int, g: int) -> float:
+        """A figure of a node on each device of a group."""
+        for some in self.instance.shards:
+            if some.degree == self.shards[g]:
+                return float(getattr(some, name)[v])
+        return 0.0 if name == "collective_bytes" else float(getattr(self.instance, name)[v])
+
+    def _time(self, v: int, g: int) -> float:
+        """Time of a node on each device of a group, with what its shards sum up, per sample."""
+        device, t = self.first[g], self.shards[g]
+        out = device.time[v]
+        for some in self.instance.shards:
+            if some.degree == t:
+                out = float(some.time_ms[v, self.instance.types.index(device.cls.type)])
+        size, peers = self._figure("collective_bytes", v, g), device.cls.peer_link or device.cls.link
+        if size:
+            out += 2 * (t - 1) / t * size / peers.bandwidth_bytes_per_s * 1e3 + 2 * (t - 1) * peers.latency_ms
+        return out / self.size[g]
 
     def _each_contiguous(self) -> np.ndarray:
         reach = np.zeros((self.n, self.n), dtype=bool)
@@ -223,12 +288,13 @@ class _Grouped:
             r = self.size[g]
             for v in range(self.n):
                 way, here = int(self.instance.backward[v]), self.on[:, v, g]
-                compute[here, way, g] += device.time[v] / r
+                compute[here, way, g] += self._time(v, g)
                 readers = sorted({w for u, w in self.instance.edges.tolist() if u == v})
                 if device.is_host or not readers:
                     continue
-                near = _moving(self.instance, v, device.cls.link) / r
-                far = near if device.uplink is None else _moving(self.instance, v, device.uplink) / r
+                t = self.shards[g]
+                near = _moving(self.instance, v, device.cls.link, t) / r
+                far = near if device.uplink is None else _moving(self.instance, v, device.uplink, t) / r
                 far = max(near, far)
                 at = self.plans[:, readers]
                 gets, gives = (at == g).any(axis=1) & ~here, (at != g).any(axis=1) & here
@@ -241,7 +307,7 @@ class _Grouped:
         label, backward = self.instance.colocate, self.instance.backward
         out = np.zeros((len(self.plans), self.G))
         for g, device in enumerate(self.first):
-            r, bandwidth = int(self.size[g]), device.cls.link.bandwidth_bytes_per_s
+            r, bandwidth = int(self.size[g]), (device.cls.peer_link or device.cls.link).bandwidth_bytes_per_s
             if r == 1 or bandwidth is None:
                 continue
             for v in range(self.n):
@@ -249,7 +315,7 @@ class _Grouped:
                     w for w in range(self.n) if w == v or (label[v] is not None and label[v] == label[w])
                 ]
                 if any(backward[w] for w in mates):
-                    step = 1e3 * 2 * (r - 1) / r * self.instance.weight_bytes[v] / bandwidth
+                    step = 1e3 * 2 * (r - 1) / r * self._figure("weight_bytes", v, g) / bandwidth
                     out[:, g] += self.on[:, v, g] * step / self.instance.training.microbatches
         return out
 
@@ -274,9 +340,15 @@ class _Grouped:
 
     def _fits(self, flights: np.ndarray) -> np.ndarray:
         """Whether stages fit with so many microbatches in flight ``(P, G)``, recomputing or not."""
-        instance = self.instance
-        static = instance.memory_bytes + KEPT[instance.training.optimizer.value] * instance.weight_bytes
-        static, kept = (np.einsum("pvg,v->pg", self.on, x) for x in (static, instance.activation_bytes))
+        instance, z = self.instance, self.modes.zero
+        weights, gradients, state = KEPT[instance.training.optimizer.value]
+        static, kept = np.zeros(self.used.shape), np.zeros(self.used.shape)
+        for g, v in itertools.product(range(self.G), range(self.n)):
+            d = self.size[g]
+            factor = weights + gradients / (d if z == 2 else 1) + state / (d if z else 1)
+            own = self._figure("memory_bytes", v, g) + factor * self._figure("weight_bytes", v, g)
+            static[:, g] += self.on[:, v, g] * own
+            kept[:, g] += self.on[:, v, g] * self._figure("activation_bytes", v, g)
         inputs = np.zeros_like(kept)
         for u in range(self.n):
             readers = sorted({w for a, w in self._forward_edges() if a == u})
@@ -331,14 +403,14 @@ class _Grouped:
                 "overlap": np.maximum(busy, taken + sent),
                 "duplex": np.maximum(busy, np.maximum(taken, sent)),
             }[self.kind[2]]
-            named = np.array([g[0] for g in self.groups])[self.plans[kept]]
-            out.append((named, load @ share, (taken + sent) @ share, self.used[kept] @ self.size))
+            named = np.array([g[0] for g in self.groups], dtype=np.int64)[self.plans[kept]]
+            out.append((named, load @ share, (taken + sent) @ share, self.used[kept] @ self.width))
         plans, load, moved, used = (np.concatenate(parts) for parts in zip(*out, strict=True))
         return plans, load, moved, used
 
 
-def _moving(instance: Instance, v: int, link: Link) -> float:
-    size = instance.output_bytes[v]
+def _moving(instance: Instance, v: int, link: Link, shards: int) -> float:
+    size = instance.output_bytes[v] / shards
     if np.isnan(size):
-        return float(instance.transfer_ms[v] * link.transfer_scale)
+        return float(instance.transfer_ms[v] * link.transfer_scale) / shards
     return float(link.latency_ms + 1000 * size / link.bandwidth_bytes_per_s) if size > 0 else 0.0

@@ -7,6 +7,7 @@ import numpy as np
 from placer.instance.cluster import Link, Server
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
+from placer.instance.shards import Shards
 from placer.instance.training import Optimizer, Training
 from tests.support.random_instances import random_instance
 
@@ -18,6 +19,9 @@ FEATURES = (
     "in flight",
     "recompute",
     "replicas",
+    "shards",
+    "zero",
+    "uniform",
     "servers",
     "pins",
     "apart",
@@ -42,6 +46,21 @@ class Case:
     near: dict[str, str] | None = None
     balance: bool = False
     slack: float = 0.0
+    shards: int | tuple[int, ...] = 1
+    degrees: tuple[int, ...] = (1,)
+    zero: int = 0
+    uniform: bool = False
+
+    @property
+    def modes(self) -> dict[str, object]:
+        """How stages may run, for the brute force."""
+        return {
+            "replicas": self.replicas,
+            "recompute": self.recompute,
+            "shards": self.degrees,
+            "zero": self.zero,
+            "uniform": self.uniform,
+        }
 
 
 def case(features: set[str], seed: int) -> Case:
@@ -55,7 +74,7 @@ def case(features: set[str], seed: int) -> Case:
         instance = _memory(instance, rng, reserves="reserves" in features)
     if "host limits" in features:
         instance = _host_limits(instance, rng)
-    if "replicas" in features:
+    if {"replicas", "zero", "uniform"} & features:
         instance = instance.replace(
             weight_bytes=np.round(rng.uniform(0, 4, instance.n) * (rng.random(instance.n) < 0.7), 2)
         )
@@ -66,8 +85,13 @@ def case(features: set[str], seed: int) -> Case:
         instance = instance.replace(servers=_servers(names, rng))
     instance = instance.replace(constraints=_constraints(features, instance, rng))
     made = Case(instance, {})
-    if "replicas" in features:
+    if "shards" in features:
+        made = _sharded(made, rng)
+    if {"replicas", "zero", "uniform"} & features:
         made = replace(made, replicas=int(rng.integers(2, 4)))
+    if "zero" in features and instance.is_training:
+        made = replace(made, zero=int(rng.integers(1, 3)))
+    made = replace(made, uniform="uniform" in features)
     if "recompute" in features and instance.is_training:
         made = replace(made, recompute=str(rng.choice(["auto", "auto", "all"])))
     if "near" in features:
@@ -79,12 +103,56 @@ def case(features: set[str], seed: int) -> Case:
         made = replace(made, balance=True)
     options = {
         "replicas": made.replicas,
+        "shards": made.shards,
+        "zero": made.zero,
+        "uniform": made.uniform,
         "recompute": made.recompute,
         "near": made.near or {},
         "balance": made.balance,
         "slack": made.slack,
     }
     return replace(made, options=options)
+
+
+def _sharded(made: Case, rng: np.random.Generator) -> Case:
+    """Give nodes figures for two or three shards, and some classes faster or slower links among peers."""
+    instance, found = made.instance, []
+    known = [2, 3] if rng.random() < 0.4 else [2]
+    n = instance.n
+    for degree in known:
+        own = rng.random(n) < 0.8
+
+        def share(of: np.ndarray, own: np.ndarray = own) -> np.ndarray:
+            part = np.round(of * rng.uniform(0.25, 1.0, (n, *[1] * (of.ndim - 1))), 2)
+            return np.where(own.reshape(-1, *[1] * (of.ndim - 1)), part, of)
+
+        summed = np.round(rng.uniform(0, 6, n) * (rng.random(n) < 0.5) * own, 1)
+        sizes = (instance.memory_bytes, instance.weight_bytes, instance.activation_bytes)
+        memory, weights, activations = map(share, sizes)
+        found.append(
+            Shards(
+                degree=degree,
+                known=own,
+                time_ms=share(instance.time_ms),
+                memory_bytes=memory,
+                weight_bytes=weights,
+                activation_bytes=activations,
+                collective_bytes=summed,
+            )
+        )
+    classes = tuple(
+        replace(c, peer_link=Link(1.0, 1e3 * BYTES_PER_MS * float(rng.choice([0.5, 4.0])), 0.125))
+        if not c.is_host and rng.random() < 0.5
+        else c
+        for c in instance.classes
+    )
+    asked: int | tuple[int, ...] = int(known[-1])
+    degrees: tuple[int, ...] = (1, *known)
+    if rng.random() < 0.3:
+        asked = degrees = tuple(sorted({int(d) for d in rng.choice([1, *known], 2)}))
+    return replace(
+        made, instance=instance.replace(shards=tuple(found), classes=classes), shards=asked, degrees=degrees
+    )
 
 
 def _base(features: set[str], rng: np.random.Generator) -> Instance:

@@ -9,7 +9,7 @@ from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.instance.order import topological_position
 from placer.options import Options
-from placer.plans.plan import Plan
+from placer.plans.plan import Plan, Team
 from placer.plans.result import Result
 from placer.plans.status import Stop
 from placer.search.run import Outcome, Run
@@ -55,7 +55,7 @@ def planned(
     plan = Plan(
         np.array([instance.device_index[name] for name in devices]),
         None if order is None else np.array(order),
-        replicas=tuple(tuple(instance.device_index[name] for name in group) for group in shared),
+        teams=tuple(Team(tuple(instance.device_index[name] for name in group)) for group in shared),
     )
     chosen = make_options(method="expert", objective="throughput" if order is None else "latency", **options)
     return to_result(instance, instance, chosen, Outcome(Stop.FINISHED, plan), Run())

@@ -177,7 +177,7 @@ class Bisection:
         g, pieces = self.lattice.graph, found.pieces or []
         if not self.lattice.one_way:
             memory = side.graph.memory + (g.flights - 1) * side.graph.activation
-            if any(float(memory[positions].sum()) > g.limit[t] for t, positions in pieces):
+            if any(float(memory[t, positions].sum()) > g.limit[t] for t, positions in pieces):
                 return False
         return self.best.offer(side.plan(pieces), "bisection") < np.inf
 

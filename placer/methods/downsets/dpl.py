@@ -104,5 +104,5 @@ def _unplaceable(lattice: Lattice) -> str:
     for v in np.flatnonzero(~fits.any(axis=0)):
         nodes = [problem.instance.ids[x] for x in np.flatnonzero(lattice.position[problem.item] == v)]
         shown = ", ".join(repr(x) for x in nodes[:6]) + (", ..." if len(nodes) > 6 else "")
-        return f"no device may hold {shown} together ({g.memory[v]:.0f} bytes)"
+        return f"no device may hold {shown} together ({g.memory[:, v].min():.0f} bytes)"
     return ""

@@ -33,8 +33,10 @@ def alike(problem: Problem) -> list[list[int]]:
 
     def costs(device: Device) -> Hashable:
         """Classes do not matter, only what they come to."""
-        time, cost = problem.time_ms[:, :, device.class_index], problem.net_cost_ms[:, device.class_index]
-        return device.is_host, *device.likeness[1:], time.tobytes(), cost.tobytes()
+        c = device.class_index
+        cls, held = problem.instance.classes[c], [bytes_[:, c].tobytes() for bytes_ in problem.class_bytes]
+        time, cost = problem.time_ms[:, :, c].tobytes(), problem.net_cost_ms[:, c].tobytes()
+        return device.is_host, *device.likeness[1:], time, cost, *held, cls.pool, cls.mode.width
 
     return interchangeable(problem.instance.devices, problem.allowed, costs)
 
@@ -95,7 +97,7 @@ class Lattice:
     @property
     def groups(self) -> list[list[int]]:
         """Devices of the types, but for those that recompute beside plain ones."""
-        own = self.kinds.pool == np.arange(len(self.kinds.pool))
+        own = self.kinds.base == np.arange(len(self.kinds.base))
         return [self.kinds.devices[k].tolist() for k in np.flatnonzero(own)]
 
     @property
@@ -164,7 +166,7 @@ class Lattice:
         used = [0] * len(self.kinds.devices)
         out = []
         for t, positions in reversed(pieces) if self.backwards else pieces:
-            own = int(self.graph.pool[t])
+            own = int(self.kinds.base[t])
             out.append((int(self.kinds.devices[own][used[own]]), positions))
             used[own] += 1
         return out
@@ -220,13 +222,14 @@ def _graph(problem: Problem, kinds: Kinds, options: Options) -> Graph:
     return Graph(
         ok=ok,
         time=np.ascontiguousarray(np.where(ok[:, None, :], np.moveaxis(kinds.time_ms, 2, 0), 0.0)),
-        memory=problem.memory_bytes.copy(),
-        activation=problem.activation_bytes.copy(),
+        memory=np.ascontiguousarray(kinds.held_bytes.T),
+        activation=np.ascontiguousarray(kinds.more_bytes.T),
         flights=flights.most,
-        by_stage=flights.by_stage and bool(problem.activation_bytes.any()),
+        by_stage=flights.by_stage and bool(kinds.more_bytes.any()),
         rank=kinds.rank,
         limit=kinds.limit_bytes * (1 + MEMORY_TOLERANCE),
-        devices=np.array([min(len(some), n) for some in kinds.devices], dtype=np.int64),
+        devices=np.minimum(kinds.room, n * int(kinds.width.max(initial=1))),
+        width=kinds.width,
         paying=~kinds.is_host & (kinds.net_cost_ms > 0).any(axis=0),
         succ_start=succ_start,
         succ=succ,
@@ -271,8 +274,8 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
         chain=_is_chain(n, edges),
         ok=np.ascontiguousarray(g.ok[:, positions]),
         time=np.ascontiguousarray(g.time[:, :, positions]),
-        memory=np.ascontiguousarray(g.memory[positions]),
-        activation=np.ascontiguousarray(g.activation[positions]),
+        memory=np.ascontiguousarray(g.memory[:, positions]),
+        activation=np.ascontiguousarray(g.activation[:, positions]),
         succ_start=succ_start,
         succ=succ,
         net_producer=rank[g.net_producer],

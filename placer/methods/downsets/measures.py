@@ -178,20 +178,28 @@ def direction_bounds(m: Measures, g: Graph) -> tuple[float, float]:
 
 
 def _plain(g: Graph) -> Graph:
-    """Return the types without those that recompute beside others with the same devices."""
-    own = g.pool == np.arange(len(g.pool))
-    if own.all():
+    """Return one type for each pool, whose devices are as good as any that draws on it, each by itself.
+
+    A piece that takes w devices for its load costs the pool w times that: its items, w times their time.
+    """
+    own = np.flatnonzero(g.pool == np.arange(len(g.pool)))
+    if len(own) == len(g.pool) and (g.width == 1).all():
         return g
+    of = [np.flatnonzero(g.pool == pool) for pool in own]
+    whole = np.where(g.ok[:, None], g.time * g.width[:, None, None], np.inf)
+    time = np.array([whole[some].min(axis=0) for some in of])
+    cost = g.net_cost * g.width[:, None]
     return g._replace(
-        ok=g.ok[own],
-        time=g.time[own],
-        limit=g.limit[own],
+        ok=np.array([g.ok[some].any(axis=0) for some in of]),
+        time=np.where(np.isfinite(time), time, 0.0),
+        limit=np.array([g.limit[some].max() for some in of]),
         devices=g.devices[own],
-        paying=g.paying[own],
-        net_cost=g.net_cost[own],
+        paying=np.array([g.paying[some].all() for some in of]),
+        net_cost=np.array([cost[some].min(axis=0) for some in of]).reshape(len(own), -1),
         rank=g.rank[own],
         again=g.again[own],
-        pool=np.arange(int(own.sum())),
+        pool=np.arange(len(own)),
+        width=np.ones(len(own), dtype=np.int64),
     )
 
 

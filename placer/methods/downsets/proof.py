@@ -143,7 +143,7 @@ class Proof:
             best_on_order(side, along, self.best, run, memory_mb=self.memory_mb)
             return
         pieces = place_optional(side, pieces)
-        held = [(t, float(side.graph.memory[positions].sum())) for t, positions in pieces]
+        held = [(t, float(side.graph.memory[t, positions].sum())) for t, positions in pieces]
         if all(memory <= side.graph.limit[t] for t, memory in held):
             self.best.offer(side.plan(pieces), "relaxation")
 

@@ -41,6 +41,9 @@ come from the end, so that the reverse alone is searched. The rules above stay v
 stage further from the end, which keeps more; and a plan that loses a stage, because v was all that it held,
 or a state that has used fewer devices, asks for less memory of what follows. (``pieces.set_flights``)
 
+*Pools.* Types may draw on the same devices, of which a piece takes one or several: stages on replicas or
+shards.  A later device is then one of any type that the devices left allow, and all of the above holds.
+
 *Recomputation.* A type may stand twice, once recomputing, with the same devices: more time, and other
 memory. What its piece receives is known when it ends; v, moved to a piece nearer to the end, takes nothing
 into the piece that it leaves. (``pieces.received``)
@@ -245,7 +248,7 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
     row = arrays.BLOCKS + 3 * K
     return Space(
         low=np.zeros(S, ints), length=np.zeros(S, ints), offset=np.zeros(S, ints),
-        pool=np.zeros(S * 4 + 2 * W, np.uint64), used=np.zeros((S, T), np.int32),
+        pool=np.zeros(S * 4 + 2 * W, np.uint64), used=np.zeros((S, T + 1), np.int32),
         peak=np.zeros((S, 2)), left=np.zeros((S, K)), crossing=np.zeros((S, K)), rank=np.zeros(S),
         parent=np.zeros(S, ints), kind=np.zeros(S, ints), chain=np.zeros(S, ints), alive=np.zeros(S, bool),
         heads=np.full(2 * S, -1, ints), words=np.zeros(W, np.uint64), where=np.zeros(n, np.int8),
@@ -275,7 +278,7 @@ def _start(g: Graph, m: Measures, space: Space, ctl: Control) -> None:
 def _state_bytes(g: Graph, m: Measures, space: Space) -> float:
     """Bytes of one state, with room for the copy made when the arrays grow."""
     words = min(len(space.words), 8)
-    return 1.5 * (8 * 7 + 1 + 4 * len(g.devices) + 16 + 16 * len(m.kind) + 8 * words + 16)
+    return 1.5 * (8 * 7 + 1 + 4 * len(g.devices) + 20 + 16 * len(m.kind) + 8 * words + 16)
 
 
 STATE_FIELDS = (

@@ -68,6 +68,7 @@ def server_kinds(problem: Problem) -> tuple[ServerKind, ...]:
             d.memory_limit_bytes,
             problem.time_ms[:, :, d.class_index].tobytes(),
             problem.net_cost_ms[:, d.class_index].tobytes(),
+            *(kept[:, d.class_index].tobytes() for kept in problem.class_bytes),
             b"" if across is None or d.is_host else across[:, d.index].tobytes(),
             problem.allowed[:, d.index].tobytes(),
         )
@@ -332,15 +333,15 @@ def _chain(problem: Problem, kinds: tuple[ServerKind, ...], items: IntArray, opt
     extra[hosts] = 0.0
     limit = np.array([instance.devices[d].memory_limit_bytes for d in first])
     readers = [net_items[a + 1 : b] for a, b in zip(problem.net_start, problem.net_start[1:], strict=False)]
-    flights = in_flight(instance, options)
+    flights, (held, more) = in_flight(instance, options), problem.class_bytes
     slot_start, stride, mixes = _mixes(kinds)
     return Chain(
         ok=np.ascontiguousarray(ok),
         time=np.ascontiguousarray(time),
-        memory=problem.memory_bytes[items],
-        activation=problem.activation_bytes[items],
+        memory=np.ascontiguousarray(held[:, classes].T[:, items]),
+        activation=np.ascontiguousarray(more[:, classes].T[:, items]),
         flights=flights.most,
-        by_stage=flights.by_stage and bool(problem.activation_bytes.any()),
+        by_stage=flights.by_stage and bool(more.any()),
         limit=limit * (1 + MEMORY_TOLERANCE),
         own=np.ascontiguousarray(own),
         extra=np.ascontiguousarray(extra),

@@ -47,8 +47,10 @@ OUT, IN, BOTH = 0, 1, 2
 
 
 def applicable(lattice: Lattice) -> bool:
-    """Whether the bound is worth its time: transfers add to the load, and the graph is not huge."""
+    """Whether the bound is worth its time: transfers add to the load, no teams, and no huge graph."""
     g = lattice.graph
+    if lattice.kinds.shared:
+        return False
     return g.mode == 0 and bool(g.paying.any()) and 1 < lattice.size <= MAX_ITEMS and len(g.net_size) > 0
 
 

@@ -18,8 +18,7 @@ def are_twins(problem: Problem, a: int, b: int) -> bool:
     """Whether exchanging items a and b leaves times, memory, devices, precedence and nets as they are."""
     same = (
         np.array_equal(problem.time_ms[:, a], problem.time_ms[:, b])
-        and problem.memory_bytes[a] == problem.memory_bytes[b]
-        and problem.activation_bytes[a] == problem.activation_bytes[b]
+        and all(np.array_equal(kept[a], kept[b]) for kept in problem.class_bytes)
         and np.array_equal(problem.allowed[a], problem.allowed[b])
     )
     if not same:

@@ -28,21 +28,20 @@ class Graph(NamedTuple):
 
     ok: Bools  # (T, N)
     time: Floats  # (T, 2, N)
-    memory: Floats  # (N,) with one microbatch in flight
-    activation: Floats  # (N,) for each further one
+    memory: Floats  # (T, N) with one microbatch in flight
+    activation: Floats  # (T, N) for each further one
     flights: int  # microbatches in flight at most
     by_stage: bool  # whether the s-th piece has at most s of them (pieces then come from the end)
     rank: Ints  # (T,) place in the wanted order of devices as pieces come, -1 for none
-    pool: (
-        Ints  # (T,) the type whose devices these are: itself, but for types that recompute beside plain ones
-    )
+    pool: Ints  # (T,) the first type of those that draw on the same devices
+    width: Ints  # (T,) how many of them a piece takes
     again: Bools  # (T,) whether pieces recompute: they keep what they read, and activations only once
     read_start: Ints  # (N + 1,)
     read: Ints  # forward outputs of known size that an item reads from others
     output_producer: Ints  # (O,)
     output_bytes: Floats  # (O,)
     limit: Floats  # (T,)
-    devices: Ints  # (T,) how many of each type
+    devices: Ints  # (T,) how many there are in the pool of each type
     paying: Bools  # (T,)
     succ_start: Ints  # (N + 1,)
     succ: Ints
@@ -79,7 +78,7 @@ class Space(NamedTuple):
     length: Ints  # (S,)
     offset: Ints  # (S,)
     pool: Words
-    used: Counts  # (S, T)
+    used: Counts  # (S, T + 1) devices of the pool of each type, and pieces
     peak: Floats  # (S, 2)
     left: Floats  # (S, K)
     crossing: Floats  # (S, K)
@@ -120,8 +119,8 @@ class Chain(NamedTuple):
 
     ok: Bools  # (K, N)
     time: Floats  # (K, 2, N)
-    memory: Floats  # (N,) with one microbatch in flight
-    activation: Floats  # (N,) for each further one
+    memory: Floats  # (K, N) with one microbatch in flight
+    activation: Floats  # (K, N) for each further one
     flights: int  # microbatches in flight at most
     by_stage: bool  # whether the s-th stage has at most s of them
     limit: Floats  # (K,)

@@ -106,7 +106,7 @@ def finishes(g: GraphView, m: MeasuresView, space: SpaceView, s: int, t: int, ta
     """Whether one device of type t can take all that is left."""
     K = m.kinds
     for k in range(K):
-        room = m.scale[k, t]
+        room = m.scale[k, t] * g.width[t]
         if m.kind[k] == 0:
             room *= target - space.peak[s, 1]
         elif m.kind[k] == 1:
@@ -145,7 +145,7 @@ def finishes(g: GraphView, m: MeasuresView, space: SpaceView, s: int, t: int, ta
 def harmless(g: GraphView, space: SpaceView, s: int, t: int, v: int) -> bool:
     """Whether no later device gets a larger load when it loses the available item v (*Dominance*)."""
     for i in range(g.types):
-        if left_of(g, space, s, i, t) <= 0 or not g.ok[i, v] or not g.paying[i]:
+        if left_of(g, space, s, i, t) < g.width[i] or not g.ok[i, v] or not g.paying[i]:
             continue
         _clear(space)
         for j in range(g.item_start[v], g.item_start[v + 1]):
@@ -209,7 +209,7 @@ def costs_nothing(g: GraphView, space: SpaceView, s: int, t: int, v: int) -> boo
 def holdable(g: GraphView, space: SpaceView, s: int, t: int, v: int, target: float) -> bool:
     """Whether a device left can hold the excluded item v with what its nets then surely cost (*Holdable*)."""
     for i in range(g.types):
-        if left_of(g, space, s, i, t) <= 0 or not g.ok[i, v]:
+        if left_of(g, space, s, i, t) < g.width[i] or not g.ok[i, v]:
             continue
         if not g.paying[i]:
             if within(g, space, s, g.time[i, 0, v], g.time[i, 1, v], target):

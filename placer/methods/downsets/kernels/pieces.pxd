@@ -12,7 +12,7 @@ cdef void set_available(SpaceView space, Control ctl, long long v, bint wanted) 
     w=cython.longlong, x=cython.longlong)
 cdef void load_state(GraphView g, SpaceView space, Control ctl, long long s) noexcept nogil
 
-@cython.locals(i=cython.longlong, stage=cython.longlong)
+@cython.locals(stage=cython.longlong)
 cdef void set_flights(GraphView g, SpaceView space, long long s) noexcept nogil
 
 cdef double size(GraphView g, SpaceView space, long long t, long long v) noexcept nogil

@@ -95,18 +95,15 @@ def load_state(g: GraphView, space: SpaceView, ctl: Control, s: int) -> None:
 
 def set_flights(g: GraphView, space: SpaceView, s: int) -> None:
     """Say how many microbatches the piece after state s keeps beside the first (*Microbatches in flight*)."""
-    stage = 1
-    for i in range(g.types):
-        if g.pool[i] == i:
-            stage += space.used[s, i]
+    stage = space.used[s, g.types] + 1
     space.reach[1] = (min(stage, g.flights) if g.by_stage else g.flights) - 1
 
 
 def size(g: GraphView, space: SpaceView, t: int, v: int) -> float:
     """Memory of item v in the piece under way on type t."""
     if g.again[t]:
-        return g.memory[v]
-    return g.memory[v] + space.reach[1] * g.activation[v]
+        return g.memory[t, v]
+    return g.memory[t, v] + space.reach[1] * g.activation[t, v]
 
 
 def received(g: GraphView, space: SpaceView, ctl: Control, extra: int) -> float:
@@ -127,8 +124,8 @@ def received(g: GraphView, space: SpaceView, ctl: Control, extra: int) -> float:
 
 
 def left_of(g: GraphView, space: SpaceView, s: int, i: int, t: int) -> int:
-    """Devices of type i that are left after those used and one more of type t."""
-    count: int = g.devices[i] - space.used[s, i] - (1 if g.pool[i] == g.pool[t] else 0)
+    """Devices of the pool of type i that are left after those used and a piece on type t."""
+    count: int = g.devices[i] - space.used[s, i] - (g.width[t] if g.pool[i] == g.pool[t] else 0)
     return count
 
 
@@ -193,7 +190,7 @@ def capacity(
     backward: float,
     target: float,
 ) -> float:
-    """Work that the devices left after one more of type t can hold in measure k."""
+    """Work that the devices left after a piece on type t can hold in measure k."""
     total = 0.0
     for i in range(g.types):
         left = left_of(g, space, s, i, t)

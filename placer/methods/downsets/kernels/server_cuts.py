@@ -54,8 +54,8 @@ def _take(c: ChainView, scratch: ScratchView, server: Server, k: int, v: int) ->
         scratch.moved[r, 1 if scratch.holds[x] else 0] += _cost(c, scratch, server, k, x)
     scratch.compute[0] += c.time[k, 0, v]
     scratch.compute[1] += c.time[k, 1, v]
-    scratch.bytes[0] += c.memory[v]
-    scratch.bytes[1] += c.activation[v]
+    scratch.bytes[0] += c.memory[k, v]
+    scratch.bytes[1] += c.activation[k, v]
 
 
 def _clear(c: ChainView, scratch: ScratchView, begin: int, end: int) -> None:
@@ -119,7 +119,7 @@ def _stages(c: ChainView, scratch: ScratchView, server: Server, k: int, i: int, 
 def _pack(c: ChainView, scratch: ScratchView, server: Server) -> None:
     """Fill ``scratch.reach`` for a server, see `pack`."""
     s, known = server.begin, server.known
-    top = min(server.end, c.memory.shape[0])
+    top = min(server.end, c.memory.shape[1])
     for i in range(s if known == s else known + 1, top + 1):
         for m in range(server.mixes):
             scratch.reach[i, m] = 0
@@ -167,7 +167,7 @@ def _copy(source: Bytes, target: Bytes, begin: int, last: int, mixes: int) -> No
 
 def _open(c: ChainView, scratch: ScratchView, server: Server) -> None:
     """Fill ``scratch.full``, see `open_server`."""
-    n, s, mixes = c.memory.shape[0], server.begin, server.mixes
+    n, s, mixes = c.memory.shape[1], server.begin, server.mixes
     server.end, server.known = n + 1, s
     _pack(c, scratch, server)
     _copy(scratch.reach, scratch.free, s, n, mixes)

@@ -107,8 +107,8 @@ def _is_written(space: SpaceView, ctl: Control, x: int) -> bool:
 
 
 def _used(g: GraphView, space: SpaceView, ctl: Control, i: int) -> int:
-    """How many devices of type i are used with the finished piece."""
-    return space.used[ctl.state, i] + (1 if g.pool[i] == g.pool[ctl.type] else 0)
+    """How many devices of the pool of type i are used with the finished piece."""
+    return space.used[ctl.state, i] + (g.width[ctl.type] if g.pool[i] == g.pool[ctl.type] else 0)
 
 
 def _superfluous(
@@ -125,6 +125,10 @@ def _superfluous(
                 used = _used(g, space, ctl, i)
                 fewer = fewer and space.used[x, i] <= used
                 more = more and space.used[x, i] >= used
+            if g.by_stage:
+                used = space.used[ctl.state, g.types] + 1
+                fewer = fewer and space.used[x, g.types] <= used
+                more = more and space.used[x, g.types] >= used
             if fewer and space.alive[x]:
                 return True
             if more and x > ctl.state:
@@ -156,6 +160,7 @@ def _insert(
     space.low[new], space.length[new], space.offset[new] = ctl.low, ctl.length, ctl.offset
     for i in range(g.types):
         space.used[new, i] = _used(g, space, ctl, i)
+    space.used[new, g.types] = space.used[s, g.types] + 1
     space.peak[new, 0], space.peak[new, 1] = forward, backward
     for k in range(K):
         space.left[new, k] = space.left[s, k] - space.row[BLOCKS + k]
@@ -315,7 +320,7 @@ def _next_state(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t
     for t in range(g.types):
         left = g.devices[t] - space.used[s, t]
         devices += left if g.pool[t] == t else 0
-        if left > 0 and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
+        if left >= g.width[t] and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
             ctl.goal_state, ctl.goal_type = s, t
             return FOUND
     ctl.type = -1 if devices > 1 else g.types
@@ -328,7 +333,9 @@ def _next_type(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, ta
     ctl.type += 1
     if ctl.type >= g.types:
         ctl.phase = NEXT_STATE
-    elif g.devices[ctl.type] > space.used[ctl.state, ctl.type] and in_order(g, space, ctl.state, ctl.type):
+    elif g.devices[ctl.type] - space.used[ctl.state, ctl.type] >= g.width[ctl.type] and in_order(
+        g, space, ctl.state, ctl.type
+    ):
         for i in range(space.row.shape[0]):
             space.row[i] = 0.0
         ctl.depth = ctl.listed = ctl.trail = 0

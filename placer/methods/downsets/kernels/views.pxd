@@ -10,11 +10,12 @@ cdef class GraphView:
     cdef public long long types
     cdef public unsigned char[:, ::1] ok
     cdef public double[:, :, ::1] time
-    cdef public double[::1] memory, activation, output_bytes, limit
+    cdef public double[:, ::1] memory, activation
+    cdef public double[::1] output_bytes, limit
     cdef public long long flights, mode
     cdef public bint by_stage, chain, gpipe
-    cdef public long long[::1] rank, pool, read_start, read, output_producer, devices, succ_start, succ
-    cdef public long long[::1] net_size, net_producer, net_direction, item_start, item_nets, near_start, near
+    cdef public long long[::1] rank, pool, width, read_start, read, output_producer, devices, succ_start
+    cdef public long long[::1] succ, net_size, net_producer, net_direction, item_start, item_nets, near_start, near
     cdef public long long[::1] net_optional
     cdef public unsigned char[::1] again, paying, optional
     cdef public double[:, ::1] net_cost
@@ -48,7 +49,8 @@ cdef class Control:
 cdef class ChainView:
     cdef public unsigned char[:, ::1] ok
     cdef public double[:, :, ::1] time
-    cdef public double[::1] memory, activation, limit, work, mix_worth
+    cdef public double[:, ::1] memory, activation
+    cdef public double[::1] limit, work, mix_worth
     cdef public long long flights, mode
     cdef public bint by_stage
     cdef public double[:, ::1] own, extra

@@ -18,10 +18,10 @@ from placer.plans.check import check, plan_of
 from placer.plans.evaluate import stage_order
 from placer.plans.figures import objective_of
 from placer.plans.in_flight import InFlight
-from placer.plans.plan import Plan
+from placer.plans.plan import Plan, Team
 from placer.plans.result import Status
 from placer.plans.verify import violations
-from placer.reductions import replication
+from placer.reductions import teams
 from placer.search.run import Run
 from placer.simulation import simulate
 from placer.solving.solve import solve
@@ -193,7 +193,7 @@ def test_limit_on_devices_counts_replicas():
 def test_what_verification_finds():
     instance, options = pair(), Options(replicas=2)
     device = np.array([0, 1, 1, 0])
-    assert violations(instance, Plan(device, replicas=((0, 2),)), options) == []
+    assert violations(instance, Plan(device, teams=(Team((0, 2)),)), options) == []
     for replicas, words in (
         (((0, 2, 3),), "more than 2"),
         (((0, 4),), "not identical"),
@@ -201,9 +201,9 @@ def test_what_verification_finds():
         (((2, 3),), "hold none or another"),
         (((0, 2), (1, 2)), "hold none or another"),
     ):
-        assert words in violations(instance, Plan(device, replicas=replicas), options)[0]
+        assert words in violations(instance, Plan(device, teams=tuple(map(Team, replicas))), options)[0]
     forbidden = instance.replace(forbid=(("gpu2",), (), (), ()))
-    assert "not identical" in violations(forbidden, Plan(device, replicas=((0, 2),)), options)[0]
+    assert "not identical" in violations(forbidden, Plan(device, teams=(Team((0, 2)),)), options)[0]
 
 
 def chain(times: list[float], devices: int, **changes) -> Instance:
@@ -258,26 +258,25 @@ def brute(instance: Instance, replicas: int) -> float:
 
 
 def test_groups_cover_all_ways():
-    found = [smaller.classes for smaller, _ in replication.apply(pair(), 3)]
-    widths = [sorted(cls.width for cls in classes for _ in range(cls.count)) for classes in found]
+    found = [smaller.classes for smaller, _ in teams.apply(pair(), Options(replicas=3), pooled=False)]
+    widths = [sorted(cls.mode.width for cls in classes for _ in range(cls.count)) for classes in found]
     assert sorted(widths) == [[1, 1, 1, 1, 1], [1, 1, 1, 2], [1, 1, 3], [1, 2, 2]]
 
 
 def test_plans_come_back_and_start_the_choices_that_have_them():
-    """Only where every device of a plan is one of its own can it be a start."""
+    """A plan starts the choices that have its teams."""
     instance = pair()
     starts = 0
-    for smaller, inverse in replication.apply(instance, 3):
-        plan = load_method("dp", Objective.THROUGHPUT)(smaller, Options(method="dp"), Run()).plan
+    for smaller, inverse in teams.apply(instance, Options(replicas=3), pooled=False):
+        options = Options(method="dp", replicas=3)
+        plan = load_method("dp", Objective.THROUGHPUT)(smaller, options, Run()).plan
         lifted = inverse.plan(plan)
         assert violations(instance, lifted, Options(replicas=3)) == []
         start = inverse.start(lifted)
-        assert (start is None) == bool(lifted.replicas)
-        if start is not None:
-            starts += 1
-            assert start.device.tolist() == plan.device.tolist()
-            assert objective_of(smaller, start, Options()) == objective_of(instance, lifted, Options())
-    assert starts == 1
+        assert objective_of(smaller, start, options) == objective_of(instance, lifted, options)
+        alone = inverse.start(Plan(np.array([0, 1, 1, 0])))
+        starts += alone is not None
+    assert starts == 2
 
 
 def test_altered_replicas_are_noticed():
@@ -285,7 +284,7 @@ def test_altered_replicas_are_noticed():
     result = solve(instance, replicas=4)
     altered = result.model_copy(update={"replicas": []}).sealed()
     assert any("objective" in text for text in check(instance, altered))
-    assert plan_of(instance, result).replicas
+    assert plan_of(instance, result).teams
 
 
 @pytest.mark.parametrize(
@@ -305,6 +304,6 @@ def test_what_is_refused(changes, message):
 def test_too_many_ways_and_links_without_bandwidth_are_refused():
     many = pair(classes=(DeviceClass("gpu", "gpu", 64, link=Link(bandwidth_bytes_per_s=1e6)),))
     with pytest.raises(UsageError, match="more than 256 ways"):
-        solve(many, replicas=64)
+        solve(many, replicas=64, method="local-search")
     with pytest.raises(UsageError, match="needs a bandwidth"):
         solve(pair(classes=(DeviceClass("gpu", "gpu", 2),)), replicas=2)
