@@ -117,14 +117,15 @@ def lay_out(problem: Problem, params: ThroughputParams) -> Layout:
     kinds = kinds_of(problem)
     may = fits(problem, kinds, params)
     accelerators, hosts = tuple(kinds.accelerators), tuple(kinds.hosts)
-    k = sum(kinds.count(a) for a in accelerators)
+    k = kinds.slots
     hosts_used = sum(kinds.count(h) for h in hosts) if may[:, list(hosts)].any() else 0
-    flights, free = params.flights, params.flights.by_stage or bool((kinds.rank >= 0).any())
+    flights, ranked = params.flights, bool((kinds.rank >= 0).any())
+    free = flights.by_stage or ranked or kinds.shared
     mixed = flights.by_stage and hosts_used > 0
     slots = []
     if mixed:
         k, hosts_used, accelerators = k + hosts_used, 0, (*accelerators, *hosts)
-    choice = len(accelerators) > 1 or (free and bool((kinds.rank >= 0).any()))
+    choice = len(accelerators) > 1 or ranked
     for gap in range(k + 1):
         if gap:
             slot = Slot(f"A{gap:03d}", False, accelerators, gap, flights.at(k - gap + 1), choice, free)
@@ -354,12 +355,24 @@ def _by_kind(
 
 
 def _counts(model: Model, layout: Layout, t: list[dict[int, Expression]]) -> None:
-    """Σ_s t_{sκ} = count of κ, or ≤ for host kinds and where slots may be empty."""
+    """Σ_s t_{sκ} = count of κ, or ≤ for host kinds and where slots may be empty; pools in all."""
+    if layout.kinds.shared:
+        _pools(model, layout, t)
+        return
     exact = any(not slot.may_be_empty for slot in layout.slots)
     for kind in dict.fromkeys(kind for chosen in t for kind in chosen):
         used = total(chosen[kind] for chosen in t if kind in chosen)
         count = float(layout.kinds.count(kind))
         model.add(used <= count if layout.kinds.is_host[kind] or not exact else used == count)
+
+
+def _pools(model: Model, layout: Layout, t: list[dict[int, Expression]]) -> None:
+    """Σ_s Σ_{κ of the pool} w_κ t_{sκ} ≤ devices of the pool."""
+    kinds = layout.kinds
+    for pool in kinds.pools:
+        own = np.flatnonzero(kinds.pool == pool).tolist()
+        taken = total(float(kinds.width[k]) * chosen[k] for chosen in t for k in own if k in chosen)
+        model.add(taken <= float(kinds.room[pool]))
 
 
 def _hosts_in_turn(model: Model, layout: Layout, t: list[dict[int, Expression]]) -> None:

@@ -144,15 +144,17 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("colgen", 0.6, 300.0),
             *program,
         ]
-    return [phase for phase in chosen if _is_able(phase.method, options)]
+    return [phase for phase in chosen if _is_able(phase.method, instance, options)]
 
 
-def _is_able(name: str, options: Options) -> bool:
+def _is_able(name: str, instance: Instance, options: Options) -> bool:
     """Whether a phase plans for the options; what only bounds leaves that to others."""
     if name in BOUNDS:
         return True
     method = METHODS.get(name)
     if method is None or options.objective not in method.objectives:
+        return False
+    if instance.pools and not method.pools:
         return False
     return method.recompute or options.recompute is Recompute.NONE
 

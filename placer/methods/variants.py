@@ -54,7 +54,8 @@ def variants(instance: Instance, options: Options) -> list[Reduction]:
 def _knows_pools(method: MethodInfo, instance: Instance, options: Options) -> bool:
     """Whether a method keeps within pools of devices for what is asked."""
     plain = options.objective is Objective.THROUGHPUT and options.strictly_ordered
-    return plain and method.pools and not instance.constraints.use_devices
+    nested = method.name == "dpl" and bool(instance.servers)  # whose servers have slots instead
+    return plain and method.pools and not nested and not instance.constraints.use_devices
 
 
 def solve(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:

@@ -103,7 +103,6 @@ def device_loads(
     np.add.at(compute, (direction, device), times)
     again = np.array(recompute, dtype=np.int64)
     compute[1, again] += compute[0, again]
-
     receive, send = np.zeros((2, devices)), np.zeros((2, devices))
     u, w = instance.edges[:, 0], instance.edges[:, 1]
     crosses = device[u] != device[w]

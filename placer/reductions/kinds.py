@@ -91,9 +91,12 @@ class Kinds:
         """Whether stages may take several devices, or one in several ways beside recomputing."""
         return bool((self.pool != self.base).any() or (self.width > 1).any())
 
-    def stages(self, kind: int) -> int:
-        """Return the largest number of stages on the pool of a kind."""
-        return int(self.room[kind] // self.width[self.pool == self.pool[kind]].min())
+    @property
+    def slots(self) -> int:
+        """Stages that there may be on accelerators."""
+        return sum(
+            int(self.room[k] // self.width[self.pool == k].min()) for k in self.pools if not self.is_host[k]
+        )
 
 
 def kinds_of(problem: Problem) -> Kinds:

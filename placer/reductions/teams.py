@@ -54,11 +54,20 @@ def apply(instance: Instance, options: Options, *, pooled: bool) -> list[Reducti
     grouped = _groupings(instance, kinds := _kinds(instance), options, pooled=pooled)
     if instance.constraints.use_devices:  # no device may be left over
         grouped = [some for some in grouped if all(map(_fills, kinds, some))]
+    grouped = [some for some in grouped if _has_room(instance, kinds, some)]
     return [_grouped(instance, kinds, some, pooled=pooled and not options.uniform) for some in grouped]
 
 
 def _fills(kind: Sequence[int], grouping: Grouping) -> bool:
     return sum(mode.width * count for mode, count in grouping) == len(kind)
+
+
+def _has_room(instance: Instance, kinds: list[list[int]], groupings: Sequence[Grouping]) -> bool:
+    """Whether all nodes that go together have a team that may run them."""
+    there = [kind[0] for kind, some in zip(kinds, groupings, strict=True) if any(count for _, count in some)]
+    allowed = instance.allowed[:, there]
+    together = [allowed[nodes].all(axis=0) for nodes in instance.groups.values()]
+    return bool(allowed.any(axis=1).all()) and all(some.any() for some in together)
 
 
 def _groupings(
@@ -68,8 +77,9 @@ def _groupings(
     modes = [modes_of(instance, kind, options) for kind in kinds]
     if options.uniform:
         hosts = [_host(instance, kind) for kind in kinds]
-        every = {mode for some, host in zip(modes, hosts, strict=True) if not host for mode in some}
-        return [tuple(_only(instance, kind, mode) for kind in kinds) for mode in sorted(every) or [ALONE]]
+        found = {mode for some, host in zip(modes, hosts, strict=True) if not host for mode in some}
+        every: list[Mode | None] = [*sorted(found)] or [None]
+        return [tuple(_only(instance, kind, mode) for kind in kinds) for mode in every]
     if pooled:
         both = zip(kinds, modes, strict=True)
         return [tuple([(mode, len(kind) // mode.width) for mode in some] for kind, some in both)]
@@ -101,10 +111,10 @@ def _widest(mode: Mode) -> tuple[int, Mode]:
     return -mode.width, mode
 
 
-def _only(instance: Instance, kind: list[int], mode: Mode) -> Grouping:
-    """All teams of one mode, on hosts none."""
+def _only(instance: Instance, kind: list[int], mode: Mode | None) -> Grouping:
+    """Return as many teams of one mode as there is room for; hosts are alone."""
     mode = ALONE if _host(instance, kind) else mode
-    return [(mode, len(kind) // mode.width)]
+    return [] if mode is None else [(mode, len(kind) // mode.width)]
 
 
 def _kinds(instance: Instance) -> list[list[int]]:

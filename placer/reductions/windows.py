@@ -34,8 +34,7 @@ def windows(problem: Problem, kinds: Kinds, upper_bound_ms: float | None) -> Int
         ``(N, 2)``: item c has at least ``[c, 0]`` accelerator slots at or before it, and lies at or before
         slot ``[c, 1]``; in a gap g it has g slots before it, and lies before slot g + 1.
     """
-    reach = reachability(problem)
-    k = sum(kinds.count(a) for a in kinds.accelerators)
+    reach, k = reachability(problem), kinds.slots
     out = np.empty((problem.size, 2), dtype=np.int64)
     for c in range(problem.size):
         out[c, 0] = accelerators_needed(problem, kinds, reach[:, c], upper_bound_ms)
@@ -58,8 +57,7 @@ def balance_bound_ms(problem: Problem, kinds: Kinds) -> float:
     """
     least = _least_time(kinds, list(range(len(kinds.devices))))
     low = float(least[np.isfinite(least)].max(initial=0.0))
-    everything = np.ones(problem.size, dtype=np.bool_)
-    k = sum(kinds.count(a) for a in kinds.accelerators)
+    everything, k = np.ones(problem.size, dtype=np.bool_), kinds.slots
     high = max(low, float(least[np.isfinite(least)].sum()))
     if accelerators_needed(problem, kinds, everything, None) > k:
         return low  # memory alone rules out every plan

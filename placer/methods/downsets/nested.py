@@ -49,6 +49,8 @@ def solve_nested(instance: Instance, options: Options, run: Run, lattice: Lattic
     if options.recompute is not Recompute.NONE or instance.order:
         message = "the program for servers knows no recomputation and no order of the devices"
         return Outcome(Stop.NOT_APPLICABLE, message=message)
+    if instance.pools:
+        return Outcome(Stop.NOT_APPLICABLE, message="the program for servers knows no pools of devices")
     if nested_size(kinds) > MOST_STATES:
         message = "the servers differ too much from each other for the program along linear orders"
         return Outcome(Stop.NOT_APPLICABLE, message=message)

@@ -89,11 +89,20 @@ def first_fit(
 
 
 def _sequences(instance: Instance) -> list[list[int]]:
-    """Return the devices with accelerators first, and with hosts first, each so that their ranks rise."""
+    """Return the devices with accelerators first, and with hosts first, each so that their ranks rise.
+
+    Where devices are teams of a pool, those of one mode together.
+    """
+    modes = [instance.classes[d.class_index].mode for d in instance.devices]
     accelerators = [d.index for d in instance.devices if not d.is_host]
     hosts = [d.index for d in instance.devices if d.is_host]
     ranks = [-1 if d.rank is None else d.rank for d in instance.devices]
-    both = [*accelerators, *hosts], [*hosts, *accelerators]
+    chosen = [accelerators]
+    if instance.pools:
+        chosen = [
+            [d for d in accelerators if modes[d] == mode] for mode in sorted({modes[d] for d in accelerators})
+        ]
+    both = [order for some in chosen for order in ([*some, *hosts], [*hosts, *some])]
     return [sorted(sequence, key=lambda d: ranks[d]) for sequence in both]
 
 

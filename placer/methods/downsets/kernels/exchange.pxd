@@ -5,6 +5,8 @@ cimport cython
 from placer.methods.downsets.kernels.views cimport *
 from placer.methods.downsets.kernels.pieces cimport *
 
+cdef bint has_device(GraphView g, SpaceView space, long long s, long long t) noexcept nogil
+
 @cython.locals(i=cython.longlong)
 cdef bint in_order(GraphView g, SpaceView space, long long s, long long t) noexcept nogil
 

@@ -33,11 +33,17 @@ __all__ = [
     "finishes",
     "fits",
     "harmless",
+    "has_device",
     "holdable",
     "in_order",
     "mark_zone",
     "optional_cost",
 ]
+
+
+def has_device(g: GraphView, space: SpaceView, s: int, t: int) -> bool:
+    """Whether there are devices left for a piece on type t after those of state s (*Pools*)."""
+    return g.devices[t] - space.used[s, t] >= g.width[t]
 
 
 def in_order(g: GraphView, space: SpaceView, s: int, t: int) -> bool:

@@ -19,6 +19,7 @@ cdef void _write(SpaceView space, Control ctl) noexcept nogil
 @cython.locals(i=cython.longlong)
 cdef bint _is_written(SpaceView space, Control ctl, long long x) noexcept nogil
 
+@cython.locals(taken=cython.longlong)
 cdef long long _used(GraphView g, SpaceView space, Control ctl, long long i) noexcept nogil
 
 @cython.locals(fewer=cython.bint, i=cython.longlong, more=cython.bint, used=cython.longlong,

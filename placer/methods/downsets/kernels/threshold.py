@@ -3,8 +3,7 @@ r"""Threshold search over downsets: cut the items into pieces whose loads stay w
 A contiguous plan is a chain of downsets ∅ = I_0 ⊂ I_1 ⊂ ... ⊂ I_m = all items; the piece I_i \ I_{i-1}
 lies on one device. A *state* is a downset together with the devices used so far, per type, and for the
 schedule ``gpipe`` the largest forward and backward load so far. States are expanded level by level (one
-more device per level); from each state all pieces within the target grow one item at a time.
-
+more piece per level); from each state all pieces within the target grow one item at a time.
 All is held in arrays, so that a call can stop and be resumed. Why each rule is valid: ``downsets.search``.
 """
 
@@ -18,6 +17,7 @@ if not cython.compiled:
         finishes,
         fits,
         harmless,
+        has_device,
         holdable,
         in_order,
         mark_zone,
@@ -107,8 +107,9 @@ def _is_written(space: SpaceView, ctl: Control, x: int) -> bool:
 
 
 def _used(g: GraphView, space: SpaceView, ctl: Control, i: int) -> int:
-    """How many devices of the pool of type i are used with the finished piece."""
-    return space.used[ctl.state, i] + (g.width[ctl.type] if g.pool[i] == g.pool[ctl.type] else 0)
+    """Devices of the pool of type i that are used with the finished piece; behind the types, pieces."""
+    taken = 1 if i == g.types else g.width[ctl.type] if g.pool[i] == g.pool[ctl.type] else 0
+    return space.used[ctl.state, i] + taken
 
 
 def _superfluous(
@@ -121,14 +122,10 @@ def _superfluous(
             ctl.offset = space.offset[x]
             fewer = space.peak[x, 0] <= forward and space.peak[x, 1] <= backward
             more = space.peak[x, 0] >= forward and space.peak[x, 1] >= backward
-            for i in range(g.types):
+            for i in range(g.types + g.by_stage):
                 used = _used(g, space, ctl, i)
                 fewer = fewer and space.used[x, i] <= used
                 more = more and space.used[x, i] >= used
-            if g.by_stage:
-                used = space.used[ctl.state, g.types] + 1
-                fewer = fewer and space.used[x, g.types] <= used
-                more = more and space.used[x, g.types] >= used
             if fewer and space.alive[x]:
                 return True
             if more and x > ctl.state:
@@ -158,9 +155,8 @@ def _insert(
     if ctl.offset == ctl.pool:
         ctl.pool += ctl.length
     space.low[new], space.length[new], space.offset[new] = ctl.low, ctl.length, ctl.offset
-    for i in range(g.types):
+    for i in range(g.types + 1):
         space.used[new, i] = _used(g, space, ctl, i)
-    space.used[new, g.types] = space.used[s, g.types] + 1
     space.peak[new, 0], space.peak[new, 1] = forward, backward
     for k in range(K):
         space.left[new, k] = space.left[s, k] - space.row[BLOCKS + k]
@@ -318,9 +314,8 @@ def _next_state(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t
     ctl.count += space.words.shape[0]
     devices = 0
     for t in range(g.types):
-        left = g.devices[t] - space.used[s, t]
-        devices += left if g.pool[t] == t else 0
-        if left >= g.width[t] and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
+        devices += g.devices[t] - space.used[s, t] if g.pool[t] == t else 0
+        if has_device(g, space, s, t) and in_order(g, space, s, t) and finishes(g, m, space, s, t, target):
             ctl.goal_state, ctl.goal_type = s, t
             return FOUND
     ctl.type = -1 if devices > 1 else g.types
@@ -333,9 +328,7 @@ def _next_type(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, ta
     ctl.type += 1
     if ctl.type >= g.types:
         ctl.phase = NEXT_STATE
-    elif g.devices[ctl.type] - space.used[ctl.state, ctl.type] >= g.width[ctl.type] and in_order(
-        g, space, ctl.state, ctl.type
-    ):
+    elif has_device(g, space, ctl.state, ctl.type) and in_order(g, space, ctl.state, ctl.type):
         for i in range(space.row.shape[0]):
             space.row[i] = 0.0
         ctl.depth = ctl.listed = ctl.trail = 0
