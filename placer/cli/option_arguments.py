@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from enum import StrEnum
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from placer.choices import offer
 from placer.methods.registry import METHODS
@@ -69,12 +69,17 @@ def _reading(name: str, *, several: bool) -> dict[str, Any]:
         return shown | {"action": "append", "type": _devices_by_node}
     if get_origin(kind) is tuple:
         return shown | {"action": "append" if _repeatable(name) else "store", "type": _names}
+    if any(get_origin(part) is tuple for part in get_args(kind)):
+        return shown | {"action": "append" if several else "store", "type": _one_or_several}
     one: Any = next((part for part in get_args(kind) if part is not NoneType), kind)
     one = get_args(one)[0] if get_origin(one) is Annotated else one
-    choices = None
-    if issubclass(one, StrEnum):
+    choices: list[Any] | None = None
+    if get_origin(kind) is Literal:
+        one, choices = type(one), list(get_args(kind))
+    elif issubclass(one, StrEnum):
         one, choices = str, [str(value) for value in one]
-        shown = {"metavar": "{" + ",".join(choices) + "}"}
+    if choices is not None:
+        shown = {"metavar": "{" + ",".join(map(str, choices)) + "}"}
     if several:
         return shown | {"action": "extend", "type": several_values(one, choices)}
     return shown | {"type": one, "choices": choices}
@@ -138,6 +143,17 @@ def _devices_by_node(text: str) -> tuple[str, tuple[str, ...]]:
     if not equals or not node or not _names(devices):
         raise argparse.ArgumentTypeError(f"expected NODE=DEVICE,..., got {text!r}")
     return node, _names(devices)
+
+
+def _one_or_several(text: str) -> int | tuple[int, ...]:
+    """Read N, or N,...: with a comma exactly these; a type for argparse."""
+    try:
+        values = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        values = ()
+    if not values or min(values) < 1:
+        raise argparse.ArgumentTypeError(f"expected whole numbers of at least 1, got {text!r}")
+    return values if "," in text else values[0]
 
 
 def _names(text: str) -> tuple[str, ...]:
