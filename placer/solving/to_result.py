@@ -79,9 +79,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         replicas=[]
         if plan is None
         else sorted([instance.devices[d].name for d in team.devices] for team in plan.teams),
-        shards={}
-        if plan is None
-        else {instance.devices[team.devices[0]].name: team.shards for team in plan.teams if team.shards > 1},
+        shards={} if plan is None else _shards(instance, plan),
         recompute=[] if plan is None else [instance.devices[d].name for d in sorted(plan.recompute)],
         devices=[] if plan is None else device_reports(instance, plan, options),
         message=outcome.message,
@@ -91,6 +89,11 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
             Progress(seconds=p.seconds, incumbent=p.incumbent_ms, bound=p.bound_ms) for p in run.history
         ],
     ).sealed()
+
+
+def _shards(instance: Instance, plan: Plan) -> dict[str, int]:
+    """Over how many devices replicas split their nodes, by the first device of a team."""
+    return {instance.devices[team.devices[0]].name: team.shards for team in plan.teams if team.shards > 1}
 
 
 def _step(
