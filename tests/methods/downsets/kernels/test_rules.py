@@ -129,10 +129,10 @@ class Definition:
     def runs(self, t: int, held: set[int]) -> bool:
         return bool(self.g.ok[t, sorted(held)].all())
 
-    def memory(self, held: set[int]) -> float:
+    def memory(self, t: int, held: set[int]) -> float:
         """Bytes of a first piece."""
         more = 0 if self.g.by_stage else self.g.flights - 1
-        return float((self.g.memory + more * self.g.activation)[sorted(held)].sum())
+        return float((self.g.memory + more * self.g.activation)[t, sorted(held)].sum())
 
     def is_downset(self, held: set[int]) -> bool:
         return all(a in held for a, b in self.edges if b in held)
@@ -237,7 +237,7 @@ def test_reached_items_are_all_that_a_piece_within_the_target_can_hold(model):
         for held in definition.subsets(scene.rest):
             if not definition.is_downset(held | scene.inside) or not definition.runs(scene.type, held):
                 continue
-            if definition.memory(held) > scene.g.limit[scene.type]:
+            if definition.memory(scene.type, held) > scene.g.limit[scene.type]:
                 continue
             if definition.loads(definition.parts(scene.type, held)).sum() <= scene.target:
                 assert held <= reached
@@ -251,7 +251,7 @@ def test_one_device_takes_the_rest(model):
     for scene, definition, _ in scenes(*model):
         rest, t, g = set(scene.rest), scene.type, scene.g
         parts = definition.parts(t, rest)
-        possible = definition.runs(t, rest) and definition.memory(rest) <= g.limit[t]
+        possible = definition.runs(t, rest) and definition.memory(t, rest) <= g.limit[t]
         expected = possible and definition.loads(parts).sum() <= scene.target
         assert scene.finishes() == expected
         answers.add(expected)
@@ -267,7 +267,7 @@ def test_an_item_more_fits(model):
         for v in scene.offered():
             after, before = definition.parts(t, held | {v}), definition.parts(t, held)
             load = definition.loads(after)
-            expected = definition.runs(t, {v}) and definition.memory(held | {v}) <= g.limit[t]
+            expected = definition.runs(t, {v}) and definition.memory(t, held | {v}) <= g.limit[t]
             expected = expected and load.sum() <= scene.target
             if g.gpipe:
                 expected = expected and bool((load <= definition.loads(before)).all())
@@ -311,8 +311,8 @@ def test_an_item_that_costs_nothing_makes_no_piece_larger(model):
                 if definition.runs(t, held | more):
                     after, before = definition.parts(t, held | more | {v}), definition.parts(t, held | more)
                     assert definition.not_larger(after, before)
-                    if definition.memory(held | more) <= scene.g.limit[t]:
-                        assert definition.memory(held | more | {v}) <= scene.g.limit[t]
+                    if definition.memory(t, held | more) <= scene.g.limit[t]:
+                        assert definition.memory(t, held | more | {v}) <= scene.g.limit[t]
     assert free
 
 

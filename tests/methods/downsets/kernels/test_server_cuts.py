@@ -70,17 +70,17 @@ def ends_by_trial(servers: Servers, kind: int, s: int, earlier: int, limits, nea
                     if any(used.count(k) > c.devices[k] for k in slots):
                         continue
                     if all(
-                        (a, b, k) in good and _bytes(c, a, b, earlier + i + 1) <= c.limit[k]
+                        (a, b, k) in good and _bytes(c, k, a, b, earlier + i + 1) <= c.limit[k]
                         for i, ((a, b), k) in enumerate(zip(bounds, used, strict=True))
                     ):
                         out.add((e, int(sum(c.stride[k] for k in used))))
     return out
 
 
-def _bytes(c, begin: int, end: int, place: int) -> float:
+def _bytes(c, k: int, begin: int, end: int, place: int) -> float:
     """Memory of a stage that is ``place``-th from the end."""
     flights = min(c.flights, place) if c.by_stage else c.flights
-    return float(c.memory[begin:end].sum() + (flights - 1) * c.activation[begin:end].sum())
+    return float(c.memory[k, begin:end].sum() + (flights - 1) * c.activation[k, begin:end].sum())
 
 
 @pytest.mark.parametrize("near", [False, True])
