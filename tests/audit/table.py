@@ -27,6 +27,9 @@ OF_THE_MODEL = "says where things come from; only exports for that model read it
 LIMITS = "how long and how hard the search tries; no plan depends on it that is proven best"
 
 
+OF_TEAMS = "for stages on several devices: all exact methods, in pairs, in tests/test_feature_pairs.py"
+
+
 def holder(name: str) -> Row:
     return Row(name, Kind.HOLDER, why="its fields have rows of their own")
 
@@ -49,6 +52,7 @@ TABLE = [
     Row("node.activation_bytes", Kind.MEMORY, latency=ONE_SAMPLE),
     Row("node.transfer_ms", Kind.COST),
     Row("node.output_bytes", Kind.COST),
+    Row("node.shards", Kind.HOLDER, why=OF_TEAMS),
     Row("node.backward", Kind.COST, latency=ONE_SAMPLE),
     Row("node.colocate", Kind.RULE),
     label("node.layer", "export csv", "export graphml", "page", why="for coarsening and drawing, no rule"),
@@ -112,6 +116,7 @@ TABLE = [
     Row("class.memory_reserve_share", Kind.MEMORY),
     label("class.price_per_hour", "page", why="for the objective cost; the page shows the hash with it"),
     holder("class.link"),
+    Row("class.peer_link", Kind.HOLDER, why=OF_TEAMS),
     Row("link.transfer_scale", Kind.COST),
     Row("link.bandwidth_bytes_per_s", Kind.COST),
     Row("link.latency_ms", Kind.COST),
@@ -168,6 +173,7 @@ TABLE = [
     ),
     Row("option communication", Kind.COST, latency=refused("sequential communication")),
     *(Row(f"option {name}", Kind.SEARCH, why=LIMITS) for name in ("time_limit", "gap", "threads", "seed")),
+    Row("option virtual_stages", Kind.HOLDER, why="for the objective step only (test_virtual_stages.py)"),
     Row("option samples", Kind.HOLDER, why="for the objective step only (tests/methods/test_step.py)"),
     Row("option max_ms", Kind.RULE, throughput=refused("max_ms"), latency=refused("max_ms")),
     Row("option memory_limit_mb", Kind.SEARCH, why=LIMITS),
@@ -185,6 +191,7 @@ TABLE = [
         cells={"expert": refused("a split names single devices")}
         | {f"export {name}": SHARED for name, info in FORMATS.items() if not info.knows_replicas},
     ),
+    *(Row(f"option {name}", Kind.HOLDER, why=OF_TEAMS) for name in ("shards", "zero", "uniform")),
     *(
         Row(f"option {name}", Kind.GOAL, cells=NO_GOALS, latency=refused("throughput only"))
         for name in ("balance", "near", "slack")

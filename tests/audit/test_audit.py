@@ -234,6 +234,6 @@ def _as_allowed(plan: Plan, options: Options) -> Plan:
     """The plan without what the options do not know."""
     return dataclasses.replace(
         plan,
-        replicas=plan.replicas if options.replicas > 1 else (),
+        teams=plan.teams if options.replicas > 1 else (),
         recompute=plan.recompute if options.recompute != "none" else (),
     )
