@@ -14,7 +14,8 @@ from enum import StrEnum
 from itertools import takewhile
 
 from placer.errors import UsageError
-from placer.imports.model import Kind, Model, Operator, consumers, producers
+from placer.imports.blocks import block_labels, opens
+from placer.imports.model import Model, Operator, consumers, producers
 
 __all__ = ["Granularity", "Part", "partition"]
 
@@ -80,26 +81,21 @@ def partition(model: Model, by: Granularity) -> tuple[Part, ...]:
     if by is Granularity.OPERATOR:
         return tuple(Part(o.id, o.name, o.module, (i,)) for i, o in enumerate(operators))
     if by is Granularity.LAYER:
-        return _named(operators, _layers(operators), [o.module if _opens(o) else None for o in operators])
+        return _named(operators, _layers(operators), [o.module if opens(o) else None for o in operators])
     if by in (Granularity.SUBLAYER, Granularity.EXPERT):
         sublayers = [o.sublayer for o in operators]
         if None in sublayers:
             raise UsageError(f"by {by} applies to language models (import hf, import gguf)")
         return _named(operators, _modules(operators, sublayers), sublayers)
-    labels = module_labels([o.module for o in operators])
+    labels = block_labels(model)
     if sum(label is not None for label in labels) * 2 >= len(operators) and len(set(labels)) > 2:
         return _named(operators, _modules(operators, labels), labels)
     return _named(operators, _blocks(operators), [None] * len(operators), fallback="block")
 
 
-def _opens(o: Operator) -> bool:
-    """Whether an operator opens a layer: a product or look-up with weights of its own."""
-    return bool(o.weights) and o.kind in (Kind.PRODUCT, Kind.LOOKUP)
-
-
 def _layers(operators: Sequence[Operator]) -> list[int]:
     """Assign parts: layers open them, the rest trails."""
-    return _grow(operators, lambda i, latest: _opens(operators[i]) or latest is None)
+    return _grow(operators, lambda i, latest: opens(operators[i]) or latest is None)
 
 
 def _modules(operators: Sequence[Operator], labels: Sequence[str | None]) -> list[int]:
@@ -132,7 +128,7 @@ def _grow(operators: Sequence[Operator], opens: Callable[[int, int | None], bool
         if opens(i, latest) or latest is None:
             latest, count = count, count + 1
         part.append(latest)
-    return _sink_leaders(operators, part, lambda i: not _opens(operators[i]))
+    return _sink_leaders(operators, part, lambda i: not opens(operators[i]))
 
 
 def _sink_leaders(operators: Sequence[Operator], part: list[int], light: Callable[[int], bool]) -> list[int]:
@@ -166,37 +162,12 @@ def _blocks(operators: Sequence[Operator]) -> list[int]:
     part: list[int] = []
     block, opened = 0, False
     for segment in segments:
-        opens = any(_opens(operators[i]) for i in segment)
+        opens = any(opens(operators[i]) for i in segment)
         if opens and opened:
             block += 1
         opened = opened or opens
         part += [block] * len(segment)
     return part
-
-
-def module_labels(paths: Sequence[str | None]) -> list[str | None]:
-    """Block of each module path: up to its first number, or the shortest part that holds no other block.
-
-    ``encoder.layer.3.attention`` belongs to ``encoder.layer.3``, ``embeddings.norm`` to ``embeddings``;
-    ``encoder`` itself holds blocks and is none: None.
-    """
-    stems: set[str] = set()
-    first: list[str | None] = []
-    for path in paths:
-        parts = path.split(".") if path else []
-        number = next((k for k, piece in enumerate(parts) if piece.isdecimal()), None)
-        block = None if number is None else ".".join(parts[: number + 1])
-        first.append(block)
-        if block is not None and number is not None:
-            stems |= {".".join(parts[:k]) for k in range(number + 1)}
-    out: list[str | None] = []
-    for path, block in zip(paths, first, strict=True):
-        parts = path.split(".") if path else []
-        shortest = next(
-            (head for k in range(1, len(parts) + 1) if (head := ".".join(parts[:k])) not in stems), None
-        )
-        out.append(block or shortest)
-    return out
 
 
 def _named(
@@ -209,7 +180,7 @@ def _named(
     out = []
     for k, p in enumerate(sorted(members)):
         mine = members[p]
-        lead = next((i for i in mine if _opens(operators[i])), mine[0])
+        lead = next((i for i in mine if opens(operators[i])), mine[0])
         label = labels[lead] or next((labels[i] for i in mine if labels[i]), None)
         own = operators[lead].name
         name = label or (f"{fallback}{k}: {own.removesuffix(f' {operators[lead].op}')}" if fallback else own)

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from placer.imports.granularity import Part, module_labels
+from placer.imports.blocks import block_labels
+from placer.imports.granularity import Part
 from placer.imports.model import Model
 
 __all__ = ["Residence", "residence"]
@@ -57,7 +58,7 @@ def residence(model: Model, parts: Sequence[Part], *, devices: int, copy: bool) 
     copy
         Whether tied weights may have copies.
     """
-    labels = module_labels([o.module for o in model.operators])
+    labels = block_labels(model)
     everywhere: set[str] = set()
     together: list[tuple[int, ...]] = []
     copied: list[str] = []

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from placer.errors import UsageError
-from placer.imports.granularity import Granularity, module_labels, partition
+from placer.imports.blocks import block_labels, module_labels
+from placer.imports.granularity import Granularity, partition
 from placer.imports.model import Kind, Model, Operator, Value, Weight, producers
 from placer.instance.origin import Source
 
@@ -147,3 +148,53 @@ def test_blocks_of_known_models(name, layers, blocks):
     whole = read_onnx(f"light:{name}")
     assert len(partition(whole, Granularity.LAYER)) == layers
     assert len(partition(whole, Granularity.MODULE)) == blocks
+
+
+def chained(*rows):
+    """A chain of layers with a weight each, by module; a row may say what it reads instead."""
+    made = []
+    for k, row in enumerate(rows):
+        path, reads = row if isinstance(row, tuple) else (row, k - 1)
+        made.append(operator(f"o{k}", [f"o{reads}" if reads >= 0 else "x"], [f"w{k}"], module=path))
+    return model(*made)
+
+
+def block(path):
+    return [f"{path}.up", f"{path}.down"]
+
+
+def test_stages_are_split_into_their_blocks():
+    """As in convolutional networks and Swin: what lies between the blocks of a stage stands alone."""
+    whole = chained(
+        "stem",
+        *block("stages.0.blocks.0"),
+        "stages.1.downsample",
+        *block("stages.1.blocks.0"),
+        *block("stages.1.blocks.1"),
+        *block("stages.1.blocks.2"),
+        "head",
+    )
+    found = list(dict.fromkeys(block_labels(whole)))
+    stage = [f"stages.1.blocks.{k}" for k in range(3)]
+    assert found == ["stem", "stages.0", "stages.1.downsample", *stage, "head"]
+    assert [part.id for part in partition(whole, Granularity.MODULE)] == found
+
+
+def test_blocks_may_be_numbered_within_their_names():
+    """DenseNet and RegNet: no part of a path is a number."""
+    rows = [row for b in (1, 2) for k in (1, 2, 3) for row in block(f"features.dense{b}.layer{k}")]
+    assert len(set(block_labels(chained(*rows)))) == 6
+
+
+def test_what_repeats_within_a_block_does_not_split_it():
+    """Parts of different make, parts that are a layer each, a small share of the block, and branches."""
+    different = chained("b.0.layer.0.q", "b.0.layer.0.o", "b.0.layer.1.up", "b.0.layer.1.down", *block("b.1"))
+    assert set(block_labels(different)) == {"b.0", "b.1"}
+    single = chained(*[f"b.{k}.mlp.{j}" for k in range(2) for j in range(3)])
+    assert set(block_labels(single)) == {"b.0", "b.1"}
+    rest = [f"b.0.other{c}" for c in "abcdef"]
+    share = chained(*rest, *block("b.0.parts.0"), *block("b.0.parts.1"), *block("b.1"))
+    assert set(block_labels(share)) == {"b.0", "b.1"}
+    experts = [(f"b.0.experts.{k}.{m}", 0 if m == "up" else 2 * k + 1) for k in range(4) for m in ("up", "down")]
+    branches = chained("b.0.router", *experts, *block("b.1"))
+    assert set(block_labels(branches)) == {"b.0", "b.1"}
