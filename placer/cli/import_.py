@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from placer.cli.exit_codes import ExitCode
+from placer.cli.progress import Ticking
 from placer.errors import UsageError
 from placer.formats import native
 from placer.formats.files import save
@@ -118,7 +119,10 @@ def _imported(args: Arguments) -> Instance:
             "--dim, --value, --passes and --external-data apply to ONNX models; others have their shapes"
         )
     if args.kind == "torch":
-        return import_torch(args.source, cluster=args.devices, precision=args.precision, **options)
+        with Ticking(quiet=args.quiet) as watch:
+            return import_torch(
+                args.source, cluster=args.devices, precision=args.precision, watch=watch, **options
+            )
     if args.kind == "hf":
         return import_hf(
             args.source,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +16,7 @@ from placer.options import Objective
 from placer.plans.result import gap_of
 from placer.plans.status import Point
 
-__all__ = ["Display", "Live"]
+__all__ = ["Display", "Live", "Ticking"]
 
 PLAIN_SECONDS = 5.0
 """Least time between two plain progress lines."""
@@ -24,7 +26,8 @@ class Live:
     """Shows lines about the progress: the last one on a terminal, elsewhere one now and then."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._console = Console(stderr=True, highlight=False, emoji=False)
+        self._stream = sys.stderr  # as it is now: meanwhile, others may write elsewhere
+        self._console = Console(file=self._stream, highlight=False, emoji=False)
         self._quiet = quiet
         self._live: Status | None = None
         self._last = -PLAIN_SECONDS
@@ -50,7 +53,39 @@ class Live:
             self._live.update(line)
         elif seconds - self._last >= PLAIN_SECONDS:
             self._last = seconds
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=self._stream, flush=True)
+
+
+class Ticking(Live):
+    """Shows what is being done since when, also while nothing is told: call it with what begins."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self._phase = ""
+        self._last = 0.0  # what is short needs no line
+        self._began = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        super().__exit__(kind, error, trace)
+
+    def __call__(self, phase: str) -> None:
+        """Say what is being done from now on."""
+        self._phase = phase
+
+    def _tick(self) -> None:
+        while not self._over.wait(1.0):
+            seconds = time.monotonic() - self._began
+            self.show(seconds, f"{seconds:7.1f} s  {self._phase}")
 
 
 class Display(Live):

@@ -158,6 +158,7 @@ def import_torch(
     *,
     cluster: Devices,
     precision: str | None = None,
+    watch: Callable[[str], None] | None = None,
     **options: Unpack[ImportOptions],
 ) -> Instance:
     """Make an instance of a PyTorch model.
@@ -170,6 +171,8 @@ def import_torch(
         Or such a tuple itself.
     cluster, precision, **options
         As for `import_onnx`.
+    watch
+        Told what is being done, whenever that changes: an import of a large model takes minutes.
 
     Raises
     ------
@@ -180,7 +183,10 @@ def import_torch(
     """
     from placer.imports.torch_model import read_torch
 
-    return to_instance(read_torch(factory, precision=precision), cluster, **options)
+    model = read_torch(factory, precision=precision, watch=watch)
+    if watch is not None:
+        watch(f"making nodes of {len(model.operators)} operators")
+    return to_instance(model, cluster, **options)
 
 
 def import_pipedream(path: str | Path, *, cluster: Devices, **options: Unpack[ImportOptions]) -> Instance:

@@ -14,8 +14,8 @@ from enum import StrEnum
 from itertools import takewhile
 
 from placer.errors import UsageError
-from placer.imports.blocks import block_labels, opens
 from placer.imports.model import Model, Operator, consumers, producers
+from placer.imports.module_blocks import block_labels, opens
 
 __all__ = ["Granularity", "Part", "partition"]
 
@@ -119,13 +119,13 @@ def _modules(operators: Sequence[Operator], labels: Sequence[str | None]) -> lis
     return _sink_leaders(operators, part, lambda i: labels[i] is None)
 
 
-def _grow(operators: Sequence[Operator], opens: Callable[[int, int | None], bool]) -> list[int]:
+def _grow(operators: Sequence[Operator], starts: Callable[[int, int | None], bool]) -> list[int]:
     part: list[int] = []
     before = producers(operators)
     count = 0
     for i, o in enumerate(operators):
         latest = max((part[before[key]] for key in o.inputs if key in before), default=None)
-        if opens(i, latest) or latest is None:
+        if starts(i, latest) or latest is None:
             latest, count = count, count + 1
         part.append(latest)
     return _sink_leaders(operators, part, lambda i: not opens(operators[i]))
@@ -162,10 +162,10 @@ def _blocks(operators: Sequence[Operator]) -> list[int]:
     part: list[int] = []
     block, opened = 0, False
     for segment in segments:
-        opens = any(opens(operators[i]) for i in segment)
-        if opens and opened:
+        layers = any(opens(operators[i]) for i in segment)
+        if layers and opened:
             block += 1
-        opened = opened or opens
+        opened = opened or layers
         part += [block] * len(segment)
     return part
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from placer.imports.blocks import block_labels
 from placer.imports.granularity import Part
 from placer.imports.model import Model
+from placer.imports.module_blocks import block_labels
 
 __all__ = ["Residence", "residence"]
 

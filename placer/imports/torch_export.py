@@ -5,16 +5,26 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import io
+import linecache
+import logging
+import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from placer.errors import InputError, UsageError
 
-__all__ = ["Exported", "exported"]
+__all__ = ["Exported", "Watch", "exported", "said_of_line"]
 
+Watch = Callable[[str], None]
+"""Told what an import is about, whenever that changes."""
+
+STACK_LINE = re.compile(r'File "(.+?)", line (\d+), in .*\n(.*)')
 EXPECTED = "(module, example arguments) or (module, example arguments, keyword arguments)"
 
 
@@ -35,7 +45,9 @@ class Exported:
         self.name, self.module, self.program, self.notes = name, module, program, notes
 
 
-def exported(source: str | Callable[[], Any] | tuple[Any, ...], *, device: str = "meta") -> Exported:
+def exported(
+    source: str | Callable[[], Any] | tuple[Any, ...], *, device: str = "meta", watch: Watch | None = None
+) -> Exported:
     """Export a model.
 
     Parameters
@@ -44,6 +56,8 @@ def exported(source: str | Callable[[], Any] | tuple[Any, ...], *, device: str =
         ``MODULE:FACTORY``, ``FILE.py:FACTORY``, a function, or the module with its example arguments.
     device
         Default device of a function that is called.
+    watch
+        Told what is being done.
 
     Raises
     ------
@@ -52,12 +66,15 @@ def exported(source: str | Callable[[], Any] | tuple[Any, ...], *, device: str =
     UsageError
         When torch is not installed, or there is no such factory.
     """
+    watch = watch or (lambda phase: None)
+    watch("loading torch")
     try:
         import torch
     except ImportError:
         raise UsageError("PyTorch models need torch: pip install 'dnn-placer[torch]'") from None
     if isinstance(source, torch.nn.Module):
         raise UsageError(f"a module needs example arguments to be exported: give {EXPECTED}")
+    watch("making the model")
     if isinstance(source, tuple):
         name, made = type(source[0]).__name__ if source else "", source
     elif isinstance(source, str):
@@ -71,7 +88,7 @@ def exported(source: str | Callable[[], Any] | tuple[Any, ...], *, device: str =
         )
     module, args, kwargs = _checked(made, name)
     with _without_cache(module) as notes:
-        return Exported(name, module, _program(module, args, kwargs, name), notes)
+        return Exported(name, module, _program(module, args, kwargs, name, watch), notes)
 
 
 def _found(text: str) -> tuple[str, str, Path]:
@@ -160,25 +177,98 @@ def _without_cache(module: Any) -> Iterator[tuple[str, ...]]:
             config.use_cache = True
 
 
-def _program(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
+def _program(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, watch: Watch) -> Any:
     import torch
 
     first = next((t for t in (*module.parameters(), *module.buffers())), None)
     device = "meta" if first is None else first.device
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with torch.device(device):  # for tensors that the model makes on its way
-                program = torch.export.export(module, args, kwargs, strict=False)
+        with _quiet(), _calls_told(module, watch), torch.device(device):  # for tensors made on the way
+            program = torch.export.export(module, args, kwargs, strict=False)
+            watch(f"making {len(program.graph.nodes)} operators functional")
             return program.run_decompositions({})
     except Exception as error:  # torch.export has no exception type of its own
         raise InputError(_reason(error), source=name) from None
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from telling what the error says that it raises: warnings, records, graphs."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+@contextlib.contextmanager
+def _calls_told(module: Any, watch: Watch) -> Iterator[None]:
+    """Tell which modules are traced."""
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    paths = {id(part): path for path, part in module.named_modules()}
+    calls = 0
+
+    def tell(called: Any, _: Any) -> None:
+        nonlocal calls
+        if id(called) in paths:  # torch wraps the model in some of its own
+            calls += 1
+            watch(f"tracing, {calls} calls of modules: {paths[id(called)] or type(called).__name__}")
+
+    hook = register_module_forward_pre_hook(tell)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def said_of_line(trace: TracebackType | str | None) -> str:
+    """Say which line of the user's code is behind something; of a library if there is none, empty if unknown.
+
+    Parameters
+    ----------
+    trace
+        The traceback of an error, or the trace that an exported graph has of an operator.
+    """
+    if isinstance(trace, str):
+        found = STACK_LINE.findall(trace)
+        lines = [(file, int(number), code.strip()) for file, number, code in found]
+    else:
+        lines = [
+            (frame.f_code.co_filename, number, linecache.getline(frame.f_code.co_filename, number).strip())
+            for frame, number in traceback.walk_tb(trace)
+        ]
+    lines = [line for line in lines if not _is_inside(line[0])]
+    if not lines:
+        return ""
+    file, number, code = lines[-1]
+    return f"{_shortened(file)}:{number}: {code}"
+
+
+def _is_inside(file: str) -> bool:
+    """Whether a file belongs to torch or to this package, or is none."""
+    import torch
+
+    own = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+    return file.startswith((*own, "<")) or "importlib" in file
+
+
+def _shortened(file: str) -> str:
+    """Path of a file without the folder that its package lies in."""
+    for folder in sorted((str(Path(f).resolve()) for f in sys.path if f), key=len, reverse=True):
+        if file.startswith(f"{folder}/"):
+            return file.removeprefix(f"{folder}/")
+    return file
+
+
 def _reason(error: Exception) -> str:
-    """Say in a line why a model cannot be exported, and add the first line of what torch says."""
+    """Say in a line why a model cannot be exported, where, and add the first line of what torch says."""
     kind, text = type(error).__name__, str(error)
     said = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    where = said_of_line(error.__traceback__)
     if "Cache" in text and ("pytree" in text or "output" in text or "input" in text):
         why = (
             "the model takes or returns a cache object, which torch.export cannot flatten; build it with "
@@ -187,9 +277,10 @@ def _reason(error: Exception) -> str:
     elif "FlexAttention" in text:
         why = "FlexAttention has no form for the meta device; build the model with attn_implementation='sdpa'"
     elif "DataDependent" in kind or "data-dependent" in text.lower():
-        why = "a branch, loop or shape depends on data, and torch.export needs fixed ones"
+        at = f" at {where}" if where else ""
+        return f"what the model does depends on data{at}; torch.export needs branches, loops and shapes fixed"
     elif isinstance(error, TypeError) and "argument" in text:
         why = "the example arguments do not fit the model's forward"
     else:
-        why = "torch.export cannot trace the model"
+        why = f"torch.export cannot trace the model{f' at {where}' if where else ''}"
     return f"{why} ({kind}: {said:.200})"

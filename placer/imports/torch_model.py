@@ -12,14 +12,19 @@ from placer.errors import InputError
 from placer.imports import torch_flops
 from placer.imports.model import Model, Operator, Value, Weight
 from placer.imports.precision import check_precision, float_bytes
-from placer.imports.torch_costs import Coster, is_part, name_of, tensors_in
-from placer.imports.torch_export import Exported, exported
+from placer.imports.torch_costs import Cost, Coster, is_part, name_of, tensors_in
+from placer.imports.torch_export import Exported, Watch, exported, said_of_line
 from placer.instance.origin import Source
 
 __all__ = ["model_of", "read_torch"]
 
 
-def read_torch(factory: str | Callable[[], Any] | tuple[Any, ...], *, precision: str | None = None) -> Model:
+def read_torch(
+    factory: str | Callable[[], Any] | tuple[Any, ...],
+    *,
+    precision: str | None = None,
+    watch: Watch | None = None,
+) -> Model:
     """Read a PyTorch model.
 
     Parameters
@@ -29,6 +34,8 @@ def read_torch(factory: str | Callable[[], Any] | tuple[Any, ...], *, precision:
         the module and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.  Or such a tuple.
     precision
         Number format of floating-point tensors; that of the model by default.
+    watch
+        Told what is being done, whenever that changes.
 
     Returns
     -------
@@ -44,13 +51,13 @@ def read_torch(factory: str | Callable[[], Any] | tuple[Any, ...], *, precision:
         When torch is not installed, or the factory is not found.
     """
     check_precision(precision)
-    return model_of(exported(factory), precision)
+    return model_of(exported(factory, watch=watch), precision, watch=watch)
 
 
-def model_of(found: Exported, precision: str | None = None) -> Model:
+def model_of(found: Exported, precision: str | None = None, *, watch: Watch | None = None) -> Model:
     """Turn what is exported into a model, as `read_torch`."""
     try:
-        return _Reader(found, precision).model()
+        return _Reader(found, precision, watch or (lambda phase: None)).model()
     except InputError as error:
         raise error.within(found.name) from None
 
@@ -58,7 +65,8 @@ def model_of(found: Exported, precision: str | None = None) -> Model:
 class _Reader:
     """Turns the nodes of an exported graph into operators."""
 
-    def __init__(self, found: Exported, precision: str | None) -> None:
+    def __init__(self, found: Exported, precision: str | None, watch: Watch) -> None:
+        self.watch = watch
         self.found, self.exported, self.precision = found, found.program, precision
         self.coster = Coster(self._size)
         self.weights: dict[str, Weight] = {}
@@ -121,7 +129,9 @@ class _Reader:
         targets = {spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None}
         operators: list[Operator] = []
         outputs: tuple[str, ...] = ()
-        for node in self.exported.graph.nodes:
+        nodes = self.exported.graph.nodes
+        for i, node in enumerate(nodes):
+            self.watch(f"operator {i} of {len(nodes)}")
             if node.op == "placeholder":
                 self._placeholder(node, targets.get(node.name))
             elif node.op == "output":
@@ -166,7 +176,7 @@ class _Reader:
         outputs = parts if several else [node]
         read = [n for n in node.all_input_nodes if n.name in self.roots or n.name in self.values]
         weights = tuple(dict.fromkeys(root for n in read for root in self.roots.get(n.name, ())))
-        cost = self.coster.node(node, self.exported.graph_module)
+        cost = self._cost(node)
         if all(n.name in self.roots for n in read):
             self._fold(node, outputs, weights, view=cost.is_view)
             return None
@@ -190,6 +200,13 @@ class _Reader:
             stash=torch_flops.stash(name, view=cost.is_view),
             kernels=cost.kernels,
         )
+
+    def _cost(self, node: Any) -> Cost:
+        try:
+            return self.coster.node(node, self.exported.graph_module)
+        except InputError as error:
+            where = said_of_line(node.meta.get("stack_trace"))
+            raise InputError(f"{error}{f', at {where}' if where else ''}") from None
 
     def _fold(self, node: Any, outputs: list[Any], weights: tuple[str, ...], *, view: bool) -> None:
         """Fold a call that depends on no input: what reads it reads its weights, or it is a constant."""

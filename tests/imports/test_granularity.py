@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from placer.errors import UsageError
-from placer.imports.blocks import block_labels, module_labels
 from placer.imports.granularity import Granularity, partition
 from placer.imports.model import Kind, Model, Operator, Value, Weight, producers
+from placer.imports.module_blocks import block_labels, module_labels
 from placer.instance.origin import Source
 
 
@@ -195,6 +195,7 @@ def test_what_repeats_within_a_block_does_not_split_it():
     rest = [f"b.0.other{c}" for c in "abcdef"]
     share = chained(*rest, *block("b.0.parts.0"), *block("b.0.parts.1"), *block("b.1"))
     assert set(block_labels(share)) == {"b.0", "b.1"}
-    experts = [(f"b.0.experts.{k}.{m}", 0 if m == "up" else 2 * k + 1) for k in range(4) for m in ("up", "down")]
+    halves = (("up", 0), ("down", 1))
+    experts = [(f"b.0.experts.{k}.{m}", later * (2 * k + 1)) for k in range(4) for m, later in halves]
     branches = chained("b.0.router", *experts, *block("b.1"))
     assert set(block_labels(branches)) == {"b.0", "b.1"}

@@ -1,0 +1,79 @@
+"""What ``torch.export`` refuses is told with the line of code; long exports tell what they do, and stop."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from placer.errors import InputError
+
+pytest.importorskip("torch", reason="torch is not installed (extra 'torch'; none for this Python)")
+
+from placer.imports.torch_model import read_torch
+
+MODEL = """import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.layer(x)
+        {line}
+        return y
+
+
+def make():
+    return Model(), (torch.randn(2, 4),)
+"""
+CASES = {
+    "if y.sum() > 0: y = -y": "what the model does depends on data at {file}:12: if y.sum() > 0: y = -y",
+    "for _ in range(int(y.argmax())): y = y + 1": "depends on data at {file}:12: for _ in range(int",
+    "y = self.layer(y[y[:, 0] > 0])": "a shape depends on data: [u0, 4], at {file}:12: y = self.layer",
+    "y = torch.from_numpy(y.numpy())": "cannot trace the model at {file}:12: y = torch.from_numpy",
+    "y = y @ y": "cannot trace the model at {file}:12: y = y @ y (RuntimeError",
+}
+
+
+@pytest.mark.parametrize("line", CASES)
+def test_refusals_name_the_line(line, tmp_path, capfd):
+    path = tmp_path / "mine.py"
+    path.write_text(MODEL.format(line=line))
+    with pytest.raises(InputError) as error:
+        read_torch(f"{path}:make")
+    assert CASES[line].format(file=path) in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert capfd.readouterr().err == ""  # nothing of torch's own beside it
+
+
+def test_what_is_done_is_told(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MODEL.format(line="y = self.layer(y)"))
+    told = []
+    read_torch(f"{path}:make", watch=told.append)
+    assert "tracing, 2 calls of modules: layer" in told
+    count = len([t for t in told if t.startswith("operator ")])
+    assert told[-1] == f"operator {count - 1} of {count}"
+    order = [told.index("making the model"), told.index("tracing, 1 calls of modules: Model")]
+    assert order == sorted(order)
+
+
+@pytest.mark.slow
+def test_a_long_export_tells_and_stops(tmp_path):
+    """A loop that torch unrolls for hours: a line within seconds, and Ctrl-C ends it without a traceback."""
+    path = tmp_path / "mine.py"
+    path.write_text(MODEL.format(line="for _ in range(10**7): y = y + 1"))
+    command = [sys.executable, "-m", "placer", "import", "torch", f"{path}:make", "--devices", "t4:2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+    told = next(line for line in process.stderr if "tracing" in line)
+    assert told.endswith(" s  tracing, 2 calls of modules: layer\n")
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait() == 130
+    assert rest.splitlines()[-1] == "placer: interrupted"
+    assert "Traceback" not in rest
