@@ -17,7 +17,7 @@ from placer.imports.costs import costs
 from placer.imports.gradients import backward_pass
 from placer.imports.granularity import Granularity, partition
 from placer.imports.model import Model
-from placer.imports.notes import residence_notes, working_note
+from placer.imports.notes import granularity_note, residence_notes, working_note
 from placer.imports.profiles import read_profiles
 from placer.imports.reserves import reserved
 from placer.imports.residence import residence
@@ -369,7 +369,7 @@ def to_instance(model: Model, cluster: Devices, **options: Unpack[ImportOptions]
     work = working(model, parts, cost.shares(parts))
     placed, kept = reserved(found, model, where, work, how, share=chosen.reserve)
     instance = assemble(model, parts, cost, backward if training else None, placed, where, work, how)
-    notes = (*model.notes, f"by {chosen.by}", *cost.notes)
+    notes = (*model.notes, granularity_note(model, parts, Granularity(chosen.by)), *cost.notes)
     notes += (*residence_notes(model, where, training=training), working_note(parts, work), *kept)
     for note in notes:
         logger.info("%s", note)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from placer.imports.granularity import Part
+from placer.imports.granularity import Granularity, Part, partition
 from placer.imports.model import Model
 from placer.imports.residence import Residence
 from placer.imports.working import Working
 from placer.units import size
 
-__all__ = ["residence_notes", "working_note"]
+__all__ = ["granularity_note", "residence_notes", "working_note"]
+
+MANY_NODES = 1000
+"""So many take their time to plan, and nobody reads them."""
+
+
+def granularity_note(model: Model, parts: Sequence[Part], by: Granularity) -> str:
+    """Say by what the nodes are, and suggest modules where they are many and modules far fewer."""
+    text = f"by {by}"
+    if len(parts) < MANY_NODES or by not in (Granularity.OPERATOR, Granularity.LAYER):
+        return text
+    fewer = len(partition(model, Granularity.MODULE))
+    return f"{text}: {len(parts)} nodes; --by module makes {fewer}" if 2 * fewer <= len(parts) else text
 
 
 def residence_notes(model: Model, where: Residence, *, training: bool) -> list[str]:

@@ -7,6 +7,7 @@ from placer.errors import UsageError
 from placer.imports.granularity import Granularity, partition
 from placer.imports.model import Kind, Model, Operator, Value, Weight, producers
 from placer.imports.module_blocks import block_labels, module_labels
+from placer.imports.notes import granularity_note
 from placer.instance.origin import Source
 
 
@@ -199,3 +200,16 @@ def test_what_repeats_within_a_block_does_not_split_it():
     experts = [(f"b.0.experts.{k}.{m}", later * (2 * k + 1)) for k in range(4) for m, later in halves]
     branches = chained("b.0.router", *experts, *block("b.1"))
     assert set(block_labels(branches)) == {"b.0", "b.1"}
+
+
+def test_modules_are_suggested_where_nodes_are_many():
+    """Four blocks of 300 layers each; nothing is suggested where there are few nodes, or modules as many."""
+
+    def note(whole, by=Granularity.OPERATOR):
+        return granularity_note(whole, partition(whole, by), by)
+
+    large = chained(*[f"b.{k}.l" for k in range(4) for _ in range(300)])
+    assert note(large) == "by operator: 1200 nodes; --by module makes 4"
+    assert note(large, Granularity.MODULE) == "by module"
+    assert note(chained(*[f"b.{k}.l" for k in range(4) for _ in range(30)])) == "by operator"
+    assert note(chained(*[f"b.{k}" for k in range(1200)])) == "by operator"
