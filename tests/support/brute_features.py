@@ -238,6 +238,8 @@ class _Grouped:
             for g, members in enumerate(self.groups):
                 wanted = [self.devices[d].name in rules.use_devices for d in members]
                 ok &= np.where(self.used[:, g], all(wanted), not any(wanted))
+            there = {self.devices[d].name for members in self.groups for d in members}
+            ok &= set(rules.use_devices) <= there
         if self.kind[0] == "each":
             ok &= self._each_contiguous()
         if self.modes.uniform:

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 
 from placer.instance.instance import Instance
-from tests.support.brute_features import _Grouped, machines
+from tests.support.brute_features import Modes, _Grouped, groupings, machines
 
 ROUNDING = 1e-9
+SINGLE = Modes()
 
 
 def tasks(stage_from_end: int, microbatches: int, schedule: str) -> list[tuple[str, int]]:
@@ -49,25 +50,41 @@ def makespan(forward: list[float], backward: list[float], microbatches: int, sch
 
 
 def shortest_step(
-    instance: Instance, schedule: str, communication: str, microbatches: int, recompute: str = "none"
+    instance: Instance,
+    schedule: str,
+    communication: str,
+    microbatches: int,
+    recompute: str = "none",
+    modes: Modes = SINGLE,
 ) -> float:
     """Return the least time of a step over all contiguous plans, inf where there is none."""
     devices = machines(instance)
-    groups = [(d,) for d in range(len(devices))]
-    plans = _Grouped(instance, devices, groups, ("ordered", schedule, communication))
-    if not len(plans.plans):
-        return np.inf
-    compute, receive, send = plans._parts()
-    hosts = [d.is_host for d in devices]
-    some = {"none": (False,), "auto": (False, True), "all": (True,)}[recompute]
+    kind = ("ordered", schedule, communication)
     known: dict[tuple[tuple[float, ...], tuple[float, ...]], float] = {}
     best = np.inf
-    for order, (ok, flights) in zip(
-        itertools.permutations(range(len(devices))), plans._orders(), strict=True
-    ):
+    for groups in groupings(list(range(len(devices))), devices, modes, bool(instance.servers)):
+        plans = _Grouped(instance, devices, groups, kind, modes)
+        if len(plans.plans):
+            best = min(best, _shortest(plans, microbatches, recompute, known, best))
+    return best
+
+
+def _shortest(
+    plans: _Grouped,
+    microbatches: int,
+    recompute: str,
+    known: dict[tuple[tuple[float, ...], tuple[float, ...]], float],
+    best: float,
+) -> float:
+    _, schedule, communication = plans.kind
+    compute, receive, send = plans._parts()
+    once = (plans._sync() * plans.used).max(axis=1) * plans.instance.training.microbatches
+    hosts = [d.is_host for d in plans.first]
+    some = {"none": (False,), "auto": (False, True), "all": (True,)}[recompute]
+    for order, (ok, flights) in zip(itertools.permutations(range(plans.G)), plans._orders(), strict=True):
         fits = plans._fits(flights)
         for mask in itertools.product(*[(False,) if host else some for host in hosts]):
-            chosen = fits[:, range(len(devices)), np.array(mask, dtype=int)]
+            chosen = fits[:, range(plans.G), np.array(mask, dtype=int)]
             busy = compute.copy()
             busy[:, 1] += busy[:, 0] * np.array(mask)
             load = {
@@ -83,5 +100,5 @@ def shortest_step(
                 key = tuple(forward), tuple(backward)
                 if key not in known:
                     known[key] = makespan(forward, backward, microbatches, schedule)
-                best = min(best, known[key])
+                best = min(best, known[key] + float(once[p]))
     return best
