@@ -135,8 +135,13 @@ class InstanceData:
         out = np.full((self.n, len(self.classes)), np.inf)
         for c, cls in enumerate(self.classes):
             if cls.type in column:
-                out[:, c] = self.compute_ms(cls, cls.mode) + self.sync_ms(cls, cls.mode)
+                out[:, c] = self.compute_ms(cls, cls.mode) + self.class_sync_ms[:, c]
         return out
+
+    @cached_property
+    def class_sync_ms(self) -> FloatArray:
+        """The part of `class_time_ms` that sums the gradients of replicas, ``(n, C)``."""
+        return np.stack([self.sync_ms(cls, cls.mode) for cls in self.classes], axis=1)
 
     @cached_property
     def class_transfer_ms(self) -> FloatArray:

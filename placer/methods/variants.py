@@ -53,7 +53,7 @@ def variants(instance: Instance, options: Options) -> list[Reduction]:
 
 def _knows_pools(method: MethodInfo, instance: Instance, options: Options) -> bool:
     """Whether a method keeps within pools of devices for what is asked."""
-    plain = options.objective is Objective.THROUGHPUT and options.strictly_ordered
+    plain = options.objective in (Objective.THROUGHPUT, Objective.STEP) and options.strictly_ordered
     nested = method.name == "dpl" and bool(instance.servers)  # whose servers have slots instead
     return plain and method.pools and not nested and not instance.constraints.use_devices
 

@@ -20,10 +20,8 @@ def _refused(options: Options) -> str | None:
         return "max_ms limits the time per sample of a pipeline, where the objective is another one"
     if not options.strictly_ordered:
         return "a step runs through a pipeline: its plans are contiguous"
-    if options.teams:
-        return (
-            "the time of a step is planned for stages of one device; replicas and shards apply to throughput"
-        )
+    if options.teams and options.virtual_stages > 1:
+        return "virtual stages are planned on single devices; replicas and shards apply to plain pipelines"
     if options.virtual_stages > 1 and options.schedule is not Schedule.ONE_F_ONE_B:
         return "virtual stages are served in the interleaved order of 1f1b; use --schedule 1f1b"
     if options.virtual_stages > 1 and options.method != "auto":

@@ -101,8 +101,7 @@ def device_loads(
         here = device == team.devices[0]
         times[here] = instance.compute_ms(_class(instance, team), team.mode)[here]
     np.add.at(compute, (direction, device), times)
-    again = np.array(recompute, dtype=np.int64)
-    compute[1, again] += compute[0, again]
+    compute[1, list(recompute)] += compute[0, list(recompute)]
     receive, send = np.zeros((2, devices)), np.zeros((2, devices))
     u, w = instance.edges[:, 0], instance.edges[:, 1]
     crosses = device[u] != device[w]
@@ -127,6 +126,7 @@ def device_loads(
             part[:, members] = part[:, [first]]
         sync[members] = _sync_ms(instance, np.flatnonzero(device == first), team)
     compute[1] += sync
+    np.add.at(sync, device, instance.class_sync_ms[np.arange(instance.n), classes[device]])
     return DeviceLoads(compute, receive, send, sync)
 
 

@@ -110,6 +110,18 @@ class Problem:
         return np.where(np.isinf(self.time_ms).any(axis=0), np.inf, out)
 
     @cached_property
+    def sync_ms(self) -> FloatArray:
+        """The part of the backward times that sums the gradients of replicas, ``(N, C)``."""
+        out = np.zeros(self.time_ms.shape[1:])
+        np.add.at(out, self.item, self.instance.class_sync_ms)
+        return out
+
+    @cached_property
+    def load_ms(self) -> FloatArray:
+        """Times without what sums the gradients of replicas, ``(2, N, C)``."""
+        return self.time_ms - np.stack([0.0 * self.sync_ms, self.sync_ms])
+
+    @cached_property
     def stashes(self) -> list[tuple[float, int, list[int]]]:
         """Forward outputs of known size that other items read: bytes, producer, readers (no repeats)."""
         readers: dict[int, set[int]] = {}

@@ -106,8 +106,12 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
     placement = place(instance, plan.device.tolist(), plan.teams, chunk, chunks)
     tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
     objective, stages = Objective.THROUGHPUT, plan.stages or ()
+    sync_ms = 0.0
     if options.objective is Objective.STEP:
         objective = Objective.STEP
+        per_microbatch = max(map(placement.synchronisation_ms, placement.teams), default=0.0)
+        sync_ms = per_microbatch * instance.training.microbatches
+        tasks = [task.without_sync() for task in tasks]
         if not instance.is_training:
             count = count or options.samples or 1
         if options.communication is Communication.SEQUENTIAL and stages:
@@ -132,6 +136,7 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
         schedule=options.schedule if instance.is_training else None,
         steady_ms=steady_ms,
         periodic=periodic,
+        sync_ms=sync_ms,
     )
 
 
@@ -170,6 +175,7 @@ def _measured(
     schedule: Schedule | None,
     steady_ms: float | None,
     periodic: bool,
+    sync_ms: float = 0.0,
 ) -> Simulation:
     slicer = Slicer(placement, timeline, slot)
     fill, drain = fill_and_drain(timeline)
@@ -181,6 +187,7 @@ def _measured(
         steady_ms=steady_ms,
         periodic=periodic,
         makespan_ms=timeline.makespan_ms,
+        sync_ms=sync_ms,
         fill_ms=fill,
         drain_ms=drain,
         latency_ms=latencies(timeline),

@@ -110,6 +110,8 @@ class Simulation:
         One entry per device.
     critical_path
         Slices that follow each other without a gap from 0 to ``makespan_ms``, each waiting for the last.
+    sync_ms
+        How long replicas sum their gradients after that, for the objective step.
     """
 
     objective: Objective
@@ -125,12 +127,13 @@ class Simulation:
     devices: tuple[DeviceUse, ...]
     critical_path: tuple[Slice, ...]
     slicer: Slicer = field(repr=False)
+    sync_ms: float = 0.0
 
     @property
     def objective_ms(self) -> float:
-        """What the plan's objective should be: the steady state, or for latency and a step the makespan."""
+        """What the plan's objective should be: the steady state, or for latency and a step all of its time."""
         alone = self.steady_ms is None or self.objective is Objective.STEP
-        return self.makespan_ms if alone else float(self.steady_ms or 0.0)
+        return self.makespan_ms + self.sync_ms if alone else float(self.steady_ms or 0.0)
 
     @cached_property
     def slices(self) -> tuple[Slice, ...]:

@@ -7,7 +7,7 @@ both transfers; ``duplex`` has three.  Hosts only compute.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from placer.options import Communication
@@ -73,6 +73,10 @@ class Task:
     def device(self) -> int:
         """The device of the resource."""
         return self.resource[0]
+
+    def without_sync(self) -> Task:
+        """Return the task where replicas sum their gradients after all microbatches, not with each."""
+        return replace(self, parts=tuple(replace(part, synchronisation_ms=0.0) for part in self.parts))
 
     @property
     def duration_ms(self) -> float:

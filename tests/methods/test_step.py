@@ -18,13 +18,14 @@ from placer.plans.plan import Plan
 from placer.plans.result import Result, Status
 from placer.simulation import simulate
 from placer.solving.solve import solve
+from tests.support.brute_features import Modes
 from tests.support.brute_step import shortest_step
 from tests.support.feature_instances import case
 from tests.support.level import first, seeds
 
 FEATURES = (
     "classes", "reserves", "host limits", "order", "in flight", "recompute", "servers", "pins", "apart",
-    "max devices", "use devices",
+    "max devices", "use devices", "replicas", "shards", "zero", "uniform",
 )  # fmt: skip
 LARGEST = 300
 """Assignments to try."""
@@ -45,6 +46,10 @@ def drawn(seed: int) -> tuple[Instance, Options] | None:
         schedule=str(rng.choice(["1f1b", "1f1b", "gpipe"])),
         communication=str(rng.choice(["sequential", "sequential", "overlap", "duplex"])),
         recompute=made.recompute,
+        replicas=made.replicas,
+        shards=made.shards,
+        zero=made.zero,
+        uniform=made.uniform,
         gap=0.0,
         **asked,
     )
@@ -58,7 +63,10 @@ def brute(instance: Instance, options: Options) -> float:
         instance = instance.replace(training=replace(instance.training, microbatches=count))
     else:
         schedule = "gpipe"
-    return shortest_step(instance, schedule, options.communication.value, count, options.recompute.value)
+    degrees = options.degrees([some.degree for some in instance.shards])
+    modes = Modes(options.replicas, degrees, options.zero, options.uniform)
+    communication, recompute = options.communication.value, options.recompute.value
+    return shortest_step(instance, schedule, communication, count, recompute, modes)
 
 
 @pytest.mark.parametrize("seed", seeds(3000))
@@ -194,7 +202,7 @@ def test_requests_of_several_samples() -> None:
     ("changes", "message"),
     [
         ({"contiguous": False}, "contiguous"),
-        ({"replicas": 2}, "replicas"),
+        ({"replicas": 2, "virtual_stages": 2}, "replicas"),
         ({"balance": True}, "secondary"),
         ({"max_ms": 3.0}, "max_ms"),
         ({"samples": 3}, "microbatches"),

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from placer.arrays import BoolArray, IntArray
+from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
 from placer.methods.step.possible_stages import Stages, Way
 
-__all__ = ["Devices"]
+__all__ = ["Devices", "packed"]
+
+TRIES = 20_000
+"""Ways to give runs to servers that are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
 class Devices:
-    """Devices by kind, T kinds; sets of them as numbers with a digit for each kind.
+    """Devices by kind, T kinds; sets of them as numbers with a digit for each stock.
+
+    Kinds are stocks by themselves, but for teams, which draw on a stock of devices in pools of the instance.
 
     Parameters
     ----------
@@ -40,23 +47,60 @@ class Devices:
 
     @cached_property
     def total(self) -> int:
-        """How many devices may hold nodes."""
-        most = self.instance.constraints.max_devices
-        return int(self.counts.sum()) if most is None else min(most, int(self.counts.sum()))
+        """How many stages there may be."""
+        most, stocks = self.instance.constraints.max_devices, range(len(self.counts))
+        stages = sum(int(self.counts[s] // self.width[self.stock == s].min()) for s in stocks)
+        return stages if most is None else min(most, stages)
+
+    def _class(self, device: int) -> DeviceClass:
+        return self.instance.classes[self.instance.devices[device].class_index]
+
+    @cached_property
+    def width(self) -> IntArray:
+        """Devices of its stock that a stage of each kind takes, ``(T,)``."""
+        classes = [self._class(devices[0]) for devices in self.kinds]
+        return np.array([1 if cls.pool is None else cls.mode.width for cls in classes], dtype=np.int64)
+
+    @cached_property
+    def stock(self) -> IntArray:
+        """Stock that each kind draws on, ``(T,)``: of pools with equal narrowest teams all draw on one."""
+        narrowest: dict[int, int] = {}
+        order = sorted(range(len(self.kinds)), key=lambda k: (self.width[k], k))
+        for k in order:
+            for pool in (self._class(d).pool for d in self.kinds[k]):
+                if pool is not None:
+                    narrowest.setdefault(pool, k)
+        pools = [self._class(devices[0]).pool for devices in self.kinds]
+        first = [k if pool is None else narrowest[pool] for k, pool in enumerate(pools)]
+        return np.unique(first, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
     @cached_property
     def counts(self) -> IntArray:
-        """Devices of each kind, ``(T,)``."""
-        return np.array([len(devices) for devices in self.kinds], dtype=np.int64)
+        """Devices of each stock."""
+        held = self._stocks([d for devices in self.kinds for d in devices])
+        return np.array([held[s] for s in range(len(held))], dtype=np.int64)
+
+    def _stocks(self, devices: Sequence[int]) -> dict[int, int]:
+        """Count how many of each stock some devices come to, with the pools of teams as a whole."""
+        found: dict[int, int] = {}
+        pools: set[int] = set()
+        for d in devices:
+            pool, stock = self._class(d).pool, int(self.stock[self.kind_of[d]])
+            if pool is None or pool not in pools:
+                found[stock] = found.get(stock, 0) + (1 if pool is None else self.instance.pools[pool])
+            pools |= set() if pool is None else {pool}
+        return found
 
     @cached_property
     def unit(self) -> IntArray:
-        """One device of each kind as a number, ``(T,)``."""
+        """One device of each stock as a number."""
         return np.concatenate([[1], np.cumprod(self.counts[:-1] + 1)]).astype(np.int64)
 
     @cached_property
     def _rank(self) -> IntArray:
-        ranks = [self.instance.devices[devices[0]].rank for devices in self.kinds]
+        """Place of each stock in the wanted order, -1 for none."""
+        first = [int(np.flatnonzero(self.stock == s)[0]) for s in range(len(self.counts))]
+        ranks = [self.instance.devices[self.kinds[k][0]].rank for k in first]
         return np.array([-1 if r is None else r for r in ranks], dtype=np.int64)
 
     @cached_property
@@ -76,16 +120,16 @@ class Devices:
     def _within_server(self) -> IntArray:
         """Sets of devices that some server has, sorted, as numbers."""
         found: set[int] = set()
-        for held in {tuple(sorted(self.kind_of[d] for d in devices)) for devices in self.servers}:
+        for held in {tuple(sorted(self._stocks(devices).items())) for devices in self.servers}:
             some = {0}
-            for kind in held:
-                some |= {number + int(self.unit[kind]) for number in some}
+            for stock, count in held:
+                some = {number + k * int(self.unit[stock]) for number in some for k in range(count + 1)}
             found |= some
         return np.array(sorted(found), dtype=np.int64)
 
-    def used(self, number: IntArray, kind: int | IntArray) -> IntArray:
-        """Return how many devices of a kind are in sets."""
-        return np.asarray((number // self.unit[kind]) % (self.counts[kind] + 1))
+    def used(self, number: IntArray, stock: int | IntArray) -> IntArray:
+        """Return how many devices of a stock are in sets."""
+        return np.asarray((number // self.unit[stock]) % (self.counts[stock] + 1))
 
     def suffice(self, used: IntArray) -> BoolArray:
         """Whether all devices that must be used are."""
@@ -93,11 +137,11 @@ class Devices:
         out = np.ones(len(used), dtype=np.bool_)
         for kind, devices in enumerate(self.kinds):
             number = sum(self.instance.devices[d].name in needed for d in devices)
-            out &= self.used(used, kind) >= number
+            out &= self.used(used, int(self.stock[kind])) >= number
         return out
 
     def taken(self, used: IntArray, run: IntArray, way: IntArray) -> tuple[BoolArray, IntArray, IntArray]:
-        """Take one device more for a stage in front of each label.
+        """Take the devices of a stage in front of each label.
 
         Parameters
         ----------
@@ -113,16 +157,18 @@ class Devices:
         """
         ways = self.ways
         kind = np.array([w.kind for w in ways], dtype=np.int64)[way]
-        fits = self.used(used, kind) < self.counts[kind]
+        stock, width = self.stock[kind], self.width[kind]
+        fits = self.used(used, stock) + width <= self.counts[stock]
         for k in np.flatnonzero(self._rank >= 0).tolist():  # none that must come before is behind it
-            fits &= (self.used(used, k) == 0) | (self._rank[kind] <= self._rank[k])
-        used = used + self.unit[kind]
+            fits &= (self.used(used, k) == 0) | (self._rank[stock] <= self._rank[k])
+        taken = width * self.unit[stock]
+        used = used + taken
         if not self.instance.servers:
             return fits, used, run
         front = np.array([w.front for w in ways])[way]
         back = np.array([w.back for w in ways])[way]
         fits &= back == (run == 0)
-        run = run + self.unit[kind]
+        run = run + taken
         at = np.minimum(np.searchsorted(self._within_server, run), len(self._within_server) - 1)
         fits &= self._within_server[at] == run
         return fits, used, np.where(front, 0, run)
@@ -136,22 +182,60 @@ class Devices:
             if not s or ways[s - 1].back:
                 runs.append([])
             runs[-1].append(s)
-        left = [
-            {k: [d for d in held if self.kind_of[d] == k] for k in range(len(self.kinds))}
-            for held in self.servers
-        ]
-        out = [-1] * len(ways)
-        for run in sorted(runs, key=len, reverse=True):
-            need = np.bincount([ways[s].kind for s in run], minlength=len(self.kinds)).tolist()
-            holding = [free for free in left if all(len(free[k]) >= n for k, n in enumerate(need))]
-            if not holding:
-                return None
-            tightest = min(holding, key=lambda free: sum(map(len, free.values())))
+        needs = [Counter({int(self.stock[ways[s].kind]): 0 for s in run}) for run in runs]
+        for need, run in zip(needs, runs, strict=True):
             for s in run:
-                out[s] = tightest[ways[s].kind].pop(0)
+                need[int(self.stock[ways[s].kind])] += int(self.width[ways[s].kind])
+        home = packed(needs, [self._stocks(held) for held in self.servers])
+        if home is None:
+            return None
+        free = [list(held) for held in self.servers]
+        out = [-1] * len(ways)
+        for run, at in zip(runs, home, strict=True):
+            for s in run:
+                out[s] = next((d for d in free[at] if self.kind_of[d] == ways[s].kind), -1)
+                if out[s] < 0:
+                    return None
+                free[at].remove(out[s])
         return out
 
     def in_order(self, ways: Sequence[Way]) -> list[int]:
         """Return a device for each stage, server by server as they come."""
         free = [iter(devices) for devices in self.kinds]
         return [next(free[way.kind]) for way in ways]
+
+
+def packed(needs: Sequence[Mapping[int, int]], rooms: Sequence[Mapping[int, int]]) -> list[int] | None:
+    """Return a server for each run so that all have room, large runs first; None if none is found.
+
+    Parameters
+    ----------
+    needs
+        Devices of each stock that a run takes.
+    rooms
+        Those that each server has.
+    """
+    order = sorted(range(len(needs)), key=lambda r: -sum(needs[r].values()))
+    left = [dict(room) for room in rooms]
+    home = [-1] * len(needs)
+    tries = 0
+
+    def place(k: int) -> bool:
+        nonlocal tries
+        if k == len(order):
+            return True
+        need, seen = needs[order[k]], set()
+        for at in sorted(range(len(left)), key=lambda at: sum(left[at].values())):
+            state = tuple(sorted(left[at].items()))
+            tries += 1
+            if state in seen or tries > TRIES or any(left[at].get(s, 0) < n for s, n in need.items()):
+                continue
+            seen.add(state)
+            left[at] = {s: n - need.get(s, 0) for s, n in left[at].items()}
+            home[order[k]] = at
+            if place(k + 1):
+                return True
+            left[at] = dict(state)
+        return False
+
+    return home if place(0) else None

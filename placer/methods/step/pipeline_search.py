@@ -129,7 +129,9 @@ class Pipelines:
         fits, used, run = self.devices.taken(used, run, stages.way[stage])
         fits &= stages.flights[stage] >= self.flights.at(place)
         parent, stage = parent[fits], stage[fits]
-        figures = self.rules.grown(last.figures[parent], stages.load_ms[:, stage], place)
+        figures = self.rules.grown(
+            last.figures[parent], stages.load_ms[:, stage], place, stages.sync_ms[stage]
+        )
         return Labels(stages.lower[stage], used[fits], run[fits], figures, parent, stage)
 
     def _fewer(self, labels: Labels, place: int, width: int, *, exact: bool) -> Labels:

@@ -10,6 +10,7 @@ that can come next).  On chains that is exact; elsewhere it may be too little, a
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -17,6 +18,7 @@ from itertools import product
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.instance.cluster import Device
 from placer.instance.interchangeable import interchangeable
 from placer.methods.step.all_downsets import next_item, previous_item
 from placer.options import Communication, Options, Recompute
@@ -56,10 +58,18 @@ def kinds_of_devices(problem: Problem) -> list[list[int]]:
     """Group devices that differ in nothing but their servers."""
     across = problem.net_across_ms
 
-    def key(device: object) -> object:
-        d = problem.instance.devices[device.index]  # type: ignore[attr-defined]
-        costs = b"" if across is None else across[:, d.index].tobytes()
-        return d.class_index, d.memory_limit_bytes, d.rank, costs
+    def key(device: Device) -> Hashable:
+        c, cls = device.class_index, problem.instance.classes[device.class_index]
+        costs = b"" if across is None else across[:, device.index].tobytes()
+        if cls.pool is None:
+            return c, device.memory_limit_bytes, device.rank, costs
+        figures = (
+            problem.time_ms[:, :, c],
+            problem.net_cost_ms[:, c],
+            *(x[:, c] for x in problem.class_bytes),
+        )
+        same = cls.mode, device.is_host, *(x.tobytes() for x in figures)
+        return same, device.memory_limit_bytes, device.rank, costs
 
     return interchangeable(problem.instance.devices, problem.allowed, key)
 
@@ -98,6 +108,8 @@ class Stages:
         Forward and backward load per microbatch, ``(2, K)``.
     flights
         Most microbatches that may be in flight on the stage, ``(K,)``.
+    sync_ms
+        Time after all microbatches to sum the gradients of replicas, ``(K,)``.
     """
 
     problem: Problem
@@ -109,6 +121,7 @@ class Stages:
     way: IntArray
     load_ms: FloatArray
     flights: FloatArray
+    sync_ms: FloatArray
 
     @cached_property
     def begin(self) -> IntArray:
@@ -164,7 +177,9 @@ class Stages:
                 return None
         low, up, chosen = np.concatenate(numbers, axis=1)
         forward, backward, flights = np.concatenate(figures, axis=1)
-        return cls(problem, kinds, ways, downsets, low, up, chosen, np.stack([forward, backward]), flights)
+        sync = table.sync_ms(low, up, np.array([way.kind for way in ways])[chosen])
+        loads = np.stack([forward, backward])
+        return cls(problem, kinds, ways, downsets, low, up, chosen, loads, flights, sync)
 
 
 class _Table:
@@ -182,17 +197,18 @@ class _Table:
         self.devices = [problem.instance.devices[devices[0]] for devices in kinds]
         inside = downsets.astype(np.float64)
         # What is too long for any stage would drown the sums.
-        possible = problem.time_ms.sum(axis=0) <= longest_ms * (1 + EQUAL)
-        possible &= np.isfinite(problem.time_ms).all(axis=0)
-        times = np.where(possible, problem.time_ms, 0.0)
+        loads = problem.load_ms
+        possible = loads.sum(axis=0) <= longest_ms * (1 + EQUAL)
+        possible &= np.isfinite(loads).all(axis=0)
+        times = np.where(possible, loads, 0.0)
         self.time = np.stack([inside @ times[r] for r in (0, 1)])  # (2, M, C)
         self.again = inside @ np.where(possible, problem.forward_ms, 0.0)
         first = [d.index for d in self.devices]
         runs = problem.allowed[:, first] & possible[:, [d.class_index for d in self.devices]]
         self.closed = inside @ (~runs).astype(np.float64)  # items that may not go there, by kind
-        self.memory = inside @ problem.memory_bytes
-        self.activation = inside @ problem.activation_bytes
-        least = np.where(possible, problem.time_ms.sum(axis=0), np.inf).min(axis=1)
+        self.memory, self.activation = (inside @ held for held in problem.class_bytes)  # (M, C)
+        self.sync = inside @ problem.sync_ms
+        least = np.where(possible, loads.sum(axis=0), np.inf).min(axis=1)
         self.work = inside @ np.where(np.isfinite(least), least, 0.0)
         self._count_nets(longest_ms, first)
         self._count_outputs()
@@ -256,13 +272,20 @@ class _Table:
             load[:, (self.apart[:, upper, None] - self.apart[:, lower] > 1).any(axis=0)] = np.inf
         return load, self._most_in_flight(lower, upper, way)
 
+    def sync_ms(self, lower: IntArray, upper: IntArray, kind: IntArray) -> FloatArray:
+        """Return the time per step in which stages sum their gradients, ``(K,)``."""
+        c = np.array([d.class_index for d in self.devices])[kind]
+        per_microbatch = np.maximum(0.0, self.sync[upper, c] - self.sync[lower, c])
+        return np.asarray(per_microbatch * self.problem.instance.training.microbatches)
+
     def _most_in_flight(self, lower: IntArray, upper: int, way: Way) -> FloatArray:
-        limit = self.devices[way.kind].memory_limit_bytes * (1 + MEMORY_TOLERANCE)
-        room = limit - (self.memory[upper] - self.memory[lower])  # beside the first microbatch
+        device = self.devices[way.kind]
+        limit, c = device.memory_limit_bytes * (1 + MEMORY_TOLERANCE), device.class_index
+        room = limit - (self.memory[upper, c] - self.memory[lower, c])  # beside the first microbatch
         if way.recompute:
             more = self._received(lower, upper)
         else:
-            more = self.activation[upper] - self.activation[lower]
+            more = self.activation[upper, c] - self.activation[lower, c]
         with np.errstate(divide="ignore", invalid="ignore"):
             flights = np.where(more > 0, np.floor(room / more), np.inf) + (not way.recompute)
         flights[room < 0] = 0.0

@@ -86,7 +86,7 @@ class _Search:
         self.best = Incumbent(self.instance, self.options, self.run)
         self.microbatches = microbatches_of(self.instance, self.options)
         flow = self.options.schedule is Schedule.GPIPE or not self.instance.is_training
-        self.rules = Rules(self.microbatches, flow)
+        self.rules = Rules(self.microbatches, flow, bool(self.instance.class_sync_ms.any()))
 
     @property
     def is_closed(self) -> bool:
@@ -104,8 +104,10 @@ class _Search:
         part = self.run.part(work=work, quiet=True)
         part.start = self.run.start
         plain = self.options.model_copy(update={"objective": Objective.THROUGHPUT, "samples": None})
-        find = dpl.solve if self.instance.servers else dp.solve
-        outcome = find(self.instance, plain, part)
+        teams = bool(self.instance.pools)  # which the program for servers does not know: without uplinks then
+        flat = self.instance.replace(servers=()) if teams and self.instance.servers else self.instance
+        find = dpl.solve if flat.servers else dp.solve
+        outcome = find(flat, plain, part)
         if outcome.stop is Stop.INFEASIBLE:
             self.is_infeasible, self.message = True, outcome.message
             return
@@ -116,9 +118,10 @@ class _Search:
     def _work_bound(self) -> float:
         """Time that the least work of all items takes, however it is shared (see `Rules.at_least`)."""
         problem = self._contracted()
-        times = problem.time_ms.sum(axis=0)[:, self.instance.device_class]
+        times = problem.load_ms.sum(axis=0)[:, self.instance.device_class]
         least = np.where(problem.allowed, times, np.inf).min(axis=1)
-        devices = np.array([min(len(self.instance.devices), problem.size)])
+        count = min(len(self.instance.devices), sum(self.instance.pools) or len(self.instance.devices))
+        devices = np.array([min(count, problem.size)])
         bound = float(self.rules.at_least(self.rules.empty, np.array([least.sum()]), devices)[0])
         return bound * CERTAIN if bound < np.inf else 0.0
 

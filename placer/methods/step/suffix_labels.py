@@ -49,7 +49,7 @@ class Labels:
     run
         Those of the first stage's server in its run, ``(C,)``; 0 where a stage in front is in another.
     figures
-        ``(C, 2)`` T and R, or ``(C, 3)`` Σ L, max F, max B.
+        ``(C, 2)`` T and R, or ``(C, 3)`` Σ L, max F, max B; behind them A where gradients are summed.
     parent
         The label without the first stage, ``(C,)``.
     stage
@@ -73,18 +73,32 @@ class Labels:
 
 @dataclass(frozen=True)
 class Rules:
-    """How labels grow for m microbatches; ``flow`` says that forward and backward passes are apart."""
+    """How labels grow for m microbatches.
+
+    ``flow`` says that forward and backward passes are apart, ``synced`` that some stages sum the gradients of
+    replicas after all microbatches: the longest such time A is added to that of the pipeline.
+    """
 
     microbatches: int
     flow: bool
+    synced: bool = False
 
     @property
     def empty(self) -> FloatArray:
-        """Figures without any stage, ``(1, 2)`` or ``(1, 3)``."""
-        return np.zeros((1, 3 if self.flow else 2))
+        """Figures without any stage, ``(1, ·)``."""
+        return np.zeros((1, (3 if self.flow else 2) + self.synced))
 
-    def grown(self, figures: FloatArray, load_ms: FloatArray, place: int) -> FloatArray:
+    def grown(
+        self, figures: FloatArray, load_ms: FloatArray, place: int, sync_ms: FloatArray | float = 0.0
+    ) -> FloatArray:
         """Figures with one more stage in front, of loads ``(2, C)``; it is the ``place``-th from the end."""
+        if self.synced:
+            longest = np.maximum(figures[:, -1], sync_ms)
+            return np.column_stack([self._passed(figures[:, :-1], load_ms, place), longest])
+        return self._passed(figures, load_ms, place)
+
+    def _passed(self, figures: FloatArray, load_ms: FloatArray, place: int) -> FloatArray:
+        """Return the figures of the pipeline alone."""
         forward, backward = load_ms
         both = forward + backward
         if self.flow:
@@ -102,9 +116,10 @@ class Rules:
 
     def time_ms(self, figures: FloatArray) -> FloatArray:
         """Return what the figures say about the time of the suffix, ``(C,)``."""
+        behind = figures[:, -1] if self.synced else 0.0
         if not self.flow:
-            return np.asarray(figures[:, 0])
-        return np.asarray(figures[:, 0] + (self.microbatches - 1) * (figures[:, 1] + figures[:, 2]))
+            return np.asarray(figures[:, 0] + behind)
+        return np.asarray(figures[:, 0] + (self.microbatches - 1) * (figures[:, 1] + figures[:, 2]) + behind)
 
     def at_least(self, figures: FloatArray, left_ms: FloatArray, devices: IntArray) -> FloatArray:
         """Return a bound on the time of all pipelines that a label leads to, ``(C,)``.
@@ -124,6 +139,8 @@ class Rules:
                 rest = figures[:, 0] + left_ms + (self.microbatches - 1) * left_ms / devices
             else:
                 rest = left_ms / -np.expm1(devices * np.log1p(-1.0 / self.microbatches))
+        if self.synced:
+            rest = rest + figures[:, -1]
         return np.where(left_ms > 0, np.maximum(own, np.where(np.isnan(rest), np.inf, rest)), own)
 
 
@@ -134,7 +151,7 @@ def joined(parts: Sequence[Labels]) -> Labels:
 
 
 def undominated(labels: Labels) -> BoolArray:
-    """Whether no other label with the same downset and devices is below, ``(C,)``; three figures: most."""
+    """Whether no other label with the same downset and devices is below, ``(C,)``; of three figures: most."""
     size = len(labels)
     key = labels.downset * (int(labels.used.max(initial=0)) + 1) + labels.used
     key = key * (int(labels.run.max(initial=0)) + 1) + labels.run
