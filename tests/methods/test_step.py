@@ -84,6 +84,14 @@ def test_plans_are_the_shortest_there_are(seed: int) -> None:
     assert check(instance, result) == []
 
 
+def test_no_team_is_made_of_devices_of_two_classes() -> None:
+    """Classes of two devices and of one whose shards cost the same: not two teams of three devices."""
+    instance, options = drawn(8718)
+    result = solve(instance, options)
+    assert result.status is Status.OPTIMAL
+    assert result.objective == pytest.approx(brute(instance, options)) == pytest.approx(39.19)
+
+
 def test_a_pipeline_that_costs_more_than_its_label_says_hides_no_better_one() -> None:
     """On two servers, the label of a plan of 30.25 ms says 24 and is below that of the best plan, 28.25."""
     instance = case({"classes", "order", "servers"}, 1172).instance

@@ -68,7 +68,8 @@ def kinds_of_devices(problem: Problem) -> list[list[int]]:
             problem.net_cost_ms[:, c],
             *(x[:, c] for x in problem.class_bytes),
         )
-        same = cls.mode, device.is_host, *(x.tobytes() for x in figures)
+        own = -1 if problem.instance.servers else cls.pool  # no team is made of devices of two pools
+        same = own, cls.mode, device.is_host, *(x.tobytes() for x in figures)
         return same, device.memory_limit_bytes, device.rank, costs
 
     return interchangeable(problem.instance.devices, problem.allowed, key)
