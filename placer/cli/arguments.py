@@ -135,6 +135,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "solve with more or fewer devices, more or less memory, faster or slower links",
         "placer.cli.plan_arguments:add_sweep",
     ),
+    "plan": (
+        "plan how a model is trained: degrees, stages, microbatches",
+        "placer.cli.train_arguments:add_plan",
+    ),
     "flow": (
         "put ranges of layers on devices so that most tokens per second pass all of them",
         "placer.cli.flow_arguments:add_flow",

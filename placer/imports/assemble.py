@@ -106,6 +106,7 @@ class _Assembly:
             name=self.model.name,
             types=self.cost.types,
             classes=cluster.classes,
+            servers=cluster.servers,
             edges=list(self.nodes.edges),
             training=training,
             source=self.model.source,

@@ -17,7 +17,7 @@ from placer.choices import close_to, none_of
 from placer.errors import InputError, UsageError
 from placer.formats.text import read_text, validate
 from placer.imports.precision import PRECISIONS
-from placer.instance.cluster import DeviceClass, Link
+from placer.instance.cluster import DeviceClass, Link, Server
 from placer.instance.cluster import Kind as DeviceKind
 from placer.units import MAX_COUNT
 
@@ -88,11 +88,19 @@ class ClassEntry(_Strict):
     )
 
 
+class ServersEntry(_Strict):
+    """Equal servers behind an uplink."""
+
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    uplink: Annotated[Name, Field(description="Link of each device to other servers.")]
+
+
 class ClusterEntry(_Strict):
-    """Classes of devices."""
+    """Classes of devices; with servers, those of each server."""
 
     description: str = ""
     classes: Annotated[list[ClassEntry], Field(min_length=1)]
+    servers: ServersEntry | None = None
 
 
 class Catalogue(_Strict):
@@ -122,11 +130,14 @@ class Cluster(_Strict):
         The device classes of the instance.
     types
         The device entry of each type that a class names.
+    servers
+        Groups of devices behind an uplink.
     """
 
     name: str
     classes: tuple[DeviceClass, ...]
     types: dict[str, DeviceEntry]
+    servers: tuple[Server, ...] = ()
 
 
 def catalogue() -> Catalogue:
@@ -163,9 +174,10 @@ def find_cluster(asked: str | Cluster | Sequence[str]) -> Cluster:
     ----------
     asked
         A cluster of the catalogue (``4xa100-nvlink``), counts of devices (``a100:4,t4:2``, also ``4xa100``),
-        or a TOML file with a cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several, or where
-        its devices and links replace those of the catalogue in a cluster or in counts of devices:
-        ``mine.toml:4xt4``).  Or a list of devices, which may be named several times; or a cluster itself.
+        servers of such devices behind a link (``8x8xa100-nvlink@infiniband-hdr``), or a TOML file with a
+        cluster in it (``mine.toml``; ``mine.toml:NAME`` where it has several, or where its devices and links
+        replace those of the catalogue in a cluster or in counts of devices: ``mine.toml:4xt4``).  Or a list
+        of devices, which may be named several times; or a cluster itself.
 
     Raises
     ------
@@ -222,12 +234,28 @@ def find_device(text: str) -> tuple[str, DeviceEntry]:
 def _named(text: str, known: Catalogue) -> Cluster:
     if text in known.clusters:
         return _build(text, known.clusters[text], known)
-    entries = [_entry(part.strip(), text, known) for part in text.split(",")]
-    return _build(text, ClusterEntry(classes=entries), known)
+    servers = SERVERS.fullmatch(text)
+    if servers is None:
+        return _build(text, _entries(text, known), known)
+    count, each, uplink = servers.groups()
+    entry = known.clusters.get(each) or _entries(each, known)
+    if entry.servers is not None:
+        raise UsageError(f"--devices {text!r}: {each!r} has servers already")
+    made = entry.model_copy(update={"servers": ServersEntry(count=int(count), uplink=uplink)})
+    return _build(text, made, known)
+
+
+SERVERS = re.compile(r"(\d{1,5})x(.+)@([^@]+)")
+"""Equal servers behind an uplink: ``8x8xa100-nvlink@infiniband-hdr``."""
 
 
 COUNTED = re.compile(r"(?P<device>[^:]+):(?P<count>\d{1,6})|(?P<number>\d{1,6})x(?P<kind>.+)")
 """Devices with their count, in either order: ``a100:4`` or ``4xa100``."""
+
+
+def _entries(text: str, known: Catalogue) -> ClusterEntry:
+    """Read a list of devices."""
+    return ClusterEntry(classes=[_entry(part.strip(), text, known) for part in text.split(",")])
 
 
 def _entry(part: str, text: str, known: Catalogue) -> ClassEntry:
@@ -266,9 +294,24 @@ def _build(name: str, entry: ClusterEntry, known: Catalogue) -> Cluster:
         if kind is DeviceKind.ACCELERATOR:
             limit["link"] = _link(name, item.link or device.link, known)
         limit["price_per_hour"] = item.price_per_hour
-        classes.append(DeviceClass(label, item.device, item.count, kind, **limit))
+        count = item.count * (entry.servers.count if entry.servers else 1)
+        classes.append(DeviceClass(label, item.device, count, kind, **limit))
         types[item.device] = device
-    return Cluster(name=name, classes=tuple(classes), types=types)
+    servers = () if entry.servers is None else _servers(name, classes, entry.servers, known)
+    return Cluster(name=name, classes=tuple(classes), types=types, servers=servers)
+
+
+def _servers(
+    cluster: str, classes: Sequence[DeviceClass], entry: ServersEntry, known: Catalogue
+) -> tuple[Server, ...]:
+    """Deal the members of all classes out to servers."""
+    uplink = _link(cluster, entry.uplink, known)
+    out = []
+    for s in range(entry.count):
+        each = [range(s * cls.count // entry.count, (s + 1) * cls.count // entry.count) for cls in classes]
+        members = (cls.member(i) for cls, own in zip(classes, each, strict=True) for i in own)
+        out.append(Server(f"server{s}", tuple(members), uplink))
+    return tuple(out)
 
 
 def _link(cluster: str, name: str | None, known: Catalogue) -> Link:

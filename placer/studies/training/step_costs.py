@@ -1,0 +1,168 @@
+"""A choice as an instance: each device is a group that runs a stage, each sample a microbatch of a replica.
+
+Times are those of one replica; its devices split nodes, and sum up their results over their link (ring).
+Once per step the replicas sum their gradients, and every device updates the weights whose optimizer state it
+keeps:
+
+``zero 0``  2 (d − 1) / d of the gradients pass each device's link; each updates all its weights
+``zero 1``  the same bytes: a reduce-scatter of gradients and an all-gather of weights; each updates 1/d
+``zero 2``  the reduce-scatter follows every microbatch, as no device keeps gradients that are not its own
+
+An update reads and writes optimizer state, gradients and weights once (`UPDATE`).
+Sources: Patarasuk and Yuan, 2009 (rings); Rajbhandari et al., 2020 (ZeRO).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from placer.arrays import FloatArray
+from placer.imports.catalogue import Cluster
+from placer.instance.cluster import Link
+from placer.instance.instance import Instance
+from placer.instance.training import STATE_FACTOR, Optimizer, Training
+from placer.studies.training.choices import Choice, TrainingRequest
+from placer.studies.training.groups import Groups
+
+__all__ = ["StepCosts", "ring_ms", "step_costs"]
+
+UPDATE = {
+    Optimizer.NONE: 0.0,
+    Optimizer.SGD: 3.0,  # reads gradient and weight, writes the weight
+    Optimizer.MOMENTUM: 5.0,  # and reads and writes the moment
+    Optimizer.ADAM: 7.0,  # and another one
+    Optimizer.MIXED_ADAM: 14.0,  # 16-bit gradient and weight; 32-bit master weight and two moments, both ways
+}
+"""Bytes that an update reads and writes, per byte of weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepCosts:
+    """A choice as an instance, and what happens once per step.
+
+    Parameters
+    ----------
+    choice
+        The choice.
+    instance
+        Its devices are groups.
+    once_ms
+        Time of each node once per step, by class of groups, ``(n, C)``.
+    start_ms
+        What each stage takes beside, by class, ``(C,)``.
+    """
+
+    choice: Choice
+    instance: Instance
+    once_ms: FloatArray
+    start_ms: FloatArray
+
+    def once_of(self, devices: FloatArray) -> float:
+        """Time after the pipeline has run empty: the longest that a stage takes; ``devices`` by node."""
+        cls = self.instance.device_class[devices]
+        total = np.zeros(len(self.instance.devices))
+        np.add.at(total, devices, self.once_ms[np.arange(self.instance.n), cls])
+        used = np.unique(devices)
+        return float((total[used] + self.start_ms[self.instance.device_class[used]]).max())
+
+    @property
+    def least_once_ms(self) -> float:
+        """Return what the longest stage takes at least, whatever the plan."""
+        each = self.once_ms.min(axis=1)
+        groups = list(self.instance.groups.values())
+        largest = max([float(each[g].sum()) for g in groups], default=float(each.max(initial=0.0)))
+        share = float(each.sum()) / min(len(self.instance.devices), self.instance.n)
+        return max(largest, share) + float(self.start_ms.min())
+
+
+def ring_ms(size_bytes: FloatArray, count: int, link: Link, passes: int = 2) -> FloatArray:
+    """Time of a ring over so many devices, without latency: 2 passes to sum up, 1 to gather or scatter."""
+    if count == 1 or link.bandwidth_bytes_per_s is None:
+        return np.zeros_like(size_bytes)
+    return passes * (count - 1) / count * 1e3 * size_bytes / link.bandwidth_bytes_per_s
+
+
+def step_costs(
+    whole: Instance,
+    base: Instance,
+    cluster: Cluster,
+    groups: Groups,
+    choice: Choice,
+    request: TrainingRequest,
+) -> StepCosts:
+    """Make the instance of a choice.
+
+    Parameters
+    ----------
+    whole, base
+        The model with microbatches of this size: unsplit, which says what stages send each other, and as each
+        of the devices that split it has it (``collective_bytes`` in its shards).
+    cluster, groups
+        The devices, and their groups.
+    choice, request
+        What is chosen, and asked for.
+    """
+    d, t = choice.replicas, choice.shards
+    weights = base.weight_bytes
+    kept = STATE_FACTOR[request.optimizer] - 1.0  # beside the weights: gradients, optimizer state
+    gradients = min(1.0, kept)
+    state = kept - gradients
+    state /= d if choice.zero >= 1 else 1
+    gradients /= d if choice.zero >= 2 else 1
+    times, once, start = [], [], []
+    for c, sums in zip(groups.source, groups.sums, strict=True):
+        cls = cluster.classes[c]
+        time = base.class_time_ms[:, c].copy()
+        exchanged = collective_bytes(base)
+        time += ring_ms(exchanged, t, cls.link)
+        time += np.where(exchanged > 0, 2 * (t - 1) * cls.link.latency_ms, 0.0)
+        device = cluster.types[cls.type]
+        moved = weights * UPDATE[request.optimizer] / (d if choice.zero >= 1 else 1)
+        update = 1e3 * moved / (device.bandwidth_gb_per_s * 1e9 * device.bandwidth_efficiency)
+        trained = weights if request.optimizer is not Optimizer.NONE else 0.0 * weights
+        passes = 2
+        if choice.zero >= 2:
+            passes = 1
+            own = _backward_weights(base, trained)
+            time += ring_ms(own, d, sums, 1) + np.where(own > 0, (d - 1) * sums.latency_ms, 0.0)
+        once.append(update + ring_ms(trained, d, sums, passes))
+        start.append(passes * (d - 1) * sums.latency_ms)
+        times.append(time)
+    classes = tuple(
+        dataclasses.replace(
+            cls,
+            type=cls.name,
+            memory_reserve_bytes=base.classes[c].memory_reserve_bytes,
+            memory_reserve_share=base.classes[c].memory_reserve_share,
+        )
+        for cls, c in zip(groups.classes, groups.source, strict=True)
+    )
+    instance = base.replace(
+        name=f"{whole.name} {choice.name}",
+        types=tuple(cls.type for cls in classes),
+        time_ms=np.stack(times, axis=1),
+        memory_bytes=base.memory_bytes + weights * (gradients + state),
+        output_bytes=whole.output_bytes,
+        classes=classes,
+        servers=groups.servers,
+        training=Training(Optimizer.NONE, choice.microbatches(request.global_batch)),
+    )
+    return StepCosts(choice, instance, np.stack(once, axis=1), np.array(start))
+
+
+def collective_bytes(base: Instance) -> FloatArray:
+    """Return what the devices that split nodes sum up whenever a node runs, ``(n,)``."""
+    return np.zeros(base.n)
+
+
+def _backward_weights(base: Instance, trained: FloatArray) -> FloatArray:
+    """Weights by the node that makes their gradients, ``(n,)``."""
+    out = np.zeros(base.n)
+    for nodes in base.groups.values():
+        back = nodes[base.backward[nodes]]
+        if len(back):
+            out[back[0]] = trained[nodes].sum()
+    return out
