@@ -237,11 +237,11 @@ def _named(text: str, known: Catalogue) -> Cluster:
     servers = SERVERS.fullmatch(text)
     if servers is None:
         return _build(text, _entries(text, known), known)
-    count, each, uplink = servers.groups()
+    number, each, uplink = servers.groups()
     entry = known.clusters.get(each) or _entries(each, known)
     if entry.servers is not None:
         raise UsageError(f"--devices {text!r}: {each!r} has servers already")
-    made = entry.model_copy(update={"servers": ServersEntry(count=int(count), uplink=uplink)})
+    made = entry.model_copy(update={"servers": ServersEntry(count=int(number), uplink=uplink)})
     return _build(text, made, known)
 
 

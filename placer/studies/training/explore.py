@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -182,7 +182,7 @@ class _Search:
         base = self.source.base(choice.microbatch, choice.shards)
         return step_costs(whole, base, self.cluster, groups, choice, self.request)
 
-    def _row(self, choice: Choice, stages: int, bound: float | None, **more: object) -> Tried:
+    def _row(self, choice: Choice, stages: int, bound: float | None, **more: Any) -> Tried:
         return Tried(
             microbatch=choice.microbatch,
             replicas=choice.replicas,
@@ -192,7 +192,7 @@ class _Search:
             microbatches=choice.microbatches(self.request.global_batch),
             stages=stages,
             bound_ms=bound,
-            **more,  # type: ignore[arg-type]
+            **more,
         )
 
     # -- search ---------------------------------------------------------------------------------
@@ -285,10 +285,10 @@ class _Search:
     def plan(self) -> TrainingPlan:
         """Write down what was found, the best plan simulated."""
         rows = sorted(self.tried.values(), key=lambda t: (t.step_ms or np.inf, t.bound_ms or np.inf))
-        for bound, choice in sorted(self.waiting):
+        for least, choice in sorted(self.waiting):
             groups = grouped(self.cluster, choice)
             assert not isinstance(groups, str)
-            rows.append(self._row(choice, groups.count, bound, note="not solved"))
+            rows.append(self._row(choice, groups.count, least, note="not solved"))
         step, bound = (None if x == np.inf else float(x) for x in (self.step_ms, self.bound_ms))
         simulated = None
         if self.best is not None and step is not None:

@@ -102,7 +102,7 @@ def _near(blocks: list[int], count: int, d: int) -> list[list[int]] | None:
 
 
 def _apart(blocks: list[int], count: int, d: int) -> list[list[int]] | None:
-    """Servers of the replicas of each stage; None unless all pipelines change servers where the first does."""
+    """Servers of the replicas of each stage; None unless all pipelines change servers at the same stages."""
     out = [[blocks[r * count + k] for r in range(d)] for k in range(count)]
     for r in range(d):
         first, own = ([a[x] == b[x] for a, b in pairwise(out)] for x in (0, r))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placer.arrays import FloatArray
+from placer.arrays import FloatArray, IntArray
 from placer.imports.catalogue import Cluster
 from placer.instance.cluster import Link
 from placer.instance.instance import Instance
@@ -60,7 +60,7 @@ class StepCosts:
     once_ms: FloatArray
     start_ms: FloatArray
 
-    def once_of(self, devices: FloatArray) -> float:
+    def once_of(self, devices: IntArray) -> float:
         """Time after the pipeline has run empty: the longest that a stage takes; ``devices`` by node."""
         cls = self.instance.device_class[devices]
         total = np.zeros(len(self.instance.devices))
