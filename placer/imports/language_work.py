@@ -48,6 +48,12 @@ class Workload:
         Whether all tokens have logits, or the last alone.
     training
         Whether a backward pass follows, for which nothing is cached.
+    shards
+        Devices that split each layer (see `placer.imports.language_writer`).
+    sequence_parallel
+        Whether these divide what lies between split products by tokens; else each of them has all of it.
+    fused_attention
+        Whether attention is one kernel, which writes no scores; else prefill and training write them.
     """
 
     phase: Phase = Phase.PREFILL
@@ -57,12 +63,16 @@ class Workload:
     cache: str | None = None
     logits: bool = True
     training: bool = False
+    shards: int = 1
+    sequence_parallel: bool = False
+    fused_attention: bool = True
 
     def __post_init__(self) -> None:
         for what, number in (
             ("batch", self.batch),
             ("sequence", self.sequence),
             ("concurrency", self.concurrency or 1),
+            ("shards", self.shards),
         ):
             if not 1 <= number <= 2**31:
                 raise UsageError(f"{what} must be at least 1 and at most {2**31}, got {number}")
@@ -70,6 +80,8 @@ class Workload:
             raise UsageError(none_of("cache format", self.cache, CACHE_BYTES))
         if self.concurrency is not None and self.concurrency < self.batch:
             raise UsageError(f"concurrency ({self.concurrency}) is at least the batch ({self.batch})")
+        if not self.fused_attention and self.phase is Phase.DECODE:
+            raise UsageError("attention over a cache is fused")
         if self.training and (self.phase is Phase.DECODE or self.cache or self.concurrency):
             raise UsageError("training has no cache: phase decode, concurrency and cache do not apply")
 

@@ -111,6 +111,8 @@ class Operator:
         How many kernels run one after the other: a loop counts each of its passes.
     sublayer
         Of language models: the part of a layer it belongs to, such as ``model.layers.3.self_attn``.
+    collective_bytes, backward_collective_bytes
+        What devices that split it sum up (all-reduce) in its forward pass, and in its backward pass.
     """
 
     id: str
@@ -130,6 +132,8 @@ class Operator:
     backward_ms: float | None = None
     kernels: int = 1
     sublayer: str | None = None
+    collective_bytes: float = 0.0
+    backward_collective_bytes: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from placer.language.values import Values
 
 __all__ = ["language_model", "read_configuration"]
 
+DROPOUT = ("resid_pdrop", "hidden_dropout", "hidden_dropout_prob")
+"""Keys of the share of numbers that training drops of what attention and MLP return."""
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "half": "fp16", "float": "fp32"}
 
 
@@ -111,6 +113,7 @@ def language_model(
         precision=used,
         max_tokens=values.optional("max_position_embeddings"),
         notes=tuple(notes),
+        dropout=any(isinstance(text.get(key), float) and text[key] > 0 for key in DROPOUT),
     )
 
 

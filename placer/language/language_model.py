@@ -247,6 +247,8 @@ class LanguageModel:
         Longest sequence that it was made for; None when unknown.
     notes
         What the user should know, one line each.
+    dropout
+        Whether training drops numbers of what attention and MLP return.
     """
 
     name: str
@@ -257,6 +259,23 @@ class LanguageModel:
     precision: str
     max_tokens: int | None = None
     notes: tuple[str, ...] = ()
+    dropout: bool = False
+
+    def can_split(self, shards: int) -> bool:
+        """Whether so many devices can split its layers: heads, and the width inside MLPs and experts.
+
+        Heads of keys and values are divided or repeated evenly; a vocabulary is filled up.
+        """
+        for block in self.blocks:
+            facts = block.attention
+            if facts is not None and (
+                facts.heads % shards or (facts.kv_heads % shards and shards % facts.kv_heads)
+            ):
+                return False
+            inner = [p.shape[-1] for p in block.parameters if p.role.startswith("ffn_down") and p.is_matrix]
+            if any(width % shards for width in inner):
+                return False
+        return True
 
     @property
     def layers(self) -> int:
