@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from placer.errors import InputError, PlacerError, UsageError, VerificationError
     from placer.exports.api import export
     from placer.formats.files import load, save
-    from placer.imports.api import import_gguf, import_hf, import_onnx, import_pipedream, import_torch
+    from placer.imports.api import import_onnx, import_pipedream, import_torch
+    from placer.imports.language_api import import_gguf, import_hf
     from placer.instance.cluster import Device, DeviceClass, Kind, Link
     from placer.instance.instance import Instance
     from placer.options import Communication, Formulation, Objective, Options, Schedule
@@ -88,8 +89,8 @@ _WHERE = {
     "FlowProblem": "placer.serving.flow_problem",
     "FlowResult": "placer.serving.flow_result",
     "Formulation": "placer.options",
-    "import_gguf": "placer.imports.api",
-    "import_hf": "placer.imports.api",
+    "import_gguf": "placer.imports.language_api",
+    "import_hf": "placer.imports.language_api",
     "import_onnx": "placer.imports.api",
     "import_pipedream": "placer.imports.api",
     "import_torch": "placer.imports.api",

@@ -19,6 +19,7 @@ NAMED_ALIKE = {
     "batch check compare flow solve sweep": "the command, and what it calls",
     "cost memory": "the objective, and the method that decides it by questions",
     "ordered paper": "the formulation of that name, for either objective",
+    "plan": "what a plan is, and the command that looks for one of a whole training run",
     "paper_json": "the paper's format, read and written",
     "views": "how the kernels beside it see their arrays",
 }

@@ -14,15 +14,8 @@ from placer.errors import UsageError
 from placer.formats import native
 from placer.formats.files import save
 from placer.formats.text import check_writable
-from placer.imports.api import (
-    ImportOptions,
-    LanguageOptions,
-    import_gguf,
-    import_hf,
-    import_onnx,
-    import_pipedream,
-    import_torch,
-)
+from placer.imports.api import ImportOptions, import_onnx, import_pipedream, import_torch
+from placer.imports.language_api import LanguageOptions, import_gguf, import_hf
 from placer.imports.onnx_shapes.dims import parse_dims, parse_passes, parse_values
 from placer.instance.instance import Instance
 
@@ -59,6 +52,9 @@ class Arguments(Protocol):
     cache: str | None
     logits: Literal["all", "last"] | None
     weights: str | None
+    shards: tuple[int, ...] | None
+    sequence_parallel: bool | None
+    fused_attention: bool | None
 
 
 def run(args: Arguments) -> ExitCode:
@@ -143,13 +139,15 @@ def _imported(args: Arguments) -> Instance:
 
 def _language(args: Arguments) -> LanguageOptions:
     """Collect what a language model is to do; refuse that of others."""
-    given = {key: getattr(args, key) for key in ("phase", "batch", "sequence", "concurrency", "cache")}
+    keys = ["phase", "batch", "sequence", "concurrency", "cache"]
+    keys += ["shards", "sequence_parallel", "fused_attention"]
+    given = {key: getattr(args, key) for key in keys}
     given["logits"] = None if args.logits is None else args.logits == "all"
     said = {key: value for key, value in given.items() if value is not None}
     kinds = {**dict.fromkeys(said, ("hf", "gguf")), **({"weights": ("hf",)} if args.weights else {})}
     for key, allowed in kinds.items():
         if args.kind not in allowed:
-            raise UsageError(f"--{key} applies to import {' and '.join(allowed)}")
+            raise UsageError(f"--{key.replace('_', '-')} applies to import {' and '.join(allowed)}")
     return cast(LanguageOptions, said)
 
 

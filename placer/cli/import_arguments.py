@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from placer.cli.output import Command, unless_standard_output
+from placer.cli.output import Command, unless_standard_output, whole_numbers
 from placer.imports.granularity import Granularity
 from placer.imports.language_work import CACHE_BYTES, Phase
 from placer.imports.precision import PRECISIONS
@@ -125,6 +125,26 @@ def _add_language(made: argparse.ArgumentParser) -> None:
         "--weights",
         choices=list(FORMATS),
         help="hf: number format of the matrices in layers (default: quantization_config, or as activations)",
+    )
+    _add_split(language)
+
+
+def _add_split(language: argparse._ActionsContainer) -> None:
+    language.add_argument(
+        "--shards",
+        type=whole_numbers,
+        metavar="T,...",
+        help="into how many shards nodes may be split (tensor parallel): figures of each in the instance",
+    )
+    language.add_argument(
+        "--sequence-parallel",
+        action=argparse.BooleanOptionalAction,
+        help="shards divide norms and sums by tokens, too (default: no)",
+    )
+    language.add_argument(
+        "--fused-attention",
+        action=argparse.BooleanOptionalAction,
+        help="attention is one kernel that keeps no scores (default: yes)",
     )
 
 

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from placer.stdout import OUT, native_output_to_stderr
 
-__all__ = ["Command", "file_name", "named", "results_apart", "unless_standard_output"]
+__all__ = ["Command", "file_name", "named", "results_apart", "unless_standard_output", "whole_numbers"]
 
 Command = Callable[..., argparse.ArgumentParser]
 """Makes the parser of a command, given its epilogue."""
@@ -80,3 +80,14 @@ def named(file: str | None) -> str | None:
         return f"/dev/fd/{sys.stdout.fileno()}" if file in NAMES else file
     except OSError:  # results go to a stream without a descriptor
         return file
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Read numbers with commas between them; a type for argparse."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 0:
+        raise argparse.ArgumentTypeError(f"expected whole numbers, with commas; got {text!r}")
+    return numbers

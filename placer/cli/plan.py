@@ -15,10 +15,10 @@ from placer.cli.tables import print_json, stdout
 from placer.errors import UsageError
 from placer.imports.catalogue import find_cluster
 from placer.signals import stop_on_signals
-from placer.studies.training.choices import TrainingRequest
 from placer.studies.training.explore import Progress, plan_training
 from placer.studies.training.journal import Journal
-from placer.studies.training.sources import LanguageSource, read_model
+from placer.studies.training.trained_models import LanguageSource, read_model
+from placer.studies.training.training_choices import TrainingRequest
 from placer.studies.training.training_plan import TrainingPlan, Tried
 from placer.units import gap, milliseconds, percent, size
 
@@ -109,22 +109,9 @@ def _reason(plan: TrainingPlan) -> str:
 
 def _print(plan: TrainingPlan, console: Console) -> None:
     table = Table(header_style="bold", title=Text(f"{plan.model} on {plan.devices}"))
-    for name in (
-        "micro-\nbatch",
-        "data",
-        "tensor",
-        "stages",
-        "ZeRO",
-        "micro-\nbatches",
-        "step\ns",
-        "samples\nper s",
-        "bubble",
-        "peak\nmemory",
-        "recom-\nputing",
-        "bound\ns",
-    ):
-        table.add_column(name, justify="right")
-    table.add_column("layers", overflow="ellipsis", no_wrap=True, max_width=30)
+    for name in COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("layers", overflow="fold", max_width=18)
     for row in plan.tried[:SHOWN]:
         if row.step_ms is not None:
             table.add_row(*_cells(row))
@@ -133,23 +120,38 @@ def _print(plan: TrainingPlan, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _cells(row: Tried) -> list[str]:
-    def shown(value: float | None, text: str) -> str:
-        return "" if value is None else text.format(value)
+COLUMNS = (
+    "b",
+    "data",
+    "tensor",
+    "stages",
+    "ZeRO",
+    "m",
+    "step s",
+    "samples/s",
+    "bubble",
+    "memory",
+    "again",
+)
+"""Microbatch size, degrees, stages, microbatches, then figures; how many stages compute activations again."""
 
+
+def _cells(row: Tried) -> list[str]:
+    assert row.step_ms is not None
+    assert row.samples_per_s is not None
+    assert row.bubble is not None
     return [
         str(row.microbatch),
-        f"{row.replicas}{' apart' if row.apart else ''}",
+        f"{row.replicas}{'*' if row.apart else ''}",
         str(row.shards),
         str(row.stages),
         str(row.zero),
         str(row.microbatches),
-        shown(None if row.step_ms is None else row.step_ms / 1e3, "{:.4g}"),
-        shown(row.samples_per_s, "{:.4g}"),
-        "" if row.bubble is None else percent(row.bubble),
-        "" if row.peak_memory_bytes is None else size(row.peak_memory_bytes),
+        f"{row.step_ms / 1e3:.5g}",
+        f"{row.samples_per_s:.4g}",
+        percent(row.bubble),
+        size(row.peak_memory_bytes or 0.0),
         str(row.recompute),
-        shown(None if row.bound_ms is None else row.bound_ms / 1e3, "{:.4g}"),
         layers(row.nodes),
     ]
 
@@ -182,5 +184,7 @@ def _said(plan: TrainingPlan) -> list[str]:
         f"{plan.considered} choices: {solved} planned, {impossible} impossible, {rest} left out by their "
         f"bounds; {plan.seconds:.1f} s, {plan.stopped}"
     )
+    if any(row.apart for row in plan.tried[:SHOWN]):
+        out.append("* replicas of a stage in different servers, stages of a replica near each other")
     out += [f"not allowed: {text}" for text in plan.excluded]
     return out

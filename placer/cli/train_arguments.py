@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from placer.cli.exit_codes import EXIT_CODES
-from placer.cli.output import Command, file_name
+from placer.cli.output import Command, file_name, whole_numbers
 from placer.imports.granularity import Granularity
 from placer.imports.precision import PRECISIONS
 from placer.instance.training import Optimizer
 from placer.options import Communication, Recompute, Schedule
-from placer.studies.training.choices import TrainingRequest
+from placer.studies.training.training_choices import TrainingRequest
 
 __all__ = ["add_plan"]
 
@@ -87,7 +87,7 @@ def _add_allowed(made: argparse.ArgumentParser) -> None:
         ("zero", "what replicas divide: 0 nothing, 1 optimizer state, 2 gradients too"),
     ):
         allowed.add_argument(
-            f"--{name}", type=_numbers, metavar="N,...", help=f"{what} (default: all that fit)"
+            f"--{name}", type=whole_numbers, metavar="N,...", help=f"{what} (default: all that fit)"
         )
     for name, values in (("recompute", Recompute), ("schedule", Schedule), ("communication", Communication)):
         allowed.add_argument(
@@ -129,14 +129,3 @@ def _add_costs(made: argparse.ArgumentParser) -> None:
 
 def _default(name: str) -> object:
     return TrainingRequest.model_fields[name].default
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """Read degrees."""
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 0:
-        raise argparse.ArgumentTypeError(f"expected whole numbers, with commas; got {text!r}")
-    return numbers

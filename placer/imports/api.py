@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -23,16 +22,11 @@ from placer.imports.reserves import reserved
 from placer.imports.residence import residence
 from placer.imports.working import working
 from placer.instance.instance import Instance
-from placer.instance.origin import Source
 from placer.instance.training import Optimizer, Training
-from placer.language.language_model import LanguageModel
 
 __all__ = [
+    "Devices",
     "ImportOptions",
-    "LanguageOptions",
-    "import_gguf",
-    "import_hf",
-    "import_language_model",
     "import_onnx",
     "import_pipedream",
     "import_torch",
@@ -57,17 +51,6 @@ class ImportOptions(TypedDict, total=False):
     reserve: float | None
     allow_uncosted: Sequence[str]
     name: str | None
-
-
-class LanguageOptions(TypedDict, total=False):
-    """What a language model does, explained by `import_language_model`."""
-
-    phase: str
-    batch: int
-    sequence: int
-    concurrency: int | None
-    cache: str | None
-    logits: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,116 +191,6 @@ def import_pipedream(path: str | Path, *, cluster: Devices, **options: Unpack[Im
     from placer.imports.pipedream_profile import read_pipedream
 
     return to_instance(read_pipedream(path), cluster, **({"training": True} | options))
-
-
-def import_hf(
-    path: str | Path,
-    *,
-    cluster: Devices,
-    precision: str | None = None,
-    weights: str | None = None,
-    work: LanguageOptions | None = None,
-    **options: Unpack[ImportOptions],
-) -> Instance:
-    """Make an instance of a language model from its Hugging Face configuration: no weights, no torch.
-
-    Parameters
-    ----------
-    path
-        ``config.json``, or the folder that holds it.
-    cluster
-        As for `import_onnx`.
-    precision, weights
-        Number format of activations, and of the matrices in layers; those of the configuration by default
-        (see `placer.language.configuration.read_configuration`).
-    work, **options
-        As for `import_language_model`.
-
-    Raises
-    ------
-    InputError
-        When the configuration is wrong, or of an architecture that is not known.
-    UsageError
-        When an option does not fit.
-    """
-    from placer.language.configuration import read_configuration
-
-    model = read_configuration(path, precision=precision, weights=weights)
-    source = Source("hf", os.path.basename(os.path.abspath(path)))
-    return import_language_model(model, cluster, source=source, work=work, **options)
-
-
-def import_gguf(
-    path: str | Path,
-    *,
-    cluster: Devices,
-    work: LanguageOptions | None = None,
-    **options: Unpack[ImportOptions],
-) -> Instance:
-    """Make an instance of a language model from the header of a GGUF file: no weights are read.
-
-    Parameters
-    ----------
-    path
-        The file; of a split file any part, if all are there.
-    cluster
-        As for `import_onnx`.
-    work, **options
-        As for `import_language_model`.
-
-    Raises
-    ------
-    InputError
-        When the file is wrong, or of an architecture that is not known.
-    UsageError
-        When an option does not fit.
-    """
-    from placer.language.gguf import read_gguf
-
-    source = Source("gguf", os.path.basename(path))
-    return import_language_model(read_gguf(path), cluster, source=source, work=work, **options)
-
-
-def import_language_model(
-    model: LanguageModel,
-    cluster: Devices,
-    *,
-    source: Source | None = None,
-    work: LanguageOptions | None = None,
-    **options: Unpack[ImportOptions],
-) -> Instance:
-    """Make an instance of a language model.
-
-    Parameters
-    ----------
-    model
-        The language model.
-    cluster
-        As for `import_onnx`.
-    source
-        Where it comes from.
-    work
-        What is done at once, as `placer.imports.language_operators.Workload` explains: ``phase`` (``prefill``
-        or ``decode``), ``batch``, ``sequence``, ``concurrency``, ``cache`` and ``logits``.
-    **options
-        Those of `to_instance`; ``by`` is ``sublayer`` by default.
-
-    Raises
-    ------
-    InputError, UsageError
-        When options do not fit, or the result breaks a rule of instances.
-    """
-    from placer.imports.language_operators import work_on
-
-    options = {"by": "sublayer", **options}
-    made = work_on(
-        model,
-        work or {},
-        source or Source("hf", model.name),
-        training=bool(options.get("training")),
-        single_experts=options["by"] == Granularity.EXPERT,
-    )
-    return to_instance(made, cluster, **options)
 
 
 def to_instance(model: Model, cluster: Devices, **options: Unpack[ImportOptions]) -> Instance:

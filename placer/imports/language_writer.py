@@ -124,11 +124,7 @@ class Writer:
             if share is not None:
                 self._share[key] = share
         cut = split.outputs is not None or any(key in self._share for key in reads) or split.weights < 1
-        for p in weights:
-            whole = split.outputs is None and p.role.endswith(".bias")  # added once the results are summed
-            size = p.size_bytes * (1.0 if whole else split.weights)
-            self.weights[p.name] = Weight((p.name,), size, p.elements, p.trainable, tied=True)
-        own = sum(self.weights[p.name].size_bytes for p in weights)
+        own = sum(self._keep(p, split) for p in weights)
         if read_bytes is None:
             # Where tokens are divided, a split product gathers them first, and scatters what it made.
             read_bytes = own + sum(self._met(key, cut=cut) for key in reads)
@@ -155,6 +151,13 @@ class Writer:
             )
         )
         return keys
+
+    def _keep(self, p: Parameter, split: Split) -> float:
+        """Note a tensor of weights; returns its size on each device."""
+        whole = split.outputs is None and p.role.endswith(".bias")  # added once the results are summed
+        size = p.size_bytes * (1.0 if whole else split.weights)
+        self.weights[p.name] = Weight((p.name,), size, p.elements, p.trainable, tied=True)
+        return size
 
     def _met(self, key: str, *, cut: bool) -> float:
         """Bytes of a value that an operator reads or writes: of all tokens where it is cut by width."""

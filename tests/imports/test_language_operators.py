@@ -5,8 +5,9 @@ import json
 import pytest
 
 from placer.errors import UsageError
-from placer.imports.api import import_hf, import_language_model, to_instance
+from placer.imports.api import to_instance
 from placer.imports.catalogue import find_cluster
+from placer.imports.language_api import import_hf, import_language_model
 from placer.imports.language_operators import operators, work_on
 from placer.imports.language_work import Phase, Workload
 from placer.imports.model import Kind

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from placer.arrays import FloatArray
 from placer.errors import InputError, VerificationError
 from placer.imports.catalogue import Cluster
 from placer.instance.instance import Instance
@@ -28,9 +29,9 @@ from placer.plans.result import Result, gap_of
 from placer.search.run import Run
 from placer.simulation import simulate
 from placer.solving.to_result import to_result
-from placer.studies.training.choices import Choice, TrainingRequest, choices
+from placer.studies.training.choice_costs import Base, StepCosts, step_costs
 from placer.studies.training.groups import degrees_within, grouped
-from placer.studies.training.step_costs import StepCosts, step_costs
+from placer.studies.training.training_choices import Choice, TrainingRequest, choices
 from placer.studies.training.training_plan import TrainingPlan, Tried
 from placer.tolerances import CERTAIN, EQUAL
 
@@ -48,12 +49,11 @@ class Source(Protocol):
     name: str
     notes: tuple[str, ...]
 
-    @property
-    def shards(self) -> list[int]:
-        """Degrees in which the model can be split."""
+    def can_split(self, shards: int) -> bool:
+        """Whether so many devices can split its nodes."""
 
-    def base(self, microbatch: int, shards: int) -> Instance:
-        """Return the model as each of the devices that split it has it."""
+    def base(self, microbatch: int, shards: int) -> tuple[Instance, FloatArray]:
+        """Return the model as each of the devices that split it has it, and what they sum up, by node."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
-        within = degrees_within(self.cluster)
-        degrees = [t for t in self.source.shards if t in within]
+        degrees = [t for t in degrees_within(self.cluster) if self.source.can_split(t)]
         devices = sum(cls.count for cls in self.cluster.classes if not cls.is_host)
         self.all, excluded = choices(self.request, devices, degrees, servers=len(self.cluster.servers) > 1)
         self.excluded += excluded
@@ -178,9 +177,9 @@ class _Search:
         groups = grouped(self.cluster, choice)
         if isinstance(groups, str):
             return groups
-        whole = self.source.base(choice.microbatch, 1)
-        base = self.source.base(choice.microbatch, choice.shards)
-        return step_costs(whole, base, self.cluster, groups, choice, self.request)
+        whole, _ = self.source.base(choice.microbatch, 1)
+        each, sums = self.source.base(choice.microbatch, choice.shards)
+        return step_costs(Base(whole, each, sums), self.cluster, groups, choice, self.request)
 
     def _row(self, choice: Choice, stages: int, bound: float | None, **more: Any) -> Tried:
         return Tried(

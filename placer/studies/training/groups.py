@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from placer.imports.catalogue import Cluster
 from placer.instance.cluster import DeviceClass, Link, Server
-from placer.studies.training.choices import Choice
+from placer.studies.training.training_choices import Choice
 
 __all__ = ["Groups", "degrees_within", "grouped"]
 

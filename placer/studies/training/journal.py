@@ -22,8 +22,8 @@ from placer.imports.catalogue import Cluster
 from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.plans.result import Result
-from placer.studies.training.choices import TrainingRequest
 from placer.studies.training.explore import Source
+from placer.studies.training.training_choices import TrainingRequest
 from placer.studies.training.training_plan import TrainingPlan, Tried
 
 __all__ = ["Journal"]
@@ -56,7 +56,7 @@ class Journal:
         self.known: tuple[Tried, ...] = ()
         self.best: tuple[Instance, Result] | None = None
         what = request.model_dump(mode="json", exclude={"gap", "runners_up"})
-        what |= {"model": fingerprint(source.base(1, 1)), "cluster": cluster.model_dump(mode="json")}
+        what |= {"model": fingerprint(source.base(1, 1)[0]), "cluster": cluster.model_dump(mode="json")}
         key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
         self._head = json.dumps({"format": FORMAT, "search": key})
         self._lines: list[str] = []

@@ -10,7 +10,7 @@ from placer.formats.csv_table import to_csv
 from placer.instance.instance import Instance
 from placer.plans.result import Result
 from placer.studies.saved import Document
-from placer.studies.training.choices import TrainingRequest
+from placer.studies.training.training_choices import TrainingRequest
 
 __all__ = ["TrainingPlan", "Tried"]
 
@@ -21,7 +21,7 @@ class Tried(Document):
     Parameters
     ----------
     microbatch, replicas, shards, apart, zero
-        See `placer.studies.training.choices.Choice`.
+        See `placer.studies.training.training_choices.Choice`.
     microbatches
         Microbatches that pass each replica in a step.
     stages

@@ -24,10 +24,10 @@ from placer.imports.catalogue import Cluster
 from placer.instance.cluster import Link
 from placer.instance.instance import Instance
 from placer.instance.training import STATE_FACTOR, Optimizer, Training
-from placer.studies.training.choices import Choice, TrainingRequest
 from placer.studies.training.groups import Groups
+from placer.studies.training.training_choices import Choice, TrainingRequest
 
-__all__ = ["StepCosts", "ring_ms", "step_costs"]
+__all__ = ["Base", "StepCosts", "ring_ms", "step_costs"]
 
 UPDATE = {
     Optimizer.NONE: 0.0,
@@ -37,6 +37,25 @@ UPDATE = {
     Optimizer.MIXED_ADAM: 14.0,  # 16-bit gradient and weight; 32-bit master weight and two moments, both ways
 }
 """Bytes that an update reads and writes, per byte of weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A model with microbatches of one size.
+
+    Parameters
+    ----------
+    whole
+        Unsplit: what stages send each other.
+    each
+        As each of the devices that split its nodes has it.
+    collective_bytes
+        What these devices sum up whenever a node runs, ``(n,)``.
+    """
+
+    whole: Instance
+    each: Instance
+    collective_bytes: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,76 +105,67 @@ def ring_ms(size_bytes: FloatArray, count: int, link: Link, passes: int = 2) -> 
 
 
 def step_costs(
-    whole: Instance,
-    base: Instance,
-    cluster: Cluster,
-    groups: Groups,
-    choice: Choice,
-    request: TrainingRequest,
+    model: Base, cluster: Cluster, groups: Groups, choice: Choice, request: TrainingRequest
 ) -> StepCosts:
     """Make the instance of a choice.
 
     Parameters
     ----------
-    whole, base
-        The model with microbatches of this size: unsplit, which says what stages send each other, and as each
-        of the devices that split it has it (``collective_bytes`` in its shards).
+    model
+        The model with microbatches of this size.
     cluster, groups
         The devices, and their groups.
     choice, request
         What is chosen, and asked for.
     """
-    d, t = choice.replicas, choice.shards
-    weights = base.weight_bytes
+    each, d = model.each, choice.replicas
     kept = STATE_FACTOR[request.optimizer] - 1.0  # beside the weights: gradients, optimizer state
     gradients = min(1.0, kept)
-    state = kept - gradients
-    state /= d if choice.zero >= 1 else 1
+    state = (kept - gradients) / (d if choice.zero >= 1 else 1)
     gradients /= d if choice.zero >= 2 else 1
-    times, once, start = [], [], []
-    for c, sums in zip(groups.source, groups.sums, strict=True):
-        cls = cluster.classes[c]
-        time = base.class_time_ms[:, c].copy()
-        exchanged = collective_bytes(base)
-        time += ring_ms(exchanged, t, cls.link)
-        time += np.where(exchanged > 0, 2 * (t - 1) * cls.link.latency_ms, 0.0)
-        device = cluster.types[cls.type]
-        moved = weights * UPDATE[request.optimizer] / (d if choice.zero >= 1 else 1)
-        update = 1e3 * moved / (device.bandwidth_gb_per_s * 1e9 * device.bandwidth_efficiency)
-        trained = weights if request.optimizer is not Optimizer.NONE else 0.0 * weights
-        passes = 2
-        if choice.zero >= 2:
-            passes = 1
-            own = _backward_weights(base, trained)
-            time += ring_ms(own, d, sums, 1) + np.where(own > 0, (d - 1) * sums.latency_ms, 0.0)
-        once.append(update + ring_ms(trained, d, sums, passes))
-        start.append(passes * (d - 1) * sums.latency_ms)
+    classes, times, once, start = [], [], [], []
+    for cls, c, sums in zip(groups.classes, groups.source, groups.sums, strict=True):
+        time, after, latency = _on_class(model, cluster, c, sums, choice, request)
         times.append(time)
-    classes = tuple(
-        dataclasses.replace(
-            cls,
-            type=cls.name,
-            memory_reserve_bytes=base.classes[c].memory_reserve_bytes,
-            memory_reserve_share=base.classes[c].memory_reserve_share,
+        once.append(after)
+        start.append(latency)
+        reserve = each.classes[c].memory_reserve_bytes, each.classes[c].memory_reserve_share
+        classes.append(
+            dataclasses.replace(
+                cls, type=cls.name, memory_reserve_bytes=reserve[0], memory_reserve_share=reserve[1]
+            )
         )
-        for cls, c in zip(groups.classes, groups.source, strict=True)
-    )
-    instance = base.replace(
-        name=f"{whole.name} {choice.name}",
+    instance = each.replace(
+        name=f"{each.name} {choice.name}",
         types=tuple(cls.type for cls in classes),
         time_ms=np.stack(times, axis=1),
-        memory_bytes=base.memory_bytes + weights * (gradients + state),
-        output_bytes=whole.output_bytes,
-        classes=classes,
+        memory_bytes=each.memory_bytes + each.weight_bytes * (gradients + state),
+        output_bytes=model.whole.output_bytes,
+        classes=tuple(classes),
         servers=groups.servers,
         training=Training(Optimizer.NONE, choice.microbatches(request.global_batch)),
     )
     return StepCosts(choice, instance, np.stack(once, axis=1), np.array(start))
 
 
-def collective_bytes(base: Instance) -> FloatArray:
-    """Return what the devices that split nodes sum up whenever a node runs, ``(n,)``."""
-    return np.zeros(base.n)
+def _on_class(
+    model: Base, cluster: Cluster, c: int, sums: Link, choice: Choice, request: TrainingRequest
+) -> tuple[FloatArray, FloatArray, float]:
+    """Times of all nodes on groups of a class: per microbatch, once per step, and what comes beside that."""
+    d, t = choice.replicas, choice.shards
+    cls, device = cluster.classes[c], cluster.types[cluster.classes[c].type]
+    exchanged, weights = model.collective_bytes, model.each.weight_bytes
+    time = model.each.class_time_ms[:, c] + ring_ms(exchanged, t, cls.link)
+    time += np.where(exchanged > 0, 2 * (t - 1) * cls.link.latency_ms, 0.0)
+    moved = weights * UPDATE[request.optimizer] / (d if choice.zero >= 1 else 1)
+    update = 1e3 * moved / (device.bandwidth_gb_per_s * 1e9 * device.bandwidth_efficiency)
+    trained = weights if request.optimizer is not Optimizer.NONE else 0.0 * weights
+    passes = 2
+    if choice.zero >= 2:
+        passes = 1
+        own = _backward_weights(model.each, trained)
+        time += ring_ms(own, d, sums, 1) + np.where(own > 0, (d - 1) * sums.latency_ms, 0.0)
+    return time, update + ring_ms(trained, d, sums, passes), passes * (d - 1) * sums.latency_ms
 
 
 def _backward_weights(base: Instance, trained: FloatArray) -> FloatArray:

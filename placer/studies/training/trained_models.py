@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from placer.arrays import FloatArray
 from placer.errors import UsageError
-from placer.imports.api import LanguageOptions, import_language_model
 from placer.imports.catalogue import Cluster
+from placer.imports.language_api import as_each_has_it
 from placer.instance.instance import Instance
+from placer.instance.origin import Source
 from placer.language.configuration import read_configuration
 from placer.language.gguf import read_gguf
 from placer.language.language_model import LanguageModel
-from placer.studies.training.choices import TrainingRequest
+from placer.studies.training.training_choices import TrainingRequest
 
 __all__ = ["LanguageSource", "read_model"]
 
@@ -34,25 +36,29 @@ class LanguageSource:
         self.model, self.request = model, request
         self.cluster = cluster.model_copy(update={"servers": ()})
         self.name = model.name
-        self._made: dict[tuple[int, int], Instance] = {}
-        source = self.base(1, 1).source
+        self._made: dict[tuple[int, int], tuple[Instance, FloatArray]] = {}
+        source = self.base(1, 1)[0].source
         self.notes = () if source is None else source.notes
 
-    @property
-    def shards(self) -> list[int]:
-        """Degrees in which the model can be split."""
-        return [1]
+    def can_split(self, shards: int) -> bool:
+        """Whether so many devices can split its nodes."""
+        return self.model.can_split(shards)
 
-    def base(self, microbatch: int, shards: int) -> Instance:
-        """Return the model as each of the devices that split it has it."""
+    def base(self, microbatch: int, shards: int) -> tuple[Instance, FloatArray]:
+        """Return the model as each of the devices that split it has it, and what they sum up, by node."""
         key = microbatch, shards
         if key not in self._made:
-            work: LanguageOptions = {"batch": microbatch}
+            work: dict[str, object] = {
+                "batch": microbatch,
+                "sequence_parallel": self.request.sequence_parallel,
+            }
             if self.request.sequence is not None:
                 work["sequence"] = self.request.sequence
-            self._made[key] = import_language_model(
+            self._made[key] = as_each_has_it(
                 self.model,
                 self.cluster,
+                shards,
+                source=Source("hf", self.model.name),
                 work=work,
                 by=self.request.by,
                 training=True,
