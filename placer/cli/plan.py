@@ -44,6 +44,8 @@ def run(args: Arguments) -> ExitCode:
     """Search all choices, print the table, write what was asked for."""
     given = {name: getattr(args, name) for name in TrainingRequest.model_fields}
     request = _request(given)
+    if args.time_limit is not None and not args.time_limit > 0:
+        raise UsageError(f"--time-limit must be more than 0 seconds, got {args.time_limit:g}")
     cluster = find_cluster(args.devices)
     source = LanguageSource(read_model(args.model, args.precision), cluster, request)
     journal = None if args.out is None else Journal(args.out, source, cluster, request)
@@ -115,7 +117,8 @@ def _print(plan: TrainingPlan, console: Console) -> None:
     for row in plan.tried[:SHOWN]:
         if row.step_ms is not None:
             table.add_row(*_cells(row))
-    console.print(table)
+    if table.row_count:
+        console.print(table)
     for line in _said(plan):
         console.print(Text(line), soft_wrap=True)
 
@@ -186,5 +189,5 @@ def _said(plan: TrainingPlan) -> list[str]:
     )
     if any(row.apart for row in plan.tried[:SHOWN]):
         out.append("* replicas of a stage in different servers, stages of a replica near each other")
-    out += [f"not allowed: {text}" for text in plan.excluded]
+    out += [f"left out: {text}" for text in plan.excluded]
     return out

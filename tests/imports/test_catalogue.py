@@ -137,3 +137,25 @@ def test_a_device_computes_in_a_wider_format_where_it_lacks_one():
     with pytest.raises(UsageError, match="'tpu-v5e' has no peak for fp32; it has bf16, int8"):
         effective_precision("tpu-v5e", tpu, "fp32")
     assert WIDER.keys() == PRECISIONS.keys()
+
+
+def test_servers_by_name_and_in_a_file(tmp_path):
+    short = find_cluster("3x2xa100@infiniband-ndr")
+    (tmp_path / "mine.toml").write_text(
+        '[clusters.pods]\nclasses = [{ device = "a100", count = 2 }]\n'
+        'servers = { count = 3, uplink = "infiniband-ndr" }\n'
+    )
+    for cluster in (short, find_cluster(str(tmp_path / "mine.toml"))):
+        assert [cls.count for cls in cluster.classes] == [6]
+        assert [s.devices for s in cluster.servers] == [
+            ("a100-0", "a100-1"),
+            ("a100-2", "a100-3"),
+            ("a100-4", "a100-5"),
+        ]
+        assert {s.uplink.bandwidth_bytes_per_s for s in cluster.servers} == {50e9}
+    mixed = find_cluster("2xa100-3xt4@ethernet-10g")
+    assert [cls.count for cls in mixed.classes] == [2, 6, 2]
+    assert mixed.servers[1].devices == ("large1", "small3", "small4", "small5", "epyc-7763-1")
+    for text in ("3x2xa100@none", "3xnone@infiniband-ndr", "2x3x2xa100@pcie4-x16@pcie4-x16"):
+        with pytest.raises(UsageError):
+            find_cluster(text)

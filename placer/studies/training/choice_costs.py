@@ -151,7 +151,7 @@ def step_costs(
 def _on_class(
     model: Base, cluster: Cluster, c: int, sums: Link, choice: Choice, request: TrainingRequest
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Times of all nodes on groups of a class: per microbatch, once per step, and what comes beside that."""
+    """Return the times of all nodes on groups of a class: per microbatch, once per step, and beside that."""
     d, t = choice.replicas, choice.shards
     cls, device = cluster.classes[c], cluster.types[cluster.classes[c].type]
     exchanged, weights = model.collective_bytes, model.each.weight_bytes

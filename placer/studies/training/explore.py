@@ -26,6 +26,7 @@ from placer.plans.check import plan_of
 from placer.plans.evaluate import device_loads
 from placer.plans.in_flight import settled
 from placer.plans.result import Result, gap_of
+from placer.plans.status import Stop
 from placer.search.run import Run
 from placer.simulation import simulate
 from placer.solving.to_result import to_result
@@ -39,6 +40,8 @@ __all__ = ["Progress", "Source", "plan_training"]
 
 SOLVER_GAP = 1e-3
 """Gap that each step is solved to."""
+STOPPED = "stopped before it was proven"
+"""Note of a choice that is solved again when the search goes on."""
 SHARE = 0.5
 """Share of the time that is left which a single step may take."""
 
@@ -160,7 +163,9 @@ class _Search:
         by_choice = {Choice(t.microbatch, t.replicas, t.shards, t.apart, t.zero): t for t in known}
         for choice in self.all:
             if choice in by_choice:
-                self.tried[choice] = by_choice[choice]
+                self.tried[choice] = row = by_choice[choice]
+                if row.note == STOPPED:
+                    heapq.heappush(self.waiting, (row.bound_ms or 0.0, choice))
                 continue
             made = self._made(choice)
             if isinstance(made, str):
@@ -276,6 +281,7 @@ class _Search:
             bubble=max(0.0, 1.0 - count * float(load[np.unique(plan.device)].mean()) / step),
             peak_memory_bytes=max(d.memory_bytes for d in used.values()),
             recompute=len(result.recompute),
+            note=STOPPED if result.stop in (Stop.TIME_LIMIT, Stop.INTERRUPTED) else "",
             nodes=tuple(len(ahead.intersection(used[s].nodes)) for s in result.stages or used),
         )
 
@@ -285,6 +291,8 @@ class _Search:
         """Write down what was found, the best plan simulated."""
         rows = sorted(self.tried.values(), key=lambda t: (t.step_ms or np.inf, t.bound_ms or np.inf))
         for least, choice in sorted(self.waiting):
+            if choice in self.tried:
+                continue
             groups = grouped(self.cluster, choice)
             assert not isinstance(groups, str)
             rows.append(self._row(choice, groups.count, least, note="not solved"))

@@ -136,6 +136,8 @@ def choices(
     UsageError
         When nothing is left.
     """
+    if not devices:
+        raise UsageError("there are no accelerators to train on")
     excluded: list[str] = []
     batch = request.global_batch
     degrees = [t for t in shards if t <= devices]
@@ -149,7 +151,7 @@ def choices(
     zero = ZERO if request.zero is None else tuple(sorted(set(request.zero)))
     if {0, 1} <= set(zero):  # the same traffic, less memory, a shorter update
         zero = tuple(z for z in zero if z)
-        excluded.append("ZeRO 0 beside ZeRO 1, which takes less memory and is no slower")
+        excluded.append("ZeRO 0, as ZeRO 1 takes less memory and is no slower")
     out = []
     for t in degrees:
         copies = [d for d in range(1, devices // t + 1) if batch % d == 0 and (devices // t) % d == 0]
@@ -164,7 +166,7 @@ def choices(
             out += [Choice(b, d, t, far, z) for b in sizes for far in sides for z in kinds]
     if not out:
         raise UsageError(f"no number of replicas and microbatch size divide a global batch of {batch}")
-    excluded.append("degrees are the same for all stages, and divide the devices and the global batch")
+    excluded.append("degrees that differ between stages, or divide neither the devices nor the global batch")
     excluded.append(f"microbatches of more than {request.max_microbatch} samples (--max-microbatch)")
     return out, excluded
 
