@@ -131,7 +131,7 @@ class Simulation:
 
     @property
     def objective_ms(self) -> float:
-        """What the plan's objective should be: the steady state, or for latency and a step its time."""
+        """What the plan's objective should be: the steady state; for latency and a step, all of its time."""
         alone = self.steady_ms is None or self.objective is Objective.STEP
         return self.makespan_ms + self.sync_ms if alone else float(self.steady_ms or 0.0)
 

@@ -13,7 +13,7 @@ from placer.methods.capacity_bound import bound_ms
 from placer.options import Options
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
-from placer.reductions import replication
+from placer.reductions import teams
 from placer.search.run import Run
 from placer.solvers.highs import LinearMaster
 from placer.solving.solve import solve
@@ -76,7 +76,8 @@ def test_no_plan_with_other_rules_is_faster(features):
         options = {"contiguous": kind[0] == "ordered", "recompute": made.recompute}
         ways = [made.instance]
         if made.replicas > 1 and infeasible.simple_cause(made.instance) is None:
-            ways = [smaller for smaller, _ in replication.apply(made.instance, made.replicas)]
+            asked = Options(replicas=made.replicas)
+            ways = [smaller for smaller, _ in teams.apply(made.instance, asked, pooled=False)]
         bounds = [bound_of(way, **options) for way in ways]
         found = [x for x in bounds if x is not None]
         if len(found) == len(ways):

@@ -1,6 +1,7 @@
 """Plans with virtual stages, against brute force, simulation and cases by hand."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_a_search_that_cannot_try_all_is_not_far_off_and_its_bound_holds(
     """Where all plans are looked at, the optimum is known; then the same without."""
     instance, options = first(drawn, seed)
     known = solve(instance, options)
-    monkeypatch.setattr("placer.methods.step.virtual_plans.FEW", 0)
+    monkeypatch.setattr(import_module("placer.methods.step.virtual_plans"), "FEW", 0)
     result = solve(instance, options)
     if known.objective is None:
         assert result.objective is None
