@@ -51,7 +51,7 @@ class Block:
 
 def pages() -> list[str]:
     """All pages, relative to the root."""
-    found = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")]
+    found = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")]
     skipped = {"_generated", ".ipynb_checkpoints"}
     return sorted(str(path.relative_to(ROOT)) for path in found if not skipped & set(path.parts))
 
@@ -87,12 +87,12 @@ def _of_markdown(page: str, text: str) -> Iterator[Block]:
 
 
 def _marks(text: str) -> dict[str, object]:
+    if text.startswith("not run: "):
+        return {"why_not": text.removeprefix("not run: ")}
     found: dict[str, object] = {}
     for mark in filter(None, (part.strip() for part in text.split(";"))):
         if mark == "full":
             found["full"] = True
-        elif given := re.fullmatch(r"not run: (.+)", mark):
-            found["why_not"] = given[1]
         elif given := re.fullmatch(r"needs (.+)", mark):
             found["needs"] = tuple(name.strip() for name in given[1].split(","))
         elif given := re.fullmatch(r"exit code (\d+)", mark):

@@ -1,4 +1,4 @@
-"""The code that README.md shows for running plans runs."""
+"""The code that docs/how-to/use-plan.md shows for running plans computes what the model does."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import placer
 from tests.support.plans import planned
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/use-plan.md").read_text(), re.DOTALL)
 
 
 def block(text):
@@ -41,7 +41,7 @@ def test_onnx_runtime(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_torch(tmp_path, monkeypatch):
-    """As in README.md: import, solve, export, and one process per stage under torchrun's variables."""
+    """As on the page: import, solve, export, and one process per stage under torchrun's variables."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from tests.support.torch_models import Decoder
 
