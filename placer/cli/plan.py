@@ -31,6 +31,7 @@ SHOWN = 25
 class Arguments(Protocol):
     """What the command is given."""
 
+    what: str
     model: str
     devices: str
     precision: str | None
