@@ -10,7 +10,7 @@ from placer.studies.batch import version
 from placer.studies.batch.version import ROOT, SOLVER, code_version
 from tests.test_structure import imports
 
-READS = {"placer/formats", "placer/imports", "placer/language", "placer/catalogue"}
+READS = {"placer/formats", "placer/imports", "placer/language", "placer/catalogue", "placer/measuring"}
 """Makes instances, whose content is part of the identity itself."""
 SHOWS = {"placer/cli", "placer/exports", "placer/pages", "placer/simulation", "placer/plot.py"}
 SERVES = {"placer/serving"}
