@@ -98,8 +98,11 @@ def test_simulation_takes_as_long_and_as_much_memory(seed: int) -> None:
     if result.objective is not None:
         run = simulate(instance, result)
         assert run.objective_ms == pytest.approx(result.objective, rel=1e-9)
+        # A pass that takes no time holds nothing for any time in the simulation.
+        lasting = all(s.forward_ms and s.backward_ms for s in result.virtual_stages or [] if s.nodes)
         for told, use in zip(result.devices, run.devices, strict=True):
-            assert use.peak_bytes == pytest.approx(told.memory_bytes, rel=1e-9, abs=1e-9)
+            assert use.peak_bytes <= told.memory_bytes * (1 + 1e-9)
+            assert not lasting or use.peak_bytes == pytest.approx(told.memory_bytes, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", seeds(400))

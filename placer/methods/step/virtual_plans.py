@@ -98,7 +98,7 @@ class _Search:
 
     def _ring(self) -> tuple[IntArray, list[int]]:
         """Devices of the ranks, fast ones where there are more, server by server; and those that are left."""
-        usable = self.problem.allowed.any(axis=0) & ~np.array([d.is_host for d in self.instance.devices])
+        usable = self.instance.allowed.any(axis=0) & ~np.array([d.is_host for d in self.instance.devices])
         times = self.problem.time_ms.sum(axis=0)[:, self.instance.device_class]
         speed = np.where(np.isfinite(times), times, np.nanmax(times[np.isfinite(times)])).sum(axis=0)
         fast = sorted(np.flatnonzero(usable).tolist(), key=lambda d: (speed[d], d))
