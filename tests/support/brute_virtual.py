@@ -11,7 +11,7 @@ import numpy as np
 
 from placer.instance.instance import Instance
 from tests.support.brute import _forward_edges, _mirrored_edges, costs
-from tests.support.brute_memory import KEPT, places, rooms
+from tests.support.brute_memory import KEPT, rooms
 
 Task = tuple[str, int, int]
 """Direction, chunk, microbatch."""
@@ -80,7 +80,13 @@ class Virtual:
         self.instance, self.chunks, self.m = instance, chunks, microbatches
         self.communication = communication
         self.costs = costs(instance)
-        self.room, self.place = rooms(instance), places(instance)
+        self.room = rooms(instance)
+        shared = [(entry,) if isinstance(entry, str) else entry for entry in instance.order]
+        self.place = [
+            next((p for p, names in enumerate(shared) if {cls.name, f"{cls.name}{i}"} & set(names)), None)
+            for cls in instance.classes
+            for i in range(cls.count)
+        ]
         self.static = instance.memory_bytes + instance.weight_bytes * KEPT[instance.training.optimizer.value]
         self.order = _forward_edges(instance) + _mirrored_edges(instance)
         groups: dict[object, list[int]] = {}
