@@ -13,7 +13,7 @@ def inline(self, node: nodes.math) -> None:
 
 def block(self, node: nodes.math_block) -> None:
     """Write a formula of its own."""
-    self.body.append(f'<div class="formula" tabindex="0">{convert(node.astext(), display="block")}</div>')
+    self.body.append(f'<div class="formula" tabindex="0">{convert(node.astext().replace("{aligned}", "{align*}"), display="block")}</div>')
     raise nodes.SkipNode
 
 
