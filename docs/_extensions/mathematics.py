@@ -13,7 +13,8 @@ def inline(self, node: nodes.math) -> None:
 
 def block(self, node: nodes.math_block) -> None:
     """Write a formula of its own."""
-    self.body.append(f'<div class="formula" tabindex="0">{convert(node.astext().replace("{aligned}", "{align*}"), display="block")}</div>')
+    formula = node.astext().replace("{aligned}", "{align*}")  # of the two, the converter knows the latter
+    self.body.append(f'<div class="formula" tabindex="0">{convert(formula, display="block")}</div>')
     raise nodes.SkipNode
 
 
