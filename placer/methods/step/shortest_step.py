@@ -10,7 +10,7 @@ that of throughput and of the work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from placer.methods.step.all_downsets import all_downsets, prefixes
 from placer.methods.step.device_sets import Devices
 from placer.methods.step.pipeline_search import Pipelines
 from placer.methods.step.possible_stages import Stages
+from placer.methods.step.step_search import StepSearch
 from placer.methods.step.suffix_labels import Rules
 from placer.options import Communication, Objective, Options, Schedule
 from placer.plans.in_flight import left_in_flight
@@ -31,9 +32,8 @@ from placer.plans.status import Stop
 from placer.plans.step_time import microbatches_of
 from placer.reductions.problem import Problem, contract
 from placer.reductions.throughput_merges import merge_below
-from placer.search.incumbent import Incumbent
-from placer.search.run import Outcome, Run, Stopped
-from placer.tolerances import CERTAIN, EQUAL, EXACT
+from placer.search.run import Outcome, Run
+from placer.tolerances import CERTAIN, EXACT
 
 __all__ = ["solve"]
 
@@ -61,37 +61,21 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """
     if options.virtual_stages > 1:
         return virtual_plans.solve(instance, options, run)
-    search = _Search(instance, options, run)
-    stop: Stop | None = None
-    try:
-        search.start()
-        search.improve()
-    except Stopped as over:
-        stop = over.stop
-    return search.outcome(stop)
+    return _Search(instance, options, run).outcome()
 
 
-@dataclass(eq=False)
-class _Search:
+class _Search(StepSearch):
     """The best plan and bound of one solve, and its figures."""
 
-    instance: Instance
-    options: Options
-    run: Run
-    is_infeasible: bool = False
-    message: str = ""
-    stats: dict[str, float | int | str] = field(default_factory=dict)
-
     def __post_init__(self) -> None:
-        self.best = Incumbent(self.instance, self.options, self.run)
+        super().__post_init__()
         self.microbatches = microbatches_of(self.instance, self.options)
         flow = self.options.schedule is Schedule.GPIPE or not self.instance.is_training
         self.rules = Rules(self.microbatches, flow, bool(self.instance.class_sync_ms.any()))
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the gap asked for is proven."""
-        return self.best.is_within(max(self.options.gap, EQUAL))
+    def search(self) -> None:
+        self.start()
+        self.improve()
 
     def start(self) -> None:
         """Take the given plan, and the one of the best throughput with its bound."""
@@ -184,15 +168,6 @@ class _Search:
         if proves and not self.is_closed and (self.instance.servers or not self.rules.flow):
             best.raise_bound(pipelines.search(EXACT_WIDTH, exact=True) * CERTAIN, "pipelines")
         return True
-
-    def outcome(self, stop: Stop | None) -> Outcome:
-        """Say what was found, and why the search stopped (None: it came to its end)."""
-        if self.is_infeasible and self.best.plan is None:
-            return self.best.outcome(Stop.INFEASIBLE, self.message, self.stats)
-        if self.is_closed:
-            return self.best.outcome(Stop.FINISHED, "", self.stats)
-        message = "no plan found" if self.best.plan is None else "stopped before the optimum was proven"
-        return self.best.outcome(stop or Stop.FINISHED, message, self.stats)
 
 
 def _plan(stages: Stages, devices: Devices, chain: list[int]) -> Plan:

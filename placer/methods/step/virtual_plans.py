@@ -6,8 +6,6 @@ by counting comes first; the others, which take longer, when the first plans are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from placer.arrays import IntArray
@@ -16,16 +14,15 @@ from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
 from placer.methods.step import virtual_bound
 from placer.methods.step.all_virtual import all_assignments, all_rings
+from placer.methods.step.step_search import StepSearch
 from placer.methods.step.virtual_costs import Costs
 from placer.methods.step.virtual_search import Found, LocalSearch
 from placer.options import Options
 from placer.plans.interleaved import ranks_of
 from placer.plans.plan import Plan
-from placer.plans.status import Stop
 from placer.plans.virtual_stages import stage_of_nodes
 from placer.reductions.problem import contract
-from placer.search.incumbent import Incumbent
-from placer.search.run import Outcome, Run, Stopped
+from placer.search.run import Outcome, Run
 from placer.tolerances import CERTAIN, EQUAL
 
 __all__ = ["solve"]
@@ -50,30 +47,14 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     instance, options, run
         See ``placer.methods``.
     """
-    search = _Search(instance, options, run)
-    stop: Stop | None = None
-    try:
-        if not search.try_all():
-            search.start()
-            search.prove()
-            search.vary()
-    except Stopped as over:
-        stop = over.stop
-    return search.outcome(stop)
+    return _Search(instance, options, run).outcome()
 
 
-@dataclass(eq=False)
-class _Search:
+class _Search(StepSearch):
     """The best plan and bound of one solve, and its figures."""
 
-    instance: Instance
-    options: Options
-    run: Run
-    is_infeasible: bool = False
-    stats: dict[str, float | int | str] = field(default_factory=dict)
-
     def __post_init__(self) -> None:
-        self.best = Incumbent(self.instance, self.options, self.run)
+        super().__post_init__()
         self.problem = contract(self.instance, contiguous=True)
         self.count = self.options.microbatches or self.instance.training.microbatches
         self.ranks = ranks_of(self.instance)
@@ -91,11 +72,6 @@ class _Search:
         self.local = LocalSearch(self.costs, spare, alike, self.run, rng)
         self.found: Found | None = None
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the gap asked for is proven."""
-        return self.best.is_within(max(self.options.gap, EQUAL))
-
     def _ring(self) -> tuple[IntArray, list[int]]:
         """Devices of the ranks, fast ones where there are more, server by server; and those that are left."""
         usable = self.instance.allowed.any(axis=0) & ~np.array([d.is_host for d in self.instance.devices])
@@ -111,6 +87,12 @@ class _Search:
             return (-1 if rank is None else rank, -1 if server is None else server, d)
 
         return np.array(sorted(chosen, key=place)), fast[self.ranks :]
+
+    def search(self) -> None:
+        if not self.try_all():
+            self.start()
+            self.prove()
+            self.vary()
 
     def try_all(self) -> bool:
         """Evaluate all plans, if they are few; whether they are."""
@@ -213,12 +195,3 @@ class _Search:
             recompute=found.recompute,
             chunk=(found.at // ranks)[item],
         )
-
-    def outcome(self, stop: Stop | None) -> Outcome:
-        """Say what was found, and why the search stopped (None: it came to its end)."""
-        if self.is_infeasible and self.best.plan is None:
-            return self.best.outcome(Stop.INFEASIBLE, "", self.stats)
-        if self.is_closed:
-            return self.best.outcome(Stop.FINISHED, "", self.stats)
-        message = "no plan found" if self.best.plan is None else "stopped before the optimum was proven"
-        return self.best.outcome(stop or Stop.FINISHED, message, self.stats)
