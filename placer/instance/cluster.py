@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
+from placer.arrays import FloatArray
 from placer.instance.modes import ALONE, Mode
 
 __all__ = ["Device", "DeviceClass", "Kind", "Link", "Server"]
@@ -30,6 +31,16 @@ class Link:
     transfer_scale: float = 1.0
     bandwidth_bytes_per_s: float | None = None
     latency_ms: float = 0.0
+
+    def ring_ms(self, size_bytes: FloatArray, count: int, passes: int = 2) -> FloatArray:
+        """Time in which a ring of so many devices sums up sizes, without latency; 0 where nothing limits it.
+
+        Two passes sum up, one gathers or scatters: ``passes (count - 1) / count`` of the bytes go over each
+        link, in ``passes (count - 1)`` messages.  Source: Patarasuk and Yuan, 2009.
+        """
+        if count == 1 or self.bandwidth_bytes_per_s is None:
+            return 0.0 * size_bytes
+        return passes * (count - 1) / count * 1e3 * size_bytes / self.bandwidth_bytes_per_s
 
 
 @dataclass(frozen=True)

@@ -185,35 +185,26 @@ class InstanceData:
         return next((some for some in self.shards if some.degree == degree), None)
 
     def compute_ms(self, cls: DeviceClass, mode: Mode) -> FloatArray:
-        """Return processing times per sample on each device of a mode, with what shards exchange, ``(n,)``.
-
-        An all-reduce in a ring moves ``2 (t - 1) / t`` of the bytes in ``2 (t - 1)`` messages.
-        """
+        """Return times per sample on each device of a mode, with what shards exchange, ``(n,)``."""
         split, column = self.split(mode.shards), self.types.index(cls.type)
         if split is None:
             return np.asarray(self.time_ms[:, column] / mode.replicas)
-        size, peers, rounds = split.collective_bytes, cls.peers, 2 * (mode.shards - 1)
-        time = split.time_ms[:, column].copy()
+        size, peers, t = split.collective_bytes, cls.peers, mode.shards
+        time = split.time_ms[:, column] + peers.ring_ms(size, t)
         if peers.bandwidth_bytes_per_s is not None:
-            summed = rounds * (peers.latency_ms + 1e3 * size / mode.shards / peers.bandwidth_bytes_per_s)
-            time += np.where(size > 0, summed, 0.0)
+            time += np.where(size > 0, 2 * (t - 1) * peers.latency_ms, 0.0)
         return np.asarray(time / mode.replicas)
 
     def sync_ms(self, cls: DeviceClass, mode: Mode) -> FloatArray:
         """Time per microbatch to sum the gradients of replicas, ``(n,)``, on a backward node of each group.
 
-        A ring all-reduce after each optimizer step: ``2 (r - 1) / r`` times the time of the weights.
+        They are summed after each optimizer step.
         """
-        bandwidth = cls.peers.bandwidth_bytes_per_s
-        if mode.replicas == 1 or bandwidth is None:
-            return np.zeros(self.n)
-        rounds = 2 * (mode.replicas - 1) / mode.replicas
-        per_byte = rounds * 1e3 / bandwidth / self.training.microbatches
         degree = 1 if self.split(mode.shards) is None else mode.shards
-        return per_byte * self._gradient_bytes[degree]
+        return cls.peers.ring_ms(self.gradient_bytes[degree], mode.replicas) / self.training.microbatches
 
     @cached_property
-    def _gradient_bytes(self) -> dict[int, FloatArray]:
+    def gradient_bytes(self) -> dict[int, FloatArray]:
         """Gradients by degree of sharding, those of each group on its first backward node, ``(n,)``."""
         weights = {1: self.weight_bytes} | {some.degree: some.weight_bytes for some in self.shards}
         out = {degree: np.where(self.backward, size, 0.0) for degree, size in weights.items()}

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from placer.arrays import IntArray
+from placer.arrays import IntArray, freeze
 from placer.instance import rules
 from placer.instance.cluster import DeviceClass, Server
 from placer.instance.constraints import Constraints
@@ -87,12 +87,7 @@ class Instance(InstanceData, Shown):
     """
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray) and (value.flags.writeable or value.base is not None):
-                value = np.array(value)  # the caller's array stays the caller's
-                value.setflags(write=False)
-                object.__setattr__(self, field.name, value)
+        freeze(self)
         rules.check(self)
 
     @classmethod

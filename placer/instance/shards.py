@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.arrays import BoolArray, FloatArray, IntArray, freeze
 
 __all__ = ["Shards"]
 
@@ -46,12 +46,7 @@ class Shards:
     collective_bytes: FloatArray
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value = np.array(value)
-                value.setflags(write=False)
-                object.__setattr__(self, field.name, value)
+        freeze(self)
 
     def replace(self, **changes: object) -> Self:
         """Return a copy with some fields changed."""

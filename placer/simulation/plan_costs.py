@@ -83,7 +83,7 @@ class Placement:
         Nodes have gradients when they are backward nodes or colocated with one.
         """
         instance, count = self.instance, self.team(device).mode.replicas
-        bandwidth = (self.classes[device].peer_link or self.classes[device].link).bandwidth_bytes_per_s
+        bandwidth = self.classes[device].peers.bandwidth_bytes_per_s
         if count == 1 or bandwidth is None:
             return 0.0
         backward = [v for v in range(instance.n) if instance.backward[v]]

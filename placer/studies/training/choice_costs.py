@@ -23,11 +23,12 @@ from placer.arrays import FloatArray, IntArray
 from placer.imports.catalogue import Cluster
 from placer.instance.cluster import Link
 from placer.instance.instance import Instance
-from placer.instance.training import STATE_FACTOR, Optimizer, Training
+from placer.instance.modes import Mode
+from placer.instance.training import Optimizer, Training, kept_per_weight
 from placer.studies.training.groups import Groups
 from placer.studies.training.training_choices import Choice, TrainingRequest
 
-__all__ = ["Base", "StepCosts", "ring_ms", "step_costs"]
+__all__ = ["Base", "StepCosts", "step_costs"]
 
 UPDATE = {
     Optimizer.NONE: 0.0,
@@ -97,13 +98,6 @@ class StepCosts:
         return max(largest, share) + float(self.start_ms.min())
 
 
-def ring_ms(size_bytes: FloatArray, count: int, link: Link, passes: int = 2) -> FloatArray:
-    """Time of a ring over so many devices, without latency: 2 passes to sum up, 1 to gather or scatter."""
-    if count == 1 or link.bandwidth_bytes_per_s is None:
-        return np.zeros_like(size_bytes)
-    return passes * (count - 1) / count * 1e3 * size_bytes / link.bandwidth_bytes_per_s
-
-
 def step_costs(
     model: Base, cluster: Cluster, groups: Groups, choice: Choice, request: TrainingRequest
 ) -> StepCosts:
@@ -118,11 +112,8 @@ def step_costs(
     choice, request
         What is chosen, and asked for.
     """
-    each, d = model.each, choice.replicas
-    kept = STATE_FACTOR[request.optimizer] - 1.0  # beside the weights: gradients, optimizer state
-    gradients = min(1.0, kept)
-    state = (kept - gradients) / (d if choice.zero >= 1 else 1)
-    gradients /= d if choice.zero >= 2 else 1
+    each = model.each
+    beside = kept_per_weight(request.optimizer, Mode(choice.replicas, zero=choice.zero)) - 1.0
     classes, times, once, start = [], [], [], []
     for cls, c, sums in zip(groups.classes, groups.source, groups.sums, strict=True):
         time, after, latency = _on_class(model, cluster, c, sums, choice, request)
@@ -139,7 +130,7 @@ def step_costs(
         name=f"{each.name} {choice.name}",
         types=tuple(cls.type for cls in classes),
         time_ms=np.stack(times, axis=1),
-        memory_bytes=each.memory_bytes + each.weight_bytes * (gradients + state),
+        memory_bytes=each.memory_bytes + each.weight_bytes * beside,
         output_bytes=model.whole.output_bytes,
         classes=tuple(classes),
         servers=groups.servers,
@@ -155,24 +146,15 @@ def _on_class(
     d, t = choice.replicas, choice.shards
     cls, device = cluster.classes[c], cluster.types[cluster.classes[c].type]
     exchanged, weights = model.collective_bytes, model.each.weight_bytes
-    time = model.each.class_time_ms[:, c] + ring_ms(exchanged, t, cls.link)
+    time = model.each.class_time_ms[:, c] + cls.link.ring_ms(exchanged, t)
     time += np.where(exchanged > 0, 2 * (t - 1) * cls.link.latency_ms, 0.0)
     moved = weights * UPDATE[request.optimizer] / (d if choice.zero >= 1 else 1)
     update = 1e3 * moved / (device.bandwidth_gb_per_s * 1e9 * device.bandwidth_efficiency)
-    trained = weights if request.optimizer is not Optimizer.NONE else 0.0 * weights
+    trains = request.optimizer is not Optimizer.NONE
+    trained = weights if trains else 0.0 * weights
     passes = 2
     if choice.zero >= 2:
         passes = 1
-        own = _backward_weights(model.each, trained)
-        time += ring_ms(own, d, sums, 1) + np.where(own > 0, (d - 1) * sums.latency_ms, 0.0)
-    return time, update + ring_ms(trained, d, sums, passes), passes * (d - 1) * sums.latency_ms
-
-
-def _backward_weights(base: Instance, trained: FloatArray) -> FloatArray:
-    """Weights by the node that makes their gradients, ``(n,)``."""
-    out = np.zeros(base.n)
-    for nodes in base.groups.values():
-        back = nodes[base.backward[nodes]]
-        if len(back):
-            out[back[0]] = trained[nodes].sum()
-    return out
+        own = model.each.gradient_bytes[1] if trains else trained
+        time += sums.ring_ms(own, d, 1) + np.where(own > 0, (d - 1) * sums.latency_ms, 0.0)
+    return time, update + sums.ring_ms(trained, d, passes), passes * (d - 1) * sums.latency_ms

@@ -21,6 +21,7 @@ from placer.imports.catalogue import Cluster
 from placer.instance.instance import Instance
 from placer.methods import variants
 from placer.methods.registry import load_method
+from placer.methods.step.suffix_labels import Rules
 from placer.options import Objective, Options
 from placer.plans.check import plan_of
 from placer.plans.evaluate import device_loads
@@ -339,11 +340,7 @@ def _options(request: TrainingRequest, seconds: float | None) -> Options:
 
 
 def _cheap_bound(made: StepCosts, request: TrainingRequest) -> float:
-    """Bound the time of a step of a choice by its work and its longest node; inf where memory is short.
-
-    With n stages and m microbatches, T >= L_1 + ... + L_(i-1) + m L_i for every i, so that some work L takes
-    at least L / (1 - (1 - 1/m)^n).
-    """
+    """Bound the time of a step of a choice by its work and its longest node; inf where memory is short."""
     instance = made.instance
     m = made.choice.microbatches(request.global_batch)
     devices = min(len(instance.devices), instance.n)
@@ -353,6 +350,6 @@ def _cheap_bound(made: StepCosts, request: TrainingRequest) -> float:
     least = instance.class_time_ms.min(axis=1)
     groups = list(instance.groups.values())
     longest = max([float(least[g].sum()) for g in groups], default=float(least.max()))
-    work = float(least.sum())
-    shared = work / -np.expm1(devices * np.log1p(-1.0 / m)) if m > 1 else work
-    return float(max(shared, m * longest) * CERTAIN + made.least_once_ms * CERTAIN)
+    figures, work, stages = np.zeros((1, 2)), np.array([least.sum()]), np.array([devices])
+    shared = float(Rules(m, flow=False).at_least(figures, work, stages)[0])
+    return max(shared, m * longest) * CERTAIN + made.least_once_ms * CERTAIN
