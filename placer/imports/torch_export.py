@@ -19,7 +19,7 @@ from typing import Any
 
 from placer.errors import InputError, UsageError
 
-__all__ = ["Exported", "Watch", "exported", "said_of_line"]
+__all__ = ["Exported", "Watch", "exported", "said_of_line", "torch_for"]
 
 Watch = Callable[[str], None]
 """Told what an import is about, whenever that changes."""
@@ -68,10 +68,7 @@ def exported(
     """
     watch = watch or (lambda phase: None)
     watch("loading torch")
-    try:
-        import torch
-    except ImportError:
-        raise UsageError("PyTorch models need torch: pip install 'dnn-placer[torch]'") from None
+    torch = torch_for("PyTorch models")
     if isinstance(source, torch.nn.Module):
         raise UsageError(f"a module needs example arguments to be exported: give {EXPECTED}")
     watch("making the model")
@@ -89,6 +86,21 @@ def exported(
     module, args, kwargs = _checked(made, name)
     with _without_cache(module) as notes:
         return Exported(name, module, _program(module, args, kwargs, name, watch), notes)
+
+
+def torch_for(what: str) -> Any:
+    """Return PyTorch.
+
+    Raises
+    ------
+    UsageError
+        When it is not installed, saying what needs it.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise UsageError(f"{what} need torch: pip install 'dnn-placer[torch]'") from None
+    return torch
 
 
 def _found(text: str) -> tuple[str, str, Path]:

@@ -16,6 +16,8 @@ import numpy as np
 
 from placer.errors import UsageError
 from placer.imports.catalogue import LinkEntry
+from placer.imports.torch_export import torch_for
+from placer.measuring.settings import check_counts
 
 __all__ = ["fit_link", "measure_links"]
 
@@ -46,8 +48,7 @@ def measure_links(device: str = "cpu", *, repeats: int = 20) -> dict[str, LinkEn
     UsageError
         When there is no such device.
     """
-    if repeats < 1:
-        raise UsageError(f"repeats must be at least 1, got {repeats}")
+    check_counts(repeats=repeats)
     if device == "cpu":
         return {SHARED_MEMORY: _shared_memory(repeats)}
     if device == "cuda":
@@ -125,10 +126,7 @@ def _median_ms(copy: Callable[[], Any], repeats: int) -> float:
 
 
 def _cuda(repeats: int) -> dict[str, LinkEntry]:
-    try:
-        import torch
-    except ImportError:
-        raise UsageError("links of GPUs need torch: pip install 'dnn-placer[torch]'") from None
+    torch = torch_for("links of GPUs")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         raise UsageError("--device cuda: this machine has no CUDA device")

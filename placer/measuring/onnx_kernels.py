@@ -15,6 +15,7 @@ from placer.imports.onnx_file import light_model, load_onnx
 from placer.imports.onnx_model import read_onnx
 from placer.imports.onnx_shapes.dims import set_dims
 from placer.imports.profiles import kernel_times
+from placer.measuring.settings import check_counts
 
 __all__ = ["profile_onnx"]
 
@@ -60,9 +61,7 @@ def profile_onnx(
         When onnxruntime is not installed, or an option does not fit.
     """
     onnxruntime = _runtime()
-    for what, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("threads", threads, 1)):
-        if value < least:
-            raise UsageError(f"{what} must be at least {least}, got {value}")
+    check_counts(repeats=repeats, warmup=warmup, threads=threads)
     wanted = [o.id for o in read_onnx(path, dims=dims).operators]
     model = _runnable(light_model(str(path)), dims or {})
     settings = _settings(onnxruntime, threads)

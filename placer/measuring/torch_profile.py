@@ -9,8 +9,9 @@ from typing import Any
 from placer.errors import InputError, UsageError
 from placer.imports.profiles import BACKWARD, ROOT
 from placer.imports.torch_costs import tensors_in
-from placer.imports.torch_export import Exported, exported
+from placer.imports.torch_export import Exported, exported, torch_for
 from placer.imports.torch_model import model_of
+from placer.measuring.settings import check_counts
 
 __all__ = ["TorchTimes", "profile_torch"]
 
@@ -84,9 +85,7 @@ def profile_torch(
     UsageError
         When torch is not installed, there is no such device, or an option does not fit.
     """
-    for what, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("threads", threads, 1)):
-        if value < least:
-            raise UsageError(f"{what} must be at least {least}, got {value}")
+    check_counts(repeats=repeats, warmup=warmup, threads=threads)
     torch, place = _device(device)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -104,10 +103,7 @@ def profile_torch(
 
 
 def _device(name: str) -> tuple[Any, Any]:
-    try:
-        import torch
-    except ImportError:
-        raise UsageError("PyTorch models need torch: pip install 'dnn-placer[torch]'") from None
+    torch = torch_for("PyTorch models")
     try:
         place = torch.device(name)
     except RuntimeError:
