@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from placer.instance.instance import Instance
-from tests.support.brute_features import Candidates, Machine, candidates, machines
+from tests.support.brute_features import Candidates, candidates
+from tests.support.machines import Machine, machines
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,14 @@ import time
 
 import pytest
 
-from placer.cli import main
 from placer.cli.arguments import parser
 from placer.cli.option_arguments import options_from
 from placer.formats import native
 from placer.studies.batch.names import shown
 from tests.support.batches import ROOT, chain, command, descendants, gone, outcomes, write_instances
+from tests.support.command import call
 
 DATA = ROOT / "data"
-
-
-def call(capsys, *argv):
-    """Exit code, standard output and standard error."""
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as exit_:
-        code = exit_.code
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def test_options_take_several_values():

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from placer.cli import main
 from placer.formats.files import load_result
 from placer.options import Options
 from tests.formats.test_bad_input import DOCUMENTS, NATIVE, PAPER, TEXTS, changed
+from tests.support.command import call
 from tests.support.methods import registered
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,16 +31,6 @@ def instance(tmp_path):
     path = tmp_path / "chain.json"
     path.write_text(json.dumps(changed(NATIVE, ("nodes/2/backward", False), ("nodes/2/colocate", None))))
     return path
-
-
-def call(capsys, *argv):
-    """Exit code, standard output and standard error."""
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as exit_:
-        code = exit_.code
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def one_line(err: str) -> str:

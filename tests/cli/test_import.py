@@ -5,22 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from placer.cli import main
 from placer.formats.files import load
+from tests.support.command import call
 
 GRAPH = (
     "node1 -- Linear -- forward_compute_time=1.0, backward_compute_time=2.0, activation_size=10.0, "
     "parameter_size=40.0\n"
 )
-
-
-def call(capsys, *argv):
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as exit_:
-        code = exit_.code
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def test_pipedream(capsys, tmp_path):

@@ -2,18 +2,9 @@
 
 import pytest
 
-from placer.cli import main
+from tests.support.command import call
 
 SHORT = ["--repeats", "2", "--warmup", "0"]
-
-
-def call(capsys, *argv):
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as exit_:
-        code = exit_.code
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def test_from_a_profile_to_a_device_to_an_instance(capsys, tmp_path):

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 
 from placer.instance.instance import Instance
-from tests.support.brute_features import Modes, _Grouped, groupings, machines
+from tests.support.brute_features import Modes, _Grouped, groupings
+from tests.support.machines import machines
 
 ROUNDING = 1e-9
 SINGLE = Modes()
