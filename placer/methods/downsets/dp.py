@@ -37,6 +37,9 @@ __all__ = ["solve"]
 
 LARGE = 1000
 """Items from which on bisection comes before all else."""
+ALONE = 5
+"""Turns that bisection has to itself there until it finds a better plan: all else takes long on such graphs, the
+longer the worse the plan is."""
 LARGEST_TURN_S = 300.0
 """Turns in nominal seconds end growing here."""
 STATES_SHARE = 0.25
@@ -128,6 +131,11 @@ class Prover:
         if not large:
             self._improve(self.run)
         turn_s, idle = self.lattice.merging_s, 0
+        for _ in range(ALONE if large else 0):
+            before_ms = self.best.value
+            if not self._take_turn(bisect, turn_s) or self.best.value < before_ms:
+                break
+            turn_s *= 2
         while True:
             before = self.best.value, self.best.bound
             left = False
