@@ -130,15 +130,20 @@ def _teams(instance: Instance, result: Result) -> tuple[Team, ...]:
     ValueError
         When shards do not fit them.
     """
-    groups = {group[0]: group for group in result.replicas if group}
+    groups = [group for group in result.replicas if group]
+    sizes = {group[0]: len(group) for group in groups}
     for name, shards in result.shards.items():
-        if shards < 1 or len(groups.get(name, ())) % shards or name not in groups:
+        if shards < 1 or name not in sizes or sizes[name] % shards:
             raise ValueError(
                 f"{name!r} splits its nodes over {shards} devices, which its group does not allow"
             )
     return tuple(
-        Team(tuple(instance.device_index[d] for d in group), result.shards.get(name, 1), result.options.zero)
-        for name, group in groups.items()
+        Team(
+            tuple(instance.device_index[d] for d in group),
+            result.shards.get(group[0], 1),
+            result.options.zero,
+        )
+        for group in groups
     )
 
 
