@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 
-__all__ = ["OUT", "native_output_dropped", "native_output_to_stderr"]
+__all__ = ["OUT", "flush_native", "native_output_dropped", "native_output_to_stderr"]
 
 OUT, ERR = 1, 2
 
@@ -31,7 +31,7 @@ class _Detour:
             self._users += 1
             if self._users > 1:
                 return
-            _flush_native()
+            flush_native()
             with contextlib.suppress(OSError):  # it may be closed
                 self._kept = os.dup(OUT)
             try:
@@ -48,7 +48,7 @@ class _Detour:
             self._users -= 1
             if self._users:
                 return
-            _flush_native()
+            flush_native()
             if self._kept is None:
                 os.close(OUT)
                 return
@@ -82,7 +82,7 @@ def native_output_dropped() -> Iterator[None]:
     No other thread can begin or end a detour meanwhile.
     """
     with _detour.lock:
-        _flush_native()
+        flush_native()
         kept = None
         with contextlib.suppress(OSError):  # it may be closed
             kept = os.dup(OUT)
@@ -93,7 +93,7 @@ def native_output_dropped() -> Iterator[None]:
         try:
             yield
         finally:
-            _flush_native()
+            flush_native()
             if kept is None:
                 os.close(OUT)
             else:
@@ -101,7 +101,7 @@ def native_output_dropped() -> Iterator[None]:
                 os.close(kept)
 
 
-def _flush_native() -> None:
+def flush_native() -> None:
     """Have the C library write what it holds back, to where its writer meant it to go."""
     with contextlib.suppress(OSError, TypeError, AttributeError):  # no C library is found by that name
         ctypes.CDLL(None).fflush(None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Pipe
 
 from placer.processes import die_with
+from placer.stdout import flush_native
 
 __all__ = ["Exit", "Fork"]
 
@@ -43,6 +44,7 @@ class Fork:
     def __init__(self, work: Callable[[Callable[[object], None]], None]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        flush_native()  # else the fork may write it again
         self.said, into = Pipe(duplex=False)
         parent = os.getpid()
         self._exit: Exit | None = None
