@@ -242,6 +242,8 @@ def bounds_by_definition(model, sets: Sets, whole_groups: bool, pieces):
                 for u in live:
                     value = max(through.get(u, 0.0), h[then].get(u, 0.0))
                     h[now][u] = min(h[now][u], value)
+            if np.inf in (h0[now], *h[now].values()):  # there is no way to the end, whatever is looked at
+                h0[now], h[now] = np.inf, dict.fromkeys(live, np.inf)
     return h0, h
 
 
