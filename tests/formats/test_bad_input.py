@@ -7,7 +7,7 @@ import re
 import pytest
 
 from placer.errors import InputError
-from placer.formats.files import load, load_result
+from placer.formats.files import load
 
 NATIVE = {
     "format": "placer-instance",
@@ -394,19 +394,3 @@ def test_equal_transfer_times_up_to_printing(tmp_path):
     path = tmp_path / "paper.json"
     path.write_text(json.dumps(changed(PAPER, ("edges/+", {"sourceId": 1, "destId": 3, "cost": 0.5000004}))))
     assert load(path).transfer_ms.tolist() == [0.5, 0.25, 0]
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (json.dumps(NATIVE), "not a result: this is an instance"),
-        (json.dumps({"format": "placer-result"}), r"\w+: this field is required \(and \d+ more defects\)"),
-        ("[]", "not a result: the top level must be an object, got a list"),
-    ],
-)
-def test_bad_results(tmp_path, content, expected):
-    path = tmp_path / "result.json"
-    path.write_text(content)
-    with pytest.raises(InputError) as caught:
-        load_result(path)
-    assert re.fullmatch(expected, str(caught.value).removeprefix(f"{path}: "))
