@@ -38,8 +38,7 @@ __all__ = ["solve"]
 LARGE = 1000
 """Items from which on bisection comes before all else."""
 ALONE = 5
-"""Turns that bisection has to itself there until it finds a better plan: all else takes long on such graphs, the
-longer the worse the plan is."""
+"""Turns that bisection has to itself there until it finds a better plan: without one, all else takes long."""
 LARGEST_TURN_S = 300.0
 """Turns in nominal seconds end growing here."""
 STATES_SHARE = 0.25
