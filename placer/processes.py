@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["LIBRARIES_MB", "Allowance", "die_with", "peak_memory_mb", "resident_mb"]
+__all__ = ["LIBRARIES_MB", "Allowance", "allocated_mb", "die_with", "peak_memory_mb", "resident_mb"]
 
 LIBRARIES_MB = 150.0
 """Solvers and kernels, loaded during a search: resident memory that no limit counts, MiB."""
@@ -20,8 +20,17 @@ LOOK_S = 0.05
 
 def resident_mb(pid: int | None = None) -> float:
     """Return the resident memory of a process (this one when None) in MiB; 0.0 where nobody tells."""
+    return _statm_mb(pid, 1)
+
+
+def allocated_mb() -> float:
+    """Return what this process may write to, touched or not, in MiB; 0.0 where nobody tells."""
+    return _statm_mb(None, 5)
+
+
+def _statm_mb(pid: int | None, column: int) -> float:
     try:
-        pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[column])
     except (OSError, IndexError, ValueError):
         return 0.0
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -21,7 +21,7 @@ from enum import StrEnum
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from placer.processes import resident_mb
+from placer.processes import allocated_mb, resident_mb
 from placer.search.fork import Exit, Fork
 
 __all__ = ["PATIENCE", "STOP", "Call", "Ended", "How", "Life", "Returned", "Told", "main"]
@@ -224,11 +224,14 @@ def _be_the_job(call: Call, log: int, tell: Callable[[object], None]) -> None:
 
 
 def _limit_memory(memory_mb: int | None) -> None:
-    """Let an allocation fail that would go far beyond the limit before the watch can see it."""
+    """Let an allocation fail that would go far beyond the limit before the watch can see it.
+
+    What the nursery had allocated counts for nothing: most of it is never touched.
+    """
     import resource  # not on all systems, as forks are not
 
     if memory_mb is not None:
-        most = int(memory_mb * 2**20)
+        most = int((memory_mb + allocated_mb()) * 2**20)
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         if hard != resource.RLIM_INFINITY:
             most = min(most, hard)

@@ -160,12 +160,13 @@ def test_limits_of_a_job(tmp_path):
 
 
 def test_failed_jobs_stay_failed_unless_asked(tmp_path):
-    out = tmp_path / "out"
+    # Its job takes seconds, so that a look at its memory comes before its end.
+    slow, out = placer.load(DATA / "heterogeneous.json"), tmp_path / "out"
     with Counting(1) as executor:
-        solve_batch(chain(), out, methods=["milp"], job_memory_mb=24, executor=executor)
-        assert states(solve_batch(chain(), out, methods=["milp"], executor=executor)) == ["failed"]
+        solve_batch(slow, out, methods=["milp"], job_memory_mb=24, executor=executor)
+        assert states(solve_batch(slow, out, methods=["milp"], executor=executor)) == ["failed"]
         assert executor.count == 1
-        again = solve_batch(chain(), out, methods=["milp"], executor=executor, retry_failed=True)
+        again = solve_batch(slow, out, methods=["milp"], executor=executor, retry_failed=True)
         assert states(again) == ["proven"]
     assert list((out / "failures").iterdir()) == []
 
