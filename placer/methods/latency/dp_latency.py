@@ -20,10 +20,10 @@ from placer.methods.latency.kernels.arrays import BEST, DROPPED, ROUNDING, UPPER
 from placer.methods.latency.kernels.label_setting import expand_all
 from placer.methods.latency.kernels.views import Search
 from placer.methods.latency.lattice_tables import bound_tables, build_lattice, call, empty_labels, label_bytes
+from placer.methods.latency.paths import paths
 from placer.methods.latency.restrict import (
     by_branches,
     by_time,
-    longest_path_ms,
     thinned,
     windowed,
     work_bound_ms,
@@ -112,7 +112,7 @@ class _Work:
             if model.size == 0:
                 self.best.offer(Plan(model.parked.copy(), np.full(self.instance.n, -1)), "hosts")
                 return
-            self._raise_bound(max(longest_path_ms(model), work_bound_ms(model)))
+            self._raise_bound(max(paths(model).longest_ms, work_bound_ms(model)))
             self._linear_plans(model)
             self._whole_lattice(model)
             if not len(model.leaves) or self.closed or self.stop or self.run.stopped():

@@ -25,7 +25,7 @@ from placer.methods.latency.kernels.arrays import (
 from placer.methods.latency.kernels.backward_bound import backward_bound
 from placer.methods.latency.kernels.downset_table import expand, list_live, list_open
 from placer.methods.latency.kernels.views import AtomsView, Bound, Enumeration
-from placer.methods.latency.restrict import earliest_finish_ms
+from placer.methods.latency.paths import paths
 from placer.search.run import Run
 from placer.search.work import LABEL_STEP_S
 
@@ -182,6 +182,7 @@ def bound_tables(
     """Compute the bounds of all downsets for plans that end before ``upper_ms``; None if the run stops."""
     atoms = model.atoms
     room = limit_bytes / 8 / (len(lattice.live) + len(lattice.words))
+    known = paths(model)
     levels = count_levels(slots, len(atoms.limit), max(1, int(min(MOST_LEVELS, room))))
     count = levels.down.shape[1]
     bounded = Bounded(
@@ -189,7 +190,8 @@ def bound_tables(
         levels,
         np.zeros((len(lattice.live), count)),
         np.zeros((len(lattice.words), count)),
-        earliest_finish_ms(model),
+        known.ready,
+        known.after,
         upper_ms,
     )
     done = call(run, backward_bound, Bound(atoms, bounded, slots))

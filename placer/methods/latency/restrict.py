@@ -17,8 +17,6 @@ __all__ = [
     "by_branches",
     "by_time",
     "critical_first",
-    "earliest_finish_ms",
-    "longest_path_ms",
     "thinned",
     "windowed",
     "work_bound_ms",
@@ -49,17 +47,6 @@ def _path_ends(model: LatencyModel) -> tuple[FloatArray, FloatArray]:
         for u in before[v]:
             rest[u] = max(rest[u], rest[v] + least[v])
     return finish, rest
-
-
-def earliest_finish_ms(model: LatencyModel) -> FloatArray:
-    """Earliest finish of each node in least times, ``(m,)``."""
-    return _path_ends(model)[0]
-
-
-def longest_path_ms(model: LatencyModel) -> float:
-    """Longest path in least times: a lower bound on every plan."""
-    finish, _ = _path_ends(model)
-    return float(finish.max(initial=0.0))
 
 
 def work_bound_ms(model: LatencyModel) -> float:

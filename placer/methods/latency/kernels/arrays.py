@@ -34,6 +34,8 @@ Control = Ints
 
 STOP, COUNT, LIMIT = 0, 1, 2
 """Positions in a control array: the stop flag, which kernels look at again and again, and counted steps."""
+PARTS_SLACK = 1e-8
+"""Relative: what fills an accelerator, up to rounding, takes less than all parts of its memory."""
 NO_LIMIT = 2**62
 FREE, USED, BEST = 0, 1, 2
 """Positions in ``Labels.counters``: head of the list of free rows, rows used so far, best final label."""
@@ -138,6 +140,7 @@ class Bounded(NamedTuple):
     h: Floats  # (live, R) after the finish of each node of ``lattice.live``
     h0: Floats  # (L, R) after the start of the first step
     ready: Floats  # (m,) earliest finish of each node
+    after: Floats  # (N, B + 1) longest path after each atom, by the memory in use (see `paths`)
     upper_ms: float
 
 
@@ -181,6 +184,8 @@ class Walk(NamedTuple):
     start: Floats  # (depths,) earliest time at which all that the piece reads is there
     ready: Floats  # (m,) earliest finish of each node
     limit: Floats  # (1,) pieces that cannot end before this time are left out
+    after: Floats  # (N, B + 1) what follows an atom at least when its piece holds b of B parts of memory
+    per_byte: Floats  # (1,) parts
     held: Floats  # memory of the piece, whole groups counted
     fresh: Floats  # the same without groups that are open before the piece
     inside: Bools  # (N,) atoms in the downset or the piece
@@ -193,8 +198,13 @@ class Walk(NamedTuple):
     partial: Ints  # (1,) groups that the piece holds some but not all atoms of
 
 
-def new_walk(atoms: Atoms) -> Walk:
-    """Allocate a walk."""
+def per_byte(limit: Floats, after: Floats) -> float:
+    """Return how many of the parts that ``after`` counts a byte takes, of the largest accelerator."""
+    return (after.shape[1] - 1) / float(limit.max(initial=1.0)) * (1 - PARTS_SLACK)
+
+
+def new_walk(atoms: Atoms, after: Floats | None = None) -> Walk:
+    """Allocate a walk; without ``after`` nothing is known of what follows."""
     N, K = atoms.time.shape
     m = len(atoms.atom_of)
     G = len(atoms.group_size)
@@ -211,6 +221,8 @@ def new_walk(atoms: Atoms) -> Walk:
         start=np.zeros(N + 2),
         ready=np.zeros(m),
         limit=np.full(1, np.inf),
+        after=np.zeros((N, 1)) if after is None else after,
+        per_byte=np.full(1, 0.0 if after is None else per_byte(atoms.limit, after)),
         held=np.zeros(N + 2),
         fresh=np.zeros(N + 2),
         inside=np.zeros(N, dtype=np.bool_),

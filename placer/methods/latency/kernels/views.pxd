@@ -40,8 +40,8 @@ cdef class LabelsView:
 
 cdef class WalkView:
     cdef public long long[::1] base, offered, at, hi, added, state, missing, readers, left, members, partial
-    cdef public double[:, ::1] compute, receive, send
-    cdef public double[::1] held, fresh, start, ready, limit
+    cdef public double[:, ::1] compute, receive, send, after
+    cdef public double[::1] held, fresh, start, ready, limit, per_byte
     cdef public unsigned char[::1] inside, piece, open
 
 

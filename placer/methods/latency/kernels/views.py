@@ -112,7 +112,7 @@ class Search:
         self.labels = LabelsView(labels)
         self.beam = beam
         self.step = Step(atoms, bounded.levels)
-        self.walk = WalkView(new_walk(atoms))
+        self.walk = WalkView(new_walk(atoms, bounded.after))
         self.state = 0
 
 
@@ -125,7 +125,7 @@ class Bound:
         self.slots = SlotsView(slots)
         self.levels = LevelsView(bounded.levels)
         self.h, self.h0 = view(bounded.h), view(bounded.h0)
-        walk = new_walk(atoms)
+        walk = new_walk(atoms, bounded.after)
         walk.ready[:], walk.limit[0] = bounded.ready, bounded.upper_ms
         self.walk = WalkView(walk)
         m, levels = len(atoms.atom_of), bounded.levels.down.shape[1]

@@ -10,7 +10,8 @@ cpdef void begin(WalkView walk, AtomsView atoms, LatticeView lattice, long long 
 
 cpdef bint fits(WalkView walk, AtomsView atoms, long long depth, long long k) noexcept nogil
 
-@cython.locals(earliest=cython.double, g=cython.longlong, held=cython.double, k=cython.longlong)
+@cython.locals(earliest=cython.double, g=cython.longlong, held=cython.double, k=cython.longlong,
+    part=cython.longlong, rest=cython.double)
 cdef bint _can_add(WalkView walk, AtomsView atoms, long long a, long long depth) noexcept nogil
 
 @cython.locals(a=cython.longlong, e=cython.longlong, g=cython.longlong, u=cython.longlong)

@@ -66,14 +66,21 @@ def fits(walk: WalkView, atoms: AtomsView, depth: int, k: int) -> bool:
 
 
 def _can_add(walk: WalkView, atoms: AtomsView, a: int, depth: int) -> bool:
-    """Whether some kind of accelerator can hold the piece at ``depth`` and atom ``a``, and end in time."""
+    """Whether some kind of accelerator can hold the piece at ``depth`` and atom ``a``, and end in time.
+
+    In time is what leaves time for the paths that follow ``a`` (see `latency.paths`).
+    """
     held = walk.held[depth] + atoms.memory[a]
     g = atoms.group[a]
     if g >= 0 and walk.members[g] == 0:
         held += atoms.group_memory[g]
+    part = walk.after.shape[1] - 1
+    if held * walk.per_byte[0] < part:
+        part = cython.cast(cython.longlong, held * walk.per_byte[0])
+    rest = walk.after[a, part]
     for k in range(atoms.time.shape[1]):
         earliest = walk.start[depth] + walk.receive[depth, k] + walk.compute[depth, k] + atoms.time[a, k]
-        if earliest < walk.limit[0] and held <= atoms.limit[k] * (1.0 + MEMORY_SLACK):
+        if earliest + rest < walk.limit[0] and held <= atoms.limit[k] * (1.0 + MEMORY_SLACK):
             return True
     return False
 
