@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from placer.cli.output import Command, file_name
 from placer.exports import FORMATS
+from placer.exports.server_export import SERVER_FORMATS
 
 __all__ = ["add_export"]
 
@@ -13,6 +14,7 @@ examples:
   placer export plan.json --to torch-split --out split.json       torch.distributed.pipelining
   placer export plan.json --to layer-counts --out layers.env      source it, then start vLLM or llama.cpp
   placer export plan.json --to onnx-parts --model model.onnx --out parts/
+  placer export served.json --to vllm --out start.sh              of placer serve: vllm, sglang, llama.cpp
   placer export plan.json --to dot --out plan.dot                 dot -Tsvg plan.dot
 
 The result is verified against its instance first. A plan that a format cannot express is refused with the
@@ -22,10 +24,12 @@ reason (exit code 2); what the other tool will do differently is said on standar
 
 def add_export(command: Command) -> None:
     """Add the command."""
-    formats = "; ".join(f"{info.name}: {info.summary}" for info in FORMATS.values())
+    summaries = {name: f"{text}, of placer serve" for name, text in SERVER_FORMATS.items()}
+    summaries |= {info.name: info.summary for info in FORMATS.values()}
+    formats = "; ".join(f"{name}: {text}" for name, text in summaries.items())
     export = command(epilog=EXAMPLES)
-    export.add_argument("result", metavar="RESULT", help="result document of placer solve")
-    export.add_argument("--to", choices=FORMATS, required=True, metavar="FORMAT", help=formats)
+    export.add_argument("result", metavar="RESULT", help="result of placer solve or placer serve")
+    export.add_argument("--to", choices=list(summaries), required=True, metavar="FORMAT", help=formats)
     export.add_argument(
         "--out",
         type=file_name,
@@ -37,5 +41,7 @@ def add_export(command: Command) -> None:
         "--instance", metavar="INSTANCE", help="instance file (default: where it was solved from)"
     )
     export.add_argument(
-        "--model", metavar="MODEL.onnx", help="the model of the instance, for onnx and onnx-parts"
+        "--model",
+        metavar="MODEL",
+        help="the model of the instance, for onnx and onnx-parts; what a server loads, for its command",
     )

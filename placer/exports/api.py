@@ -8,13 +8,16 @@ from placer.choices import none_of
 from placer.errors import InputError, UsageError
 from placer.exports import FORMATS, ExportInfo, load_export
 from placer.exports.placement import Placement
+from placer.exports.server_export import SERVER_FORMATS, export_serving
 from placer.formats.files import load, load_result
 from placer.formats.replace import replaced_file, replaced_folder
-from placer.formats.text import check_writable
+from placer.formats.text import check_writable, parse_json, read_text
 from placer.instance import overrides
 from placer.instance.instance import Instance
 from placer.plans.check import check, plan_of
 from placer.plans.result import Result
+from placer.serving.serving_file import is_serving_result, load_serving_result
+from placer.serving.serving_plan import ServingResult
 
 __all__ = ["export"]
 
@@ -32,15 +35,15 @@ def export(
     Parameters
     ----------
     result
-        The result, or its file.
+        The result, or its file; or the file of an answer of `placer serve`.
     to
-        Name of the format (see `placer.exports.FORMATS`).
+        Name of the format (see `placer.exports.FORMATS`; of an answer `SERVER_FORMATS`).
     out
         File to write, whole or not at all; for ``onnx-parts`` a folder that is empty or does not exist.
     instance
         The instance, or its file; by default the file that the result was solved from.
     model
-        The model that the instance was imported from, where the format needs it.
+        The model that the instance was imported from, where the format needs it; what a server loads.
 
     Returns
     -------
@@ -54,8 +57,11 @@ def export(
     UsageError
         When the format is unknown, needs something that is missing, or cannot express the plan.
     """
+    if not isinstance(result, Result) and (answer := _served(result)) is not None:
+        return export_serving(answer, to, out, source=str(result), model=model)
     if to not in FORMATS:
-        raise UsageError(none_of("format", to, FORMATS))
+        served = f"{to} is for results of placer serve: " if to in SERVER_FORMATS else ""
+        raise UsageError(served + none_of("format", to, FORMATS))
     source = "result" if isinstance(result, Result) else str(result)
     document = result if isinstance(result, Result) else load_result(result)
     file = None if isinstance(instance, Instance) else _instance_file(document, source, instance)
@@ -68,6 +74,13 @@ def export(
     with (replaced_folder if info.is_folder else replaced_file)(out) as path:
         remarks = load_export(to)(placement, path)
     return remarks + _unsaid(info, placement)
+
+
+def _served(path: str | Path) -> ServingResult | None:
+    """Read an answer of ``placer serve``; None when the file is something else."""
+    if not is_serving_result(parse_json(read_text(path), str(path))):
+        return None
+    return load_serving_result(path)
 
 
 def _instance_file(document: Result, source: str, given: str | Path | None) -> Path:

@@ -17,9 +17,10 @@ from placer.exports.modules import is_within, parent
 from placer.exports.placement import Placement
 from placer.instance.order import topological_position
 
-__all__ = ["device_map", "write"]
+__all__ = ["Target", "cover", "device_map", "write"]
 
 Target = int | str
+"""Number of an accelerator, or ``"cpu"``."""
 
 
 def write(placement: Placement, path: Path) -> list[str]:
@@ -53,7 +54,7 @@ def device_map(placement: Placement) -> tuple[dict[str, Target], list[str]]:
             "(import the model with `placer import torch`)"
         )
     keys: dict[str, Target] = {}
-    _cover("", dict(points), keys)
+    cover("", dict(points), keys)
     _check_own_tensors(tensors, keys)
     return keys, _remarks(placement, keys)
 
@@ -83,7 +84,7 @@ def _tensors(placement: Placement) -> dict[str, Target]:
     return out
 
 
-def _cover(module: str, points: dict[str, set[Target]], keys: dict[str, Target]) -> None:
+def cover(module: str, points: dict[str, set[Target]], keys: dict[str, Target]) -> None:
     """Give a module one key if all of it is on one device, or else go into its children."""
     devices = set().union(*points.values())
     if len(devices) == 1:
@@ -96,7 +97,7 @@ def _cover(module: str, points: dict[str, set[Target]], keys: dict[str, Target])
             child = name[: start + len(name[start:].partition(".")[0])]
             children.setdefault(child, {})[name] = at
     for child, inside in children.items():
-        _cover(child, inside, keys)
+        cover(child, inside, keys)
 
 
 def _check_own_tensors(tensors: dict[str, Target], keys: dict[str, Target]) -> None:

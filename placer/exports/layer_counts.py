@@ -1,9 +1,9 @@
 """How many of a model's repeated layers each device takes, as inference servers want to know it.
 
-``VLLM_PP_LAYER_PARTITION`` of vLLM and SGLang lists the layers of each pipeline rank and adds up to the
-number of layers; embeddings go to the first rank and the head to the last.  llama.cpp's ``--tensor-split``
-shares the layers *and the output* in proportion, so its last count is one larger.  Source: vLLM,
-``get_pp_indices``; llama.cpp, ``load_tensors``.
+``VLLM_PP_LAYER_PARTITION`` and ``SGLANG_PP_LAYER_PARTITION`` list the layers of each pipeline rank and add
+up to the number of layers; embeddings go to the first rank and the head to the last.  llama.cpp's
+``--tensor-split`` shares the layers *and the output* in proportion, so its last count is one larger.  Source:
+vLLM and SGLang, ``get_pp_indices``; llama.cpp, ``load_tensors``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def write(placement: Placement, path: Path) -> list[str]:
     lines = [
         f"# vLLM, SGLang: {sum(counts)} layers on {len(counts)} pipeline ranks",
         f"VLLM_PP_LAYER_PARTITION={','.join(map(str, counts))}",
+        f"SGLANG_PP_LAYER_PARTITION={','.join(map(str, counts))}",
         "# llama.cpp, -ts and -ngl: the layers, and the output, which counts as one more",
         f"LLAMA_ARG_TENSOR_SPLIT={','.join(map(str, [*counts[:-1], counts[-1] + 1]))}",
         f"LLAMA_ARG_N_GPU_LAYERS={sum(counts) + 1}",

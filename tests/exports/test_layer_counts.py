@@ -9,6 +9,7 @@ from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.instance.origin import Origin
 from tests.support.plans import gpus, planned
+from tests.support.server_rules import llama_devices, vllm_ranges
 
 STACKS = ["model.layers", "transformer.h", "encoder.layer", "blocks"]
 
@@ -53,25 +54,6 @@ def read(path):
     return dict(line.split("=") for line in lines)
 
 
-def vllm_ranges(listed, layers, ranks):
-    """First and last layer of each rank by vLLM's rule: one count per rank, adding up to all layers."""
-    counts = [int(part) for part in listed.split(",")]
-    assert len(counts) == ranks
-    assert sum(counts) == layers
-    ends = np.cumsum(counts).tolist()
-    return list(zip([0, *ends[:-1]], ends, strict=True))
-
-
-def llama_devices(shares, offloaded, layers):
-    """Device of every layer and of the output by llama.cpp's rule, in single precision as there."""
-    splits = np.cumsum([float(share) for share in shares.split(",")], dtype=np.float32)
-    splits /= splits[-1]
-    start = max(layers + 1 - offloaded, 0)
-    active = min(offloaded, layers + 1)
-    position = [np.float32(i - start) / np.float32(active) for i in range(start, layers + 1)]
-    return [int(np.searchsorted(splits, p, side="right")) for p in position]
-
-
 @pytest.mark.parametrize("stack", STACKS)
 def test_servers_read_the_counts(tmp_path, stack):
     instance = model(61, stack)
@@ -80,6 +62,7 @@ def test_servers_read_the_counts(tmp_path, stack):
     assert remarks == [f"layers of {stack!r}; ranks in order are gpu0, gpu1, gpu2, gpu3"]
     values = read(tmp_path / "layers.env")
     assert values["VLLM_PP_LAYER_PARTITION"] == "18,15,15,13"
+    assert values["SGLANG_PP_LAYER_PARTITION"] == values["VLLM_PP_LAYER_PARTITION"]
     assert vllm_ranges(values["VLLM_PP_LAYER_PARTITION"], 61, 4) == [(0, 18), (18, 33), (33, 48), (48, 61)]
     placed = llama_devices(values["LLAMA_ARG_TENSOR_SPLIT"], int(values["LLAMA_ARG_N_GPU_LAYERS"]), 61)
     assert placed == [0] * 18 + [1] * 15 + [2] * 15 + [3] * 14
