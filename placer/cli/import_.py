@@ -54,7 +54,7 @@ class Arguments(Protocol):
     weights: str | None
     shards: tuple[int, ...] | None
     sequence_parallel: bool | None
-    fused_attention: bool | None
+    attention: str | None
 
 
 def run(args: Arguments) -> ExitCode:
@@ -117,7 +117,12 @@ def _imported(args: Arguments) -> Instance:
     if args.kind == "torch":
         with Ticking(quiet=args.quiet) as watch:
             return import_torch(
-                args.source, cluster=args.devices, precision=args.precision, watch=watch, **options
+                args.source,
+                cluster=args.devices,
+                precision=args.precision,
+                attention=args.attention,
+                watch=watch,
+                **options,
             )
     if args.kind == "hf":
         return import_hf(
@@ -140,11 +145,13 @@ def _imported(args: Arguments) -> Instance:
 def _language(args: Arguments) -> LanguageOptions:
     """Collect what a language model is to do; refuse that of others."""
     keys = ["phase", "batch", "sequence", "concurrency", "cache"]
-    keys += ["shards", "sequence_parallel", "fused_attention"]
+    keys += ["shards", "sequence_parallel"]
     given = {key: getattr(args, key) for key in keys}
     given["logits"] = None if args.logits is None else args.logits == "all"
     said = {key: value for key, value in given.items() if value is not None}
     kinds = {**dict.fromkeys(said, ("hf", "gguf")), **({"weights": ("hf",)} if args.weights else {})}
+    if args.attention is not None:
+        said["attention"], kinds["attention"] = args.attention, ("torch", "hf", "gguf")
     for key, allowed in kinds.items():
         if args.kind not in allowed:
             raise UsageError(f"--{key.replace('_', '-')} applies to import {' and '.join(allowed)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from placer.cli.output import Command, unless_standard_output, whole_numbers
+from placer.imports.attention import Attention
 from placer.imports.granularity import Granularity
 from placer.imports.language_work import CACHE_BYTES, Phase
 from placer.imports.precision import PRECISIONS
@@ -92,6 +93,12 @@ def add_import(command: Command) -> None:
         metavar="OP,...",
         help="operators without a FLOP rule that may count as bytes alone, though they may be products",
     )
+    made.add_argument(
+        "--attention",
+        choices=[str(way) for way in Attention],
+        help="torch, hf, gguf: one kernel that keeps no scores and reads no mask and no repeated keys and "
+        "values, or products and a softmax (default: fused; torch with --profile: as the model has it)",
+    )
     made.add_argument("--quiet", action="store_true", help="no notes on standard error")
     _add_onnx(made)
     _add_language(made)
@@ -140,11 +147,6 @@ def _add_split(language: argparse._ActionsContainer) -> None:
         "--sequence-parallel",
         action=argparse.BooleanOptionalAction,
         help="shards divide norms and sums by tokens, too (default: no)",
-    )
-    language.add_argument(
-        "--fused-attention",
-        action=argparse.BooleanOptionalAction,
-        help="attention is one kernel that keeps no scores (default: yes)",
     )
 
 

@@ -141,6 +141,7 @@ def import_torch(
     *,
     cluster: Devices,
     precision: str | None = None,
+    attention: str | None = None,
     watch: Callable[[str], None] | None = None,
     **options: Unpack[ImportOptions],
 ) -> Instance:
@@ -154,6 +155,10 @@ def import_torch(
         Or such a tuple itself.
     cluster, precision, **options
         As for `import_onnx`.
+    attention
+        ``fused``: one kernel, which keeps no scores and reads no mask and no repeated keys and values;
+        ``eager``: products and a softmax.  By default fused, and with ``profiles`` as the model has it, since
+        that is what was measured.
     watch
         Told what is being done, whenever that changes: an import of a large model takes minutes.
 
@@ -166,7 +171,9 @@ def import_torch(
     """
     from placer.imports.torch_model import read_torch
 
-    model = read_torch(factory, precision=precision, watch=watch)
+    if attention is None and not options.get("profiles"):
+        attention = "fused"
+    model = read_torch(factory, precision=precision, attention=attention, watch=watch)
     if watch is not None:
         watch(f"making nodes of {len(model.operators)} operators")
     return to_instance(model, cluster, **options)

@@ -7,7 +7,8 @@ The rules, per operator:
 - a matrix product, convolution or recurrence costs its forward FLOPs and bytes once for each operand that
   needs a gradient: twice in the middle of a network, once in a first layer, whose input needs none;
 - views cost nothing, everything else as much as forward;
-- it keeps its inputs, its output or nothing until then, by operator type; a tensor that several operators
+- it keeps its inputs, its output or nothing until then, by operator type; of factors those by which one that
+  needs a gradient is multiplied; a tensor that several operators
   keep, or keep through views, counts once, with its producer.
 """
 
@@ -58,7 +59,7 @@ def backward_pass(model: Model) -> Backward:
             continue
         values.update(outputs)
         factor.append(_factor(o, trained + len(flowing)))
-    return Backward(frozenset(values), tuple(factor), _stash(model, factor))
+    return Backward(frozenset(values), tuple(factor), _stash(model, factor, values))
 
 
 def _factor(o: Operator, operands: int) -> float:
@@ -67,7 +68,18 @@ def _factor(o: Operator, operands: int) -> float:
     return float(operands) if o.kind is Kind.PRODUCT else 1.0
 
 
-def _stash(model: Model, factor: list[float | None]) -> tuple[float, ...]:
+def _needed(model: Model, o: Operator, values: set[str]) -> tuple[str, ...]:
+    """Values that the backward pass of an operator reads."""
+    if o.stash is not Stash.FACTORS:
+        return o.inputs if o.stash is Stash.INPUTS else o.outputs[:1]
+    flowing = [key for key in o.inputs if key in values]
+    trained = any(model.weights[w].trainable for w in o.weights)
+    if len(o.inputs) == 1 and not o.weights:  # by itself
+        return o.inputs
+    return tuple(key for key in o.inputs if trained or any(other != key for other in flowing))
+
+
+def _stash(model: Model, factor: list[float | None], values: set[str]) -> tuple[float, ...]:
     kept = [0.0] * len(model.operators)
     root: dict[str, str] = {}  # value -> the value whose bytes it shows
     owner: dict[str, int] = {}
@@ -78,7 +90,7 @@ def _stash(model: Model, factor: list[float | None]) -> tuple[float, ...]:
             root[key] = root.get(o.inputs[0], o.inputs[0]) if o.kind is Kind.VIEW and o.inputs else key
         if factor[i] is None or o.stash is Stash.NOTHING:
             continue
-        for key in o.inputs if o.stash is Stash.INPUTS else o.outputs[:1]:
+        for key in _needed(model, o, values):
             whole = root.get(key, key)
             if whole not in done:
                 done.add(whole)

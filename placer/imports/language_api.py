@@ -31,7 +31,7 @@ class LanguageOptions(TypedDict, total=False):
     concurrency: int | None
     cache: str | None
     logits: bool
-    fused_attention: bool
+    attention: str
     shards: Sequence[int]
     sequence_parallel: bool
 
@@ -124,7 +124,7 @@ def import_language_model(
         Where it comes from.
     work
         What is done at once, as `placer.imports.language_work.Workload` explains: ``phase`` (``prefill`` or
-        ``decode``), ``batch``, ``sequence``, ``concurrency``, ``cache``, ``logits``, ``fused_attention``;
+        ``decode``), ``batch``, ``sequence``, ``concurrency``, ``cache``, ``logits``, ``attention``;
         and into how many shards nodes may be split (``shards``, several numbers), with or without
         ``sequence_parallel``.
     **options

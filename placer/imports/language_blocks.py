@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from placer.imports.attention import Attention
 from placer.imports.language_work import CACHE_BYTES, Phase, Workload
 from placer.imports.language_writer import NORM, Split, Writer
 from placer.imports.model import Model, Value, Weight
@@ -102,7 +103,7 @@ class Blocks(Writer):
                     else:
                         made[follower] = self.product(follower, made[role])
         queries, keys, values = self._split(block, made)
-        if self.work.fused_attention:
+        if self.work.attention == Attention.FUSED:
             out = self._fused(block, queries, keys, values)
         else:
             out = self._unfused(block, queries, keys, values)

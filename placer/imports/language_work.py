@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from placer.choices import none_of
 from placer.errors import UsageError
+from placer.imports.attention import Attention, check_attention
 from placer.imports.precision import PRECISIONS
 from placer.language.language_model import LanguageModel
 from placer.units import size
@@ -52,8 +53,8 @@ class Workload:
         Devices that split each layer (see `placer.imports.language_writer`).
     sequence_parallel
         Whether these divide what lies between split products by tokens; else each of them has all of it.
-    fused_attention
-        Whether attention is one kernel, which writes no scores; else prefill and training write them.
+    attention
+        ``fused``: one kernel, which writes no scores; ``eager``: prefill and training write them.
     """
 
     phase: Phase = Phase.PREFILL
@@ -65,7 +66,7 @@ class Workload:
     training: bool = False
     shards: int = 1
     sequence_parallel: bool = False
-    fused_attention: bool = True
+    attention: str = "fused"
 
     def __post_init__(self) -> None:
         for what, number in (
@@ -80,8 +81,9 @@ class Workload:
             raise UsageError(none_of("cache format", self.cache, CACHE_BYTES))
         if self.concurrency is not None and self.concurrency < self.batch:
             raise UsageError(f"concurrency ({self.concurrency}) is at least the batch ({self.batch})")
-        if not self.fused_attention and self.phase is Phase.DECODE:
-            raise UsageError("attention over a cache is fused")
+        check_attention(self.attention)
+        if self.attention == Attention.EAGER and self.phase is Phase.DECODE:
+            raise UsageError("attention over a cache is fused: eager applies to prefill and training")
         if self.training and (self.phase is Phase.DECODE or self.cache or self.concurrency):
             raise UsageError("training has no cache: phase decode, concurrency and cache do not apply")
 

@@ -29,6 +29,8 @@ class Stash(StrEnum):
     """What an operator keeps from its forward pass for its backward pass."""
 
     INPUTS = "inputs"
+    FACTORS = "factors"
+    """Of its inputs those by which another one that needs a gradient is multiplied."""
     OUTPUT = "output"
     NOTHING = "nothing"
 

@@ -125,15 +125,21 @@ class Coster:
         if call.name in torch_flops.LOOKUPS:
             return 2 * out
         if call.name in torch_flops.SCATTERS:
-            return 2 * self._stored(read[-1]) if len(read) > 1 else out
+            return 2 * self.stored(read[-1]) if len(read) > 1 else out
         if call.name in torch_products.GROUPED and len(read) > 1:
-            experts = self._stored(read[1]) * torch_products.rows_share(call)
-            return out + experts + sum(self._stored(t) for i, t in enumerate(read) if i != 1)
+            experts = self.stored(read[1]) * torch_products.rows_share(call)
+            return out + experts + sum(self.stored(t) for i, t in enumerate(read) if i != 1)
         seen = {id(t): t for t in read}
-        return out + sum(self._stored(t) for t in seen.values())
+        return out + sum(self.stored(t) for t in seen.values())
 
-    def _stored(self, tensor: Any) -> float:
-        """Bytes behind a tensor: what is repeated along a dimension lies there once."""
+    def stored(self, tensor: Any) -> float:
+        """Bytes behind a tensor: what is repeated along a dimension lies there once.
+
+        Parameters
+        ----------
+        tensor
+            A tensor with strides.
+        """
         strides = _strides(tensor)
         repeated = 1
         for extent, stride in zip(tensor.shape, strides, strict=False):

@@ -108,6 +108,8 @@ MOVES = (
     )
 )
 NEEDS_OUTPUT = words("relu sigmoid tanh softmax _softmax log_softmax exp sqrt rsqrt")
+FACTORS = words("mul matmul bmm mm linear")
+"""The gradient of one operand is that of the result times the other."""
 NEEDS_NOTHING = words("add sub neg mean sum _to_copy avg_pool2d adaptive_avg_pool2d diff type_as")
 
 
@@ -162,8 +164,20 @@ def kind(name: str, *, view: bool, product: bool = False) -> Kind:
     return Kind.SUM if name == "add" else Kind.OTHER
 
 
-def stash(name: str, *, view: bool) -> Stash:
-    """Say what an operator keeps for its backward pass."""
+def stash(name: str, *, view: bool, operands: int = 2) -> Stash:
+    """Say what an operator keeps for its backward pass.
+
+    Parameters
+    ----------
+    name, view
+        The operator, and whether it only shows another's bytes.
+    operands
+        How many tensors are multiplied or divided, where they are: with one, the other is a number.
+    """
     if name in NEEDS_OUTPUT:
         return Stash.OUTPUT
+    if name in FACTORS or name == "div":
+        if operands < 2:
+            return Stash.NOTHING
+        return Stash.INPUTS if name == "div" else Stash.FACTORS
     return Stash.NOTHING if view or name in MOVES or name in NEEDS_NOTHING else Stash.INPUTS

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 from placer.errors import InputError
 from placer.imports import torch_flops
-from placer.imports.model import Model, Operator, Value, Weight
+from placer.imports.attention import Attention, check_attention
+from placer.imports.model import Kind, Model, Operator, Value, Weight
 from placer.imports.precision import check_precision, float_bytes
+from placer.imports.torch_attention import KERNEL, Fused, fused_attentions, without_readers, written_out
 from placer.imports.torch_costs import Cost, Coster, is_part, name_of, tensors_in
 from placer.imports.torch_export import Exported, Watch, exported, said_of_line
 from placer.instance.origin import Source
@@ -23,6 +25,7 @@ def read_torch(
     factory: str | Callable[[], Any] | tuple[Any, ...],
     *,
     precision: str | None = None,
+    attention: str | None = None,
     watch: Watch | None = None,
 ) -> Model:
     """Read a PyTorch model.
@@ -34,6 +37,9 @@ def read_torch(
         the module and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.  Or such a tuple.
     precision
         Number format of floating-point tensors; that of the model by default.
+    attention
+        ``fused``: one kernel, which keeps no scores and reads no mask and no repeated keys and values;
+        ``eager``: products and a softmax; by default as the model has it.
     watch
         Told what is being done, whenever that changes.
 
@@ -48,16 +54,23 @@ def read_torch(
     InputError
         When the factory fails, or the model cannot be exported.
     UsageError
-        When torch is not installed, or the factory is not found.
+        When an option is not known, torch is not installed, or the factory is not found.
     """
     check_precision(precision)
-    return model_of(exported(factory, watch=watch), precision, watch=watch)
+    check_attention(attention)
+    return model_of(exported(factory, watch=watch), precision, attention, watch=watch)
 
 
-def model_of(found: Exported, precision: str | None = None, *, watch: Watch | None = None) -> Model:
+def model_of(
+    found: Exported,
+    precision: str | None = None,
+    attention: str | None = None,
+    *,
+    watch: Watch | None = None,
+) -> Model:
     """Turn what is exported into a model, as `read_torch`."""
     try:
-        return _Reader(found, precision, watch or (lambda phase: None)).model()
+        return _Reader(found, precision, attention, watch or (lambda phase: None)).model()
     except InputError as error:
         raise error.within(found.name) from None
 
@@ -65,8 +78,12 @@ def model_of(found: Exported, precision: str | None = None, *, watch: Watch | No
 class _Reader:
     """Turns the nodes of an exported graph into operators."""
 
-    def __init__(self, found: Exported, precision: str | None, watch: Watch) -> None:
-        self.watch = watch
+    def __init__(self, found: Exported, precision: str | None, attention: str | None, watch: Watch) -> None:
+        self.watch, self.attention = watch, attention
+        kernels = fused_attentions(found.program) if attention == Attention.FUSED else []
+        self.kernels = {kernel.output.name: kernel for kernel in kernels}
+        self.grown = {name: added for kernel in kernels for name, added in kernel.grown.items()}
+        self.gone = without_readers(found.program.graph, kernels)
         self.found, self.exported, self.precision = found, found.program, precision
         self.coster = Coster(self._size)
         self.weights: dict[str, Weight] = {}
@@ -136,10 +153,8 @@ class _Reader:
                 self._placeholder(node, targets.get(node.name))
             elif node.op == "output":
                 outputs = tuple(n.name for n in node.all_input_nodes if n.name in self.values)
-            elif node.op == "call_function" and not is_part(node) and _tensors(node):
-                operator = self._operator(node)
-                if operator is not None:
-                    operators.append(operator)
+            elif node.op == "call_function" and node.name not in self.gone:
+                operators += self._operators(node)
         if not operators:
             raise InputError("nothing is left to place: no operator depends on an input")
         operators = self._with_unread(operators)
@@ -169,13 +184,55 @@ class _Reader:
     def _value(self, key: str, tensor: Any) -> None:
         self.values[key] = Value(self._size(tensor), bool(tensor.is_floating_point()))
 
+    def _operators(self, node: Any) -> list[Operator]:
+        if is_part(node) or not _tensors(node):
+            return []
+        if node.name in self.kernels:
+            return [self._kernel(node, self.kernels[node.name])]
+        operator = self._operator(node)
+        if operator is None:
+            return []
+        if node.name in self.grown:
+            added = self._size(_tensors(self.grown[node.name])[0])
+            operator = dataclasses.replace(operator, moved_bytes=2 * added)
+        if self.attention == Attention.EAGER and operator.op == KERNEL:
+            result = self._size(_tensors(node)[0])
+            steps, values = written_out(node, operator, self.coster.stored, result)
+            self.values |= values
+            return steps
+        return [operator]
+
+    def _kernel(self, node: Any, kernel: Fused) -> Operator:
+        """Turn an attention into one operator."""
+        self._value(node.name, _tensors(node)[0])
+        core, reads = kernel.products[-1], list(dict.fromkeys(kernel.reads))
+        flops = [self._cost(product).flops for product in kernel.products]
+        moved = sum(self.coster.stored(_tensors(n)[0]) for n in reads)
+        module = _module(core)
+        return Operator(
+            id=core.name,
+            name=f"{module or ''}/{core.name}".lstrip("/"),
+            op=KERNEL,
+            members=tuple(sorted(kernel.inner)),
+            inputs=tuple(n.name for n in reads if n.name not in self.roots),
+            outputs=(node.name,),
+            weights=self._weights(reads),
+            flops=sum(f or 0.0 for f in flops),
+            moved_bytes=self._size(_tensors(node)[0]) + moved,
+            module=module,
+            kind=Kind.PRODUCT,
+        )
+
+    def _weights(self, read: Sequence[Any]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(root for n in read for root in self.roots.get(n.name, ())))
+
     def _operator(self, node: Any) -> Operator | None:
         """Turn a call into an operator; None when it depends on constants alone."""
         parts = [user for user in node.users if is_part(user)]
         several = isinstance(node.meta["val"], list | tuple)
         outputs = parts if several else [node]
         read = [n for n in node.all_input_nodes if n.name in self.roots or n.name in self.values]
-        weights = tuple(dict.fromkeys(root for n in read for root in self.roots.get(n.name, ())))
+        weights = self._weights(read)
         cost = self._cost(node)
         if all(n.name in self.roots for n in read):
             self._fold(node, outputs, weights, view=cost.is_view)
@@ -197,7 +254,7 @@ class _Reader:
             moved_bytes=cost.moved_bytes,
             module=module,
             kind=torch_flops.kind(name, view=cost.is_view, product=cost.product),
-            stash=torch_flops.stash(name, view=cost.is_view),
+            stash=torch_flops.stash(name, view=cost.is_view, operands=len(_operands(node))),
             kernels=cost.kernels,
         )
 
@@ -241,6 +298,11 @@ def _shared(a: list[str], b: list[str]) -> int:
 def _tensors(node: Any) -> list[Any]:
     """Tensors that a node stands for."""
     return tensors_in(node.meta.get("val"))
+
+
+def _operands(node: Any) -> list[Any]:
+    """Tensors among the first two arguments: one where a value meets a number."""
+    return [arg for arg in node.args[:2] if hasattr(arg, "all_input_nodes") and _tensors(arg)]
 
 
 def _module(node: Any) -> str | None:

@@ -69,7 +69,7 @@ def layer(instance, values, number=1):
 @pytest.mark.parametrize("fused", [False, True])
 def test_activations_of_a_layer_are_those_of_korthikanti(t, sequence_parallel, fused):
     # Korthikanti et al., 2022: s b h (10 + 24 / t + 5 a s / (h t)) bytes, or all over t.
-    instance, _ = each(GPT, t, sequence_parallel=sequence_parallel, fused_attention=fused)
+    instance, _ = each(GPT, t, sequence_parallel=sequence_parallel, attention="fused" if fused else "eager")
     scores = 0 if fused else 5 * A * S / H
     per_number = (34 + scores) / t if sequence_parallel else 10 + (24 + scores) / t
     assert layer(instance, instance.activation_bytes).sum() == pytest.approx(
