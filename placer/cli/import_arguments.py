@@ -86,6 +86,14 @@ def add_import(command: Command) -> None:
         help="share of each device's memory to keep free for what no plan counts (default: that of the "
         "cluster, 0.1)",
     )
+    made.add_argument("--quiet", action="store_true", help="no notes on standard error")
+    _add_costs(made)
+    _add_onnx(made)
+    _add_language(made)
+    _add_training(made)
+
+
+def _add_costs(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--allow-uncosted",
         action="append",
@@ -99,10 +107,6 @@ def add_import(command: Command) -> None:
         help="torch, hf, gguf: one kernel that keeps no scores and reads no mask and no repeated keys and "
         "values, or products and a softmax (default: fused; torch with --profile: as the model has it)",
     )
-    made.add_argument("--quiet", action="store_true", help="no notes on standard error")
-    _add_onnx(made)
-    _add_language(made)
-    _add_training(made)
 
 
 def _add_language(made: argparse.ArgumentParser) -> None:
