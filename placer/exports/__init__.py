@@ -67,6 +67,14 @@ FORMATS: dict[str, ExportInfo] = {
             knows_recompute=True,
         ),
         ExportInfo(
+            "megatron",
+            "flags of Megatron-core for training: layout of the pipeline, degrees, microbatches",
+            "placer.exports.megatron:write",
+            knows_replicas=True,
+            knows_shards=True,
+            knows_recompute=True,
+        ),
+        ExportInfo(
             "layer-counts",
             "layers per device, for vLLM, SGLang and llama.cpp",
             "placer.exports.layer_counts:write",

@@ -8,20 +8,13 @@ vLLM and SGLang, ``get_pp_indices``; llama.cpp, ``load_tensors``.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from pathlib import Path
 
-import networkx as nx
-import numpy as np
-
 from placer.errors import UsageError
+from placer.exports.layer_stack import layer_stack, outside
 from placer.exports.placement import Placement
 
 __all__ = ["layer_counts", "write"]
-
-LAYER = re.compile(r"^(?P<stack>(?:.*\.)?(?:layers?|h|blocks?|blk|decoder_layers))\.(?P<number>\d+)(?:\.|$)")
-"""Module path inside a repeated layer, such as ``model.layers.17.mlp`` or ``transformer.h.3``."""
 
 
 def write(placement: Placement, path: Path) -> list[str]:
@@ -58,53 +51,19 @@ def layer_counts(placement: Placement) -> tuple[list[int], list[str]]:
     for device in devices:
         if device.is_host:
             raise UsageError(f"layer-counts cannot express this plan: {device.name} is no accelerator")
-    stage = {v: s for s, part in enumerate(parts) for v in part.nodes}
-    found = {
-        v: (match["stack"], int(match["number"]))
-        for v, origin in placement.origins()
-        if origin.module is not None and (match := LAYER.match(origin.module))
-    }
-    if not found:
-        raise UsageError(
-            "layer-counts needs repeated layers, and no node's module is like 'layers.0', 'h.0' or 'layer.0'"
-        )
-    numbers = Counter(stack for stack, _ in set(found.values()))
-    stack, _ = numbers.most_common(1)[0]
-    where: dict[int, int] = {}
-    for v, (its, number) in found.items():
-        if its == stack and where.setdefault(number, stage[v]) != stage[v]:
-            both = " and ".join(devices[s].name for s in sorted({where[number], stage[v]}))
-            raise UsageError(
-                f"layer-counts cannot express this plan: {stack}.{number} is split over {both} "
-                "(import the model with --by module)"
-            )
-    in_order = [where[number] for number in sorted(where)]
-    if in_order != sorted(in_order):
-        raise UsageError(
-            "layer-counts cannot express this plan: the layers are not in the order of the devices"
-        )
-    ends = _ends(placement, {v for v, (its, _) in found.items() if its == stack})
+    names = [device.name for device in devices]
+    stack = layer_stack(placement, [part.nodes for part in parts], names, "layer-counts")
+    before, after = outside(placement, stack)
     remarks = placement.run_elsewhere(
-        ends,
+        dict.fromkeys(before, devices[0].index) | dict.fromkeys(after, devices[-1].index),
         "layer-counts",
         "servers keep what is before the layers on the first device, what is after on the last",
     )
-    counts = np.bincount(in_order, minlength=len(parts)).tolist()
-    names = [device.name for device in devices]
-    remarks = [f"layers of {stack!r}; ranks in order are {', '.join(names)}", *remarks]
-    for name, count in zip(names, counts, strict=True):
+    remarks = [f"layers of {stack.name!r}; ranks in order are {', '.join(names)}", *remarks]
+    for name, count in zip(names, stack.counts, strict=True):
         if not count:
             remarks.append(
                 f"the rank on {name} holds no layers, which servers may refuse; plan without it "
                 f"(--forbid '*={name}')"
             )
-    return counts, remarks
-
-
-def _ends(placement: Placement, layers: set[int]) -> dict[int, int]:
-    """Device that a server gives the weights outside the layers: the first before them, the last after."""
-    graph = nx.DiGraph(placement.instance.forward_edges.tolist())
-    after = set().union(*(nx.descendants(graph, v) for v in layers if v in graph)) - layers
-    first, last = (placement.part_device(placement.parts[s]).index for s in (0, -1))
-    ends = {v: last if v in after else first for v, origin in placement.origins() if origin.parameters}
-    return {v: device for v, device in ends.items() if v not in layers}
+    return stack.counts, remarks

@@ -20,6 +20,7 @@ from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.result import Result
 from placer.plans.verify import violations
+from placer.plans.virtual_stages import stage_of_nodes
 
 __all__ = ["Placement"]
 
@@ -153,9 +154,30 @@ class Placement:
                 )
         return self.parts
 
+    def stages(self, target: str) -> tuple[tuple[int, ...], ...]:
+        """Forward nodes of each stage of a pipeline, in order; of each virtual stage where there are such.
+
+        Parameters
+        ----------
+        target
+            What needs stages, for the message.
+
+        Raises
+        ------
+        UsageError
+            When the plan is no pipeline of stages, see `chain`.
+        """
+        if self.plan.chunk is None:
+            return tuple(part.nodes for part in self.chain(target))
+        at = stage_of_nodes(self.plan)
+        count = len(self.plan.stages or ()) * self.result.options.virtual_stages
+        return tuple(tuple(v for v in self.forward.tolist() if at[v] == s) for s in range(count))
+
     # -- what a target does differently -----------------------------------------------------------
 
-    def run_elsewhere(self, device: Mapping[int, int], target: str, why: str) -> list[str]:
+    def run_elsewhere(
+        self, device: Mapping[int, int], target: str, why: str, chunk: Mapping[int, int] | None = None
+    ) -> list[str]:
         """Judge what it means that a target runs some nodes on other devices than planned.
 
         Parameters
@@ -165,6 +187,8 @@ class Placement:
             follows them.
         target, why
             For the message.
+        chunk
+            Likewise the virtual stage of that device, for plans with virtual stages.
 
         Returns
         -------
@@ -177,16 +201,31 @@ class Placement:
             When the plan would then break a rule.
         """
         instance, options = self.instance, self.result.options
-        moved = self.plan.device.copy()
+        moved, turn = self.plan.device.copy(), None if self.plan.chunk is None else self.plan.chunk.copy()
         for v, d in device.items():
             group = instance.colocate[v]
-            moved[v if group is None else instance.groups[group]] = d
-        count = int((moved[self.forward] != self.plan.device[self.forward]).sum())
+            together = v if group is None else instance.groups[group]
+            moved[together] = d
+            if turn is not None and chunk is not None:
+                turn[together] = chunk[v]
+        changed = moved != self.plan.device
+        if turn is not None:
+            changed |= turn != self.plan.chunk
+        count = int(changed[self.forward].sum())
         if not count:
             return []
         is_host = np.array([d.is_host for d in instance.devices])[moved]
         piece = None if self.plan.piece is None else np.where(is_host, -1, 0)
-        plan = replace(self.plan, device=moved, piece=piece, stages=None)
+        used = set(moved.tolist())
+        plan = replace(
+            self.plan,
+            device=moved,
+            piece=piece,
+            stages=None if turn is None else self.plan.stages,
+            recompute=tuple(d for d in self.plan.recompute if d in used),
+            teams=tuple(team for team in self.plan.teams if team.devices[0] in used),
+            chunk=turn,
+        )
         broken = violations(instance, plan, options)
         if broken:
             raise UsageError(f"{target} cannot express this plan: {why}, and then {broken[0]}")

@@ -19,6 +19,7 @@ __all__ = [
     "NativeClass",
     "NativeCluster",
     "NativeConstraints",
+    "NativeGroup",
     "NativeInstance",
     "NativeLink",
     "NativeNode",
@@ -54,6 +55,7 @@ Sizes = Annotated[
         {"anyOf": [{"type": "number", "minimum": 0}, {"type": "array", "items": {"type": "number"}}]}
     ),
 ]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[
     list[Name],
@@ -110,6 +112,20 @@ class NativeSource(_Strict):
     notes: list[str] = Field(default=[], description="How it was imported, one line each.")
 
 
+class NativeGroup(_Strict):
+    """What each device stands for, where costs are those of groups; no plan depends on it, exports do."""
+
+    replicas: Count = Field(default=1, description="Copies of a stage, data parallel.")
+    shards: Count = Field(default=1, description="Devices that split each node, tensor parallel.")
+    zero: Annotated[int, Field(ge=0, le=2)] = Field(
+        default=0, description="What replicas divide: 1 optimizer state, 2 gradients as well."
+    )
+    apart: bool = Field(default=False, description="Whether replicas are in different servers.")
+    sequence_parallel: bool = Field(
+        default=False, description="Whether shards divide norms and sums along the sequence."
+    )
+
+
 class NativeTraining(_Strict):
     """How a training graph is run."""
 
@@ -119,6 +135,10 @@ class NativeTraining(_Strict):
     microbatches: Annotated[int, Field(ge=1, le=MAX_COUNT)] = Field(
         default=1, description="Microbatches per optimizer step."
     )
+    samples: Count | None = Field(
+        default=None, description="Samples of a microbatch; no plan depends on it, exports do."
+    )
+    group: NativeGroup = Field(default=NativeGroup(), description="What each device stands for.")
 
 
 class NativeShard(_Strict):

@@ -17,6 +17,7 @@ from placer.formats.documents import (
     NativeClass,
     NativeCluster,
     NativeConstraints,
+    NativeGroup,
     NativeInstance,
     NativeLink,
     NativeNode,
@@ -31,7 +32,7 @@ from placer.instance.cluster import DeviceClass, Kind, Link, Server
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.instance.origin import Origin, Source
-from placer.instance.training import Optimizer, Training
+from placer.instance.training import DeviceGroup, Optimizer, Training
 
 __all__ = [
     "check_version",
@@ -115,7 +116,7 @@ def to_instance(document: NativeInstance) -> Instance:
         forbid=[v.forbid for v in nodes],
         weight_bytes=[v.weight_bytes for v in nodes],
         activation_bytes=[v.activation_bytes for v in nodes],
-        training=Training(Optimizer(document.training.optimizer), document.training.microbatches),
+        training=_training(document.training),
         origin=[None if v.origin is None else _origin(v.origin) for v in nodes],
         source=None if document.source is None else _source(document.source),
         constraints=_constraints(document.constraints, index),
@@ -125,6 +126,15 @@ def to_instance(document: NativeInstance) -> Instance:
             for server in document.cluster.servers
         ],
         shards=shards_of(nodes, types),
+    )
+
+
+def _training(document: NativeTraining) -> Training:
+    return Training(
+        Optimizer(document.optimizer),
+        document.microbatches,
+        document.samples,
+        DeviceGroup(**document.group.model_dump()),
     )
 
 
@@ -234,7 +244,10 @@ def from_instance(instance: Instance) -> NativeInstance:
         edges=[[instance.ids[u], instance.ids[w]] for u, w in instance.edges.tolist()],
         cluster=cluster_document(instance.classes, instance.order, instance.servers),
         training=NativeTraining(
-            optimizer=instance.training.optimizer.value, microbatches=instance.training.microbatches
+            optimizer=instance.training.optimizer.value,
+            microbatches=instance.training.microbatches,
+            samples=instance.training.samples,
+            group=NativeGroup(**asdict(instance.training.group)),
         ),
         source=None if instance.source is None else _source_document(instance.source),
         constraints=NativeConstraints(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from placer.imports.language_operators import work_on
 from placer.instance.instance import Instance
 from placer.instance.origin import Source
 from placer.instance.shards import Shards
+from placer.instance.training import DeviceGroup
 from placer.language.language_model import LanguageModel
 
 __all__ = ["LanguageOptions", "as_each_has_it", "import_gguf", "import_hf", "import_language_model"]
@@ -200,6 +202,12 @@ def as_each_has_it(
         single_experts=options["by"] == Granularity.EXPERT,
     )
     instance = to_instance(made, cluster, **options)
+    if instance.is_training:
+        how = DeviceGroup(sequence_parallel=bool(work.get("sequence_parallel")))
+        samples = cast(int | None, work.get("batch"))
+        instance = instance.replace(
+            training=dataclasses.replace(instance.training, samples=samples or 1, group=how)
+        )
     sums: dict[str, float] = {}
     for part in partition(made, Granularity(options["by"])):
         operators = [made.operators[i] for i in part.operators]

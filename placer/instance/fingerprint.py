@@ -11,7 +11,7 @@ from placer.arrays import BoolArray, FloatArray
 from placer.instance.cluster import Link
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.instance.training import Training
+from placer.instance.training import Optimizer
 
 __all__ = ["fingerprint"]
 
@@ -19,8 +19,8 @@ __all__ = ["fingerprint"]
 def fingerprint(instance: Instance) -> str:
     """SHA-256 of the content of an instance.
 
-    Everything but its name, where it comes from, the order of its edges, of the names in a pin or a forbid
-    and of the device types, and types that no node runs on.
+    Everything but its name, where it comes from, what devices and microbatches stand for, the order of its
+    edges, of the names in a pin or a forbid and of the device types, and types that no node runs on.
     """
     used = [t for t in range(len(instance.types)) if np.isfinite(instance.time_ms[:, t]).any()]
     types = sorted(used, key=lambda t: instance.types[t])
@@ -54,8 +54,9 @@ def fingerprint(instance: Instance) -> str:
         text["order"] = [names[0] if len(names) == 1 else sorted(names) for names in instance.places]
     memory: tuple[FloatArray | BoolArray, ...] = (instance.memory_bytes,)
     sizes = instance.weight_bytes.any() or instance.activation_bytes.any() or instance.shards
-    if sizes or instance.training != Training():
-        text["training"] = [instance.training.optimizer.value, instance.training.microbatches]
+    training = instance.training
+    if sizes or training.optimizer is not Optimizer.NONE or training.microbatches > 1:
+        text["training"] = [training.optimizer.value, training.microbatches]
         memory += (instance.weight_bytes, instance.activation_bytes)
     if instance.constraints != Constraints():
         rules = instance.constraints

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from placer.instance.modes import Mode
 
-__all__ = ["STATE_FACTOR", "Optimizer", "Training", "kept_per_weight"]
+__all__ = ["STATE_FACTOR", "DeviceGroup", "Optimizer", "Training", "kept_per_weight"]
 
 
 class Optimizer(StrEnum):
@@ -40,6 +40,27 @@ def kept_per_weight(optimizer: Optimizer, mode: Mode) -> float:
 
 
 @dataclass(frozen=True)
+class DeviceGroup:
+    """What each device of an instance stands for, where costs are those of groups; exports say it.
+
+    Parameters
+    ----------
+    replicas, shards, zero
+        As of `placer.instance.modes.Mode`.
+    apart
+        Whether the replicas of a stage are in different servers, so that stages are near each other.
+    sequence_parallel
+        Whether devices that split nodes divide what lies between split products, too.
+    """
+
+    replicas: int = 1
+    shards: int = 1
+    zero: int = 0
+    apart: bool = False
+    sequence_parallel: bool = False
+
+
+@dataclass(frozen=True)
 class Training:
     """How a training graph is run.
 
@@ -49,7 +70,13 @@ class Training:
         Decides what is kept per weight.
     microbatches
         Microbatches per optimizer step; at least 1.
+    samples
+        Samples of a microbatch; None when unknown.  No plan depends on it, exports do.
+    group
+        What each device stands for; its costs are those of the instance already.
     """
 
     optimizer: Optimizer = Optimizer.NONE
     microbatches: int = 1
+    samples: int | None = None
+    group: DeviceGroup = DeviceGroup()

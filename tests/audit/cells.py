@@ -128,6 +128,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "server": documents.NativeServer,
     "cluster": documents.NativeCluster,
     "training": documents.NativeTraining,
+    "group": documents.NativeGroup,
     "constraints": documents.NativeConstraints,
 }
 """Models of the format by what their fields belong to."""

@@ -24,6 +24,8 @@ NO_GOALS = {"paper": refused("secondary goals need --formulation ordered")}
 SHARED = refused("share a stage")
 NAMES_PLACES = "names things, in rules and results"
 OF_THE_MODEL = "says where things come from; only exports for that model read it"
+OF_DEVICES = "says what costs stand for; only exports for launchers of training read it"
+LAUNCHERS = ("export megatron",)
 LIMITS = "how long and how hard the search tries; no plan depends on it that is proven best"
 
 
@@ -41,7 +43,7 @@ def label(name: str, *shown: str, why: str = NAMES_PLACES) -> Row:
 TABLE = [
     Row("instance.format", Kind.HOLDER, why="readers refuse any other"),
     Row("instance.version", Kind.HOLDER, why="readers refuse any other"),
-    label("instance.name", "export dot", "export graphml", "page"),
+    label("instance.name", "export dot", "export graphml", *LAUNCHERS, "page"),
     *(holder(f"instance.{name}") for name in ("nodes", "cluster", "training", "constraints", "source")),
     Row("instance.edges", Kind.COST),
     label("node.id", "export csv", "export graphml", "export paper-json", "page"),
@@ -67,6 +69,7 @@ TABLE = [
         "export device-map",
         "export torch-split",
         "export layer-counts",
+        *LAUNCHERS,
         why=OF_THE_MODEL,
     ),
     label("origin.operators", "export onnx", "export onnx-parts", why=OF_THE_MODEL),
@@ -75,6 +78,7 @@ TABLE = [
         "export device-map",
         "export torch-split",
         "export layer-counts",
+        *LAUNCHERS,
         why=OF_THE_MODEL,
     ),
     label("origin.flops", "export csv", "export graphml", why=OF_THE_MODEL),
@@ -96,6 +100,7 @@ TABLE = [
         "export graphml",
         "export torch-split",
         "export layer-counts",
+        *LAUNCHERS,
         "export onnx",
         "export onnx-parts",
         "page",
@@ -141,6 +146,13 @@ TABLE = [
     ),
     Row("training.optimizer", Kind.MEMORY),
     Row("training.microbatches", Kind.MEMORY, latency=ONE_SAMPLE),
+    label("training.samples", *LAUNCHERS, why=OF_DEVICES),
+    holder("training.group"),
+    label("group.replicas", *LAUNCHERS, why=OF_DEVICES),
+    label("group.shards", *LAUNCHERS, why=OF_DEVICES),
+    label("group.zero", *LAUNCHERS, why=OF_DEVICES),
+    label("group.apart", *LAUNCHERS, why=OF_DEVICES),
+    label("group.sequence_parallel", *LAUNCHERS, why=OF_DEVICES),
     Row("constraints.apart", Kind.RULE, cells=NOT_APART, latency=THROUGHPUT_ONLY),
     Row("constraints.max_devices", Kind.RULE),
     Row("constraints.use_devices", Kind.RULE, cells=NOT_USED, latency=THROUGHPUT_ONLY),
@@ -163,6 +175,7 @@ TABLE = [
             "export paper-json": refused("several pieces"),
             "export torch-split": refused("separate parts"),
             "export layer-counts": refused("separate parts"),
+            **dict.fromkeys(LAUNCHERS, refused("for plans of training")),
         },
     ),
     Row("option method", Kind.HOLDER, why="its values have columns of their own"),
@@ -189,7 +202,8 @@ TABLE = [
         Kind.COST,
         latency=THROUGHPUT_ONLY,
         cells={"expert": refused("a split names single devices")}
-        | {f"export {name}": SHARED for name, info in FORMATS.items() if not info.knows_replicas},
+        | {f"export {name}": SHARED for name, info in FORMATS.items() if not info.knows_replicas}
+        | dict.fromkeys(LAUNCHERS, refused("all stages have the same degrees")),
     ),
     *(Row(f"option {name}", Kind.HOLDER, why=OF_TEAMS) for name in ("shards", "zero", "uniform")),
     *(

@@ -22,8 +22,8 @@ from placer.plans.plan import Plan
 from placer.plans.result import Result
 from placer.solving.solve import solve
 from tests.audit.cells import EXPORT_COLUMNS, METHOD_COLUMNS, Kind, Verdict
-from tests.audit.table import ROWS, TABLE
-from tests.audit.witnesses import GOALS, LABELS, Document, chain, goals, labelled, with_
+from tests.audit.table import LAUNCHERS, ROWS, TABLE
+from tests.audit.witnesses import GOALS, LABELS, Document, chain, goals, labelled, trained, with_
 from tests.support.brute_features import candidates
 from tests.support.feature_instances import Case
 from tests.support.plans import result_of
@@ -58,6 +58,8 @@ def _of_model(model: Path) -> Document:
 
 def _base(column: str, request: pytest.FixtureRequest) -> tuple[Document, str | None]:
     """A document that a column can show, and the model that it is about."""
+    if column in LAUNCHERS:
+        return trained(), None
     if "onnx" not in column:
         return labelled(), None
     file = request.getfixturevalue("model")
@@ -80,7 +82,9 @@ def exported(result: Result, column: str, out: Path, instance: Instance, model: 
 def _output(document: Document, column: str, folder: Path, model: str | None) -> str:
     """What a column makes of a fixed plan; an error is what it says."""
     instance = loads(json.dumps(document), source="labels", name="labels")
-    plan = Plan(np.arange(instance.n) * 3 // instance.n)
+    count = int((~instance.backward).sum())
+    device = np.arange(count) * 3 // count
+    plan = Plan(np.concatenate([device, device[::-1]])[: instance.n])
     if column == "export device-map":  # which knows whole modules only
         plan.device[-2] = plan.device[-1]
     result = result_of(instance, plan, contiguous=False).model_copy(update={"runtime_s": 0.0}).sealed()

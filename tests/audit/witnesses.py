@@ -9,6 +9,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from placer.formats.files import loads
@@ -325,6 +326,21 @@ def labelled() -> Document:
     return made
 
 
+def trained() -> Document:
+    """The same in training, on groups of replicas and shards; each backward node with its forward one."""
+    made = labelled()
+    for v in made["nodes"]:
+        v["colocate"] = v["id"]
+    ahead = [v["id"] for v in made["nodes"]]
+    made["nodes"] += [
+        node(f"{name}'", 4.0, backward=True, colocate=name, layer=f"layer {name}") for name in ahead[::-1]
+    ]
+    back = [f"{name}'" for name in ahead[::-1]]
+    made["edges"] += [[ahead[-1], back[0]], *map(list, pairwise(back))]
+    made["training"] = {"samples": 2, "group": {"replicas": 2, "shards": 2, "zero": 1}}
+    return made
+
+
 def _swapped(document: Document) -> None:
     document["nodes"][1]["origin"]["module"] = "layers.1"
     document["nodes"][2]["origin"]["module"] = "layers.0"
@@ -357,6 +373,12 @@ LABELS: dict[str, Edit] = {
     "source.notes": put("source/notes", ["other"]),
     "class.name": _class_renamed,
     "server.name": put("cluster/servers", [{"name": "other", "devices": ["gpu"]}]),
+    "training.samples": put("training/samples", 4),
+    "group.replicas": put("training/group/replicas", 4),
+    "group.shards": put("training/group/shards", 4),
+    "group.zero": put("training/group/zero", 0),
+    "group.apart": put("training/group/apart", True),
+    "group.sequence_parallel": put("training/group/sequence_parallel", True),
     "class.price_per_hour": put("cluster/classes/0/price_per_hour", 2.0),
 }
 """How each label is changed, in `labelled` or in the instance of a model."""

@@ -24,7 +24,7 @@ from placer.imports.catalogue import Cluster
 from placer.instance.cluster import Link
 from placer.instance.instance import Instance
 from placer.instance.modes import Mode
-from placer.instance.training import Optimizer, Training, kept_per_weight
+from placer.instance.training import DeviceGroup, Optimizer, Training, kept_per_weight
 from placer.studies.training.groups import Groups
 from placer.studies.training.training_choices import Choice, TrainingRequest
 
@@ -134,7 +134,18 @@ def step_costs(
         output_bytes=model.whole.output_bytes,
         classes=tuple(classes),
         servers=groups.servers,
-        training=Training(Optimizer.NONE, choice.microbatches(request.global_batch)),
+        training=Training(
+            Optimizer.NONE,
+            choice.microbatches(request.global_batch),
+            choice.microbatch,
+            DeviceGroup(
+                choice.replicas,
+                choice.shards,
+                choice.zero,
+                choice.apart,
+                request.sequence_parallel and choice.shards > 1,
+            ),
+        ),
     )
     return StepCosts(choice, instance, np.stack(once, axis=1), np.array(start))
 

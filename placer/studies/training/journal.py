@@ -88,7 +88,8 @@ class Journal:
         """Write down a choice that was solved, and its plan if it is the best one so far."""
         if best is not None:
             save(best[0], self.folder / "instance.json")
-            save_result(best[1], self.folder / "plan.json")
+            where = best[1].instance.model_copy(update={"file": "instance.json"})
+            save_result(best[1].model_copy(update={"instance": where}), self.folder / "plan.json")
         self._lines.append(json.dumps(tried.model_dump(mode="json")))
         write_text(self._journal, "\n".join((self._head, *self._lines)) + "\n")
 
