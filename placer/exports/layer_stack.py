@@ -13,7 +13,7 @@ from placer.errors import UsageError
 from placer.exports.placement import Placement
 from placer.instance.order import topological_position
 
-__all__ = ["LayerStack", "layer_stack", "outside"]
+__all__ = ["LAYER", "LayerStack", "layer_stack", "outside"]
 
 LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?|blk|decoder_layers))\.(?P<number>\d+)(?:\.|$)")
 """Module path inside a repeated layer, such as ``model.layers.17.mlp`` or ``transformer.h.3``."""
