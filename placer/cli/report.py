@@ -10,11 +10,13 @@ from typing import Protocol
 from placer.cli.exit_codes import ExitCode
 from placer.errors import UsageError
 from placer.formats.files import load, load_result
-from placer.formats.text import check_writable, write_text
+from placer.formats.text import check_writable, parse_json, read_text, write_text
 from placer.pages.batch_page import batch_page
 from placer.pages.folder import read_folder
 from placer.pages.plan_page import plan_page
+from placer.pages.serving_page import serving_page
 from placer.pages.verification import verdict
+from placer.serving.serving_file import is_serving_result, load_serving_result
 
 __all__ = ["run"]
 
@@ -28,7 +30,7 @@ class Arguments(Protocol):
 
 
 def run(args: Arguments) -> ExitCode:
-    """Write the page of a plan or a batch; exit code 1 when what it is about does not hold."""
+    """Write the page of a plan, an answer or a batch; exit code 1 when what it is about does not hold."""
     check_writable(args.out, args.source, args.instance)
     if Path(args.source).is_dir():
         if args.instance is not None:
@@ -36,6 +38,11 @@ def run(args: Arguments) -> ExitCode:
         batch = read_folder(args.source)
         write_text(args.out, batch_page(batch))
         return _tell(args, batch.problems, "the page lists what does not hold")
+    if is_serving_result(parse_json(read_text(args.source), args.source)):
+        if args.instance is not None:
+            raise UsageError("an answer of placer serve is shown as it is: leave out --instance")
+        write_text(args.out, serving_page(load_serving_result(args.source)))
+        return _tell(args, (), "")
     instance = None if args.instance is None else load(args.instance)
     result = load_result(args.source)
     write_text(args.out, plan_page(result, instance))

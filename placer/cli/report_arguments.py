@@ -11,6 +11,7 @@ examples:
   placer solve graph.json --out plan.json
   placer report plan.json --instance graph.json --out plan.html    verified, with graph and timeline
   placer report plan.json --out plan.html                          what the document says, not verified
+  placer report served.json --out served.html                      the answer of placer serve
   placer report night/ --out night.html                            the folder of placer batch
 
 exit codes: 0 written; 1 written, but the result does not hold (the page says why); 2 bad usage or bad input
@@ -21,7 +22,9 @@ def add_report(command: Command) -> None:
     """Add the command."""
     report = command(epilog=EXAMPLES)
     report.add_argument(
-        "source", metavar="RESULT|BATCH_DIR", help="result document, or the folder of a batch"
+        "source",
+        metavar="RESULT|BATCH_DIR",
+        help="result of placer solve or serve, or a batch's folder",
     )
     report.add_argument(
         "--instance",
