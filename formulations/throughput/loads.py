@@ -42,6 +42,7 @@ from formulations.throughput.goals import Secondary
 from formulations.throughput.place import Inside, Place
 from formulations.throughput.shared import TIME_UNIT, UPPER_SLACK, ThroughputParams
 from formulations.throughput.stage_memory import MEMORY_MOST
+from formulations.throughput.step_rows import StepTime
 from placer.arrays import FloatArray
 from placer.options import Communication, Recompute, Schedule
 from placer.reductions.kinds import Kinds
@@ -77,7 +78,7 @@ class Loads:
         self.model, self.problem, self.kinds, self.params = model, problem, kinds, params
         two = bool(problem.time_ms[1].any() or problem.net_backward.any())
         self.directions = (0, 1) if two or params.recompute is not Recompute.NONE else (0,)
-        self.time = params.scaled(kinds.time_ms)
+        self.time = params.scaled(kinds.time_ms if params.step is None else _loads_ms(problem, kinds))
         self.again = params.scaled(problem.forward_ms[:, kinds.class_index])
         cost, extra = _net_costs_ms(problem, kinds)
         self.never, self.cost = params.hopeless(cost), params.scaled(cost)
@@ -86,7 +87,9 @@ class Loads:
         self.in_server: dict[int, list[Expression]] = {}
         if self.extra.any() or self.never_across.any():
             self._sum_servers(insides)
-        self._objective()
+        self.step = self._step() if params.step is not None else None
+        if self.step is None:
+            self._objective()
         self.secondary = (
             None if params.goal is None else Secondary(model, params.goal, params.caps, params.scale)
         )
@@ -96,7 +99,9 @@ class Loads:
         loads, transfers = zip(*(self._load(place, r) for r in self.directions), strict=True)
         if self.secondary is not None:
             self.secondary.add(place, total(loads), total(transfers))
-        if self.params.schedule is Schedule.GPIPE:
+        if self.step is not None:
+            self.step.add(place, loads, self._once(place, self.step.rules.microbatches))
+        elif self.params.schedule is Schedule.GPIPE:
             for T, load in zip(self.top, loads, strict=True):
                 self.model.add(load <= T)
         else:
@@ -113,6 +118,8 @@ class Loads:
         """Close the model after its last device."""
         if self.secondary is not None:
             self.secondary.finish()
+        if self.step is not None:
+            self.step.finish()
 
     def _sum_servers(self, insides: Iterable[Inside]) -> None:
         """Σ_{d in σ} x_{cd} for every server σ."""
@@ -123,13 +130,29 @@ class Loads:
         for server, held in parts.items():
             self.in_server[server] = [total(x) for x in zip(*(items[0] for items in held), strict=True)]
 
+    def _range(self) -> tuple[float, float]:
+        """Return the known bounds on the objective in its unit."""
+        params, high = self.params, inf
+        if params.upper_bound_ms is not None:
+            high = params.upper_bound_ms * (1 + UPPER_SLACK) / params.unit_ms * TIME_UNIT
+        return params.lower_bound_ms * (1 - EQUAL) / params.unit_ms * TIME_UNIT, high
+
+    def _step(self) -> StepTime | None:
+        """Minimise the time of a step between the known bounds."""
+        rules = self.params.step
+        return None if rules is None else StepTime(self.model, rules, *self._range())
+
+    def _once(self, place: Place, microbatches: int) -> Expression:
+        """Time in which a stage sums its gradients, once per step, over the microbatches of the step."""
+        share = self.problem.instance.training.microbatches / microbatches
+        sync_ms = share * self.problem.sync_ms[:, self.kinds.class_index]
+        parts = [dot(self.params.scaled(sync_ms[:, kind]).tolist(), x) for kind, x in place.x.items()]
+        return total(parts)
+
     def _objective(self) -> None:
         """Minimise Σ T between the known bounds."""
         model, params = self.model, self.params
-        high = inf
-        if params.upper_bound_ms is not None:
-            high = params.upper_bound_ms * (1 + UPPER_SLACK) / params.unit_ms * TIME_UNIT
-        low = params.lower_bound_ms * (1 - EQUAL) / params.unit_ms * TIME_UNIT
+        low, high = self._range()
         parts = self.directions if params.schedule is Schedule.GPIPE else (0,)
         alone = len(parts) == 1
         self.top = [model.real(f"T_{r}", low if alone else 0.0, high) for r in parts]
@@ -209,6 +232,11 @@ class Loads:
         for kind in inside:
             groups.setdefault((bool(self.never[e, kind]), float(self.cost[e, kind])), []).append(kind)
         return list(groups.values())
+
+
+def _loads_ms(problem: Problem, kinds: Kinds) -> FloatArray:
+    """Return the times of items without what happens once per step, ``(2, N, K)``."""
+    return np.where(kinds.allowed, problem.load_ms[:, :, kinds.class_index], np.inf)
 
 
 def _net_costs_ms(problem: Problem, kinds: Kinds) -> tuple[FloatArray, FloatArray]:

@@ -120,8 +120,8 @@ def lay_out(problem: Problem, params: ThroughputParams) -> Layout:
     k = kinds.slots
     hosts_used = sum(kinds.count(h) for h in hosts) if may[:, list(hosts)].any() else 0
     flights, ranked = params.flights, bool((kinds.rank >= 0).any())
-    free = flights.by_stage or ranked or kinds.shared
-    mixed = flights.by_stage and hosts_used > 0
+    free = params.by_place or ranked or kinds.shared
+    mixed = params.by_place and hosts_used > 0
     slots = []
     if mixed:
         k, hosts_used, accelerators = k + hosts_used, 0, (*accelerators, *hosts)

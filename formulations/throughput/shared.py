@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from formulations.throughput.goals import Cap, Goal
+from formulations.throughput.step_rows import StepRules
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.options import Communication, Recompute, Schedule
 from placer.plans.in_flight import InFlight
@@ -60,6 +61,9 @@ class ThroughputParams:
         Microbatches in flight, and which stages may or must recompute (ordered program only).
     start
         The plan to start from, for its stages and what it recomputes, or None (ordered program only).
+    step
+        Minimise the time of a step in place of the largest load, both bounds and the unit being those of that
+        time over the number of microbatches (ordered program only).
     """
 
     schedule: Schedule = Schedule.ONE_F_ONE_B
@@ -74,6 +78,12 @@ class ThroughputParams:
     flights: InFlight = ONE
     recompute: Recompute = Recompute.NONE
     start: Plan | None = None
+    step: StepRules | None = None
+
+    @property
+    def by_place(self) -> bool:
+        """Whether what a stage keeps or does depends on its place from the end."""
+        return self.flights.by_stage or (self.step is not None and not self.step.flow)
 
     @property
     def scale(self) -> float:

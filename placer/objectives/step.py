@@ -56,6 +56,7 @@ STEP = ObjectiveInfo(
     methods={
         "auto": "placer.methods.step.shortest_step:solve",
         "dp": "placer.methods.step.shortest_step:solve",
+        "milp": "placer.methods.milp.milp_step:solve",
         "expert": "placer.methods.baselines.expert:solve",
         "single": "placer.methods.baselines.single:solve",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "objective_ms",
     "objective_of",
     "piece_reports",
+    "stage_loads",
     "stages_of",
     "virtual_stage_reports",
 ]
@@ -52,12 +54,9 @@ class _Measured:
             return float("inf")
         if self.plan.chunk is not None:
             return virtual_stages.step_ms(self.instance, self.plan, self.options)
-        loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.teams)
+        (forward, backward), once = stage_loads(self.instance, self.plan, self.options, stages)
         count = microbatches_of(self.instance, self.options)
-        each = replace(loads, compute_ms=loads.compute_ms - np.stack([0.0 * loads.sync_ms, loads.sync_ms]))
-        forward, backward = each.by_direction(self.options.communication)[:, list(stages)].tolist()
-        once = float(loads.sync_ms.max()) * self.instance.training.microbatches
-        return makespan_ms(forward, backward, count, self.options.schedule) + once
+        return makespan_ms(forward.tolist(), backward.tolist(), count, self.options.schedule) + once
 
     @property
     def memory_bytes(self) -> FloatArray:
@@ -82,6 +81,16 @@ def objective_ms(instance: Instance, plan: Plan, options: Options) -> float:
 def objective_of(instance: Instance, plan: Plan, options: Options) -> float:
     """Objective of a plan in its unit, recomputed from the instance alone."""
     return OBJECTIVES[options.objective].value(instance, _Measured(instance, plan, options))
+
+
+def stage_loads(
+    instance: Instance, plan: Plan, options: Options, stages: Sequence[int]
+) -> tuple[FloatArray, float]:
+    """Return what stages do per microbatch, ``(2, S)`` in ms, and what happens once per step, the longest."""
+    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
+    each = replace(loads, compute_ms=loads.compute_ms - np.stack([0.0 * loads.sync_ms, loads.sync_ms]))
+    once = float(loads.sync_ms.max()) * instance.training.microbatches
+    return each.by_direction(options.communication)[:, list(stages)], once
 
 
 def stages_of(instance: Instance, plan: Plan, options: Options) -> tuple[int, ...] | None:

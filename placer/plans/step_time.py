@@ -18,10 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.options import Options, Schedule
 
-__all__ = ["makespan_ms", "microbatches_of"]
+__all__ = ["longest_path", "makespan_ms", "microbatches_of"]
+
+_Path = tuple[float, IntArray]
+"""When it ends, and how often it went through each forward and each backward task, ``(2 S,)``."""
 
 
 def microbatches_of(instance: Instance, options: Options) -> int:
@@ -74,3 +80,34 @@ def _one_forward_one_backward(forward_ms: Sequence[float], backward_ms: Sequence
             for i in reversed(range(stages)):
                 arrived = free[i] = max(free[i], arrived) + backward_ms[i]
     return max(free, default=0.0)
+
+
+def longest_path(
+    forward_ms: Sequence[float], backward_ms: Sequence[float], count: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return a path through the tasks under ``1f1b`` that takes the makespan.
+
+    Returns
+    -------
+    forward, backward
+        How often it goes through the forward and the backward task of each stage, ``(S,)``: with any other
+        loads the makespan is at least the sum of these times the loads.
+    """
+    stages = len(forward_ms)
+    step = np.eye(2 * stages, dtype=np.int64)
+    nothing = 0.0, np.zeros(2 * stages, dtype=np.int64)
+    free, done = [nothing] * stages, [nothing] * stages
+
+    def after(one: _Path, other: _Path, ms: float, task: int) -> _Path:
+        late = one if one[0] >= other[0] else other
+        return late[0] + ms, late[1] + step[task]
+
+    for r in range(count + stages - 1):
+        for i in range(min(stages - 1, r), max(0, r - count + 1) - 1, -1):
+            free[i] = done[i] = after(free[i], done[i - 1] if i else nothing, forward_ms[i], i)
+        if r >= stages - 1:
+            arrived = nothing
+            for i in reversed(range(stages)):
+                arrived = free[i] = after(free[i], arrived, backward_ms[i], stages + i)
+    counts = max(free, key=lambda path: path[0])[1].tolist()
+    return tuple(counts[:stages]), tuple(counts[stages:])

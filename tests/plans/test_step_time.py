@@ -6,7 +6,7 @@ import pytest
 from placer.methods.step.pipeline_search import suffix_times
 from placer.methods.step.suffix_labels import Rules
 from placer.options import Schedule
-from placer.plans.step_time import makespan_ms
+from placer.plans.step_time import longest_path, makespan_ms
 from tests.support.brute_step import makespan
 from tests.support.level import seeds
 
@@ -69,3 +69,13 @@ def test_the_bound_of_labels_is_exact_for_nearly_balanced_pipelines() -> None:
             figures = rules.grown(figures, np.array([[forward[-place]], [backward[-place]]]), place)
         expected = makespan(forward.tolist(), backward.tolist(), count, "1f1b")
         assert float(rules.time_ms(figures)[0]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", seeds(100))
+def test_the_longest_path_of_some_loads_bounds_the_time_of_others(seed: int) -> None:
+    rng = np.random.default_rng([seed, 3])
+    stages, count = int(rng.integers(1, 7)), int(rng.integers(1, 15))
+    own, other = (1.0 + rng.integers(0, 9, (2, stages)) for _ in range(2))
+    path = np.array(longest_path(*own.tolist(), count))
+    assert (path * own).sum() == makespan(*own.tolist(), count, "1f1b")
+    assert (path * other).sum() <= makespan(*other.tolist(), count, "1f1b")

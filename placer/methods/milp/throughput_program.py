@@ -70,7 +70,7 @@ class ThroughputProgram:
         named = self.program.named(values)
         found = self.formulation.decode(named, self.problem, self.params)
         plan = self.problem.plan(found)
-        if self.options.recompute is Recompute.NONE:
+        if self.options.recompute is Recompute.NONE and self.params.step is None:
             return plan
         stages = ordered.decode_stages(named, self.problem, self.params, found)
         return with_recompute(self.instance, replace(plan, stages=stages), self.options)

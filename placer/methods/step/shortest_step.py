@@ -5,7 +5,8 @@ pipelines are built from the end (`placer.methods.step.pipeline_search`), with f
 labels' paths leave a gap, a last search keeps all labels, with the true times of their suffixes.
 
 Graphs with too many downsets are searched along topological orders: that gives plans, and no bound beyond
-that of throughput and of the work.
+that of throughput and of the work.  With ``auto``, what is small and still open after that is left to the
+program of ordered slots.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from placer.arrays import BoolArray
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods.downsets import dp, dpl
+from placer.methods.milp import milp_step
 from placer.methods.step import virtual_plans
 from placer.methods.step.all_downsets import all_downsets, prefixes
 from placer.methods.step.device_sets import Devices
 from placer.methods.step.pipeline_search import Pipelines
 from placer.methods.step.possible_stages import Stages
-from placer.methods.step.step_search import StepSearch
 from placer.methods.step.suffix_labels import Rules
 from placer.options import Communication, Objective, Options, Schedule
 from placer.plans.in_flight import left_in_flight
@@ -33,6 +34,7 @@ from placer.plans.step_time import microbatches_of
 from placer.reductions.problem import Problem, contract
 from placer.reductions.throughput_merges import merge_below
 from placer.search.run import Outcome, Run
+from placer.search.step_search import StepSearch
 from placer.tolerances import CERTAIN, EXACT
 
 __all__ = ["solve"]
@@ -49,6 +51,10 @@ WIDTHS = (2_000, 50_000, 1_000_000)
 """Labels of one length in each search: the first gives a plan, which makes the next one small."""
 EXACT_WIDTH = 100_000
 """The same where nothing is below anything."""
+PROGRAM_SIZE = 3_000
+"""Nodes x devices up to which the program of ordered slots is solved."""
+PROGRAM_S = 20.0
+"""Its work where no limit is set, in nominal seconds."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -76,6 +82,8 @@ class _Search(StepSearch):
     def search(self) -> None:
         self.start()
         self.improve()
+        if self.options.method == "auto":
+            self.prove()
 
     def start(self) -> None:
         """Take the given plan, and the one of the best throughput with its bound."""
@@ -130,6 +138,20 @@ class _Search(StepSearch):
             held = self._search(problem, self._along(problem), proves=False)
             if not held or self.best.value >= before or self.is_closed:
                 return
+
+    def prove(self) -> None:
+        """Leave what is open to the program of ordered slots, where it is small."""
+        size = self.instance.n * len(self.instance.devices)
+        if self.is_infeasible or self.is_closed or size > PROGRAM_SIZE:
+            return
+        part = self.run.part(work=PROGRAM_S if self.run.planned is None else None, quiet=True)
+        part.start, part.bound_ms = self.best.plan, self.best.bound or None
+        outcome = milp_step.solve(self.instance, self.options.model_copy(update={"method": "milp"}), part)
+        if outcome.stop is Stop.INFEASIBLE and self.best.plan is None:
+            self.is_infeasible, self.message = True, outcome.message
+        if outcome.plan is not None:
+            self.best.offer(outcome.plan, "milp")
+        self.best.raise_bound(outcome.bound_ms or 0.0, "milp")
 
     def _along(self, problem: Problem) -> BoolArray:
         """Prefixes of topological orders, ``(M, N)``: that of the items, and one along the best plan."""

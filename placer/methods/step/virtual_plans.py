@@ -14,7 +14,6 @@ from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
 from placer.methods.step import virtual_bound
 from placer.methods.step.all_virtual import all_assignments, all_rings
-from placer.methods.step.step_search import StepSearch
 from placer.methods.step.virtual_costs import Costs
 from placer.methods.step.virtual_search import Found, LocalSearch
 from placer.options import Options
@@ -23,6 +22,7 @@ from placer.plans.plan import Plan
 from placer.plans.virtual_stages import stage_of_nodes
 from placer.reductions.problem import contract
 from placer.search.run import Outcome, Run
+from placer.search.step_search import StepSearch
 from placer.tolerances import CERTAIN, EQUAL
 
 __all__ = ["solve"]
