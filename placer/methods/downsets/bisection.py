@@ -4,6 +4,11 @@ Memory limits that rarely bind still forbid most merges, and with them the searc
 slower. Without the limits a test that fails proves as much: there is no plan. A plan that it finds is
 checked; if it breaks a limit, the same search with limits looks for one that does not.
 
+So do forward and backward loads that are looked at apart, as ``gpipe`` has them: states of one downset then
+differ in both. No device exceeds the sum of the largest forward and the largest backward load, so that a test
+of the largest sum of one device, as under ``1f1b``, proves as much. Such tests come first; when their plans
+say no more, because they cost more than the target, the two loads are looked at apart.
+
 Searches with few states per level come first: on long graphs they find plans next to the best ones in
 fractions of a second. Then complete tests half-way between bound and plan raise the bound or improve the
 plan, on the graph and on its reverse by turns. A test that was stopped is taken further the next time, as
@@ -20,12 +25,12 @@ from placer.methods.downsets.lattice import Lattice, close_types
 from placer.methods.downsets.measures import KnownPrices, measures
 from placer.methods.downsets.race import Race
 from placer.methods.downsets.search import Attempt, Limits, Search
-from placer.options import Options
+from placer.options import Options, Schedule
 from placer.search.incumbent import Incumbent
 from placer.search.run import Run
 from placer.tolerances import CERTAIN, EXACT
 
-__all__ = ["Bisection", "without_limits"]
+__all__ = ["Bisection", "relaxation"]
 
 FIRST_RISE = 0.01
 """Relative distance of the first target from the bound; it doubles until there is a plan."""
@@ -39,8 +44,14 @@ CLOSE = 1e-6
 """Relative gap from which on the target lies just below the best plan instead of half-way."""
 
 
-def without_limits(lattice: Lattice) -> Lattice:
-    """Return the relaxation in which accelerators hold any amount of memory."""
+def relaxation(lattice: Lattice, *, together: bool = False) -> Lattice:
+    """Return the relaxation in which accelerators hold any amount of memory.
+
+    With ``together`` their forward and backward loads are limited in sum alone.
+    """
+    if together:
+        options = lattice.options.model_copy(update={"schedule": Schedule.ONE_F_ONE_B})
+        lattice = replace(lattice, options=options)
     return lattice.rebuilt(lattice.problem, limited=False)
 
 
@@ -78,12 +89,21 @@ class Bisection:
     """Largest target at which searches with few states found nothing."""
     _loose: float = np.inf
     """Smallest target that only a plan beyond the memory limits, or above the target, is known for."""
+    _together: bool = False
+    """Whether forward and backward loads are still limited in sum alone."""
+
+    def __post_init__(self) -> None:
+        self._together = self.lattice.graph.gpipe
 
     def search(self, run: Run) -> bool:
         """Bisect while the run goes on; whether there is anything left to do."""
         self._find_plans(run)
         while run.stopped() is None and not self.near_enough:
             target = self._target()
+            if target is None and self._together:
+                self._tell_apart()
+                self._find_plans(run)
+                continue
             if target is None:
                 return False
             if not self._settle(target, run):
@@ -94,6 +114,11 @@ class Bisection:
     def near_enough(self) -> bool:
         """Whether the gap asked for is proven."""
         return self.best.proven or self.best.is_within(self.options.gap)
+
+    def _tell_apart(self) -> None:
+        """Begin anew with forward and backward loads apart."""
+        self._together, self._sides, self._race = False, None, None
+        self._prices, self._missed, self._loose, self._rise = {}, 0.0, np.inf, FIRST_RISE
 
     def _find_plans(self, run: Run) -> None:
         """Bisect by searches with few states until the targets with and without a plan are close."""
@@ -205,7 +230,7 @@ class Bisection:
         """Return the merged relaxation and its reverse for a target."""
         if self._sides is None or not self._merged_for / MERGED_FOR**2 <= target <= self._merged_for:
             self._merged_for = MERGED_FOR * target
-            smaller = without_limits(self.lattice).merged(self._merged_for)
+            smaller = relaxation(self.lattice, together=self._together).merged(self._merged_for)
             run.spend(self.lattice.merging_s)
             self._sides = (smaller, smaller.reversed())
         plain, turned = self._sides

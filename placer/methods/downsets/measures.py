@@ -153,9 +153,10 @@ def join(a: Measures, b: Measures) -> Measures:
 def root_bound(m: Measures, g: Graph) -> float:
     """Return the load in ms that every plan has at least by the measures (inf: no plan at all).
 
-    For gpipe both directions have their own bound, and their sum is one for the objective.
+    Nor is any less than the time of one item where it is fastest. For gpipe both directions have their own
+    bound, and their sum is one for the objective.
     """
-    need = [0.0, 0.0, 0.0]
+    need = _heaviest(g)
     some = (g.devices > 0) & (g.pool == np.arange(len(g.pool)))
     for k in range(len(m.kind)):
         total = float(m.weight[k].sum())
@@ -169,12 +170,20 @@ def root_bound(m: Measures, g: Graph) -> float:
 
 def direction_bounds(m: Measures, g: Graph) -> tuple[float, float]:
     """Return the largest forward and backward load in ms that every plan reaches (gpipe)."""
-    need = [0.0, 0.0]
+    need = _heaviest(g)[:2]
     for k in range(len(m.kind)):
         room = float((m.scale[k] * g.devices)[g.pool == np.arange(len(g.pool))].sum())
         if m.kind[k] < 2 and 0 < room < np.inf:
             need[m.kind[k]] = max(need[m.kind[k]], (float(m.weight[k].sum()) - m.slack[k]) / room)
     return need[0], need[1]
+
+
+def _heaviest(g: Graph) -> list[float]:
+    """Least time of the heaviest item: forward and backward for gpipe (else 0), and both together."""
+    time = np.where(g.ok[:, None], g.time, np.inf)
+    least = np.stack([*np.moveaxis(time, 1, 0), time.sum(axis=1)]).min(axis=1)[:, ~g.optional]
+    forward, backward, both = np.where(np.isfinite(least), least, 0.0).max(axis=1, initial=0.0).tolist()
+    return [forward, backward, both] if g.gpipe else [0.0, 0.0, both]
 
 
 def _plain(g: Graph) -> Graph:

@@ -6,7 +6,7 @@ import pytest
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
 from placer.methods.downsets import bisection
-from placer.methods.downsets.bisection import Bisection, without_limits
+from placer.methods.downsets.bisection import Bisection, relaxation
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import measures, root_bound
 from placer.options import Communication, Options, Schedule
@@ -103,10 +103,33 @@ def test_memory_that_binds_is_kept() -> None:
 
 def test_relaxation_forgets_accelerator_limits_only() -> None:
     lattice = Lattice.of(two_heavy_nodes(10.0), Options())
-    free = without_limits(lattice)
+    free = relaxation(lattice)
     assert np.isinf(free.graph.limit).all()
     assert lattice.graph.limit[0] == pytest.approx(10.0)
     assert (free.graph.memory == lattice.graph.memory).all()
+
+
+def chain_of_both_passes() -> Instance:
+    """Forward 4, 1, 1 ms and backward 1, 1, 4 ms along a chain, for two devices."""
+    return Instance.build(
+        ids=["a", "b", "c", "a'", "b'", "c'"],
+        types=("gpu",),
+        time_ms=[4.0, 1.0, 1.0, 1.0, 1.0, 4.0],
+        edges=[(0, 1), (1, 2), (2, 5), (5, 4), (4, 3)],
+        classes=(DeviceClass("gpu", "gpu", 2, Kind.ACCELERATOR),),
+        backward=[False] * 3 + [True] * 3,
+        colocate=["a", "b", "c"] * 2,
+    )
+
+
+def test_loads_in_sum_bound_the_sum_of_largest_loads() -> None:
+    """{a, b} | {c} takes 7 ms in sum but 5 + 4 ms apart, and {a} | {b, c} 4 + 5 ms: 9 is the optimum."""
+    options = Options(schedule=Schedule.GPIPE, gap=0.0)
+    lattice = Lattice.of(chain_of_both_passes(), options)
+    together, apart = (relaxation(lattice, together=both) for both in (True, False))
+    assert (together.graph.gpipe, apart.graph.gpipe) == (False, True)
+    best = bisected(chain_of_both_passes(), options)
+    assert (best.value, best.bound) == (pytest.approx(9.0), pytest.approx(9.0))
 
 
 def test_small_budgets_prove_less_and_nothing_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
