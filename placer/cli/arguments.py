@@ -131,6 +131,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "run a plan event by event: time per sample, idle time, memory",
         "placer.cli.plan_arguments:add_simulate",
     ),
+    "traffic": (
+        "simulate requests to a plan of placer serve: waiting, time to first token and per token",
+        "placer.cli.traffic_arguments:add_traffic",
+    ),
     "sweep": (
         "solve with more or fewer devices, more or less memory, faster or slower links",
         "placer.cli.plan_arguments:add_sweep",
