@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from tests.zoo.architectures import ARCHITECTURES
 from tests.zoo.entries import Entry
 from tests.zoo.wild import ISSUED, LIGHT, WILD
 
 __all__ = ["ENTRIES", "entry"]
 
-ENTRIES = [*ISSUED, *WILD, *LIGHT]
+ENTRIES = [*ISSUED, *WILD, *LIGHT, *ARCHITECTURES]
 
 
 def entry(name: str) -> Entry:

@@ -153,8 +153,11 @@ def _ran(events: list[Any]) -> Iterator[tuple[str, str, list[Any], list[Any], li
 def _counted(graph: Any, nodes: dict[str, Any], ran: list[Any], outputs: list[Any]) -> Observed:
     products, biases, sizes = 0.0, 0.0, {}
     unknown: Counter[str] = Counter()
+    constant = _constant(graph)
     for name, op, read, written, held in ran:
         node = nodes.get(name)
+        if name in constant:
+            continue
         product, bias = _product(op, node, read, written)
         if product is None:
             unknown[op] += 1
@@ -205,6 +208,18 @@ def _einsum(node: Any, read: list[Any]) -> tuple[float | None, float]:
         for letter, size in zip(term, shape, strict=True)
     }
     return 2.0 * prod(sizes.values()), 0.0
+
+
+def _constant(graph: Any) -> set[str]:
+    """Nodes of the graph itself that depend on constants and on sizes alone."""
+    known = {tensor.name for tensor in graph.initializer} | {""}
+    found = set()
+    for node in graph.node:
+        inside = any(a.HasField("g") or a.graphs for a in node.attribute)
+        if node.op_type == "Shape" or not (inside or set(node.input) - known or "Random" in node.op_type):
+            known |= set(node.output)
+            found.add(node.name)
+    return found
 
 
 def _elements(written: list[Any], held: list[int]) -> int:

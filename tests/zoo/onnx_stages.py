@@ -135,7 +135,7 @@ def _compare(name: str, left: object, right: object) -> None:
             a, b = a.astype(float), b.astype(float)
             scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
             same = a.shape == b.shape and bool(
-                np.allclose(a, b, rtol=1e-3, atol=1e-4 * scale, equal_nan=True)
+                np.allclose(a, b, rtol=1e-3, atol=1e-6 + 1e-4 * scale, equal_nan=True)
             )
     if not same:
         raise DisagreementError(f"the parts compute another {name!r} than the whole model")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import placer
@@ -25,6 +27,8 @@ class DisagreementError(Exception):
 class Stages:
     """What is done with an entry, stage by stage; each fills in its part of the record."""
 
+    options: Mapping[str, Any] = MappingProxyType({})
+    """Further options of the import."""
     names = ("obtain", "import_", "count", "plan", "export", "run")
 
     def __init__(self, entry: Entry, record: Record, scratch: Path) -> None:
@@ -59,7 +63,7 @@ class Stages:
         """Import it, and time that."""
         start = time.process_time()
         model = self.model = self.read()
-        self.instance = to_instance(model, DEVICES, by=self.entry.by)
+        self.instance = to_instance(model, DEVICES, by=self.entry.by, **self.options)
         self.record.import_s = time.process_time() - start
         self.record.operators = len(model.operators)
         self.record.parameters = model.parameters

@@ -50,7 +50,7 @@ _tashkeel = _of("text2tashkeel", "0.1.0", "text2tashkeel/models/")
 _title = _of("traceforge-title-model", "0.2.0", "traceforge_title_model/data/span/")
 _romanizer = _of("arabic-name-romanizer", "0.2.0", "arabic_name_romanizer/resources/")
 _PICTURE = "p2o.DynamicDimension.0=1,p2o.DynamicDimension.1=320,p2o.DynamicDimension.2=320"
-_GRAPH = "num_nodes=24,num_edges=52,num_graphs=1"
+_GRAPH = "num_nodes=24,num_edges=52,num_graphs=2"
 
 WILD = [
     _paddle("ch_PP-OCRv4_det_infer", _PICTURE),
