@@ -10,13 +10,13 @@ import argparse
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.zoo.entries import Entry, Record
+from tests.zoo.entries import Record
 from tests.zoo.every import ENTRIES
 from tests.zoo.page import page
+from tests.zoo.processes import examined
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / "build" / "zoo.json"
@@ -47,21 +47,6 @@ def main() -> None:
         os.replace(fresh, given.state)
     if given.out:
         given.out.write_text(page([Record(**known[e.name]) for e in ENTRIES if e.name in known]))
-
-
-def examined(entry: Entry, seconds: int) -> Record:
-    """Examine an entry in a process of its own."""
-    command = [sys.executable, "-m", "tests.zoo.check", entry.name]
-    failed = Record(entry.name, str(entry.source), stage="import")
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return dataclasses.replace(failed, failure=f"not done within {seconds} s")
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        last = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
-        return dataclasses.replace(failed, failure=last[0][:400])
-    return Record(**json.loads(lines[-1]))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
 """Architectures that libraries build from configurations, without weights.
 
-They are those of the configuration's defaults, mostly a published model's, or smaller where a line says so.  An
-entry's maker returns the module and its inputs by keyword, both on the device that is torch's default.
+They are those of the configuration's defaults, mostly a published model's, or smaller where a line says so.
+An entry's maker returns the module and its inputs by keyword, both on the device that is torch's default.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
-import sys
-import types
 from collections.abc import Callable
 from typing import Any
 
 from tests.zoo.entries import Entry, Torch, UnobtainableError
 
-__all__ = ["ARCHITECTURES"]
+__all__ = ["ARCHITECTURES", "EXPORTED"]
 
 Inputs = Callable[[], dict[str, Any]]
 
@@ -77,9 +76,8 @@ def _of(library: str, factory: str, inputs: Inputs, **changes: Any) -> Entry:
 @functools.cache
 def _library(name: str) -> Any:
     try:
+        importlib.import_module("tests.zoo.preloaded")
         importlib.import_module("torch")
-        if name.startswith("torchvision"):  # operators of its own, which builds for other torches cannot load
-            sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("_meta_registrations"))
         return importlib.import_module(name)
     except ImportError:
         raise UnobtainableError(f"{name.partition('.')[0]} is not installed") from None
@@ -237,3 +235,28 @@ DIFFUSION = [
 ARCHITECTURES = [
     *ENCODERS, *DECODERS, *BOTH_SIDES, *PICTURES, *SOUNDS, *SEVERAL, *VISION, *TIMM, *DIFFUSION,
 ]  # fmt: skip
+
+
+def _exported(entry: Entry, dims: str, **dynamic: dict[int, str]) -> Entry:
+    """Make an entry of the ONNX file that torch writes of another; symbols stand for axes of its inputs."""
+    source = dataclasses.replace(entry.source, dynamic=dynamic)
+    return Entry(f"onnx-{entry.name}", source, dims)
+
+
+EXPORTED = [
+    _exported(
+        _hugging("BertModel", "Bert", _words(32), **_LAYERS, hidden_size=256, num_attention_heads=4,
+                 intermediate_size=1024), "tokens=256", input_ids={1: "tokens"},
+    ),
+    _exported(
+        _hugging("Qwen2Model", "Qwen2", _words(32), **_LAYERS, hidden_size=256, num_attention_heads=4,
+                 num_key_value_heads=2, intermediate_size=512, vocab_size=1000, use_cache=False),
+        "tokens=256", input_ids={1: "tokens"},
+    ),
+    _exported(_hugging("ViTModel", "ViT", _picture(), **_LAYERS), "batch=2", pixel_values={0: "batch"}),
+    _exported(
+        _hugging("SegformerModel", "Segformer", _picture(128)), "batch=1", pixel_values={0: "batch"}
+    ),
+    _exported(_hugging("ResNetModel", "ResNet", _picture(64)), "batch=2", pixel_values={0: "batch"}),
+]  # fmt: skip
+"""ONNX files as torch writes them, with axes of any size."""

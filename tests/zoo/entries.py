@@ -41,11 +41,11 @@ class Torch:
 
     library: str
     make: Callable[[], Any]
-    exported: bool = False
-    """Whether it goes through a file of ONNX, written by torch."""
+    dynamic: dict[str, dict[int, str]] | None = None
+    """Of an entry that goes through a file of ONNX, written by torch: symbols of its inputs' axes."""
 
     def __str__(self) -> str:
-        return f"{self.library}, exported to ONNX" if self.exported else self.library
+        return f"{self.library}, exported to ONNX" if self.dynamic is not None else self.library
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +97,10 @@ class Record:
     counted
         What was counted independently and agrees, or why it was not.
     parts
-        ``equal`` when the parts computed what the whole computes; or why they did not run.
+        ``equal`` when the parts computed what the whole computes; of a module, what the plan was written as.
     stage
-        The one that failed, if any: ``obtain``, ``import``, ``count``, ``plan``, ``export`` or ``run``.
+        The one that failed, if any: ``obtain`` where it is not to be had here, ``build`` where it cannot be
+        made, ``import``, ``count``, ``plan``, ``export`` or ``run``.
     failure
         Its message.
     """

@@ -102,15 +102,29 @@ def _light(name: str) -> Path:
 
 
 def _written(source: Torch, path: Path) -> None:
-    """Have torch write the file: as users do, with fixed sizes."""
+    """Have torch write the file, as users do."""
+    module, inputs = source.make()
     try:
+        import onnxscript  # noqa: F401
         import torch
     except ImportError:
-        raise UnobtainableError("torch is not installed") from None
-    module, inputs = source.make()
-    named = inputs if isinstance(inputs, dict) else None
+        raise UnobtainableError("onnxscript, with which torch writes ONNX files, is not installed") from None
+    axes = {
+        name: {
+            axis: torch.export.Dim(symbol) for axis, symbol in (source.dynamic or {}).get(name, {}).items()
+        }
+        for name in inputs
+    }
+    torch.manual_seed(0)
     torch.onnx.export(
-        module.eval(), () if named else inputs, str(path), kwargs=named, dynamo=True, external_data=False
+        module,
+        (),
+        str(path),
+        kwargs=inputs,
+        dynamo=True,
+        external_data=False,
+        dynamic_shapes=axes,
+        verbose=False,
     )
 
 

@@ -27,7 +27,7 @@ def test_from_import_to_running_parts(entry):
         pytest.skip(record.failure)
     assert (record.stage, record.failure) == ("", "")
     assert record.counted == "agrees"
-    assert record.parts == "equal"
+    assert record.parts in ("equal", "device map")
     assert record.gap < 0.05
 
 

@@ -42,14 +42,12 @@ class TorchStages(Stages):
         """Parameters and products, against those of a run without numbers."""
         model = self.model
         assert model is not None
-        parameters = {id(p): p.numel() for p in self.module.parameters()}
-        unread = sum(parameters.values()) - model.parameters
-        products, biases = _products(self.make)
+        products, biases, parameters = _counted(self.make)
         if not products <= model.flops(Kind.PRODUCT) <= products + biases:
             counted = f"{products:.0f} to {products + biases:.0f}"
             raise DisagreementError(f"{model.flops(Kind.PRODUCT):.0f} operations of products, not {counted}")
-        if unread:
-            raise DisagreementError(f"{model.parameters} parameters, not {sum(parameters.values())}")
+        if parameters != model.parameters:
+            raise DisagreementError(f"{model.parameters} parameters, not {parameters}")
         self.record.counted = "agrees"
 
     def export(self) -> None:
@@ -73,8 +71,8 @@ class TorchStages(Stages):
         self.record.parts = "device map"
 
 
-def _products(make: Any) -> tuple[float, float]:
-    """Operations of products in a run on tensors without numbers, and of the biases of its layers."""
+def _counted(make: Any) -> tuple[float, float, int]:
+    """Operations of products in a run on tensors without numbers, and of biases; parameters that it reads."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
@@ -88,9 +86,28 @@ def _products(make: Any) -> tuple[float, float]:
         for part in module.modules():
             if getattr(part, "bias", None) is not None and getattr(part, "weight", None) is not None:
                 part.register_forward_hook(lambda _, __, out: biases.append(float(out.numel())))
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        reads = _reads()
+        with FlopCounterMode(display=False) as counter, reads, sdpa_kernel(SDPBackend.MATH):
             module(**inputs)
-    return float(counter.get_total_flops()), sum(biases)
+    trained = {id(p): p.numel() for p in module.parameters() if p.requires_grad and id(p) in reads.seen}
+    return float(counter.get_total_flops()), sum(biases), sum(trained.values())
+
+
+def _reads() -> Any:
+    """Make a mode that notes every tensor which an operator is given."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Reads(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: set[int] = set()
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.seen.update(map(id, tree_leaves((args, kwargs))))
+            return func(*args, **(kwargs or {}))
+
+    return Reads()
 
 
 @contextlib.contextmanager
