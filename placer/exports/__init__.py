@@ -75,6 +75,14 @@ FORMATS: dict[str, ExportInfo] = {
             knows_recompute=True,
         ),
         ExportInfo(
+            "torchtitan",
+            "settings of torchtitan: modules of each model part, degrees, batches",
+            "placer.exports.torchtitan:write",
+            knows_replicas=True,
+            knows_shards=True,
+            knows_recompute=True,
+        ),
+        ExportInfo(
             "layer-counts",
             "layers per device, for vLLM, SGLang and llama.cpp",
             "placer.exports.layer_counts:write",

@@ -25,7 +25,7 @@ SHARED = refused("share a stage")
 NAMES_PLACES = "names things, in rules and results"
 OF_THE_MODEL = "says where things come from; only exports for that model read it"
 OF_DEVICES = "says what costs stand for; only exports for launchers of training read it"
-LAUNCHERS = ("export megatron",)
+LAUNCHERS = ("export megatron", "export torchtitan")
 LIMITS = "how long and how hard the search tries; no plan depends on it that is proven best"
 
 
