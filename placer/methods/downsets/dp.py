@@ -22,6 +22,7 @@ from placer.methods.downsets.dpl import first_plan, improve, prepare
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.linear import best_on_order
 from placer.methods.downsets.measures import measures, root_bound
+from placer.methods.downsets.necks import neck_bound
 from placer.methods.downsets.orders import depth_first, random_order, tucked
 from placer.methods.downsets.proof import Proof
 from placer.methods.downsets.search import Limits
@@ -67,6 +68,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     if bound == np.inf:
         return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
     best.raise_bound(bound * CERTAIN, "work")
+    best.raise_bound(neck_bound(lattice) * CERTAIN, "necks")
     if run.start is not None:
         best.offer(run.start, "start")
     first_plan(lattice, best, run, options)

@@ -9,6 +9,7 @@ from placer.instance.instance import Instance
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.linear import best_on_order
 from placer.methods.downsets.measures import measures, root_bound
+from placer.methods.downsets.necks import neck_bound
 from placer.methods.downsets.nested import solve_nested
 from placer.methods.downsets.orders import cheap_boundary, depth_first, random_order, tucked
 from placer.methods.starts import first_fit
@@ -39,6 +40,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         return solve_nested(instance, options, run, lattice)
     best = Incumbent(instance, options, run)
     best.raise_bound(root_bound(measures(lattice.graph), lattice.graph) * CERTAIN, "work")
+    best.raise_bound(neck_bound(lattice) * CERTAIN, "necks")
     orders = improve(lattice, best, run, options)
     stop = run.stopped()
     message = "" if best.plan is not None else "none of the orders tried has a plan"
