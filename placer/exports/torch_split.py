@@ -1,7 +1,8 @@
 """Split points for ``torch.distributed.pipelining``: where each stage after the first begins.
 
 PyTorch traces the model and cuts the trace at marks before (``BEGINNING``) or after (``END``) the call of a
-submodule; stage i runs on rank i.  Source: PyTorch documentation, "Pipeline Parallelism".
+submodule.  Stage i runs on rank i, or on rank i mod P where each of P ranks has several virtual stages.
+Source: PyTorch documentation, "Pipeline Parallelism".
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from placer.exports.modules import ancestors, is_within
 from placer.exports.placement import Placement
 from placer.formats.text import parse_json, read_text
 from placer.instance.instance import Instance
+from placer.options import Schedule
+from placer.plans.step_time import microbatches_of
 
 if TYPE_CHECKING:
     from torch.distributed.pipelining import SplitPoint
@@ -30,10 +33,15 @@ BEGINNING, END = "BEGINNING", "END"
 
 
 def write(placement: Placement, path: Path) -> list[str]:
-    """Write split points and the device of each stage as JSON."""
+    """Write split points, the device of each stage, and what a schedule is made of as JSON."""
     spec, remarks = split_spec(placement)
-    devices = [placement.part_device(part).name for part in placement.parts]
-    document = {"format": FORMAT, "version": 1, "split_spec": spec, "stages": devices}
+    instance, options = placement.instance, placement.result.options
+    devices = [instance.devices[d].name for d in _devices(placement)]
+    document: dict[str, object] = {"format": FORMAT, "version": 1, "split_spec": spec, "stages": devices}
+    if instance.is_training:
+        one = "1F1B" if placement.plan.chunk is None else "Interleaved1F1B"
+        document["schedule"] = "GPipe" if options.schedule is Schedule.GPIPE else one
+        document["microbatches"] = microbatches_of(instance, options)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return remarks
 
@@ -58,6 +66,13 @@ def load_split_spec(path: str | Path) -> dict[str, SplitPoint]:
     return {name: SplitPoint[point] for name, point in spec.items()}
 
 
+def _devices(placement: Placement) -> list[int]:
+    """Device of each stage, in pipeline order."""
+    if placement.plan.chunk is None:
+        return [placement.part_device(part).index for part in placement.parts]
+    return [*(placement.plan.stages or ())] * placement.result.options.virtual_stages
+
+
 def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
     """Find the split points.
 
@@ -73,10 +88,16 @@ def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
     Raises
     ------
     UsageError
-        When the stages form no chain, are interleaved in the trace, or meet inside one module.
+        When the stages form no chain, are interleaved in the trace, meet inside one module, or one is empty.
     """
-    parts = placement.chain("torch-split")
-    instance = placement.instance
+    parts = placement.stages("torch-split")
+    instance, devices = placement.instance, _devices(placement)
+    on = [instance.devices[d].name for d in devices]
+    if not all(parts):
+        empty = next(s for s, nodes in enumerate(parts) if not nodes)
+        raise UsageError(
+            f"torch-split cannot express this plan: virtual stage {empty + 1}, on {on[empty]}, is empty"
+        )
     order = _trace(placement)
     modules = [origin.module if (origin := instance.origin[v]) is not None else None for v in order]
     if all(module is None for module in modules):
@@ -84,19 +105,24 @@ def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
             "torch-split needs to know the model's modules, and no node names one "
             "(import the model with `placer import torch`)"
         )
-    stage_of = {v: s for s, part in enumerate(parts) for v in part.nodes}
+    stage_of = {v: s for s, nodes in enumerate(parts) for v in nodes}
     stage = np.array([stage_of[v] for v in order])
     fixed = np.array([bool((o := instance.origin[v]) is not None and o.parameters) for v in order])
     spec: dict[str, str] = {}
     cuts = []
     for s in range(1, len(parts)):
-        name, point, cut = _point(placement, s, stage, fixed, modules, taken=spec)
+        name, point, cut = _point(on[s - 1 : s + 1], s, stage, fixed, modules, taken=spec)
         spec[name] = point
         cuts.append(cut)
     real = np.searchsorted(np.array(cuts), np.arange(len(order)), side="right")
-    devices = [placement.part_device(part).index for part in parts]
-    moved = {v: devices[s] for v, s in zip(order, real.tolist(), strict=True)}
-    remarks = placement.run_elsewhere(moved, "torch-split", "stages begin and end with modules")
+    at = dict(zip(order, real.tolist(), strict=True))
+    ranks = len(set(devices))
+    remarks = placement.run_elsewhere(
+        {v: devices[s] for v, s in at.items()},
+        "torch-split",
+        "stages begin and end with modules",
+        {v: s // ranks for v, s in at.items()},
+    )
     if placement.plan.recompute:
         names = ", ".join(instance.devices[d].name for d in placement.plan.recompute)
         remarks.append(
@@ -118,7 +144,7 @@ def _trace(placement: Placement) -> list[int]:
 
 
 def _point(
-    placement: Placement,
+    devices: Sequence[str],
     s: int,
     stage: IntArray,
     fixed: BoolArray,
@@ -126,14 +152,13 @@ def _point(
     taken: Container[str],
 ) -> tuple[str, str, int]:
     """Find the mark between two stages: module, kind, and position in the trace of the first node after."""
-    here = placement.part_device(placement.parts[s - 1]).name
-    after = placement.part_device(placement.parts[s]).name
+    here, there = devices
     low = int(np.max(np.flatnonzero(fixed & (stage < s)), initial=-1)) + 1
     high = int(np.min(np.flatnonzero(fixed & (stage >= s)), initial=len(stage)))
     if low > high:
         raise UsageError(
             f"torch-split cannot express this plan: {modules[high]!r} comes before {modules[low - 1]!r} in "
-            f"the model, but runs on {after} after {here}"
+            f"the model, but runs on {there} after {here}"
         )
     # The cut that sends as few nodes as possible to another stage; the plan's own where it has a mark.
     candidates = sorted(
@@ -144,7 +169,7 @@ def _point(
             if name not in taken:
                 return name, point, cut
     raise UsageError(
-        f"torch-split cannot express this plan: {here} and {after} meet inside the module "
+        f"torch-split cannot express this plan: {here} and {there} meet inside the module "
         f"{modules[min(high, len(modules) - 1)]!r} (import the model with --by module)"
     )
 
