@@ -3,6 +3,7 @@
 # make test-all   run everything, with many random instances (PLACER_TEST_LEVEL=stress make test-all: far more)
 # make lint       lint, format and type checks
 # make docs       build the pages of docs/ into build/docs: no warning, no dead link; make docs-serve shows them
+# make notebooks  run the notebooks of docs/tutorials and keep what they print with them
 # make pins       renew the tested versions in .ci/constraints.txt (of OLD_PYTHON, 3.11, and NEW_PYTHON)
 # PYTHON=...      choose the interpreter (Python 3.11 or newer)
 # VERSIONS=...    of what is installed: pinned (the default), newest, or the lowest that pyproject.toml allows
@@ -28,7 +29,7 @@ CONSTRAINTS := $(if $(filter pinned,$(VERSIONS)),.ci/constraints.txt,$(if $(filt
 INSTALL = $(if $(CONSTRAINTS),PIP_CONSTRAINT=$(CONSTRAINTS)) $(BIN)/python -m pip install --quiet \
 	--disable-pip-version-check
 
-.PHONY: demo test test-all lint docs docs-serve pins clean
+.PHONY: demo test test-all lint docs docs-serve notebooks pins clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -58,6 +59,9 @@ docs: $(VENV)/.installed-docs
 docs-serve: docs
 	@echo "http://localhost:$(PORT)"
 	$(BIN)/python -m http.server --directory build/docs --bind localhost $(PORT)
+
+notebooks: $(VENV)/.installed-docs $(VENV)/.built
+	$(BIN)/python docs/notebooks.py
 
 pins:
 	rm -rf .venv-newest-*

@@ -19,17 +19,32 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
     "mathematics",
     "source_pages",
     "generated_pages",
 ]
-exclude_patterns = ["_generated", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_generated", "gallery", "_gallery/*.ipynb", "**/.ipynb_checkpoints"]
 suppress_warnings = ["toc.empty_glob"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
 myst_heading_anchors = 4
 myst_dmath_double_inline = True
 nb_execution_mode = "off"  # `make notebooks` runs them; what they printed is kept with them
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "_gallery",  # made from it, each time that a script has changed
+    "filename_pattern": "plot_",
+    "image_scrapers": ("figures.keep",),
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1000,
+    "write_computation_times": False,
+    "download_all_examples": False,
+    "within_subsection_order": "ExampleTitleSortKey",
+}
 
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

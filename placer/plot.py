@@ -5,6 +5,7 @@ Needs the extra ``plot``: ``pip install dnn-placer[plot]``.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +203,15 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, height), layout="constrained")
     axes: Any = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
+    figure._repr_png_ = lambda: _png(figure)  # type: ignore[attr-defined]
     return figure, axes
+
+
+def _png(figure: Figure) -> bytes:
+    """Draw a figure for a notebook, which asks for it where the figure ends a cell."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=80)
+    return drawn.getvalue()
 
 
 def _device_axis(axes: Axes, names: Sequence[str]) -> None:

@@ -30,6 +30,10 @@ def test_loads(result):
     assert [t.get_text() for t in axes.get_yticklabels()] == ["acc0", "acc1"]
 
 
+def test_a_notebook_shows_a_figure_that_ends_a_cell(result):
+    assert plot.loads(result)._repr_png_().startswith(b"\x89PNG")
+
+
 def test_memory(result):
     (axes,) = plot.memory(result).axes
     assert max(b.get_width() for b in axes.patches) == pytest.approx(1e9 / 1024**3)
