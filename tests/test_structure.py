@@ -16,7 +16,7 @@ LEVELS = 4
 NAMED_ALIKE = {
     "api": "what a folder offers to Python",
     "arrays": "the arrays of the kernels beside it; at the top the types of all arrays",
-    "batch check compare flow solve sweep": "the command, and what it calls",
+    "batch check compare flow serve solve sweep": "the command, and what it calls",
     "cost memory": "the objective, and the method that decides it by questions",
     "ordered paper": "the formulation of that name, for either objective",
     "plan": "what a plan is, and the command that looks for one of a whole training run",

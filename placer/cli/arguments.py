@@ -143,6 +143,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "plan how a model is trained: degrees, stages, microbatches",
         "placer.cli.train_arguments:add_plan",
     ),
+    "serve": (
+        "plan how a language model is served: layers, batch, context, requests at once",
+        "placer.cli.serve_arguments:add_serve",
+    ),
     "flow": (
         "put ranges of layers on devices so that most tokens per second pass all of them",
         "placer.cli.flow_arguments:add_flow",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ import networkx as nx
 from placer.errors import UsageError
 from placer.exports.placement import Placement
 from placer.instance.order import topological_position
+from placer.language.module_names import LAYER
 
-__all__ = ["LAYER", "LayerStack", "layer_stack", "outside"]
-
-LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?|blk|decoder_layers))\.(?P<number>\d+)(?:\.|$)")
-"""Module path inside a repeated layer, such as ``model.layers.17.mlp`` or ``transformer.h.3``."""
+__all__ = ["LayerStack", "layer_stack", "outside"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from placer.errors import UsageError
-from placer.exports.layer_stack import LAYER
+from placer.language.module_names import LAYER
 from placer.serving.serving_plan import ServedStage, ServingPlan
 
 __all__ = ["ServerRanks", "server_ranks"]

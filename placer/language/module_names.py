@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["FALCON", "GPT2", "LLAMA", "NEOX", "PHI"]
+import re
+
+__all__ = ["FALCON", "GPT2", "LAYER", "LLAMA", "NEOX", "PHI", "layer_number"]
+
+LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?|blk|decoder_layers))\.(?P<number>\d+)(?:\.|$)")
+"""Module path inside a repeated layer, such as ``model.layers.17.mlp`` or ``transformer.h.3``."""
+
+
+def layer_number(module: str) -> int | None:
+    """Return the number of the repeated layer that a module path is in; None outside of them."""
+    match = LAYER.match(module)
+    return None if match is None else int(match["number"])
+
 
 LLAMA: dict[str, str] = {
     "token_embd": "model.embed_tokens",

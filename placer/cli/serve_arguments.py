@@ -1,0 +1,113 @@
+"""What ``placer serve`` accepts."""
+
+from __future__ import annotations
+
+import argparse
+
+from placer.cli.exit_codes import EXIT_CODES
+from placer.cli.output import Command, file_name, whole_numbers
+from placer.imports.language_work import CACHE_BYTES
+from placer.imports.precision import PRECISIONS
+from placer.serving.serving_request import Goal, ServingRequest
+
+__all__ = ["add_serve"]
+
+EXAMPLES = (
+    """\
+examples:
+  placer serve Llama-3-70B --devices 8xl4 --weights fp8 --context 8192 --objective concurrency
+  placer serve config.json --devices rtx3090:2,rtx4090:1 --weights int4 --concurrency 4 --objective context
+  placer serve model.gguf --devices rtx3090:1,epyc-7763:1 --objective tpot
+  placer serve Llama-3-8B --devices 2xl4 --context 4096 --max-tpot 50 --objective throughput --json
+
+MODEL is the config.json of a language model of Hugging Face, its folder, a GGUF file, or an instance: a chain
+whose devices are its own, and whose microbatches are one sample each. Accelerators hold one interval of the
+layers each; hosts (an accelerator may have none beside it) hold any nodes, and compute them.
+
+objectives: throughput: most tokens per second; tpot: least time per output token; concurrency: most sequences
+at once; context: longest context. Of plans for as many sequences or as long a context, the one with the most
+free room per layer is chosen.
+
+"""
+    + EXIT_CODES
+)
+
+
+def add_serve(command: Command) -> None:
+    """Add the command."""
+    serve = command(epilog=EXAMPLES)
+    serve.add_argument("model", metavar="MODEL", help="the model (see below)")
+    serve.add_argument(
+        "--devices",
+        metavar="CLUSTER",
+        help="a cluster of the catalogue (placer devices), DEVICE:COUNT,..., SERVERSxCLUSTER@UPLINK, or "
+        "FILE.toml[:NAME]",
+    )
+    serve.add_argument(
+        "--objective",
+        choices=[str(goal) for goal in Goal],
+        default=str(_default("objective")),
+        help="what is optimised (default: throughput)",
+    )
+    asked = serve.add_argument_group("what is served")
+    asked.add_argument(
+        "--context", type=int, metavar="N", help="tokens of a sequence (default: 4096, or fewer)"
+    )
+    asked.add_argument("--prompt", type=int, metavar="N", help="tokens of a prompt (default: the context)")
+    asked.add_argument(
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help="sequences served at once (tpot, context: by default 1; throughput: at most so many)",
+    )
+    asked.add_argument("--max-tpot", type=float, metavar="MS", help="limit on the time per output token")
+    asked.add_argument("--max-ttft", type=float, metavar="MS", help="limit on the time to the first token")
+    allowed = serve.add_argument_group("what is allowed")
+    for name, what in (
+        ("shards", "devices that split each layer of a stage, tensor parallel"),
+        ("replicas", "devices, or groups of shards, that take turns at a stage"),
+    ):
+        allowed.add_argument(f"--{name}", type=whole_numbers, metavar="N,...", help=f"{what} (default: 1)")
+    allowed.add_argument(
+        "--scattered", action="store_true", help="any node on any device, in any order (default: intervals)"
+    )
+    _add_costs(serve)
+    search = serve.add_argument_group("search and output")
+    search.add_argument(
+        "--time-limit",
+        type=float,
+        default=_default("time_limit"),
+        metavar="SECONDS",
+        help=f"seconds to search (default: {_default('time_limit'):g})",
+    )
+    search.add_argument(
+        "--gap",
+        type=float,
+        default=_default("gap"),
+        metavar="REL",
+        help=f"proven gap to stop at (default: {_default('gap')})",
+    )
+    search.add_argument("--out", type=file_name, metavar="ANSWER.json", help="write the answer to this file")
+    search.add_argument("--json", action="store_true", help="print the answer as JSON alone")
+    search.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def _add_costs(serve: argparse.ArgumentParser) -> None:
+    costs = serve.add_argument_group("costs")
+    costs.add_argument(
+        "--weights", metavar="FORMAT", help="format of matrices in layers, as of placer import"
+    )
+    costs.add_argument("--precision", choices=list(PRECISIONS), help="number format (default: the model's)")
+    costs.add_argument(
+        "--cache", choices=list(CACHE_BYTES), help="format of keys and values (default: the precision)"
+    )
+    costs.add_argument(
+        "--reserve",
+        type=float,
+        metavar="SHARE",
+        help="share of each device's memory to keep free (default: that of the cluster, 0.1)",
+    )
+
+
+def _default(name: str) -> object:
+    return ServingRequest.model_fields[name].default

@@ -1,0 +1,344 @@
+"""The objectives: which batch, how many microbatches, how long a context; each an outer search over settings.
+
+Loads and memory grow with the sequences of a microbatch (B), the microbatches (M) and the context, and so
+does the least time per token.  So a box of settings whose smallest corner is not within a target holds none
+that is; largest settings are found by bisection.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import ceil, inf
+
+from placer.serving.serving_layout import Place, to_plan
+from placer.serving.serving_model import ServingModel, Setting
+from placer.serving.serving_request import Goal, ServingRequest
+from placer.serving.token_time import Asked, Clock, OutOfTimeError, TokenTime
+
+__all__ = ["Answer", "Questions"]
+
+MOST_SEQUENCES = 2**22
+"""Sequences beyond which memory is taken not to limit them."""
+ROOM = 1e-7
+"""Difference of rooms that does not matter: much more than the tolerance of memory."""
+MOST_BATCH = 4096
+"""Sequences of a microbatch at most, when throughput is asked for without a limit."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question found so far.
+
+    Parameters
+    ----------
+    value, bound
+        Of the objective; None when absent.
+    setting, layout
+        The plan.
+    finished
+        Whether the search went to its end.
+    limited_by
+        In words, what is not of the devices.
+    """
+
+    value: float | None = None
+    bound: float | None = None
+    setting: Setting | None = None
+    layout: tuple[Place, ...] = ()
+    finished: bool = True
+    limited_by: tuple[str, ...] = ()
+
+
+class Questions:
+    """All objectives for a model.
+
+    Parameters
+    ----------
+    model, request
+        What is served, and what is asked.
+    clock
+        When to stop.
+    watch
+        Told the best answer so far.
+    """
+
+    def __init__(
+        self,
+        model: ServingModel,
+        request: ServingRequest,
+        clock: Clock,
+        watch: Callable[[Answer], None] = lambda _: None,
+    ) -> None:
+        self.model, self.request, self.clock, self.watch = model, request, clock, watch
+        self.asked = Asked(
+            tpot_ms=request.max_tpot_ms or inf,
+            ttft_ms=request.max_ttft_ms or inf,
+            scattered=request.scattered,
+        )
+        self.best = Answer(finished=False)
+
+    def answer(self) -> Answer:
+        """Search until the end, or until the time is over."""
+        search = {
+            Goal.THROUGHPUT: self._throughput,
+            Goal.TPOT: self._tpot,
+            Goal.CONCURRENCY: self._concurrency,
+            Goal.CONTEXT: self._context,
+        }[self.request.objective]
+        try:
+            search()
+            self.best = replace(self.best, finished=True)
+        except OutOfTimeError:
+            pass
+        return self.best
+
+    # -- settings -------------------------------------------------------------------------------
+
+    def _setting(self, batch: int, microbatches: int, context: int | None = None) -> Setting:
+        context = context or self.request.context
+        return Setting(batch, microbatches, context, self.request.prompt or context)
+
+    def _at(self, setting: Setting, room: float = 0.0) -> TokenTime:
+        return TokenTime(self.model, setting, replace(self.asked, room_per_layer=room), self.clock)
+
+    def _fits(self, batch: int, microbatches: int, context: int | None = None) -> bool:
+        """Whether a setting has a plan within the limits; keeps it as the best if it is."""
+        setting = self._setting(batch, microbatches, context)
+        found = self._at(setting).within(inf)
+        if found is None:
+            return False
+        slots = batch * microbatches
+        goal = self.request.objective
+        value = slots if goal is Goal.CONCURRENCY else setting.context
+        if goal in (Goal.CONCURRENCY, Goal.CONTEXT) and (self.best.value is None or value > self.best.value):  # type: ignore[operator]
+            self._keep(float(value or 0), setting, found[1], self.best.bound)
+        return True
+
+    def _keep(
+        self, value: float, setting: Setting, layout: tuple[Place, ...], bound: float | None = None
+    ) -> None:
+        self.best = replace(self.best, value=value, setting=setting, layout=layout, bound=bound)
+        self.watch(self.best)
+
+    def _pairs(self, sequences: int) -> Iterator[tuple[int, int]]:
+        """Smallest batches and microbatches that have room for so many sequences."""
+        if not self.model.batches:
+            yield 1, sequences
+            return
+        before = 0
+        for microbatches in range(1, sequences + 1):
+            batch = ceil(sequences / microbatches)
+            if batch != before:
+                yield batch, microbatches
+            before = batch
+
+    # -- tokens per second ----------------------------------------------------------------------
+
+    def _throughput(self) -> None:
+        most_batch = min(self.request.concurrency or MOST_BATCH, MOST_BATCH) if self.model.batches else 1
+        most_batch = _largest(lambda b: self._fits(b, 1), most_batch)
+        if most_batch == 0:
+            return
+        most = min(self._useful(), self.request.concurrency or MOST_SEQUENCES)
+        for microbatches in sorted({1, min(most, sum(len(pool.names) for pool in self.model.pools))}):
+            batch = _largest(lambda b, m=microbatches: self._fits(b, m), most_batch)  # type: ignore[misc]
+            batch = min(batch, (self.request.concurrency or MOST_SEQUENCES) // microbatches)
+            if batch:
+                self._improve(batch, microbatches)
+        boxes = [(-inf, 1, most_batch, 1, most)]
+        while boxes:
+            least = -boxes[0][0]
+            value = self.best.value or 0.0
+            self.best = replace(self.best, bound=max(value, least) if least < inf else None)
+            self.clock.check()
+            if least <= value * (1 + self.request.gap):
+                break
+            _, *box = heapq.heappop(boxes)
+            for upper, part in self._split(*box):
+                heapq.heappush(boxes, (-min(least, upper), *part))
+        self.best = replace(self.best, bound=max(self.best.value or 0.0, -boxes[0][0] if boxes else 0.0))
+
+    def _useful(self) -> int:
+        """Bound the microbatches: with more, the time per token is that of the slowest stage alone."""
+        costs = self.model.costs(self._setting(1, 1))
+        turns = max(option.replicas for option in self.model.options)
+        slowest = float(costs.time_ms.min(axis=0).max()) / turns
+        back = 2.0 * float(costs.across_ms[:, -1].max())
+        devices = sum(len(pool.names) for pool in self.model.pools)
+        return devices * turns + (ceil(back / slowest) if slowest > 0 else 0)
+
+    def _split(
+        self, first: int, last: int, few: int, many: int
+    ) -> Iterator[tuple[float, tuple[int, int, int, int]]]:
+        """Look at the smallest corner of a box; yield parts with bounds, if it may hold a better setting."""
+        slots = min(last * many, self.request.concurrency or MOST_SEQUENCES)
+        if first * few > slots:
+            return
+        value = (self.best.value or 0.0) * (1 + self.request.gap)
+        if first == last and few == many:
+            self._improve(first, few)
+            return
+        corner = self._at(self._setting(first, few))
+        found = corner.within(1e3 * slots / value if value else inf)
+        if found is None:
+            return
+        if 1e3 * first * few / found[0] > value:
+            self._keep(1e3 * first * few / found[0], self._setting(first, few), found[1], self.best.bound)
+        if last / first >= many / few:
+            middle = int((first * last) ** 0.5)
+            parts = [(first, middle, few, many), (middle + 1, last, few, many)]
+        else:
+            middle = int((few * many) ** 0.5)
+            parts = [(first, last, few, middle), (first, last, middle + 1, many)]
+        for part in parts:
+            least = self._at(self._setting(part[0], part[2])).least
+            yield (1e3 * part[1] * part[3] / least if least > 0 else inf), part
+
+    def _improve(self, batch: int, microbatches: int) -> None:
+        """Find the best plan of a setting, if it is better than the best so far."""
+        slots, value = batch * microbatches, (self.best.value or 0.0) * (1 + self.request.gap)
+        setting = self._setting(batch, microbatches)
+        found = self._at(setting).minimise(1e3 * slots / value if value else inf, self.request.gap)
+        if found is not None and 1e3 * slots / found[0] > (self.best.value or 0.0):
+            self._keep(1e3 * slots / found[0], setting, found[1], self.best.bound)
+
+    # -- time per token -------------------------------------------------------------------------
+
+    def _tpot(self) -> None:
+        settings = [self._setting(b, m) for b, m in self._pairs(self.request.concurrency or 1)]
+        waiting = sorted((self._at(s).least, i) for i, s in enumerate(settings))
+        for least, i in waiting:
+            value = inf if self.best.value is None else self.best.value
+            self.best = replace(self.best, bound=min(value, least))
+            if least >= value * (1 - self.request.gap):
+                break
+            found = self._at(settings[i]).minimise(value * (1 - self.request.gap), self.request.gap)
+            if found is not None:
+                self._keep(found[0], settings[i], found[1], self.best.bound)
+        self.best = replace(self.best, bound=self.best.value)
+
+    # -- largest settings -----------------------------------------------------------------------
+
+    def _concurrency(self) -> None:
+        if self._fits_any(MOST_SEQUENCES):
+            self._keep(1.0, self._setting(1, 1), self.best.layout)
+            said = ("nothing is kept per sequence: any number fits",)
+            self.best = replace(self.best, bound=1.0, limited_by=said)
+        elif self.model.batches and (self.request.max_tpot_ms is not None or self._replicated):
+            self._staircase()
+        else:
+            most = _largest(self._fits_any, MOST_SEQUENCES)
+            self.best = replace(self.best, bound=float(most))
+        self._roomiest()
+
+    @property
+    def _replicated(self) -> bool:
+        return any(option.replicas > 1 for option in self.model.options)
+
+    def _fits_any(self, sequences: int) -> bool:
+        """Whether so many sequences fit, in one microbatch or as many as the model needs."""
+        return self._fits(*((sequences, 1) if self.model.batches else (1, sequences)))
+
+    def _staircase(self) -> None:
+        """Go through the microbatches; each time, only a batch that makes more sequences is of interest."""
+        most, microbatches = 0, 1
+        while self._fits(1, microbatches):
+            more = most // microbatches + 1
+            if self._fits(more, microbatches):
+                test = lambda b, m=microbatches: self._fits(b, m)  # noqa: E731
+                most = max(most, microbatches * _largest(test, MOST_SEQUENCES, more))
+            microbatches += 1
+        self.best = replace(self.best, bound=float(most))
+
+    def _context(self) -> None:
+        pairs = list(self._pairs(self.request.concurrency or 1))
+        if self.request.max_tpot_ms is None:
+            pairs = pairs[:1]
+
+        def fits(context: int) -> bool:
+            for pair in pairs:
+                if self._fits(*pair, context):
+                    pairs.sort(key=lambda other: other != pair)
+                    return True
+            return False
+
+        longest = self.model.max_context or 1
+        most = _largest(fits, longest)
+        said = (f"the model is made for {longest} tokens",) if most == longest else ()
+        self.best = replace(self.best, bound=float(most), limited_by=said)
+        self._roomiest()
+
+    def _roomiest(self) -> None:
+        """Of plans for the largest setting, take one with the most room per layer, then the fastest."""
+        best = self.best
+        if best.setting is None or best.value is None:
+            return
+        setting = best.setting
+        room = self._room(setting, best.layout)
+        if room is not None:
+            self._keep(best.value, setting, room[1], best.bound)
+        slots, fastest = setting.batch * setting.microbatches, inf
+        for microbatches in range(1, slots + 1):
+            if slots % microbatches or not (self.model.batches or microbatches == slots):
+                continue
+            other = replace(setting, batch=slots // microbatches, microbatches=microbatches)
+            search = self._at(other, 0.0 if room is None else room[0])
+            if search.least >= fastest:
+                continue
+            found = search.minimise(fastest, 1e-6)
+            if found is not None and found[0] < fastest:
+                fastest = found[0]
+                self._keep(best.value, other, found[1], best.bound)
+
+    @property
+    def _least_count(self) -> float:
+        """Smallest share of a layer that a node counts for."""
+        counted = self.model.counted
+        return float(counted[counted > 0].min())
+
+    def _room(self, setting: Setting, layout: tuple[Place, ...]) -> tuple[float, tuple[Place, ...]] | None:
+        """Find the largest smallest room per layer; None where memory has no limit."""
+        costs = self.model.costs(setting)
+
+        def room_of(places: tuple[Place, ...]) -> float | None:
+            return to_plan(self.model, costs, setting, places).room_per_layer_bytes
+
+        low = room_of(layout)
+        rooms = [pool.room_bytes for pool in self.model.pools]
+        total = sum(room * len(pool.names) for room, pool in zip(rooms, self.model.pools, strict=True))
+        if low is None:
+            return None
+        high = total / max(float(self.model.counted.sum()), 1e-9)
+        if high == inf:
+            high = 2.0 * max((room for room in rooms if room < inf), default=0.0) / self._least_count
+            found = self._at(setting, high).within(inf)
+            if found is not None:
+                return high, found[1]
+        while high - low > ROOM * high:
+            close = high - low <= 1e-3 * high
+            target = low + ROOM * high if close else (low + high) / 2
+            found = self._at(setting, target).within(inf)
+            got = None if found is None else room_of(found[1])
+            if found is None or got is None:
+                high = target
+                if close:
+                    break
+            else:
+                low, layout = max(got, target), found[1]
+        return max(low - ROOM * high, 0.0), layout
+
+
+def _largest(fits: Callable[[int], bool], most: int, least: int = 1) -> int:
+    """Find the largest number that fits, of those up to ``most``; 0 where ``least`` does not."""
+    if not fits(least):
+        return 0
+    low, step = least, 1
+    while low < most and fits(min(low + step, most)):
+        low, step = min(low + step, most), 2 * step
+    high = min(low + step, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
