@@ -25,6 +25,11 @@ from placer.tolerances import EQUAL
 
 __all__ = ["solve", "variants"]
 
+MANY = 16
+"""Accelerators in servers from which on a step is planned with uniform stages first."""
+FIRST, UNIFORM = (1e-6, 1e-6), (0.5, 30.0)
+"""Work for a first bound and for uniform stages: shares of what limits allow, nominal seconds without."""
+
 
 def variants(instance: Instance, options: Options) -> list[Reduction]:
     """Return what to solve in place of an instance; the instance itself where it asks for nothing special.
@@ -68,10 +73,37 @@ def solve(method: Method, instance: Instance, options: Options, run: Run) -> Out
     instance, options, run
         See ``placer.methods``.
     """
+    if _uniform_first(instance, options):
+        return _in_turn(method, instance, options, run)
     if options.pipelined or options.split is not None:  # a split names real hosts
         return _each(method, instance, options, run)
     smaller, inverse = hosts.apply(instance)
     return _each(method, smaller, options, run.part(inverse=inverse)).inverted(inverse)
+
+
+def _in_turn(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
+    """Look for a bound first, then for plans whose stages are all alike, then for any."""
+    best, stop = Incumbent(instance, options, run), Stop.FINISHED
+    if run.start is not None:
+        best.offer(run.start, "start")
+    alike = options.model_copy(update={"uniform": True})
+    for asked, (share, seconds) in ((options, FIRST), (alike, UNIFORM), (options, (1.0, 0.0))):
+        if best.is_within(max(options.gap, EQUAL)) or run.stopped():
+            break
+        planned = seconds or None if run.planned is None else share * run.planned
+        part = run.part(work=planned if seconds else None, inverse=Inverse(instance, narrower=asked is alike))
+        part.start = best.plan
+        outcome = _each(method, instance, asked, part)
+        if outcome.stop is Stop.INFEASIBLE and asked is options and best.plan is None:
+            return outcome
+        stop = outcome.stop
+        if outcome.plan is not None:
+            best.offer(outcome.plan, "uniform" if asked is alike else options.method)
+        if asked is options:
+            best.raise_bound(outcome.bound_ms or 0.0, options.method)
+    if best.is_within(max(options.gap, EQUAL)):
+        stop = Stop.FINISHED
+    return best.outcome(run.stopped() or stop, "" if best.plan is not None else "no plan found")
 
 
 def _each(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:
@@ -109,6 +141,13 @@ def _each(method: Method, instance: Instance, options: Options, run: Run) -> Out
     if best.is_within(max(options.gap, EQUAL)):
         stop = Stop.FINISHED
     return best.outcome(stop, next(filter(None, told), ""), {"choices_of_devices": len(todo)})
+
+
+def _uniform_first(instance: Instance, options: Options) -> bool:
+    """Whether plans whose stages are all alike come first: among many free modes a search may see none."""
+    free = options.objective is Objective.STEP and options.teams and not options.uniform
+    many = sum(not d.is_host for d in instance.devices) > MANY
+    return free and many and bool(instance.servers) and METHODS[options.method].anytime
 
 
 def _one(method: Method, instance: Instance, options: Options, run: Run) -> Outcome:

@@ -10,14 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from placer.errors import UsageError
 from placer.instance.instance import Instance
+from placer.methods import variants
+from placer.methods.registry import load_method
 from placer.objectives import OBJECTIVES
 from placer.options import Objective, Options, Recompute
+from placer.plans import infeasible
 from placer.plans.figures import objective_of
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
+from placer.search.run import Run
 from placer.solving import sketches
+from placer.solving.request import make_options
 from placer.units import milliseconds, percent
 
 __all__ = ["hints", "remedies"]
@@ -29,6 +35,8 @@ PROVEN = 1e-3
 LARGEST = 3000
 """Nodes up to which plans are sketched."""
 MOST_PIECES = 64
+TRIAL_S = 2.0
+"""Work for each set of options that is tried, in nominal seconds."""
 
 
 def hints(instance: Instance, options: Options, plan: Plan, bound_ms: float | None) -> list[str]:
@@ -66,7 +74,48 @@ def remedies(instance: Instance, options: Options) -> list[str]:
     if not options.pipelined:
         held = _most_pieces(instance, options)
         return [] if held is None else [f"--pieces {_used(held[1])} allows a plan of {milliseconds(held[0])}"]
-    return [text for _, text in _ways(instance, options)]
+    found = [text for _, text in _ways(instance, options)]
+    return found or _roomier(instance, options)
+
+
+def _roomier(instance: Instance, options: Options) -> list[str]:
+    """Name options with which a device holds less and a plan was found: one by itself, or else two."""
+    if not options.strictly_ordered or options.virtual_stages > 1:
+        return []
+    again: list[dict[str, object]] = []
+    if instance.is_training and options.recompute is Recompute.NONE:
+        again = [{"recompute": Recompute.AUTO}]
+    split: list[dict[str, object]] = []
+    if options.shards in (1, (1,)):
+        split = [{"shards": some.degree} for some in instance.shards]
+    shared: list[dict[str, object]] = []
+    if instance.is_training and options.zero == 0:
+        shared = [{"replicas": max(2, options.replicas), "zero": zero} for zero in (1, 2)]
+    for choices in ([again, split, shared], [[a | b for a in again for b in [*split, *shared]]]):
+        texts = [next(filter(None, (_tried(instance, options, c) for c in some)), "") for some in choices]
+        if any(texts):
+            return [text for text in texts if text]
+    return []
+
+
+def _tried(instance: Instance, options: Options, changes: dict[str, object]) -> str:
+    """Say of changed options that they allow a plan, and of how long; empty where none is found at once."""
+    try:
+        loose = make_options(options, **changes)  # type: ignore[arg-type]
+        plain = {"method": "first-fit", "objective": Objective.THROUGHPUT, "samples": None}
+        trial = loose.model_copy(update=plain)
+        some = settled(instance, trial)
+        if infeasible.simple_cause(some, trial) is not None:
+            return ""
+        method = load_method("first-fit", Objective.THROUGHPUT)
+        plan = variants.solve(method, some, trial, Run(work_limit=TRIAL_S)).plan
+    except UsageError:  # it does not go together with what else is asked for
+        return ""
+    held = None if plan is None else _best(instance, loose, [plan])
+    if held is None:
+        return ""
+    said = " ".join(f"--{name} {value}" for name, value in changes.items())
+    return f"{said} allows a plan of {milliseconds(held[0])}"
 
 
 Held = tuple[float, Plan]

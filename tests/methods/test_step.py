@@ -224,6 +224,17 @@ def test_what_has_no_meaning_is_refused(changes: dict[str, object], message: str
         solve(chain(3, 2), samples=2)
 
 
+def test_many_devices_in_servers_have_a_plan_as_good_as_uniform_stages() -> None:
+    """Eighteen devices in three servers: free modes are never worse, and all work counts in the bound."""
+    servers = tuple(Server(f"s{k}", tuple(f"gpu{6 * k + i}" for i in range(6)), FAST) for k in range(3))
+    instance = chain(4, 18, servers=servers)
+    asked = {"objective": "step", "microbatches": 8, "replicas": 2}
+    free, alike = (solve(instance, **asked, uniform=uniform) for uniform in (False, True))
+    assert free.objective <= alike.objective * (1 + 1e-9)
+    assert 8 * 12.0 / 18 <= free.bound <= free.objective
+    assert check(instance, free) == []
+
+
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs the shared cases")
 @pytest.mark.parametrize(
     ("name", "count", "expected"),

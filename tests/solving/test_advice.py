@@ -8,7 +8,8 @@ import pytest
 from placer import check, solve
 from placer.instance.cluster import DeviceClass, Kind, Link
 from placer.instance.instance import Instance
-from placer.instance.training import Training
+from placer.instance.shards import Shards
+from placer.instance.training import Optimizer, Training
 from placer.options import Options
 from placer.pages.sentence import limit
 from placer.plans.verify import violations
@@ -148,3 +149,71 @@ def test_nothing_binds_where_nothing_takes_time():
     result = solve(nothing, method="milp")
     assert (result.objective, result.bound) == (0, 0)
     assert not any("cost" in hint for hint in result.hints)
+
+
+TIGHT = {
+    "ids": ["a", "b", "b'", "a'"],
+    "types": ["gpu"],
+    "time_ms": [[1.0]] * 4,
+    "edges": [(0, 1), (1, 2), (2, 3)],
+    "backward": [False, False, True, True],
+    "colocate": ["a", "b", "b", "a"],
+    "weight_bytes": [8.0, 8, 0, 0],
+    "training": Training(Optimizer.ADAM, 2),
+    "classes": [DeviceClass("acc", "gpu", 4, memory_limit_bytes=20.0)],
+}
+"""Two layers whose weights, gradients and optimizer state take 32 bytes each on devices of 20 or more."""
+
+
+def halves(graph: Instance, share: float) -> Instance:
+    """Let two shards hold so much of each node's weights, in half of the time."""
+    shards = Shards(
+        degree=2,
+        known=np.ones(graph.n, dtype=np.bool_),
+        time_ms=graph.time_ms / 2,
+        memory_bytes=graph.memory_bytes,
+        weight_bytes=graph.weight_bytes * share,
+        activation_bytes=graph.activation_bytes,
+        collective_bytes=np.zeros(graph.n),
+    )
+    return graph.replace(shards=(shards,))
+
+
+def test_shards_as_a_remedy():
+    graph = halves(Instance.build(**TIGHT), 0.5)
+    result = solve(graph, method="milp")
+    assert result.status == "infeasible"
+    assert result.hints[0] == "--shards 2 allows a plan of 1.000 ms"
+    assert solve(graph, method="milp", shards=2).objective == pytest.approx(1)
+
+
+def test_what_does_not_help_is_no_remedy():
+    """With 0.9 of the weights on each of two shards a layer still takes 28.8 bytes; nothing is in flight."""
+    graph = halves(Instance.build(**TIGHT), 0.9)
+    result = solve(graph, method="milp")
+    assert result.status == "infeasible"
+    assert not any("--shards" in hint or "--recompute" in hint for hint in result.hints)
+
+
+def test_a_shared_optimizer_as_a_remedy():
+    """Gradients and moments are 24 of 32 bytes; two replicas keep half of them. Of the moments alone: 24."""
+    fast = replace(TIGHT["classes"][0], link=Link(bandwidth_bytes_per_s=1e9))
+    graph = Instance.build(**TIGHT | {"classes": [fast]})
+    result = solve(graph, method="milp")
+    assert result.status == "infeasible"
+    (hint,) = result.hints
+    assert hint.startswith("--replicas 2 --zero 2 allows a plan of")
+    assert solve(graph, method="milp", replicas=2, zero=2).objective is not None
+
+
+def test_two_options_where_neither_is_enough():
+    """Shards leave room for the weights, but not for the activations of both microbatches as well."""
+    more = {"training": Training(Optimizer.ADAM, 4), "activation_bytes": [3.0, 3, 0, 0]}
+    graph = halves(Instance.build(**TIGHT | more), 0.5)
+    asked = {"method": "milp", "schedule": "gpipe"}
+    result = solve(graph, **asked)
+    assert result.status == "infeasible"
+    assert result.hints[0].startswith("--recompute auto --shards 2 allows a plan of")
+    assert solve(graph, **asked, recompute="auto").status == "infeasible"
+    assert solve(graph, **asked, shards=2).status == "infeasible"
+    assert solve(graph, **asked, recompute="auto", shards=2).objective is not None

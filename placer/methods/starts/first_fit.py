@@ -29,7 +29,7 @@ __all__ = ["first_fit", "quick_plans", "solve"]
 THRESHOLDS = 24
 """How many thresholds are tried, from a perfect balance to four times that."""
 LARGE, LARGE_THRESHOLDS = 5000, 6
-"""Items from which on fewer thresholds have to do, and how many."""
+"""Items, times pairs of orders of the devices, from which on fewer thresholds have to do, and how many."""
 PROBES = 20
 """Steps of the bisection for the least load to which devices have to be filled."""
 MOST = 64.0
@@ -73,9 +73,10 @@ def first_fit(
     hosts = sum(d.is_host for d in problem.instance.devices)
     balance = float(fastest.sum()) / max(1, len(problem.instance.devices) - hosts or hosts)
     order = _order(problem)
-    count = THRESHOLDS if problem.size < LARGE else LARGE_THRESHOLDS
     found: dict[bytes, tuple[float, IntArray]] = {}
-    for sequence in _sequences(problem.instance):
+    sequences = _sequences(problem.instance)
+    count = THRESHOLDS if problem.size * len(sequences) < 2 * LARGE else LARGE_THRESHOLDS
+    for sequence in sequences:
         for need, threshold in product(_needs(problem), balance * np.geomspace(1.0, 4.0, count)):
             if run is not None:
                 run.spend(FILL_S * problem.size)

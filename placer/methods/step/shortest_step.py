@@ -51,6 +51,8 @@ WIDTHS = (2_000, 50_000, 1_000_000)
 """Labels of one length in each search: the first gives a plan, which makes the next one small."""
 EXACT_WIDTH = 100_000
 """The same where nothing is below anything."""
+WORK_BOUND_S = 1e-6
+"""Nominal seconds for the bound on the work, for each node."""
 PROGRAM_SIZE = 3_000
 """Nodes x devices up to which the program of ordered slots is solved."""
 PROGRAM_S = 20.0
@@ -90,6 +92,8 @@ class _Search(StepSearch):
         if self.run.start is not None:
             self.best.offer(self.run.start, "start")
         self.best.raise_bound(self._work_bound(), "work")
+        self.run.spend(WORK_BOUND_S * self.instance.n)
+        self.run.check()
         if self.instance.constraints != Constraints():  # which the search for throughput does not know
             return
         work = THROUGHPUT_S if self.run.planned is None else THROUGHPUT_SHARE * self.run.planned
@@ -115,6 +119,11 @@ class _Search(StepSearch):
         count = min(len(self.instance.devices), sum(self.instance.pools) or len(self.instance.devices))
         devices = np.array([min(count, problem.size)])
         bound = float(self.rules.at_least(self.rules.empty, np.array([least.sum()]), devices)[0])
+        if self.instance.pools:  # a stage works for all devices of its team
+            classes = [self.instance.classes[c] for c in self.instance.device_class]
+            width = np.array([1 if cls.pool is None else cls.mode.width for cls in classes])
+            shared = np.where(problem.allowed, times * width, np.inf).min(axis=1).sum()
+            bound = max(bound, self.microbatches * float(shared) / sum(self.instance.pools))
         return bound * CERTAIN if bound < np.inf else 0.0
 
     def _contracted(self) -> Problem:
