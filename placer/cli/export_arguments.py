@@ -15,6 +15,7 @@ examples:
   placer export plan.json --to layer-counts --out layers.env      source it, then start vLLM or llama.cpp
   placer export plan.json --to megatron --out args.sh             source it, then start Megatron-core
   placer export plan.json --to torchtitan --out plan.toml         fields of its configuration
+  placer export plan.json --to deepspeed --out plan.json          for a PipelineModule
   placer export plan.json --to onnx-parts --model model.onnx --out parts/
   placer export served.json --to vllm --out start.sh              of placer serve: vllm, sglang, llama.cpp
   placer export plan.json --to dot --out plan.dot                 dot -Tsvg plan.dot

@@ -83,6 +83,14 @@ FORMATS: dict[str, ExportInfo] = {
             knows_recompute=True,
         ),
         ExportInfo(
+            "deepspeed",
+            "stages of a PipelineModule, topology and configuration of DeepSpeed",
+            "placer.exports.deepspeed:write",
+            knows_replicas=True,
+            knows_shards=True,
+            knows_recompute=True,
+        ),
+        ExportInfo(
             "layer-counts",
             "layers per device, for vLLM, SGLang and llama.cpp",
             "placer.exports.layer_counts:write",

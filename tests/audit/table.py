@@ -25,7 +25,7 @@ SHARED = refused("share a stage")
 NAMES_PLACES = "names things, in rules and results"
 OF_THE_MODEL = "says where things come from; only exports for that model read it"
 OF_DEVICES = "says what costs stand for; only exports for launchers of training read it"
-LAUNCHERS = ("export megatron", "export torchtitan")
+LAUNCHERS = ("export megatron", "export torchtitan", "export deepspeed")
 LIMITS = "how long and how hard the search tries; no plan depends on it that is proven best"
 
 
@@ -152,7 +152,7 @@ TABLE = [
     label("group.shards", *LAUNCHERS, why=OF_DEVICES),
     label("group.zero", *LAUNCHERS, why=OF_DEVICES),
     label("group.apart", *LAUNCHERS, why=OF_DEVICES),
-    label("group.sequence_parallel", *LAUNCHERS, why=OF_DEVICES),
+    label("group.sequence_parallel", *LAUNCHERS[:2], why=OF_DEVICES),
     Row("constraints.apart", Kind.RULE, cells=NOT_APART, latency=THROUGHPUT_ONLY),
     Row("constraints.max_devices", Kind.RULE),
     Row("constraints.use_devices", Kind.RULE, cells=NOT_USED, latency=THROUGHPUT_ONLY),
