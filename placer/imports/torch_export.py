@@ -6,25 +6,22 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import linecache
 import logging
-import re
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from placer.errors import InputError, UsageError
+from placer.imports.torch_lines import said_of_line
+from placer.imports.torch_tracing import traced
 
-__all__ = ["Exported", "Watch", "exported", "said_of_line", "torch_for"]
+__all__ = ["Exported", "Watch", "exported", "torch_for"]
 
 Watch = Callable[[str], None]
 """Told what an import is about, whenever that changes."""
 
-STACK_LINE = re.compile(r'File "(.+?)", line (\d+), in .*\n(.*)')
 EXPECTED = "(module, example arguments) or (module, example arguments, keyword arguments)"
 
 
@@ -195,10 +192,13 @@ def _program(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: s
     first = next((t for t in (*module.parameters(), *module.buffers())), None)
     device = "meta" if first is None else first.device
     try:
-        with _quiet(), _calls_told(module, watch), torch.device(device):  # for tensors made on the way
-            program = torch.export.export(module, args, kwargs, strict=False)
+        with _quiet(), torch.device(device):  # for tensors made on the way
+            with traced(module, watch):
+                program = torch.export.export(module, args, kwargs, strict=False)
             watch(f"making {len(program.graph.nodes)} operators functional")
             return program.run_decompositions({})
+    except InputError as error:
+        raise error.within(name) from None
     except Exception as error:  # torch.export has no exception type of its own
         raise InputError(_reason(error), source=name) from None
 
@@ -214,66 +214,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-@contextlib.contextmanager
-def _calls_told(module: Any, watch: Watch) -> Iterator[None]:
-    """Tell which modules are traced."""
-    from torch.nn.modules.module import register_module_forward_pre_hook
-
-    paths = {id(part): path for path, part in module.named_modules()}
-    calls = 0
-
-    def tell(called: Any, _: Any) -> None:
-        nonlocal calls
-        if id(called) in paths:  # torch wraps the model in some of its own
-            calls += 1
-            watch(f"tracing, {calls} calls of modules: {paths[id(called)] or type(called).__name__}")
-
-    hook = register_module_forward_pre_hook(tell)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def said_of_line(trace: TracebackType | str | None) -> str:
-    """Say which line of the user's code is behind something; of a library if there is none, empty if unknown.
-
-    Parameters
-    ----------
-    trace
-        The traceback of an error, or the trace that an exported graph has of an operator.
-    """
-    if isinstance(trace, str):
-        found = STACK_LINE.findall(trace)
-        lines = [(file, int(number), code.strip()) for file, number, code in found]
-    else:
-        lines = [
-            (frame.f_code.co_filename, number, linecache.getline(frame.f_code.co_filename, number).strip())
-            for frame, number in traceback.walk_tb(trace)
-        ]
-    lines = [line for line in lines if not _is_inside(line[0])]
-    if not lines:
-        return ""
-    file, number, code = lines[-1]
-    return f"{_shortened(file)}:{number}: {code}"
-
-
-def _is_inside(file: str) -> bool:
-    """Whether a file belongs to torch or to this package, or is none."""
-    import torch
-
-    own = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
-    return file.startswith((*own, "<")) or "importlib" in file
-
-
-def _shortened(file: str) -> str:
-    """Path of a file without the folder that its package lies in."""
-    for folder in sorted((str(Path(f).resolve()) for f in sys.path if f), key=len, reverse=True):
-        if file.startswith(f"{folder}/"):
-            return file.removeprefix(f"{folder}/")
-    return file
 
 
 def _reason(error: Exception) -> str:

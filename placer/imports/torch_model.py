@@ -15,7 +15,8 @@ from placer.imports.model import Kind, Model, Operator, Value, Weight
 from placer.imports.precision import check_precision, float_bytes
 from placer.imports.torch_attention import KERNEL, Fused, fused_attentions, without_readers, written_out
 from placer.imports.torch_costs import Cost, Coster, is_part, name_of, tensors_in
-from placer.imports.torch_export import Exported, Watch, exported, said_of_line
+from placer.imports.torch_export import Exported, Watch, exported
+from placer.imports.torch_lines import said_of_line
 from placer.instance.origin import Source
 
 __all__ = ["model_of", "read_torch"]

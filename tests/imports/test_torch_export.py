@@ -77,3 +77,48 @@ def test_a_long_export_tells_and_stops(tmp_path):
     assert process.wait() == 130
     assert rest.splitlines()[-1] == "placer: interrupted"
     assert "Traceback" not in rest
+
+
+SCAN = """import torch
+from torch import nn
+
+
+class Scan(nn.Module):
+    def forward(self, x):
+        state = x[:, 0]
+        for i in range(x.shape[1]):
+            state = state * 0.9 + x[:, i]
+        return state
+
+
+def make():
+    parts = (nn.Sequential(nn.Linear(4, 4), Last({length})) for _ in range(3))
+    return nn.Sequential(*parts), (torch.zeros(2, {length}, 4),)
+
+
+class Last(nn.Module):
+    def __init__(self, length):
+        super().__init__()
+        self.length, self.scan = length, Scan()
+
+    def forward(self, x):
+        return self.scan(x)[:, None].expand(-1, self.length, -1)
+"""
+
+
+def test_a_loop_that_would_not_end_is_told_early(tmp_path, monkeypatch):
+    """Three modules of 60 passes with three calls each: 540, known in the first of them."""
+    from placer.imports import torch_tracing
+
+    path = tmp_path / "mine.py"
+    path.write_text(SCAN.format(length=60))
+    monkeypatch.setattr(torch_tracing, "MOST_CALLS", 2000)
+    assert len(read_torch(f"{path}:make").operators) > 3 * 60 * 3
+    monkeypatch.setattr(torch_tracing, "MOST_CALLS", 500)
+    told = []
+    with pytest.raises(InputError) as error:
+        read_torch(f"{path}:make", watch=told.append)
+    text = str(error.value)
+    assert "0.1.scan, one of 3 modules Scan, makes 167 calls" in text
+    assert f"(at {path}:9: state = state * 0.9 + x[:, i])" in text
+    assert told[-1].endswith("calls of modules: 0.1.scan")
