@@ -24,7 +24,7 @@ from placer.serving.flow_problem import FlowProblem
 from placer.serving.flow_result import FlowResult
 from placer.signals import stop_on_signals
 
-__all__ = ["run"]
+__all__ = ["progress", "run", "show"]
 
 
 class Arguments(Protocol):
@@ -56,7 +56,7 @@ def run(args: Arguments) -> ExitCode:
             gap=args.gap,
             threads=args.threads,
             seed=args.seed,
-            on_progress=lambda *news: live.show(news[0], _progress(*news)),
+            on_progress=lambda *news: live.show(news[0], progress(*news)),
             interrupt=interrupt,
             began=began,
         )
@@ -67,7 +67,7 @@ def run(args: Arguments) -> ExitCode:
     if args.json:
         print_json(result.to_json())
     else:
-        _print(problem, result, stdout())
+        show(problem, result, stdout())
     if not result.ranges:
         print(f"placer: {result.status}: {result.message}", file=sys.stderr)
     return ExitCode.INTERRUPTED if interrupted else CODES[result.status]
@@ -81,7 +81,7 @@ def _check(args: Arguments, problem: FlowProblem) -> ExitCode:
     if args.json:
         sys.stdout.write(json.dumps({"holds": not found, "found": found}, indent=1) + "\n")
     elif not found:
-        _print(problem, result, stdout())
+        show(problem, result, stdout())
         what = "ranges, flows and tokens per second hold; the bound is the search's" if result.ranges else ""
         print(f"verified: {what or 'there is no plan to verify; that there is none is the search’s claim'}")
     for line in found:
@@ -89,7 +89,8 @@ def _check(args: Arguments, problem: FlowProblem) -> ExitCode:
     return ExitCode.DOES_NOT_HOLD if found else ExitCode.DONE
 
 
-def _print(problem: FlowProblem, result: FlowResult, console: Console) -> None:
+def show(problem: FlowProblem, result: FlowResult, console: Console) -> None:
+    """Print a result."""
     if result.ranges:
         console.print(_table(problem, result))
     parts = [f"status {result.status}"]
@@ -132,7 +133,7 @@ def _table(problem: FlowProblem, result: FlowResult) -> Table:
     return table
 
 
-def _progress(seconds: float, best: float | None, bound: float | None, phase: str) -> str:
+def progress(seconds: float, best: float | None, bound: float | None, phase: str) -> str:
     """One line about the progress at one moment."""
     parts = [f"{seconds:7.1f} s", phase or "planning"]
     if best is not None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.progress import Live
+from placer.cli.serve_flow import run_flow
 from placer.cli.solve import CODES
 from placer.cli.tables import print_json, stdout
 from placer.errors import UsageError
@@ -51,6 +52,8 @@ class Arguments(Protocol):
     precision: str | None
     cache: str | None
     reserve: float | None
+    layout: str
+    problem: str | None
     time_limit: float
     gap: float
     out: str | None
@@ -65,6 +68,10 @@ def run(args: Arguments) -> ExitCode:
         check_writable(args.out, args.model)
     found = read_served(args.model, precision=args.precision, weights=args.weights)
     model, request = served(found, args.devices, asked, cache=args.cache, reserve=args.reserve)
+    if args.layout == "flow":
+        return run_flow(args, model, request)
+    if args.problem:
+        raise UsageError("--problem writes the layered flow: it needs --layout flow")
     with stop_on_signals() as interrupt, Live(quiet=args.quiet) as live:
         result = serve(
             model,

@@ -18,6 +18,7 @@ examples:
   placer serve Llama-3-70B --devices 8xl4 --weights fp8 --context 8192 --objective concurrency
   placer serve config.json --devices rtx3090:2,rtx4090:1 --weights int4 --concurrency 4 --objective context
   placer serve model.gguf --devices rtx3090:1,epyc-7763:1 --objective tpot
+  placer serve Llama-3-8B --devices a100:1,t4:3 --layout flow --problem flow.json
   placer serve Llama-3-8B --devices 2xl4 --context 4096 --max-tpot 50 --objective throughput --json
 
 MODEL is the config.json of a language model of Hugging Face, its folder, a GGUF file, or an instance: a chain
@@ -71,7 +72,17 @@ def add_serve(command: Command) -> None:
     allowed.add_argument(
         "--scattered", action="store_true", help="any node on any device, in any order (default: intervals)"
     )
+    allowed.add_argument(
+        "--layout",
+        choices=["pipeline", "flow"],
+        default="pipeline",
+        help="flow: several devices may share layers, for throughput alone (placer flow; default: pipeline)",
+    )
     _add_costs(serve)
+    _add_output(serve)
+
+
+def _add_output(serve: argparse.ArgumentParser) -> None:
     search = serve.add_argument_group("search and output")
     search.add_argument(
         "--time-limit",
@@ -88,6 +99,12 @@ def add_serve(command: Command) -> None:
         help=f"proven gap to stop at (default: {_default('gap')})",
     )
     search.add_argument("--out", type=file_name, metavar="ANSWER.json", help="write the answer to this file")
+    search.add_argument(
+        "--problem",
+        type=file_name,
+        metavar="FLOW.json",
+        help="write the problem of --layout flow",
+    )
     search.add_argument("--json", action="store_true", help="print the answer as JSON alone")
     search.add_argument("--quiet", action="store_true", help="no progress on standard error")
 

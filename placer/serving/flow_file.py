@@ -17,7 +17,7 @@ from placer.serving.flow_check import SINK, SOURCE
 from placer.serving.flow_problem import FlowProblem
 from placer.serving.flow_result import FlowResult
 
-__all__ = ["FlowDocument", "load_flow", "load_flow_result", "to_problem"]
+__all__ = ["FlowDocument", "flow_document", "load_flow", "load_flow_result", "to_problem"]
 
 FORMAT = "placer-flow"
 MAX_LAYERS, MAX_DEVICES, MAX_RATE = 10_000, 2_000, 1e12
@@ -136,3 +136,22 @@ def to_problem(document: FlowDocument) -> FlowProblem:
         rates=tuple(np.array(device.tokens_per_s[: document.layers]) for device in document.devices),
         links=np.nan_to_num(links),
     )
+
+
+def flow_document(problem: FlowProblem) -> dict[str, Any]:
+    """Write a layered flow as a document that `to_problem` reads."""
+    ends = [*problem.names, SINK]
+    starts = [*problem.names, SOURCE]
+    return {
+        "format": FORMAT,
+        "version": 1,
+        "layers": problem.layers,
+        "devices": [
+            {"name": name, "tokens_per_s": rate.tolist()}
+            for name, rate in zip(problem.names, problem.rates, strict=True)
+        ],
+        "links": [
+            {"from": starts[a], "to": ends[b], "tokens_per_s": float(problem.links[a, b])}
+            for a, b in np.argwhere(problem.links > 0).tolist()
+        ],
+    }

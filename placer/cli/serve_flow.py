@@ -1,0 +1,68 @@
+"""``placer serve --layout flow``: ranges of layers that several devices may share."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Protocol
+
+from placer.cli.exit_codes import ExitCode
+from placer.cli.flow import progress, show
+from placer.cli.progress import Live
+from placer.cli.solve import CODES
+from placer.cli.tables import print_json, stdout
+from placer.errors import UsageError
+from placer.formats.text import check_writable, write_text
+from placer.plans.status import Stop
+from placer.serving.flow import flow
+from placer.serving.flow_file import flow_document
+from placer.serving.flow_of_model import MOST_SEQUENCES, flow_of_model
+from placer.serving.serving_model import ServingModel
+from placer.serving.serving_request import Goal, ServingRequest
+from placer.signals import stop_on_signals
+
+__all__ = ["Arguments", "run_flow"]
+
+
+class Arguments(Protocol):
+    """What of the command's arguments counts here."""
+
+    model: str
+    time_limit: float
+    out: str | None
+    problem: str | None
+    json: bool
+    quiet: bool
+
+
+def run_flow(args: Arguments, model: ServingModel, request: ServingRequest) -> ExitCode:
+    """Make a layered flow, solve it, and print it as ``placer flow`` does."""
+    began = time.perf_counter()
+    if request.objective is not Goal.THROUGHPUT or request.max_tpot_ms or request.max_ttft_ms:
+        raise UsageError("--layout flow knows throughput alone, without limits on times")
+    if max(request.shards) > 1 or max(request.replicas) > 1 or request.scattered:
+        raise UsageError("--layout flow has one device per range: no --shards, no --replicas, no --scattered")
+    if args.problem:
+        check_writable(args.problem, args.model)
+    problem = flow_of_model(model, request.context or 1, request.concurrency or MOST_SEQUENCES)
+    if args.problem:
+        write_text(args.problem, json.dumps(flow_document(problem), indent=1) + "\n")
+    with stop_on_signals() as interrupt, Live(quiet=args.quiet) as live:
+        result = flow(
+            problem,
+            time_limit=args.time_limit,
+            gap=max(request.gap, 1e-4),
+            on_progress=lambda *news: live.show(news[0], progress(*news)),
+            interrupt=interrupt,
+            began=began,
+        )
+    if args.out:
+        write_text(args.out, result.to_json())
+    if args.json:
+        print_json(result.to_json())
+    else:
+        show(problem, result, stdout())
+    if not result.ranges:
+        print(f"placer: {result.status}: {result.message}", file=sys.stderr)
+    return ExitCode.INTERRUPTED if result.stop is Stop.INTERRUPTED else CODES[result.status]
