@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ from placer.plans.result import Status
 from placer.plans.status import Stop
 from placer.serving.served_instance import ServedInstance
 from placer.serving.served_language_model import ServedLanguageModel
+from placer.serving.serving_front import front
 from placer.serving.serving_layout import to_plan
 from placer.serving.serving_model import ServingModel, Setting
 from placer.serving.serving_plan import ServingPlan, ServingResult
 from placer.serving.serving_questions import Answer, Questions
 from placer.serving.serving_request import Goal, ServingRequest
-from placer.serving.token_time import Clock
+from placer.serving.token_time import Asked, Clock
 from placer.units import size
 
 __all__ = ["CONTEXT", "read_served", "serve", "served"]
 
+FRONT_SECONDS = 5.0
+"""Seconds for the table beside the answer."""
 CONTEXT = 4096
 """Tokens of context unless told otherwise, or as many as the model was made for."""
 
@@ -154,13 +158,13 @@ def serve(
     found = Questions(
         model, request, clock, lambda best: None if watch is None else watch(clock.spent, best)
     ).answer()
-    plan = None
+    plan, given = None, dict[str, Any]()
     if found.setting is not None:
         costs = model.costs(found.setting)
         plan = to_plan(model, costs, found.setting, found.layout, request.concurrency)
+        given["front"] = front(model, found.setting, _asked(request), Clock(FRONT_SECONDS, interrupted))
     status, gap = _status(request, found)
     stop = Stop.FINISHED if found.finished else Stop.INTERRUPTED if interrupted() else Stop.TIME_LIMIT
-    given: dict[str, Any] = {}
     if plan is None:
         given["message"] = _reason(model, request) if found.finished else f"no plan found: {stop}"
     return ServingResult(
@@ -177,6 +181,13 @@ def serve(
         stop=stop,
         seconds=clock.spent,
         **given,
+    )
+
+
+def _asked(request: ServingRequest) -> Asked:
+    """Return the limits of a request."""
+    return Asked(
+        tpot_ms=request.max_tpot_ms or inf, ttft_ms=request.max_ttft_ms or inf, scattered=request.scattered
     )
 
 

@@ -1,5 +1,6 @@
 """Serving questions whose answers follow from figures that are known, and what is refused."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,16 @@ def test_too_large_a_model_is_refused_with_its_size():
 def test_options_that_contradict_each_other(asked, said):
     with pytest.raises(UsageError, match=said):
         served(language_model(LLAMA_70B), "2xl4", ServingRequest(**asked))
+
+
+def test_front_rises_in_both():
+    model, request = served(
+        language_model(LLAMA_70B, weights="int4"),
+        "2xl4",
+        ServingRequest(objective=Goal.TPOT, context=1024),
+    )
+    front = serve(model, request).front
+    assert len(front) > 1
+    for a, b in pairwise(front):
+        assert (a.tpot_ms < b.tpot_ms, a.tokens_per_s < b.tokens_per_s) == (True, True)
+        assert b.tokens_per_s == pytest.approx(1e3 * b.concurrency / b.tpot_ms)
