@@ -134,6 +134,8 @@ def _print(result: ServingResult, console: Console) -> None:
         parts.append(f"gap {gap(result.gap)}")
     console.print(Text("  ".join([*parts, f"{result.seconds:.2f} s"]), style="bold"), soft_wrap=True)
     if result.plan is not None:
+        if len(result.front) > 1:
+            console.print(_front(result))
         for line in (_figures(result.plan), *(f"limited by {text}" for text in result.limited_by)):
             console.print(Text(line), soft_wrap=True)
     for note in result.notes:
@@ -153,6 +155,17 @@ def _figures(plan: ServingPlan) -> str:
     if plan.unused:
         parts.append(f"left out: {', '.join(plan.unused)}")
     return ", ".join(parts)
+
+
+def _front(result: ServingResult) -> Table:
+    """Tabulate what can be had instead."""
+    table = Table(title="time per token against tokens per second", header_style="bold")
+    for name in ("ms per token", "tokens/s", "sequences", "batch", "microbatches"):
+        table.add_column(name, justify="right")
+    for point in result.front:
+        figures = f"{point.tpot_ms:.4g}", f"{point.tokens_per_s:.4g}"
+        table.add_row(*figures, *map(str, (point.concurrency, point.batch, point.microbatches)))
+    return table
 
 
 def _table(plan: ServingPlan) -> Table:
