@@ -16,7 +16,10 @@ from placer.imports.torch_call import Call
 __all__ = ["ALLOCATIONS", "CREATIONS", "LOOKUPS", "SCATTERS", "flops", "kind", "stash"]
 
 PER_OUTPUT = {
-    2: words("batch_norm _native_batch_norm_legit_no_training _batch_norm_no_update polar"),
+    2: words(
+        "batch_norm _native_batch_norm_legit_no_training _batch_norm_no_update polar prelu _prelu_kernel"
+    ),
+    3: words("hardswish log_sigmoid log_sigmoid_forward"),
     5: words("softmax _softmax log_softmax _log_softmax _safe_softmax glu"),
     8: words(
         "layer_norm native_layer_norm group_norm native_group_norm rms_norm _fused_rms_norm",

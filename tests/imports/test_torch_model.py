@@ -155,3 +155,14 @@ def test_a_file_with_a_factory(tmp_path):
     model = read_torch(f"{path}:f")
     assert [o.flops for o in model.operators] == [2 * 2 * 3 * 5 + 10]
     assert dataclasses.astuple(model.source)[:2] == ("torch", f"{path}:f")
+
+
+def test_activations_are_costed():
+    def make():
+        nn = torch.nn
+        return nn.Sequential(nn.Linear(8, 8), nn.Hardswish(), nn.PReLU(), nn.LogSigmoid()), (
+            torch.zeros(4, 8),
+        )
+
+    operations = {o.op: o.flops for o in read_torch(make).operators}
+    assert operations == {"linear": 2 * 4 * 64 + 32, "hardswish": 96, "prelu": 64, "log_sigmoid": 96}
