@@ -5,6 +5,9 @@ which devices were used, and what that costs.  The next node goes to the open ac
 another accelerator; scattered, it goes to any device.  Of labels that differ in cost alone, those are kept
 that no other beats in time, loads and memory; and of these, those from which a plan within the target is
 still in reach (`placer.serving.label_bounds`).
+
+With a width the search is a beam: of more labels than that, those with the least bounds are kept.  What it
+finds is a plan; that it finds none proves nothing then, unless there never were more.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from placer.serving.serving_layout import Place
 from placer.serving.serving_model import Costs, ServingModel
 from placer.tolerances import MEMORY_TOLERANCE
 
-__all__ = ["Target", "shortest_labels"]
+__all__ = ["Target", "UndecidedError", "least_of_all", "shortest_labels"]
 
 SLACK = 1 + 1e-12
 FIRST, USED, OPEN, LAST = range(4)
@@ -44,6 +47,10 @@ class Target:
     scattered: bool = False
 
 
+class UndecidedError(Exception):
+    """A beam found no plan, and left labels out."""
+
+
 @dataclass(eq=False)
 class _Labels:
     """Labels of a step: what they must agree in ``(m, 4)``, costs ``(m, d)``, from which label, to where."""
@@ -59,9 +66,13 @@ class _Labels:
 
 
 def shortest_labels(
-    model: ServingModel, costs: Costs, target: Target, check: Callable[[], None] = lambda: None
+    model: ServingModel,
+    costs: Costs,
+    target: Target,
+    check: Callable[[], None] = lambda: None,
+    width: int | None = None,
 ) -> tuple[Place, ...] | None:
-    """Find the plan with the least sum of loads and way back that keeps a target.
+    """Find a plan that keeps a target; without a width, that with the least sum of loads and way back.
 
     Parameters
     ----------
@@ -71,13 +82,38 @@ def shortest_labels(
         What the plan keeps.
     check
         Called now and then; may raise.
+    width
+        Labels to keep at each node at most.
 
     Returns
     -------
     tuple of Place or None
         None where no plan keeps it.
+
+    Raises
+    ------
+    UndecidedError
+        When labels were left out, and the others led to no plan.
     """
-    return _Search(model, costs, target).run(check)
+    search = _Search(model, costs, target)
+    found = search.run(check, width)
+    if found is None and search.cut:
+        raise UndecidedError
+    return found
+
+
+def least_of_all(model: ServingModel, costs: Costs, target: Target) -> float:
+    """Bound the time per token of every plan, in ms: that of the label with nothing placed yet."""
+    search = _Search(model, costs, target)
+    left = search.kinds.room_left(np.zeros(1, dtype=np.int64))
+    for o in search.kinds.free:
+        if not model.pools[model.options[o].pool].host:
+            left = left + search.room[o]
+    least = float(search.completion.token(0, left)[0])
+    if search.kinds.hosts:
+        hosts = float(search.completion.hosts(0, left)[0])
+        least = max(least, target.microbatches * hosts / search.kinds.hosts)
+    return max(0.0, least * (1 - 1e-12))
 
 
 @dataclass(eq=False)
@@ -88,6 +124,8 @@ class _Search:
     costs: Costs
     target: Target
     kinds: Kinds = field(init=False)
+    cut: bool = False
+    """Whether labels were left out that may lead to a plan."""
 
     def __post_init__(self) -> None:
         model, target = self.model, self.target
@@ -103,7 +141,7 @@ class _Search:
         self.prefilled = target.ttft_ms < inf and self.costs.prefill_ms is not None
         self.completion = Completion(model, self.costs, self.held, self.kinds, self.prefilled)
 
-    def run(self, check: Callable[[], None]) -> tuple[Place, ...] | None:
+    def run(self, check: Callable[[], None], width: int | None) -> tuple[Place, ...] | None:
         """Extend labels node by node; follow the best one back."""
         n, d = len(self.model.ids), OWN + 2 * self.free
         labels = _Labels(np.array([[-1, 0, -1, -1]]), np.zeros((1, d)), np.array([-1]), np.array([-1]))
@@ -115,8 +153,14 @@ class _Search:
             if not parts:
                 return None
             labels = _Labels(*(np.concatenate([getattr(p, f) for p in parts]) for f in _FIELDS))
-            labels = labels.only(self._reaches(labels, k + 1))
-            labels = labels.only(undominated(labels.key, self._compared(labels.cost), check))
+            share = self._share(labels, k + 1)
+            reach = share <= SLACK
+            labels, share = labels.only(reach), share[reach]
+            rows = undominated(labels.key, self._compared(labels.cost), check)
+            if width is not None and len(rows) > width:
+                rows = rows[np.argpartition(share[rows], width)[:width]]
+                self.cut = True
+            labels = labels.only(rows)
             history.append((labels.parent, labels.place))
             if not len(labels.key):
                 return None
@@ -258,8 +302,8 @@ class _Search:
         assert most >= 1
         return cost[:, columns]
 
-    def _reaches(self, labels: _Labels, k: int) -> BoolArray:
-        """Whether a bound on the rest leaves the target in reach."""
+    def _share(self, labels: _Labels, k: int) -> FloatArray:
+        """Bound what a plan needs of what the target allows, as a share: more than 1 is out of reach."""
         cost, key = labels.cost, labels.key
         left = self.kinds.room_left(key[:, USED])
         opened = key[:, OPEN]
@@ -273,13 +317,14 @@ class _Search:
                 hosts += cost[:, OWN + 2 * f + 1]
             else:
                 left = left + self.room[o] - cost[:, OWN + 2 * f]
-        good = cost[:, SUM] + self.completion.token(k, left) <= self.target.tpot_ms * SLACK
+        token = cost[:, SUM] + self.completion.token(k, left)
+        share = token / self.target.tpot_ms if self.target.tpot_ms < inf else token / (token.max() + 1e-300)
         if self.prefilled:
-            good &= cost[:, PREFILL] + self.completion.prompt(k) <= self.target.ttft_ms * SLACK
-        if self.target.microbatches > 1 and self.kinds.hosts:
-            capacity = self.cap * self.kinds.hosts * SLACK
-            good &= hosts + self.completion.hosts(k, left) <= capacity
-        return np.asarray(good)
+            share = np.maximum(share, (cost[:, PREFILL] + self.completion.prompt(k)) / self.target.ttft_ms)
+        if self.target.microbatches > 1 and self.kinds.hosts and self.cap < inf:
+            capacity = self.cap * self.kinds.hosts
+            share = np.maximum(share, (hosts + self.completion.hosts(k, left)) / capacity)
+        return np.asarray(share)
 
     def _back(self, labels: _Labels) -> FloatArray:
         """Time in which a token comes back to the first device."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from placer.serving.serving_layout import to_plan
 from placer.serving.serving_model import ServingModel, Setting
 from placer.serving.serving_plan import FrontPoint
-from placer.serving.token_time import Asked, Clock, OutOfTimeError, TokenTime
+from placer.serving.token_time import (
+    WIDTHS,
+    Asked,
+    Clock,
+    Found,
+    OutOfTimeError,
+    TokenTime,
+    UndecidedError,
+)
 
 __all__ = ["front"]
 
@@ -58,9 +67,14 @@ def front(model: ServingModel, setting: Setting, asked: Asked, clock: Clock) -> 
 def _point(model: ServingModel, setting: Setting, asked: Asked, clock: Clock) -> FrontPoint | None:
     """Find the plan of a setting with the least time per token."""
     search = TokenTime(model, setting, asked, clock)
-    found = search.minimise(gap=CLOSE)
-    if found is None:
+    best: list[Found] = []
+    with suppress(UndecidedError):  # a plan then, if not the best one
+        search.minimise(
+            gap=CLOSE, widths=WIDTHS[:2], watch=lambda found: best.extend([] if found is None else [found])
+        )
+    if not best:
         return None
+    found = best[-1]
     plan = to_plan(model, search.costs, setting, found[1])
     return FrontPoint(
         tpot_ms=plan.tpot_ms,

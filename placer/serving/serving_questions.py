@@ -12,17 +12,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
-from placer.serving.serving_layout import Place, to_plan
+from placer.serving.serving_layout import Place
 from placer.serving.serving_model import ServingModel, Setting
 from placer.serving.serving_request import Goal, ServingRequest
-from placer.serving.token_time import Asked, Clock, OutOfTimeError, TokenTime
+from placer.serving.serving_tie import break_tie
+from placer.serving.token_time import (
+    DECIDING,
+    WIDTHS,
+    Asked,
+    Clock,
+    Found,
+    OutOfTimeError,
+    TokenTime,
+    UndecidedError,
+)
 
 __all__ = ["Answer", "Questions"]
 
 MOST_SEQUENCES = 2**22
 """Sequences beyond which memory is taken not to limit them."""
-ROOM = 1e-7
-"""Difference of rooms that does not matter: much more than the tolerance of memory."""
+TIE_SHARE = 0.2
+"""Of the time limit: for the most room and the fastest among plans of the largest setting."""
 MOST_BATCH = 4096
 """Sequences of a microbatch at most, when throughput is asked for without a limit."""
 
@@ -78,6 +88,8 @@ class Questions:
             scattered=request.scattered,
         )
         self.best = Answer(finished=False)
+        self._widths = WIDTHS[:DECIDING]
+        self._undecided = False
 
     def answer(self) -> Answer:
         """Search until the end, or until the time is over."""
@@ -106,15 +118,32 @@ class Questions:
     def _fits(self, batch: int, microbatches: int, context: int | None = None) -> bool:
         """Whether a setting has a plan within the limits; keeps it as the best if it is."""
         setting = self._setting(batch, microbatches, context)
-        found = self._at(setting).within(inf)
+        goal = self.request.objective
+        value = float((batch * microbatches if goal is Goal.CONCURRENCY else setting.context) or 0)
+        try:
+            found = self._at(setting).within(inf, self._widths)
+        except UndecidedError:
+            self._undecided = True
+            return False
         if found is None:
             return False
-        slots = batch * microbatches
-        goal = self.request.objective
-        value = slots if goal is Goal.CONCURRENCY else setting.context
-        if goal in (Goal.CONCURRENCY, Goal.CONTEXT) and (self.best.value is None or value > self.best.value):  # type: ignore[operator]
-            self._keep(float(value or 0), setting, found[1], self.best.bound)
+        if goal in (Goal.CONCURRENCY, Goal.CONTEXT) and (self.best.value is None or value > self.best.value):
+            self._keep(value, setting, found[1], self.best.bound)
         return True
+
+    def _may_fit(self, batch: int, microbatches: int, context: int | None = None) -> bool:
+        """Whether no bound rules a setting out."""
+        least = self._at(self._setting(batch, microbatches, context)).least
+        return least < inf and least <= self.asked.tpot_ms
+
+    def _most(self, fits: Callable[[int], bool], may_fit: Callable[[int], bool], most: int) -> None:
+        """Find the largest number that fits: with beams first, then with all labels."""
+        found = _largest(fits, most)
+        if self._undecided:
+            self.best = replace(self.best, bound=float(_largest(may_fit, most, max(found, 1))))
+            self._widths = WIDTHS[DECIDING:]
+            found = _largest(fits, most, max(found, 1))
+        self.best = replace(self.best, bound=float(found))
 
     def _keep(
         self, value: float, setting: Setting, layout: tuple[Place, ...], bound: float | None = None
@@ -138,7 +167,11 @@ class Questions:
 
     def _throughput(self) -> None:
         most_batch = min(self.request.concurrency or MOST_BATCH, MOST_BATCH) if self.model.batches else 1
-        most_batch = _largest(lambda b: self._fits(b, 1), most_batch)
+        fitting = _largest(lambda b: self._fits(b, 1), most_batch)
+        if self._undecided:
+            most_batch = _largest(lambda b: self._may_fit(b, 1), most_batch, max(fitting, 1))
+        else:
+            most_batch = fitting
         if most_batch == 0:
             return
         most = min(self._useful(), self.request.concurrency or MOST_SEQUENCES)
@@ -147,7 +180,7 @@ class Questions:
             batch = min(batch, (self.request.concurrency or MOST_SEQUENCES) // microbatches)
             if batch:
                 self._improve(batch, microbatches)
-        boxes = [(-inf, 1, most_batch, 1, most)]
+        boxes: list[tuple[float, int, int, int, int, int]] = [(-inf, 0, 1, most_batch, 1, most)]
         while boxes:
             least = -boxes[0][0]
             value = self.best.value or 0.0
@@ -155,8 +188,7 @@ class Questions:
             self.clock.check()
             if least <= value * (1 + self.request.gap):
                 break
-            _, *box = heapq.heappop(boxes)
-            for upper, part in self._split(*box):
+            for upper, part in self._split(*heapq.heappop(boxes)[1:]):
                 heapq.heappush(boxes, (-min(least, upper), *part))
         self.best = replace(self.best, bound=max(self.best.value or 0.0, -boxes[0][0] if boxes else 0.0))
 
@@ -170,21 +202,29 @@ class Questions:
         return devices * turns + (ceil(back / slowest) if slowest > 0 else 0)
 
     def _split(
-        self, first: int, last: int, few: int, many: int
-    ) -> Iterator[tuple[float, tuple[int, int, int, int]]]:
-        """Look at the smallest corner of a box; yield parts with bounds, if it may hold a better setting."""
+        self, level: int, first: int, last: int, few: int, many: int
+    ) -> Iterator[tuple[float, tuple[int, int, int, int, int]]]:
+        """Look at the smallest corner of a box; yield parts with bounds, if it may hold a better setting.
+
+        Of one setting that beams leave open, the next level has wider ones.
+        """
         slots = min(last * many, self.request.concurrency or MOST_SEQUENCES)
         if first * few > slots:
             return
         value = (self.best.value or 0.0) * (1 + self.request.gap)
         if first == last and few == many:
-            self._improve(first, few)
+            least = self._improve(first, few, WIDTHS[:2] if level == 0 else WIDTHS[level + 1 : level + 2])
+            if least is not None:
+                yield 1e3 * slots / least if least > 0 else inf, (level + 1, first, last, few, many)
             return
         corner = self._at(self._setting(first, few))
-        found = corner.within(1e3 * slots / value if value else inf)
-        if found is None:
-            return
-        if 1e3 * first * few / found[0] > value:
+        try:
+            found = corner.within(1e3 * slots / value if value else inf, WIDTHS[:2])
+            if found is None:
+                return
+        except UndecidedError:
+            found = None
+        if found is not None and 1e3 * first * few / found[0] > value:
             self._keep(1e3 * first * few / found[0], self._setting(first, few), found[1], self.best.bound)
         if last / first >= many / few:
             middle = int((first * last) ** 0.5)
@@ -194,29 +234,52 @@ class Questions:
             parts = [(first, last, few, middle), (first, last, middle + 1, many)]
         for part in parts:
             least = self._at(self._setting(part[0], part[2])).least
-            yield (1e3 * part[1] * part[3] / least if least > 0 else inf), part
+            yield (1e3 * part[1] * part[3] / least if least > 0 else inf), (0, *part)
 
-    def _improve(self, batch: int, microbatches: int) -> None:
-        """Find the best plan of a setting, if it is better than the best so far."""
+    def _improve(
+        self, batch: int, microbatches: int, widths: tuple[int | None, ...] = WIDTHS[:2]
+    ) -> float | None:
+        """Find the best plan of a setting; where beams do not, return a bound on its time per token."""
         slots, value = batch * microbatches, (self.best.value or 0.0) * (1 + self.request.gap)
         setting = self._setting(batch, microbatches)
-        found = self._at(setting).minimise(1e3 * slots / value if value else inf, self.request.gap)
-        if found is not None and 1e3 * slots / found[0] > (self.best.value or 0.0):
-            self._keep(1e3 * slots / found[0], setting, found[1], self.best.bound)
+        search = self._at(setting)
+
+        def watch(found: Found | None) -> None:
+            if found is not None and 1e3 * slots / found[0] > (self.best.value or 0.0):
+                self._keep(1e3 * slots / found[0], setting, found[1], self.best.bound)
+
+        try:
+            search.minimise(
+                1e3 * slots / value if value else inf, self.request.gap, widths=widths, watch=watch
+            )
+        except UndecidedError:
+            return search.least
+        return None
 
     # -- time per token -------------------------------------------------------------------------
 
     def _tpot(self) -> None:
         settings = [self._setting(b, m) for b, m in self._pairs(self.request.concurrency or 1)]
         waiting = sorted((self._at(s).least, i) for i, s in enumerate(settings))
-        for least, i in waiting:
+        for rank, (least, i) in enumerate(waiting):
             value = inf if self.best.value is None else self.best.value
             self.best = replace(self.best, bound=min(value, least))
             if least >= value * (1 - self.request.gap):
                 break
-            found = self._at(settings[i]).minimise(value * (1 - self.request.gap), self.request.gap)
-            if found is not None:
-                self._keep(found[0], settings[i], found[1], self.best.bound)
+            following = waiting[rank + 1][0] if rank + 1 < len(waiting) else inf
+            search = self._at(settings[i])
+
+            def watch(
+                found: Found | None, search: TokenTime = search, i: int = i, other: float = following
+            ) -> None:
+                if found is not None and (self.best.value is None or found[0] < self.best.value):
+                    self._keep(found[0], settings[i], found[1])
+                bound = min(search.least, other)
+                self.best = replace(
+                    self.best, bound=bound if self.best.value is None else min(self.best.value, bound)
+                )
+
+            search.minimise(value * (1 - self.request.gap), self.request.gap, watch=watch)
         self.best = replace(self.best, bound=self.best.value)
 
     # -- largest settings -----------------------------------------------------------------------
@@ -229,8 +292,7 @@ class Questions:
         elif self.model.batches and (self.request.max_tpot_ms is not None or self._replicated):
             self._staircase()
         else:
-            most = _largest(self._fits_any, MOST_SEQUENCES)
-            self.best = replace(self.best, bound=float(most))
+            self._most(self._fits_any, lambda s: self._may_fit(*self._pair(s)), MOST_SEQUENCES)
         self._roomiest()
 
     @property
@@ -239,7 +301,10 @@ class Questions:
 
     def _fits_any(self, sequences: int) -> bool:
         """Whether so many sequences fit, in one microbatch or as many as the model needs."""
-        return self._fits(*((sequences, 1) if self.model.batches else (1, sequences)))
+        return self._fits(*self._pair(sequences))
+
+    def _pair(self, sequences: int) -> tuple[int, int]:
+        return (sequences, 1) if self.model.batches else (1, sequences)
 
     def _staircase(self) -> None:
         """Go through the microbatches; each time, only a batch that makes more sequences is of interest."""
@@ -250,7 +315,12 @@ class Questions:
                 test = lambda b, m=microbatches: self._fits(b, m)  # noqa: E731
                 most = max(most, microbatches * _largest(test, MOST_SEQUENCES, more))
             microbatches += 1
-        self.best = replace(self.best, bound=float(most))
+        bound, microbatches = most, 1
+        while self._undecided and self._may_fit(1, microbatches):
+            test = lambda b, m=microbatches: self._may_fit(b, m)  # noqa: E731
+            bound = max(bound, microbatches * _largest(test, MOST_SEQUENCES))
+            microbatches += 1
+        self.best = replace(self.best, bound=float(bound))
 
     def _context(self) -> None:
         pairs = list(self._pairs(self.request.concurrency or 1))
@@ -265,69 +335,30 @@ class Questions:
             return False
 
         longest = self.model.max_context or 1
-        most = _largest(fits, longest)
-        said = (f"the model is made for {longest} tokens",) if most == longest else ()
-        self.best = replace(self.best, bound=float(most), limited_by=said)
+        self._most(fits, lambda c: any(self._may_fit(*pair, c) for pair in pairs), longest)
+        if self.best.value == longest:
+            said = (f"the model is made for {longest} tokens",)
+            self.best = replace(self.best, limited_by=said)
         self._roomiest()
 
     def _roomiest(self) -> None:
         """Of plans for the largest setting, take one with the most room per layer, then the fastest."""
-        best = self.best
+        best, whole = self.best, self.clock
         if best.setting is None or best.value is None:
             return
-        setting = best.setting
-        room = self._room(setting, best.layout)
-        if room is not None:
-            self._keep(best.value, setting, room[1], best.bound)
-        slots, fastest = setting.batch * setting.microbatches, inf
-        for microbatches in range(1, slots + 1):
-            if slots % microbatches or not (self.model.batches or microbatches == slots):
-                continue
-            other = replace(setting, batch=slots // microbatches, microbatches=microbatches)
-            search = self._at(other, 0.0 if room is None else room[0])
-            if search.least >= fastest:
-                continue
-            found = search.minimise(fastest, 1e-6)
-            if found is not None and found[0] < fastest:
-                fastest = found[0]
-                self._keep(best.value, other, found[1], best.bound)
-
-    @property
-    def _least_count(self) -> float:
-        """Smallest share of a layer that a node counts for."""
-        counted = self.model.counted
-        return float(counted[counted > 0].min())
-
-    def _room(self, setting: Setting, layout: tuple[Place, ...]) -> tuple[float, tuple[Place, ...]] | None:
-        """Find the largest smallest room per layer; None where memory has no limit."""
-        costs = self.model.costs(setting)
-
-        def room_of(places: tuple[Place, ...]) -> float | None:
-            return to_plan(self.model, costs, setting, places).room_per_layer_bytes
-
-        low = room_of(layout)
-        rooms = [pool.room_bytes for pool in self.model.pools]
-        total = sum(room * len(pool.names) for room, pool in zip(rooms, self.model.pools, strict=True))
-        if low is None:
-            return None
-        high = total / max(float(self.model.counted.sum()), 1e-9)
-        if high == inf:
-            high = 2.0 * max((room for room in rooms if room < inf), default=0.0) / self._least_count
-            found = self._at(setting, high).within(inf)
-            if found is not None:
-                return high, found[1]
-        while high - low > ROOM * high:
-            close = high - low <= 1e-3 * high
-            target = low + ROOM * high if close else (low + high) / 2
-            found = self._at(setting, target).within(inf)
-            got = None if found is None else room_of(found[1])
-            if found is None or got is None:
-                high = target
-                if close:
-                    break
-            else:
-                low, layout = max(got, target), found[1]
-        return max(low - ROOM * high, 0.0), layout
+        value = best.value
+        clock = Clock(min(whole.seconds - whole.spent, TIE_SHARE * whole.seconds), whole.interrupted)
+        try:
+            break_tie(
+                self.model,
+                self.asked,
+                clock,
+                best.setting,
+                best.layout,
+                lambda setting, layout: self._keep(value, setting, layout, best.bound),
+            )
+        except (OutOfTimeError, UndecidedError):
+            whole.check()
 
 
 def _largest(fits: Callable[[int], bool], most: int, least: int = 1) -> int:

@@ -10,14 +10,23 @@ from math import inf
 import numpy as np
 
 from placer.serving.interval_search import shortest_chain
-from placer.serving.label_search import Target, shortest_labels
+from placer.serving.label_search import Target, UndecidedError, least_of_all, shortest_labels
 from placer.serving.serving_layout import Place, figures
 from placer.serving.serving_model import Costs, ServingModel, Setting
+from placer.tolerances import MEMORY_TOLERANCE
 
-__all__ = ["Asked", "Clock", "OutOfTimeError", "TokenTime"]
+__all__ = ["DECIDING", "WIDTHS", "Asked", "Clock", "Found", "OutOfTimeError", "TokenTime", "UndecidedError"]
 
 CLOSE = 1e-3
 """Relative distance of the best and the bound from which on the last gap is tried at once."""
+WIDTHS: tuple[int | None, ...] = (200, 2_000, 20_000, 200_000, None)
+"""Labels that are kept at a node, one attempt after the other; None: all."""
+LEAST_SHARE = 0.1
+"""Of the open gap, above the bound: where targets are tried with a beam at last."""
+DECIDING = 3
+"""Attempts in which `TokenTime.within` decides, unless told otherwise."""
+Found = tuple[float, tuple[Place, ...]]
+"""Time per token, and where nodes lie."""
 
 
 class OutOfTimeError(Exception):
@@ -81,57 +90,129 @@ class TokenTime:
     def __init__(self, model: ServingModel, setting: Setting, asked: Asked, clock: Clock) -> None:
         self.model, self.setting, self.asked, self.clock = model, setting, asked, clock
         self.costs: Costs = model.costs(setting)
+        self.labels = asked.scattered or any(pool.host for pool in model.pools)
+        """Whether plans are more than intervals."""
         self.least = _least(model, self.costs, setting)
-        """A bound on the time per token that needs no search."""
+        """A bound on the time per token that needs no search; `minimise` raises it."""
+        if self.labels and self.least < inf:
+            self.least = max(self.least, least_of_all(model, self.costs, self._target(inf)))
 
-    def within(self, target_ms: float) -> tuple[float, tuple[Place, ...]] | None:
-        """Find a plan with at most so much time per token; its time, and where nodes lie, or None."""
-        target = min(target_ms, self.asked.tpot_ms)
-        if self.least > target:
-            return None
-        self.clock.check()
-        if not (self.asked.scattered or any(pool.host for pool in self.model.pools)):
-            cap = target / self.setting.microbatches
-            found = shortest_chain(self.model, self.costs, cap, self.asked.room_per_layer)
-            if found is None or found[0] > target * (1 + 1e-12):
-                return None
-            got = figures(self.model, self.costs, self.setting, found[1])
-            if got.ttft_ms <= self.asked.ttft_ms or self.costs.prefill_ms is None:
-                return got.tpot_ms, found[1]
-        kept = Target(
-            target,
-            self.setting.microbatches,
-            self.asked.ttft_ms,
-            self.asked.room_per_layer,
-            self.asked.scattered,
+    def _target(self, target_ms: float) -> Target:
+        asked = self.asked
+        return Target(
+            target_ms, self.setting.microbatches, asked.ttft_ms, asked.room_per_layer, asked.scattered
         )
-        places = shortest_labels(self.model, self.costs, kept, self.clock.check)
+
+    def within(self, target_ms: float, widths: tuple[int | None, ...] = WIDTHS[:DECIDING]) -> Found | None:
+        """Find a plan with at most so much time per token, or None where there is none.
+
+        Raises
+        ------
+        UndecidedError
+            When beams of these widths found none.
+        """
+        target = min(target_ms, self.asked.tpot_ms)
+        if self.least > target or self.least == inf:
+            return None
+        found = self._chain(target)
+        if found is not None:
+            return found
+        if not self.labels and (self.costs.prefill_ms is None or self.asked.ttft_ms == inf):
+            return None
+        for width in widths:
+            try:
+                return self._labelled(target, width)
+            except UndecidedError:
+                continue
+        raise UndecidedError
+
+    def _chain(self, target: float) -> Found | None:
+        """Find a plan of intervals alone."""
+        self.clock.check()
+        cap = target / self.setting.microbatches
+        found = shortest_chain(self.model, self.costs, cap, self.asked.room_per_layer)
+        if found is None or found[0] > target * (1 + 1e-12):
+            return None
+        got = figures(self.model, self.costs, self.setting, found[1])
+        good = got.ttft_ms <= self.asked.ttft_ms or self.costs.prefill_ms is None
+        return (got.tpot_ms, found[1]) if good else None
+
+    def _labelled(self, target: float, width: int | None) -> Found | None:
+        places = shortest_labels(self.model, self.costs, self._target(target), self.clock.check, width)
         if places is None:
             return None
         return figures(self.model, self.costs, self.setting, places).tpot_ms, places
 
-    def minimise(self, below_ms: float = inf, gap: float = 1e-9) -> tuple[float, tuple[Place, ...]] | None:
-        """Find the least time below a figure, within a gap; None where there is none below it."""
-        best = self.within(below_ms)
-        if best is None:
+    def minimise(
+        self,
+        below_ms: float = inf,
+        gap: float = 1e-9,
+        *,
+        widths: tuple[int | None, ...] = WIDTHS,
+        watch: Callable[[Found | None], None] = lambda _: None,
+    ) -> Found | None:
+        """Find the least time below a figure, within a gap; None where there is none below it.
+
+        Parameters
+        ----------
+        below_ms, gap
+            The figure, and the relative gap.
+        widths
+            Of the beams.
+        watch
+            Told the best plan so far whenever it or the bound `least` is better.
+
+        Raises
+        ------
+        UndecidedError
+            When these beams do not decide; what is known was told.
+        """
+        below = min(below_ms, self.asked.tpot_ms)
+        if self.least == inf:
             return None
-        low = self.least
-        while best[0] - low > gap * best[0]:
-            close = best[0] - low <= CLOSE * best[0]
-            target = best[0] * (1 - gap) if close else (low + best[0]) / 2
-            found = self.within(target)
-            if found is None:
-                low = target
-                if close:
-                    break
-            else:
-                best = found
+        best = self._fastest_chain(below) if self.labels else None
+        watch(best)
+        for width in widths if self.labels else (None,):
+            share = 1.0  # of the way from the bound to the best: where the next target is
+            while share >= LEAST_SHARE:
+                most = below if best is None else best[0] * (1 - gap)
+                if self.least >= most:
+                    return best
+                close = best is None or most - self.least <= CLOSE * most
+                target = most if close or share == 1.0 else self.least + share * (most - self.least)
+                try:
+                    found = self._attempt(target, width)
+                except UndecidedError:
+                    share = 0.0 if close else share / 2
+                    continue
+                if found is None:
+                    self.least = target
+                else:
+                    best, share = found, 0.5
+                watch(best)
+        raise UndecidedError
+
+    def _attempt(self, target: float, width: int | None) -> Found | None:
+        return self._labelled(target, width) if self.labels else self.within(target, (width,))
+
+    def _fastest_chain(self, below: float) -> Found | None:
+        """Find the fastest plan of intervals alone, nearly."""
+        best, low = self._chain(below), self.least
+        while best is not None and self.setting.microbatches > 1 and best[0] - low > CLOSE * best[0]:
+            target = (low + best[0]) / 2
+            found = self._chain(target)
+            low, best = (target, best) if found is None else (low, found)
         return best
 
 
 def _least(model: ServingModel, costs: Costs, setting: Setting) -> float:
-    """Bound the time per token: every node at its fastest, spread evenly over all devices."""
+    """Bound the time per token: every node at its fastest, spread over all devices; inf without room."""
     turns = np.array([[option.replicas] for option in model.options])
+    taken = np.array([[option.devices] for option in model.options])
+    held = (taken * (costs.weight_bytes + costs.cache_bytes)).min(axis=0).sum() - model.tied_bytes
+    room = sum(pool.room_bytes * len(pool.names) for pool in model.pools)
+    if held > room * (1 + MEMORY_TOLERANCE) * (1 + 1e-12):
+        return inf
     total = float(costs.time_ms.min(axis=0).sum())
     share = (costs.time_ms / turns).min(axis=0)
     devices = sum(len(pool.names) for pool in model.pools)

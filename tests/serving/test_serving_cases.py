@@ -9,8 +9,13 @@ from placer.errors import UsageError
 from placer.formats.files import load
 from placer.language.configuration import language_model
 from placer.plans.result import Status
+from placer.serving.label_search import Target, UndecidedError, shortest_labels
 from placer.serving.serve import serve, served
+from placer.serving.serving_layout import to_plan
+from placer.serving.serving_model import Setting
+from placer.serving.serving_questions import Questions
 from placer.serving.serving_request import Goal, ServingRequest
+from placer.serving.token_time import Clock
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="no shared cases here")
@@ -111,6 +116,49 @@ def test_too_large_a_model_is_refused_with_its_size():
 def test_options_that_contradict_each_other(asked, said):
     with pytest.raises(UsageError, match=said):
         served(language_model(LLAMA_70B), "2xl4", ServingRequest(**asked))
+
+
+def test_mixture_of_experts_that_needs_a_host_has_a_plan_and_a_gap_at_once():
+    """Weights of 57 GiB on 43 GiB of cards: the rest is read by the host."""
+    config = {
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "model_type": "qwen3_moe",
+        "torch_dtype": "bfloat16",
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 48,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "head_dim": 128,
+        "vocab_size": 151936,
+        "max_position_embeddings": 40960,
+        "tie_word_embeddings": False,
+    }
+    model, request = served(
+        language_model(config),
+        "rtx3090:1,rtx4090:1,epyc-7763:1",
+        ServingRequest(objective=Goal.TPOT),
+    )
+    found = Questions(model, request, Clock(1.5)).answer()
+    assert found.value is not None
+    assert found.bound <= found.value < 1.1 * found.bound
+    plan = to_plan(model, model.costs(found.setting), found.setting, found.layout)
+    assert sorted(node for stage in plan.stages for node in stage.nodes) == sorted(model.ids)
+    assert all(stage.free_bytes is None or stage.free_bytes >= 0 for stage in plan.stages)
+    assert [stage.host for stage in plan.stages] == [False, False, True]
+
+
+@needs_cases
+def test_narrow_beams_leave_open_what_they_do_not_prove():
+    model, _ = served(load(CASES / "experts_12.json"), None, ServingRequest(objective=Goal.TPOT))
+    setting = Setting()
+    with pytest.raises(UndecidedError):
+        shortest_labels(model, model.costs(setting), Target(8.0609), width=5)
+    assert shortest_labels(model, model.costs(setting), Target(8.0609)) is None
+    assert shortest_labels(model, model.costs(setting), Target(8.061)) is not None
 
 
 def test_front_rises_in_both():
