@@ -4,6 +4,7 @@
 # make lint       lint, format and type checks
 # make docs       build the pages of docs/ into build/docs: no warning, no dead link; make docs-serve shows them
 # make notebooks  run the notebooks of docs/tutorials and keep what they print with them
+# make release  build sdist and wheel into dist/, and try each in a fresh environment
 # make pins       renew the tested versions in .ci/constraints.txt (of OLD_PYTHON, 3.11, and NEW_PYTHON)
 # PYTHON=...      choose the interpreter (Python 3.11 or newer)
 # VERSIONS=...    of what is installed: pinned (the default), newest, or the lowest that pyproject.toml allows
@@ -29,7 +30,7 @@ CONSTRAINTS := $(if $(filter pinned,$(VERSIONS)),.ci/constraints.txt,$(if $(filt
 INSTALL = $(if $(CONSTRAINTS),PIP_CONSTRAINT=$(CONSTRAINTS)) $(BIN)/python -m pip install --quiet \
 	--disable-pip-version-check
 
-.PHONY: demo test test-all lint docs docs-serve notebooks pins clean
+.PHONY: demo test test-all lint docs docs-serve notebooks release pins clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -62,6 +63,9 @@ docs-serve: docs
 
 notebooks: $(VENV)/.installed-docs $(VENV)/.built
 	$(BIN)/python docs/notebooks.py
+
+release:
+	.ci/release $(PYTHON)
 
 pins:
 	rm -rf .venv-newest-*
