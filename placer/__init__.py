@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from placer.plans.plan import Plan
     from placer.plans.result import Result, Status
     from placer.plans.status import Stop
+    from placer.serving.api import serve
     from placer.serving.flow import flow
     from placer.serving.flow_problem import FlowProblem
     from placer.serving.flow_result import FlowResult
+    from placer.serving.serving_plan import ServingResult
     from placer.simulation import Simulation, simulate
     from placer.solving.solve import solve
     from placer.studies.batch import solve_batch
@@ -54,6 +56,7 @@ __all__ = [
     "Plan",
     "Result",
     "Schedule",
+    "ServingResult",
     "Simulation",
     "Status",
     "Stop",
@@ -71,6 +74,7 @@ __all__ = [
     "import_torch",
     "load",
     "save",
+    "serve",
     "simulate",
     "solve",
     "solve_batch",
@@ -100,6 +104,8 @@ _WHERE = {
     "Link": "placer.instance.cluster",
     "load": "placer.formats.files",
     "save": "placer.formats.files",
+    "serve": "placer.serving.api",
+    "ServingResult": "placer.serving.serving_plan",
     "Objective": "placer.options",
     "Options": "placer.options",
     "PlacerError": "placer.errors",
