@@ -13,6 +13,7 @@ from rich.text import Text
 from placer.formats.text import write_text
 from placer.instance.instance import Instance
 from placer.instance.order import topological_position
+from placer.instance.short_names import short_names
 from placer.objectives import OBJECTIVES
 from placer.plans.result import Result
 from placer.units import memory, size
@@ -185,5 +186,6 @@ def _contents(instance: Instance, ids: list[str]) -> str:
     nodes = [instance.index[v] for v in ids]
     forward = [v for v in nodes if not instance.backward[v]] or nodes
     position = topological_position(instance)
-    names = [instance.names[v] for v in sorted(forward, key=lambda v: position[v])]
+    short = short_names(instance.names)
+    names = [short[instance.names[v]] for v in sorted(forward, key=lambda v: position[v])]
     return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} … {names[-1]}"

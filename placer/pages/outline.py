@@ -12,6 +12,7 @@ import numpy as np
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.instance.order import topological_position
+from placer.instance.short_names import short_names
 from placer.plans.plan import Plan
 
 __all__ = ["Group", "Outline", "outline"]
@@ -22,9 +23,13 @@ RUN = 24
 
 @dataclass(frozen=True)
 class Group:
-    """Some nodes of one device; ``parent`` is the index of the group it belongs to, or -1."""
+    """Some nodes of one device; ``parent`` is the index of the group it belongs to, or -1.
+
+    ``short`` is the label with names of nodes and layers as short as in tables.
+    """
 
     label: str
+    short: str
     device: int
     parent: int
 
@@ -61,14 +66,14 @@ def outline(instance: Instance, plan: Plan) -> Outline:
     for label, nodes in _pieces(instance, plan):
         piece = len(groups)
         device = int(plan.device[nodes[0]])
-        groups.append(Group(label, device, -1))
+        groups.append(Group(label, label, device, -1))
         leaf[nodes] = piece
         inner = _layers(instance, sorted(nodes, key=lambda v: position[v]))
         if 1 < len(inner) < len(nodes):
-            for name, members in inner:
+            for name, short, members in inner:
                 if len(members) > 1:
                     leaf[members] = len(groups)
-                    groups.append(Group(name, device, piece))
+                    groups.append(Group(name, short, device, piece))
     return Outline(tuple(groups), leaf)
 
 
@@ -134,18 +139,31 @@ def _split(
     return [(label(nodes[0]), nodes) for _, nodes in sorted(parts.items())]
 
 
-def _layers(instance: Instance, nodes: Sequence[int]) -> list[tuple[str, list[int]]]:
-    """Layers of a piece's nodes (in topological order), or equal runs of them where there are none."""
+def _layers(instance: Instance, nodes: Sequence[int]) -> list[tuple[str, str, list[int]]]:
+    """Layers of a piece's nodes (in topological order), or equal runs of them where there are none.
+
+    Each with its label, in full and short.
+    """
+    names, short = instance.names, short_names(instance.names)
     layers: dict[str, list[int]] = {}
     for v in nodes:
         layers.setdefault(instance.layer[v] or "", []).append(v)
     if len(layers) > 1:
+        short_layers = short_names(tuple(layer or "" for layer in instance.layer))
         return [
             part
             for name, members in layers.items()
-            for part in ([(name, members)] if name else [(instance.names[v], [v]) for v in members])
+            for part in (
+                [(name, short_layers[name], members)]
+                if name
+                else [(names[v], short[names[v]], [v]) for v in members]
+            )
         ]
     count = ceil(len(nodes) / RUN)
     size = ceil(len(nodes) / count)
     runs = [list(nodes[i : i + size]) for i in range(0, len(nodes), size)]
-    return [(f"{instance.names[run[0]]} … {instance.names[run[-1]]}", run) for run in runs]
+    return [
+        (f"{names[a]} … {names[b]}", f"{short[names[a]]} … {short[names[b]]}", run)
+        for run in runs
+        for a, b in [(run[0], run[-1])]
+    ]

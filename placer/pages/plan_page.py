@@ -11,6 +11,7 @@ import numpy as np
 from placer.instance.instance import Instance
 from placer.instance.order import topological_position
 from placer.instance.overrides import apply
+from placer.instance.short_names import short_names
 from placer.pages.convergence import convergence
 from placer.pages.html_document import render
 from placer.pages.load_chart import by_direction, load_chart
@@ -104,10 +105,12 @@ def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) ->
     classes = instance.device_class[plan.device]
     every = np.arange(instance.n)
     folded = outline(instance, plan)
+    short = tuple(map(short_names(instance.names).__getitem__, instance.names))
     return {
         "devices": devices,
         "nodes": {
             "name": [instance.names[v] for v in order],
+            "short": None if short == instance.names else [short[v] for v in order],
             "id": None if instance.ids == instance.names else [instance.ids[v] for v in order],
             "device": plan.device[order].tolist(),
             "time": _rounded(instance.class_time_ms[every, classes][order]),
@@ -118,7 +121,7 @@ def _data(result: Result, instance: Instance | None, slices: Sequence[Slice]) ->
             "group": folded.leaf[order].tolist(),
         },
         "edges": rank[instance.edges].ravel().tolist(),
-        "groups": [{"label": g.label, "device": g.device, "parent": g.parent} for g in folded.groups],
+        "groups": [vars(g) for g in folded.groups],
         "slices": [[index[s.device], s.lane, s.label, s.start_ms, s.end_ms, s.slot] for s in slices],
     }
 

@@ -125,6 +125,17 @@ def test_names_cannot_end_the_data(planned):
     assert tuple(data_of(page)["nodes"]["name"]) == names
 
 
+def test_the_graph_shows_short_names_that_are_told_apart():
+    """Names as exporters give them; the full ones stay beside the short ones."""
+    instance, plan = pair()
+    assert data_of(plan_page(result_of(instance, plan), instance))["nodes"]["short"] is None
+    names = tuple(f"/encoder/layer.{v}/attention/output/dense/MatMul" for v in range(2))
+    instance = instance.replace(names=names)
+    nodes = data_of(plan_page(result_of(instance, plan), instance))["nodes"]
+    assert tuple(nodes["name"]) == names
+    assert nodes["short"] == ["…0/…output/dense/MatMul", "…1/…output/dense/MatMul"]
+
+
 def test_the_timeline_of_a_latency_plan_ends_with_the_objective():
     instance = load(DATA / "textbook.json")
     result = solve(instance, objective="latency", method="greedy")

@@ -23,7 +23,7 @@ const graph = (() => {
   }
 
   function width(text, sub) {
-    return Math.min(190, Math.max(56, 18 + 6.9 * Math.max(text.length, sub.length * 0.82)));
+    return Math.min(380, Math.max(56, 18 + 6.9 * Math.max(text.length, sub.length * 0.82)));
   }
 
   /** Vertices and edges as they are folded now. */
@@ -53,7 +53,9 @@ const graph = (() => {
     const device = devices[v.device].label;
     v.hint = v.members.reduce((t, n) => t + n, 0) / v.members.length;
     v.label = v.folded ? groups[Number(v.key.slice(1))].label : nodes.name[v.members[0]];
-    v.short = shorten(v.label, 24);
+    // Short names are told apart by what they keep; only what no box can hold is cut further.
+    const short = v.folded ? groups[Number(v.key.slice(1))].short : nodes.short ? nodes.short[v.members[0]] : v.label;
+    v.short = shorten(short, v.folded ? 52 : 40);
     v.sub = v.folded ? `${v.members.length} nodes · ${ms(time)}` : `${shorten(device, 14)} · ${ms(time)}`;
     v.time = time;
     v.width = width(v.short, v.sub);
