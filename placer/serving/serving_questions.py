@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
@@ -33,6 +34,8 @@ MOST_SEQUENCES = 2**22
 """Sequences beyond which memory is taken not to limit them."""
 TIE_SHARE = 0.2
 """Of the time limit: for the most room and the fastest among plans of the largest setting."""
+SMALL_BOX = 1.5
+"""Largest ratio of a box's corners for which labels look at the smallest; larger ones are split at once."""
 MOST_BATCH = 4096
 """Sequences of a microbatch at most, when throughput is asked for without a limit."""
 
@@ -167,20 +170,18 @@ class Questions:
 
     def _throughput(self) -> None:
         most_batch = min(self.request.concurrency or MOST_BATCH, MOST_BATCH) if self.model.batches else 1
-        fitting = _largest(lambda b: self._fits(b, 1), most_batch)
-        if self._undecided:
-            most_batch = _largest(lambda b: self._may_fit(b, 1), most_batch, max(fitting, 1))
+        if self._at(self._setting(1, 1)).labels:
+            most_batch = _largest(lambda b: self._may_fit(b, 1), most_batch)
         else:
-            most_batch = fitting
+            most_batch = _largest(lambda b: self._fits(b, 1), most_batch)
         if most_batch == 0:
             return
         most = min(self._useful(), self.request.concurrency or MOST_SEQUENCES)
         for microbatches in sorted({1, min(most, sum(len(pool.names) for pool in self.model.pools))}):
-            batch = _largest(lambda b, m=microbatches: self._fits(b, m), most_batch)  # type: ignore[misc]
-            batch = min(batch, (self.request.concurrency or MOST_SEQUENCES) // microbatches)
-            if batch:
-                self._improve(batch, microbatches)
-        boxes: list[tuple[float, int, int, int, int, int]] = [(-inf, 0, 1, most_batch, 1, most)]
+            self._start(
+                microbatches, min(most_batch, (self.request.concurrency or most_batch) // microbatches)
+            )
+        boxes = [(-self._bound(1, most_batch, 1, most), 0, 1, most_batch, 1, most)]
         while boxes:
             least = -boxes[0][0]
             value = self.best.value or 0.0
@@ -191,6 +192,23 @@ class Questions:
             for upper, part in self._split(*heapq.heappop(boxes)[1:]):
                 heapq.heappush(boxes, (-min(least, upper), *part))
         self.best = replace(self.best, bound=max(self.best.value or 0.0, -boxes[0][0] if boxes else 0.0))
+
+    def _start(self, microbatches: int, most_batch: int) -> None:
+        """Look for good plans: with hosts, those with the largest batch need not be the best."""
+        if not self._at(self._setting(1, microbatches)).labels:
+            batch = _largest(lambda b: self._fits(b, microbatches), most_batch) if most_batch else 0
+            if batch:
+                self._improve(batch, microbatches)
+            return
+        batch = 1
+        while batch <= most_batch:
+            slots, setting = batch * microbatches, self._setting(batch, microbatches)
+            value = self.best.value or 0.0
+            with suppress(UndecidedError):
+                found = self._at(setting).within(1e3 * slots / value if value else inf, WIDTHS[:1])
+                if found is not None and 1e3 * slots / found[0] > value:
+                    self._keep(1e3 * slots / found[0], setting, found[1], self.best.bound)
+            batch = 2 * batch if 2 * batch <= most_batch or batch == most_batch else most_batch
 
     def _useful(self) -> int:
         """Bound the microbatches: with more, the time per token is that of the slowest stage alone."""
@@ -217,13 +235,12 @@ class Questions:
             if least is not None:
                 yield 1e3 * slots / least if least > 0 else inf, (level + 1, first, last, few, many)
             return
-        corner = self._at(self._setting(first, few))
-        try:
-            found = corner.within(1e3 * slots / value if value else inf, WIDTHS[:2])
-            if found is None:
-                return
-        except UndecidedError:
-            found = None
+        corner, found = self._at(self._setting(first, few)), None
+        if not corner.labels or last * many <= SMALL_BOX * first * few:
+            with suppress(UndecidedError):
+                found = corner.within(1e3 * slots / value if value else inf, WIDTHS[:2])
+                if found is None:
+                    return
         if found is not None and 1e3 * first * few / found[0] > value:
             self._keep(1e3 * first * few / found[0], self._setting(first, few), found[1], self.best.bound)
         if last / first >= many / few:
@@ -233,8 +250,15 @@ class Questions:
             middle = int((few * many) ** 0.5)
             parts = [(first, last, few, middle), (first, last, middle + 1, many)]
         for part in parts:
-            least = self._at(self._setting(part[0], part[2])).least
-            yield (1e3 * part[1] * part[3] / least if least > 0 else inf), (0, *part)
+            yield self._bound(*part), (0, *part)
+
+    def _bound(self, first: int, last: int, few: int, many: int) -> float:
+        """Bound the tokens per second of a box of settings, without a search."""
+        least = self._at(self._setting(first, few)).least
+        slots = min(last * many, self.request.concurrency or MOST_SEQUENCES)
+        if least == inf or least > self.asked.tpot_ms:
+            return 0.0
+        return 1e3 * slots / least if least > 0 else inf
 
     def _improve(
         self, batch: int, microbatches: int, widths: tuple[int | None, ...] = WIDTHS[:2]
