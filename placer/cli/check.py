@@ -18,6 +18,9 @@ from placer.plans.result import Result
 from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.search.run import Outcome, Run
+from placer.serving.serve import read_served, served
+from placer.serving.serving_check import violations as served_violations
+from placer.serving.serving_file import is_serving_result, load_serving_result
 from placer.solving.to_result import to_result
 
 __all__ = ["run"]
@@ -33,8 +36,11 @@ class Arguments(Protocol):
 
 def run(args: Arguments) -> ExitCode:
     """Verify a result or a split; exit code 1 when something does not hold."""
+    document = parse_json(read_text(args.result), args.result)
+    if is_serving_result(document):
+        return _served(args)
     instance = load(args.instance)
-    if paper_json.is_paper_split(parse_json(read_text(args.result), args.result)):
+    if paper_json.is_paper_split(document):
         return _split(args, instance)
     result = load_result(args.result)
     found = check(instance, result)
@@ -47,6 +53,27 @@ def run(args: Arguments) -> ExitCode:
             print(result.message)
         print("verified: " + _covered(result))
     return _complain(args.result, found)
+
+
+def _served(args: Arguments) -> ExitCode:
+    """Verify an answer of ``placer serve``, on the devices and with the number formats that it names."""
+    result = load_serving_result(args.result)
+    asked = result.request
+    found = read_served(args.instance, precision=asked.precision, weights=asked.weights)
+    devices = None if isinstance(found, Instance) else result.devices
+    model, _ = served(found, devices, asked, cache=asked.cache, reserve=asked.reserve)
+    broken = served_violations(model, result)
+    if args.json:
+        given = result.model_dump(mode="json", include={"status", "value", "bound", "gap"})
+        sys.stdout.write(json.dumps({"holds": not broken, "found": broken, **given}, indent=1) + "\n")
+    elif result.plan is None and not broken:
+        print(f"{result.message}\nverified: that there is no plan is the search's claim")
+    elif result.plan is not None and not broken:
+        print(
+            f"status {result.status}  {result.value:.10g}  {len(result.plan.stages)} stages\n"
+            "verified: assignment, memory, loads, times and value hold; the bound is the search's"
+        )
+    return _complain(args.result, broken)
 
 
 def _split(args: Arguments, instance: Instance) -> ExitCode:

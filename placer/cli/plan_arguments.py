@@ -29,6 +29,17 @@ examples:
 )
 
 
+CHECK_EXAMPLES = (
+    """\
+examples:
+  placer check graph.json plan.json      a result of placer solve, or a split of the paper's code
+  placer check config.json served.json   an answer of placer serve, and the MODEL that it is about
+
+"""
+    + EXIT_CODES
+)
+
+
 COMPARE_EXAMPLES = (
     """\
 examples:
@@ -95,7 +106,7 @@ def add_solve(command: Command) -> None:
 
 def add_check(command: Command) -> None:
     """Add the command."""
-    check = command()
+    check = command(epilog=CHECK_EXAMPLES)
     _add_plan(check)
     check.add_argument("--json", action="store_true", help="print the findings as JSON")
 

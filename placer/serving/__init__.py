@@ -1,5 +1,5 @@
-"""Serving a model of many layers on unequal devices: layered flow, its bounds, starts, search and check.
+"""Serving a model of many layers on unequal devices: questions, searches, checks, and layered flow.
 
-A problem and its plans are data of their own, apart from graphs of operators; programs are in
+Models to serve, problems and plans are data of their own, apart from graphs of operators; programs are in
 `formulations.serving`, and the command line is in `placer.cli`.
 """

@@ -55,7 +55,7 @@ def serve(
         When a file cannot be read.
     """
     try:
-        asked = ServingRequest.model_validate(request)
+        asked = ServingRequest.model_validate({**request, "precision": precision, "weights": weights})
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"serve: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from placer.errors import UsageError
+from placer.errors import UsageError, VerificationError
 from placer.formats.files import load
 from placer.formats.text import parse_json, read_text
 from placer.imports.catalogue import Cluster, find_cluster
@@ -20,6 +20,7 @@ from placer.plans.result import Status
 from placer.plans.status import Stop
 from placer.serving.served_instance import ServedInstance
 from placer.serving.served_language_model import ServedLanguageModel
+from placer.serving.serving_check import violations
 from placer.serving.serving_front import front
 from placer.serving.serving_layout import to_plan
 from placer.serving.serving_model import ServingModel, Setting
@@ -94,6 +95,7 @@ def served(
         When they do not fit together.
     """
     _refuse(request)
+    request = request.model_copy(update={"cache": cache, "reserve": reserve})
     if isinstance(model, Instance):
         for name, given in (
             ("--devices", devices),
@@ -153,6 +155,11 @@ def serve(
         Told seconds and the best answer so far.
     interrupted
         Asked whether to stop at once.
+
+    Raises
+    ------
+    VerificationError
+        When the answer does not hold, computed again from the model: a defect of this software.
     """
     clock = Clock(request.time_limit, interrupted)
     found = Questions(
@@ -167,7 +174,7 @@ def serve(
     stop = Stop.FINISHED if found.finished else Stop.INTERRUPTED if interrupted() else Stop.TIME_LIMIT
     if plan is None:
         given["message"] = _reason(model, request) if found.finished else f"no plan found: {stop}"
-    return ServingResult(
+    result = ServingResult(
         model=model.name,
         devices=devices or ", ".join(f"{len(p.names)} {p.cls.name}" for p in model.pools),
         request=request,
@@ -182,6 +189,9 @@ def serve(
         seconds=clock.spent,
         **given,
     )
+    if broken := violations(model, result):
+        raise VerificationError(f"the plan does not hold: {broken[0]}")
+    return result
 
 
 def _asked(request: ServingRequest) -> Asked:

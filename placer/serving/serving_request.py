@@ -46,6 +46,10 @@ class ServingRequest(BaseModel):
     scattered
         Whether any node may lie anywhere; else each accelerator has an interval of the layers, of which hosts
         may hold some nodes.
+    weights, precision, cache
+        Number formats of a language model's matrices, of the rest, and of keys and values, where given.
+    reserve
+        Share of each device's memory to keep free, where given.
     gap
         Relative gap to stop at.
     time_limit
@@ -63,5 +67,9 @@ class ServingRequest(BaseModel):
     shards: tuple[Count, ...] = (1,)
     replicas: tuple[Count, ...] = (1,)
     scattered: bool = False
+    weights: str | None = None
+    precision: str | None = None
+    cache: str | None = None
+    reserve: float | None = None
     gap: Annotated[float, Field(ge=0, lt=1)] = 1e-6
     time_limit: Annotated[float, Field(gt=0)] = 60.0
