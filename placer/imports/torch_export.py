@@ -15,6 +15,7 @@ from typing import Any
 
 from placer.errors import InputError, UsageError
 from placer.imports.torch_lines import said_of_line
+from placer.imports.torch_sizes import with_numbers
 from placer.imports.torch_tracing import traced
 
 __all__ = ["Exported", "Watch", "exported", "torch_for"]
@@ -22,7 +23,11 @@ __all__ = ["Exported", "Watch", "exported", "torch_for"]
 Watch = Callable[[str], None]
 """Told what an import is about, whenever that changes."""
 
-EXPECTED = "(module, example arguments) or (module, example arguments, keyword arguments)"
+EXPECTED = (
+    "(module, example arguments), and behind them keyword arguments and dynamic_shapes if there are any"
+)
+
+FIXED = "dynamic shapes are not kept: a plan is for the sizes of the example inputs"
 
 
 class Exported:
@@ -81,8 +86,9 @@ def exported(
             f"expected MODULE:FACTORY, a function that returns {EXPECTED}, or these; got {source!r:.80}"
         )
     module, args, kwargs = _checked(made, name)
+    fixed = (FIXED,) if len(made) == 4 and made[3] else ()
     with _without_cache(module) as notes:
-        return Exported(name, module, _program(module, args, kwargs, name, watch), notes)
+        return Exported(name, module, _program(module, args, kwargs, name, watch), (*notes, *fixed))
 
 
 def torch_for(what: str) -> Any:
@@ -150,16 +156,20 @@ def _called(factory: Callable[[], Any], name: str, device: str) -> Any:
 
 
 def _checked(made: Any, name: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """Return the module, its arguments and its keyword arguments."""
+    """Return the module, its arguments and its keyword arguments.
+
+    Dynamic shapes, the fourth, may not even hold for the sizes of the example inputs: costs are numbers, so
+    that those sizes are what counts, and sizes that are known leave nothing to compute at run time.
+    """
     import torch
 
-    if not isinstance(made, tuple) or len(made) not in (2, 3) or not isinstance(made[0], torch.nn.Module):
+    if not isinstance(made, tuple) or len(made) not in (2, 3, 4) or not isinstance(made[0], torch.nn.Module):
         if isinstance(made, torch.nn.Module):
             made = "a module alone"
         elif isinstance(made, tuple):
             made = f"({', '.join(type(item).__name__ for item in made)})"
         raise InputError(f"the factory must return {EXPECTED}, got {made!s:.80}", source=name)
-    args, kwargs = made[1], made[2] if len(made) == 3 else {}
+    args, kwargs = made[1], (made[2] if len(made) > 2 else None) or {}
     if isinstance(args, dict) and len(made) == 2:
         args, kwargs = (), args
     if not isinstance(kwargs, dict):
@@ -193,6 +203,7 @@ def _program(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: s
     device = "meta" if first is None else first.device
     try:
         with _quiet(), torch.device(device):  # for tensors made on the way
+            args, kwargs = with_numbers((args, kwargs))
             with traced(module, watch):
                 program = torch.export.export(module, args, kwargs, strict=False)
             watch(f"making {len(program.graph.nodes)} operators functional")

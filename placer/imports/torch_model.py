@@ -35,7 +35,9 @@ def read_torch(
     ----------
     factory
         ``MODULE:FACTORY``, ``FILE.py:FACTORY`` or a function; called with the meta device as default, returns
-        the module and its example inputs: ``(module, args)`` or ``(module, args, kwargs)``.  Or such a tuple.
+        the module and its example inputs: ``(module, args)``, ``(module, args, kwargs)`` or
+        ``(module, args, kwargs, dynamic_shapes)``.  Or such a tuple.  Where sizes are dynamic, those of the
+        example inputs count.
     precision
         Number format of floating-point tensors; that of the model by default.
     attention
