@@ -74,6 +74,11 @@ class Kinds:
         stride, count, devices = self._least[o]
         return np.asarray(used // stride % (count + 1) + devices <= count)
 
+    def alone(self, used: IntArray, o: int) -> BoolArray:
+        """Whether no other interval than that of an option was opened; free devices do not count."""
+        free = len(self.free)
+        return np.asarray(used >> free << free == self.step[o])
+
     def room_left(self, used: IntArray) -> FloatArray:
         """Memory of the accelerators with intervals that are not used."""
         out = np.zeros(len(used))

@@ -179,7 +179,7 @@ class _Search:
             self._move(made, k, o)
             self._run(made, k, o, MEMORY, LOAD)
             if k == len(self.model.ids) - 1 and self.model.tied_bytes:
-                self._untie(made, (made.key[:, FIRST] == o) & (made.key[:, USED] == self.kinds.step[o]), o)
+                self._untie(made, (made.key[:, FIRST] == o) & self.kinds.alone(made.key[:, USED], o), o)
             made.key[:, LAST] = o
             out.append(self._fitting(made))
         return out
@@ -330,8 +330,9 @@ class _Search:
         """Time in which a token comes back to the first device."""
         out = np.zeros(len(labels.key))
         count = len(self.model.options)
-        for row, (first, used, _, last) in enumerate(labels.key.tolist()):
-            if first == last and (first >= count or used == self.kinds.step[first]):
+        for row, (first, _, _, last) in enumerate(labels.key.tolist()):
+            alone = first >= count or self.kinds.alone(labels.key[row : row + 1, USED], first)[0]
+            if first == last and alone:
                 continue
             a, b = self._option(last), self._option(first)
             move = self.costs.across_ms if self.server[a] != self.server[b] else self.costs.move_ms

@@ -70,7 +70,7 @@ def _point(model: ServingModel, setting: Setting, asked: Asked, clock: Clock) ->
     best: list[Found] = []
     with suppress(UndecidedError):  # a plan then, if not the best one
         search.minimise(
-            gap=CLOSE, widths=WIDTHS[:2], watch=lambda found: best.extend([] if found is None else [found])
+            gap=CLOSE, widths=WIDTHS[:3], watch=lambda found: best.extend([] if found is None else [found])
         )
     if not best:
         return None

@@ -141,6 +141,12 @@ class Questions:
 
     def _most(self, fits: Callable[[int], bool], may_fit: Callable[[int], bool], most: int) -> None:
         """Find the largest number that fits: with beams first, then with all labels."""
+        if self._at(self._setting(1, 1, 1)).labels:  # each look is dear: from the top
+            top = _largest(may_fit, most)
+            self.best = replace(self.best, bound=float(top))
+            if not top or fits(top):
+                return
+            most = top - 1
         found = _largest(fits, most)
         if self._undecided:
             self.best = replace(self.best, bound=float(_largest(may_fit, most, max(found, 1))))
@@ -205,7 +211,7 @@ class Questions:
             slots, setting = batch * microbatches, self._setting(batch, microbatches)
             value = self.best.value or 0.0
             with suppress(UndecidedError):
-                found = self._at(setting).within(1e3 * slots / value if value else inf, WIDTHS[:1])
+                found = self._at(setting).within(1e3 * slots / value if value else inf, WIDTHS[:2])
                 if found is not None and 1e3 * slots / found[0] > value:
                     self._keep(1e3 * slots / found[0], setting, found[1], self.best.bound)
             batch = 2 * batch if 2 * batch <= most_batch or batch == most_batch else most_batch
@@ -231,14 +237,14 @@ class Questions:
             return
         value = (self.best.value or 0.0) * (1 + self.request.gap)
         if first == last and few == many:
-            least = self._improve(first, few, WIDTHS[:2] if level == 0 else WIDTHS[level + 1 : level + 2])
+            least = self._improve(first, few, WIDTHS[:3] if level == 0 else WIDTHS[level + 2 : level + 3])
             if least is not None:
                 yield 1e3 * slots / least if least > 0 else inf, (level + 1, first, last, few, many)
             return
         corner, found = self._at(self._setting(first, few)), None
         if not corner.labels or last * many <= SMALL_BOX * first * few:
             with suppress(UndecidedError):
-                found = corner.within(1e3 * slots / value if value else inf, WIDTHS[:2])
+                found = corner.within(1e3 * slots / value if value else inf, WIDTHS[:3])
                 if found is None:
                     return
         if found is not None and 1e3 * first * few / found[0] > value:
@@ -256,12 +262,11 @@ class Questions:
         """Bound the tokens per second of a box of settings, without a search."""
         least = self._at(self._setting(first, few)).least
         slots = min(last * many, self.request.concurrency or MOST_SEQUENCES)
-        if least == inf or least > self.asked.tpot_ms:
-            return 0.0
-        return 1e3 * slots / least if least > 0 else inf
+        out = least == inf or least > self.asked.tpot_ms
+        return 0.0 if out else 1e3 * slots / least if least > 0 else inf
 
     def _improve(
-        self, batch: int, microbatches: int, widths: tuple[int | None, ...] = WIDTHS[:2]
+        self, batch: int, microbatches: int, widths: tuple[int | None, ...] = WIDTHS[:3]
     ) -> float | None:
         """Find the best plan of a setting; where beams do not, return a bound on its time per token."""
         slots, value = batch * microbatches, (self.best.value or 0.0) * (1 + self.request.gap)
@@ -298,10 +303,8 @@ class Questions:
             ) -> None:
                 if found is not None and (self.best.value is None or found[0] < self.best.value):
                     self._keep(found[0], settings[i], found[1])
-                bound = min(search.least, other)
-                self.best = replace(
-                    self.best, bound=bound if self.best.value is None else min(self.best.value, bound)
-                )
+                known = inf if self.best.value is None else self.best.value
+                self.best = replace(self.best, bound=min(known, search.least, other))
 
             search.minimise(value * (1 - self.request.gap), self.request.gap, watch=watch)
         self.best = replace(self.best, bound=self.best.value)
@@ -311,7 +314,7 @@ class Questions:
     def _concurrency(self) -> None:
         if self._fits_any(MOST_SEQUENCES):
             self._keep(1.0, self._setting(1, 1), self.best.layout)
-            said = ("nothing is kept per sequence: any number fits",)
+            said = ("memory does not limit the sequences: any number fits",)
             self.best = replace(self.best, bound=1.0, limited_by=said)
         elif self.model.batches and (self.request.max_tpot_ms is not None or self._replicated):
             self._staircase()
@@ -372,15 +375,9 @@ class Questions:
             return
         value = best.value
         clock = Clock(min(whole.seconds - whole.spent, TIE_SHARE * whole.seconds), whole.interrupted)
+        keep = lambda setting, layout: self._keep(value, setting, layout, best.bound)  # noqa: E731
         try:
-            break_tie(
-                self.model,
-                self.asked,
-                clock,
-                best.setting,
-                best.layout,
-                lambda setting, layout: self._keep(value, setting, layout, best.bound),
-            )
+            break_tie(self.model, self.asked, clock, best.setting, best.layout, keep)
         except (OutOfTimeError, UndecidedError):
             whole.check()
 

@@ -13,7 +13,7 @@ from placer.serving.token_time import Asked, Clock, Found, TokenTime
 __all__ = ["break_tie"]
 
 ROOM = 1e-7
-"""Difference of rooms that does not matter: much more than the tolerance of memory."""
+"""Difference of rooms that does not matter, as a share of the largest: much more than memory's tolerance."""
 Layout = tuple[Place, ...]
 
 
@@ -77,9 +77,10 @@ def _room(
         found = leaving(high)
         if found is not None:
             return high, found[1]
-    while high - low > ROOM * high:
-        close = high - low <= 1e-3 * high
-        target = low + ROOM * high if close else (low + high) / 2
+    scale = high  # what is told apart does not shrink with the room: there may be none
+    while high - low > ROOM * scale:
+        close = high - low <= 1e-3 * scale
+        target = low + ROOM * scale if close else (low + high) / 2
         found = leaving(target)
         got = None if found is None else room_of(found[1])
         if found is None or got is None:
@@ -88,4 +89,4 @@ def _room(
                 break
         else:
             low, layout = max(got, target), found[1]
-    return max(low - ROOM * high, 0.0), layout
+    return max(low - ROOM * scale, 0.0), layout

@@ -19,11 +19,11 @@ __all__ = ["DECIDING", "WIDTHS", "Asked", "Clock", "Found", "OutOfTimeError", "T
 
 CLOSE = 1e-3
 """Relative distance of the best and the bound from which on the last gap is tried at once."""
-WIDTHS: tuple[int | None, ...] = (200, 2_000, 20_000, 200_000, None)
+WIDTHS: tuple[int | None, ...] = (25, 200, 2_000, 20_000, 200_000, None)
 """Labels that are kept at a node, one attempt after the other; None: all."""
 LEAST_SHARE = 0.1
 """Of the open gap, above the bound: where targets are tried with a beam at last."""
-DECIDING = 3
+DECIDING = 4
 """Attempts in which `TokenTime.within` decides, unless told otherwise."""
 Found = tuple[float, tuple[Place, ...]]
 """Time per token, and where nodes lie."""

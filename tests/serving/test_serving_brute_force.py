@@ -90,6 +90,11 @@ def check(seed):
             assert found.plan.room_per_layer_bytes == pytest.approx(max(rooms), abs=1e-5)
 
 
+def test_no_way_back_from_a_device_to_itself_beside_hosts():
+    """A token that begins and ends on one accelerator, with a node between on a host."""
+    check(1025)
+
+
 @pytest.mark.parametrize("seed", seeds(60))
 def test_all_objectives(seed):
     check(seed)

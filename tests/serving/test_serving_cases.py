@@ -1,21 +1,25 @@
 """Serving questions whose answers follow from figures that are known, and what is refused."""
 
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from placer.errors import UsageError
 from placer.formats.files import load
+from placer.instance.cluster import DeviceClass, Kind, Link
+from placer.instance.instance import Instance
 from placer.language.configuration import language_model
 from placer.plans.result import Status
+from placer.serving import serving_tie
 from placer.serving.label_search import Target, UndecidedError, shortest_labels
 from placer.serving.serve import serve, served
 from placer.serving.serving_layout import to_plan
 from placer.serving.serving_model import Setting
 from placer.serving.serving_questions import Questions
 from placer.serving.serving_request import Goal, ServingRequest
-from placer.serving.token_time import Clock
+from placer.serving.token_time import Clock, TokenTime
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="no shared cases here")
@@ -142,7 +146,9 @@ def test_mixture_of_experts_that_needs_a_host_has_a_plan_and_a_gap_at_once():
         "rtx3090:1,rtx4090:1,epyc-7763:1",
         ServingRequest(objective=Goal.TPOT),
     )
-    found = Questions(model, request, Clock(1.5)).answer()
+    looks = count()
+    found = Questions(model, request, Clock(interrupted=lambda: next(looks) > 2000)).answer()
+    assert not found.finished
     assert found.value is not None
     assert found.bound <= found.value < 1.1 * found.bound
     plan = to_plan(model, model.costs(found.setting), found.setting, found.layout)
@@ -159,6 +165,32 @@ def test_narrow_beams_leave_open_what_they_do_not_prove():
         shortest_labels(model, model.costs(setting), Target(8.0609), width=5)
     assert shortest_labels(model, model.costs(setting), Target(8.0609)) is None
     assert shortest_labels(model, model.costs(setting), Target(8.061)) is not None
+
+
+def test_search_for_room_ends_where_there_is_none(monkeypatch):
+    """Two nodes that fill a device with three microbatches: the bisection ends, though all rooms are zero."""
+    tried = []
+
+    class Counted(TokenTime):
+        def __init__(self, model, setting, asked, clock):
+            tried.append(asked.room_per_layer)
+            super().__init__(model, setting, asked, clock)
+
+    monkeypatch.setattr(serving_tie, "TokenTime", Counted)
+    cluster = [DeviceClass("a", "t", 2, Kind.HOST, 7.0, Link())]
+    full = Instance.build(
+        ids=["u", "v"],
+        types=["t"],
+        time_ms=np.ones((2, 1)),
+        edges=[(0, 1)],
+        classes=cluster,
+        memory_bytes=np.ones(2),
+        activation_bytes=np.full(2, 2.0),
+        output_bytes=np.ones(2),
+    )
+    found = ask(full, objective=Goal.CONCURRENCY)
+    assert (found.status, found.value, found.plan.room_per_layer_bytes) == (Status.OPTIMAL, 3, 0.0)
+    assert 10 < len(tried) < 50
 
 
 def test_front_rises_in_both():
