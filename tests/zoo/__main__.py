@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="entries whose names hold this")
     parser.add_argument("--again", action="store_true", help="examine again what is known")
     parser.add_argument("--failed", action="store_true", help="examine again what failed")
-    parser.add_argument("--seconds", type=int, default=600, help="limit on an entry's time (default: 600)")
+    parser.add_argument(
+        "--seconds", type=int, default=600, help="limit on an entry's processor time (default: 600)"
+    )
     given = parser.parse_args()
     known = json.loads(given.state.read_text()) if given.state.exists() else {}
     chosen = [e for e in ENTRIES if not given.only or any(part in e.name for part in given.only)]

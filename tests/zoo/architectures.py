@@ -106,7 +106,7 @@ ENCODERS = [
     _hugging("MobileBertModel", "MobileBert", _words()),
     _hugging("ConvBertModel", "ConvBert", _words()),
     _hugging("XLNetModel", "XLNet", _words(), d_model=512, n_layer=6, n_head=8, d_inner=2048),
-    _hugging("FNetModel", "FNet", _words()),
+    dataclasses.replace(_hugging("FNetModel", "FNet", _words(), **_LAYERS), full=True),
     _hugging("RoFormerModel", "RoFormer", _words()),
     _hugging("LayoutLMModel", "LayoutLM", _words(128, bbox=(1, 128, 4))),
     _hugging(

@@ -11,3 +11,8 @@ sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("_met
 for name in ("onnx", "onnxruntime", "torch.onnx", "transformers.modeling_utils", "tests.zoo.processes"):
     with contextlib.suppress(ImportError):
         importlib.import_module(name)
+
+with contextlib.suppress(ImportError):
+    import torch
+
+    torch.export.export(torch.nn.Linear(1, 1), (torch.zeros(1, 1),))  # loads what every export needs
