@@ -199,6 +199,7 @@ def _without_cache(module: Any) -> Iterator[tuple[str, ...]]:
 def _program(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, watch: Watch) -> Any:
     import torch
 
+    _without_numbers(module)
     first = next((t for t in (*module.parameters(), *module.buffers())), None)
     device = "meta" if first is None else first.device
     try:
@@ -212,6 +213,25 @@ def _program(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: s
         raise error.within(name) from None
     except Exception as error:  # torch.export has no exception type of its own
         raise InputError(_reason(error), source=name) from None
+
+
+def _without_numbers(module: Any) -> None:
+    """Move to the meta device what a constructor put elsewhere, if anything of the module is there."""
+    import torch
+
+    held = (*module.parameters(), *module.buffers())
+    if all(t.is_meta for t in held) or not any(t.is_meta for t in held):
+        return
+    moved: dict[int, Any] = {}  # by identity: what is shared stays shared
+    for part in module.modules():
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is None or tensor.is_meta:
+                continue
+            if id(tensor) not in moved:
+                empty = torch.empty_like(tensor, device="meta")
+                trained = isinstance(tensor, torch.nn.Parameter)
+                moved[id(tensor)] = torch.nn.Parameter(empty, tensor.requires_grad) if trained else empty
+            setattr(part, name, moved[id(tensor)])
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from placer.errors import InputError
 
 pytest.importorskip("torch", reason="torch is not installed (extra 'torch'; none for this Python)")
 
+from placer.imports.model import Kind
 from placer.imports.torch_model import read_torch
 
 MODEL = """import torch
@@ -122,3 +123,23 @@ def test_a_loop_that_would_not_end_is_told_early(tmp_path, monkeypatch):
     assert "0.1.scan, one of 3 modules Scan, makes 167 calls" in text
     assert f"(at {path}:9: state = state * 0.9 + x[:, i])" in text
     assert told[-1].endswith("calls of modules: 0.1.scan")
+
+
+def test_weights_that_a_constructor_puts_on_the_processor():
+    """Old constructors heed no default device; such weights, and those they are tied to, are moved."""
+    import torch
+
+    class Mixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = torch.nn.Linear(8, 8)
+            self.own = torch.nn.Parameter(torch.FloatTensor(8, 8))
+            self.tied = self.own
+            self.register_buffer("shift", torch.FloatTensor(8))
+
+        def forward(self, x):
+            return (self.first(x) @ self.own + self.shift) @ self.tied
+
+    model = read_torch(lambda: (Mixed(), (torch.zeros(2, 8),)))
+    assert model.parameters == 8 * 8 + 8 + 8 * 8
+    assert model.flops(Kind.PRODUCT) == 3 * 2 * (2 * 8 * 8) + 2 * 8
