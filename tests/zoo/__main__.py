@@ -48,7 +48,7 @@ def main() -> None:
         fresh.write_text(json.dumps(known, indent=1))
         os.replace(fresh, given.state)
     if given.out:
-        given.out.write_text(page([Record(**known[e.name]) for e in ENTRIES if e.name in known]))
+        given.out.write_text(page([Record(**known[e.name]) for e in ENTRIES if e.name in known], ENTRIES))
 
 
 if __name__ == "__main__":

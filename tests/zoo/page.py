@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.zoo.entries import Record
+from tests.zoo.entries import Entry, Record, Torch
 
 __all__ = ["page"]
 
@@ -16,18 +16,40 @@ whole. Made by `python -m tests.zoo --out docs/zoo.md`; files come from wheels o
 
 Counted again means: of ONNX files, parameters, operations of products and the size of every tensor against a
 run of ONNX Runtime, operator by operator; of PyTorch modules, parameters and operations against PyTorch's own
-counter. Import and plan are processor seconds, the plan's with a limit of 10 s.
+counter; these have no weights, and are exported as device maps that name each of their tensors once. Import
+and plan are processor seconds, the plan's with a limit of 10 s.
 """
 
 
-def page(records: Sequence[Record]) -> str:
-    """Write the page."""
+def page(records: Sequence[Record], entries: Sequence[Entry]) -> str:
+    """Write the page: files, then what is made from configurations; entries without a record are counted."""
+    made = {e.name for e in entries if isinstance(e.source, Torch)}
+    files = [r for r in records if r.name not in made]
+    rest = [r for r in records if r.name in made]
+    lines = [
+        HEAD,
+        *_section("Files", files, len(entries) - len(made)),
+        *_section("Architectures", rest, len(made)),
+    ]
+    failures = [r for r in records if r.failure]
+    if failures:
+        lines += ["## What did not work", "", "| model | stage | message |", "|---|---|---|"]
+        lines += [f"| {_cell(r.name)} | {r.stage} | {_cell(r.failure)} |" for r in failures]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _section(title: str, records: Sequence[Record], entries: int) -> list[str]:
+    """Write a table and what it says in sum; models that were not to be had are no part of it."""
     had = [r for r in records if r.stage != "obtain"]
     planned = sum(r.planned for r in had)
     equal = sum(r.parts == "equal" for r in had)
     agreed = sum(r.counted == "agrees" for r in had)
-    lines = [
-        HEAD,
+    return [
+        f"## {title}",
+        "",
+        f"Of {entries} entries, {len(had)} were run, {len(records) - len(had)} were not to be had, "
+        f"{entries - len(records)} were not tried.",
         f"Of {len(had)} models, {planned} ({planned / max(len(had), 1):.1%}) come from import to plan; "
         f"of {agreed} the counts agree, of {equal} the parts ran and gave the whole's output.",
         "",
@@ -36,12 +58,6 @@ def page(records: Sequence[Record]) -> str:
         *(_line(r) for r in had),
         "",
     ]
-    failures = [r for r in had if r.failure]
-    if failures:
-        lines += ["## What did not work", "", "| model | stage | message |", "|---|---|---|"]
-        lines += [f"| {_cell(r.name)} | {r.stage} | {_cell(r.failure)} |" for r in failures]
-        lines += [""]
-    return "\n".join(lines)
 
 
 def _line(r: Record) -> str:

@@ -75,7 +75,7 @@ class TorchStages(Stages):
 
 
 def _counted(make: Any, device: str) -> tuple[float, float, int]:
-    """Operations of products in a run, and of the biases of layers; parameters that it reads."""
+    """Operations of products that an input reaches, and of the biases of layers; parameters."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
@@ -89,28 +89,39 @@ def _counted(make: Any, device: str) -> tuple[float, float, int]:
         for part in module.modules():
             if getattr(part, "bias", None) is not None and getattr(part, "weight", None) is not None:
                 part.register_forward_hook(lambda _, __, out: biases.append(float(out.numel())))
-        reads = _reads()
-        with FlopCounterMode(display=False) as counter, reads, sdpa_kernel(SDPBackend.MATH):
+        products = _products_apart(inputs)
+        with FlopCounterMode(display=False) as counter, products, sdpa_kernel(SDPBackend.MATH):
             module(**inputs)
-    trained = {id(p): p.numel() for p in module.parameters() if p.requires_grad and id(p) in reads.seen}
-    return float(counter.get_total_flops()), sum(biases), sum(trained.values())
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return float(counter.get_total_flops() - products.apart), sum(biases), trained
 
 
-def _reads() -> Any:
-    """Make a mode that notes every tensor which an operator is given."""
+def _products_apart(inputs: Any) -> Any:
+    """Make a mode that counts the products which no input reaches: they are made once, not in every run."""
+    import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
+    from torch.utils.flop_counter import flop_registry
 
-    class Reads(TorchDispatchMode):
+    def memory(values: Any) -> dict[int, Any]:
+        held = [t.untyped_storage() for t in tree_leaves(values) if isinstance(t, torch.Tensor)]
+        return {storage._cdata: storage for storage in held}  # views share it
+
+    class Products(TorchDispatchMode):
         def __init__(self) -> None:
             super().__init__()
-            self.seen: set[int] = set()
+            self.reached = memory(inputs)  # kept, lest another takes its place
+            self.apart = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            self.seen.update(map(id, tree_leaves((args, kwargs))))
-            return func(*args, **(kwargs or {}))
+            out = func(*args, **(kwargs or {}))
+            if not self.reached.keys().isdisjoint(memory((args, kwargs))):
+                self.reached.update(memory(out))
+            elif func._overloadpacket in flop_registry:
+                self.apart += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+            return out
 
-    return Reads()
+    return Products()
 
 
 @contextlib.contextmanager
