@@ -59,6 +59,7 @@ class Arguments(Protocol):
     out: str | None
     json: bool
     quiet: bool
+    limits: bool
 
 
 def run(args: Arguments) -> ExitCode:
@@ -138,6 +139,10 @@ def _print(result: ServingResult, console: Console) -> None:
             console.print(_front(result))
         for line in (_figures(result.plan), *(f"limited by {text}" for text in result.limited_by)):
             console.print(Text(line), soft_wrap=True)
+    for limit in result.limits:
+        brings = f"{limit.value:.6g} {unit}" if limit.binding else "nothing"
+        line = f"{limit.device_class}, {limit.resource}: {limit.more} brings {brings}"
+        console.print(Text(line), soft_wrap=True)
     for note in result.notes:
         console.print(Text(note), soft_wrap=True)
 

@@ -98,6 +98,11 @@ def _add_output(serve: argparse.ArgumentParser) -> None:
         metavar="REL",
         help=f"proven gap to stop at (default: {_default('gap')})",
     )
+    search.add_argument(
+        "--limits",
+        action="store_true",
+        help="solve again with more memory, bandwidth or speed of each class, and say what that brings",
+    )
     search.add_argument("--out", type=file_name, metavar="ANSWER.json", help="write the answer to this file")
     search.add_argument(
         "--problem",

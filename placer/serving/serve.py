@@ -23,6 +23,7 @@ from placer.serving.served_language_model import ServedLanguageModel
 from placer.serving.serving_check import violations
 from placer.serving.serving_front import front
 from placer.serving.serving_layout import to_plan
+from placer.serving.serving_limits import limits
 from placer.serving.serving_model import ServingModel, Setting
 from placer.serving.serving_plan import ServingPlan, ServingResult
 from placer.serving.serving_questions import Answer, Questions
@@ -191,6 +192,9 @@ def serve(
     )
     if broken := violations(model, result):
         raise VerificationError(f"the plan does not hold: {broken[0]}")
+    if request.limits and result.value is not None and status is Status.OPTIMAL:
+        more = limits(model, request, result.value, request.time_limit, interrupted)
+        result = result.model_copy(update={"limits": more})
     return result
 
 

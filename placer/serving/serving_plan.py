@@ -159,7 +159,7 @@ class Limit(_Document):
     resource
         ``memory`` of a class of devices, ``link``: bandwidth of its links, or ``time``: its speed.
     device_class
-        The class.
+        The class; several where they are of one type, whose speed changes.
     more
         How much more of it, in words.
     value
@@ -167,7 +167,7 @@ class Limit(_Document):
     gain
         By how much that is better, in the objective's unit.
     binding
-        Whether the plan uses it up: no node more fits, or its stage or link is the slowest.
+        Whether more of it brings anything.
     """
 
     resource: Resource

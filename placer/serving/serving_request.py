@@ -50,6 +50,8 @@ class ServingRequest(BaseModel):
         Number formats of a language model's matrices, of the rest, and of keys and values, where given.
     reserve
         Share of each device's memory to keep free, where given.
+    limits
+        Whether to say what more of each resource would bring.
     gap
         Relative gap to stop at.
     time_limit
@@ -71,5 +73,6 @@ class ServingRequest(BaseModel):
     precision: str | None = None
     cache: str | None = None
     reserve: float | None = None
+    limits: bool = False
     gap: Annotated[float, Field(ge=0, lt=1)] = 1e-6
     time_limit: Annotated[float, Field(gt=0)] = 60.0
