@@ -106,7 +106,7 @@ def _better(cluster: Cluster) -> Iterator[tuple[Resource, str, str, Cluster]]:
             yield (
                 Resource.MEMORY,
                 cls.name,
-                "1 GiB",
+                "1 GiB more",
                 _with(cluster, c, replace(cls, memory_limit_bytes=limit)),
             )
         if cls.link.bandwidth_bytes_per_s is not None:
