@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
+from placer.serving.largest_fitting import largest
 from placer.serving.serving_layout import Place
 from placer.serving.serving_model import ServingModel, Setting
 from placer.serving.serving_request import Goal, ServingRequest
@@ -142,16 +143,16 @@ class Questions:
     def _most(self, fits: Callable[[int], bool], may_fit: Callable[[int], bool], most: int) -> None:
         """Find the largest number that fits: with beams first, then with all labels."""
         if self._at(self._setting(1, 1, 1)).labels:  # each look is dear: from the top
-            top = _largest(may_fit, most)
+            top = largest(may_fit, most)
             self.best = replace(self.best, bound=float(top))
             if not top or fits(top):
                 return
             most = top - 1
-        found = _largest(fits, most)
+        found = largest(fits, most)
         if self._undecided:
-            self.best = replace(self.best, bound=float(_largest(may_fit, most, max(found, 1))))
+            self.best = replace(self.best, bound=float(largest(may_fit, most, max(found, 1))))
             self._widths = WIDTHS[DECIDING:]
-            found = _largest(fits, most, max(found, 1))
+            found = largest(fits, most, max(found, 1))
         self.best = replace(self.best, bound=float(found))
 
     def _keep(
@@ -176,14 +177,17 @@ class Questions:
 
     def _throughput(self) -> None:
         most_batch = min(self.request.concurrency or MOST_BATCH, MOST_BATCH) if self.model.batches else 1
-        if self._at(self._setting(1, 1)).labels:
-            most_batch = _largest(lambda b: self._may_fit(b, 1), most_batch)
-        else:
-            most_batch = _largest(lambda b: self._fits(b, 1), most_batch)
+        hosts = self._at(self._setting(1, 1)).labels
+        most_batch = largest(lambda b: (self._may_fit if hosts else self._fits)(b, 1), most_batch)
         if most_batch == 0:
             return
         most = min(self._useful(), self.request.concurrency or MOST_SEQUENCES)
-        for microbatches in sorted({1, min(most, sum(len(pool.names) for pool in self.model.pools))}):
+        several = min(most, sum(len(pool.names) for pool in self.model.pools))
+        for microbatches in range(1, min(several, 8) + 1) if hosts else ():
+            self._start_alone(
+                microbatches, min(most_batch, (self.request.concurrency or MOST_SEQUENCES) // microbatches)
+            )
+        for microbatches in sorted({1, several}):
             self._start(
                 microbatches, min(most_batch, (self.request.concurrency or most_batch) // microbatches)
             )
@@ -200,9 +204,9 @@ class Questions:
         self.best = replace(self.best, bound=max(self.best.value or 0.0, -boxes[0][0] if boxes else 0.0))
 
     def _start(self, microbatches: int, most_batch: int) -> None:
-        """Look for good plans: with hosts, those with the largest batch need not be the best."""
+        """Look for good plans: with hosts, the largest batch need not be the best."""
         if not self._at(self._setting(1, microbatches)).labels:
-            batch = _largest(lambda b: self._fits(b, microbatches), most_batch) if most_batch else 0
+            batch = largest(lambda b: self._fits(b, microbatches), most_batch) if most_batch else 0
             if batch:
                 self._improve(batch, microbatches)
             return
@@ -215,6 +219,16 @@ class Questions:
                 if found is not None and 1e3 * slots / found[0] > value:
                     self._keep(1e3 * slots / found[0], setting, found[1], self.best.bound)
             batch = 2 * batch if 2 * batch <= most_batch or batch == most_batch else most_batch
+
+    def _start_alone(self, microbatches: int, most_batch: int) -> None:
+        """Look for a good plan without hosts."""
+        for batch in (2**i for i in range(most_batch.bit_length())):
+            setting = self._setting(batch, microbatches)
+            alone = self._at(setting).fastest_chain(self.asked.tpot_ms)
+            if alone is None:
+                return
+            if 1e3 * batch * microbatches / alone[0] > (self.best.value or 0.0):
+                self._keep(1e3 * batch * microbatches / alone[0], setting, alone[1], self.best.bound)
 
     def _useful(self) -> int:
         """Bound the microbatches: with more, the time per token is that of the slowest stage alone."""
@@ -340,12 +354,12 @@ class Questions:
             more = most // microbatches + 1
             if self._fits(more, microbatches):
                 test = lambda b, m=microbatches: self._fits(b, m)  # noqa: E731
-                most = max(most, microbatches * _largest(test, MOST_SEQUENCES, more))
+                most = max(most, microbatches * largest(test, MOST_SEQUENCES, more))
             microbatches += 1
         bound, microbatches = most, 1
         while self._undecided and self._may_fit(1, microbatches):
             test = lambda b, m=microbatches: self._may_fit(b, m)  # noqa: E731
-            bound = max(bound, microbatches * _largest(test, MOST_SEQUENCES))
+            bound = max(bound, microbatches * largest(test, MOST_SEQUENCES))
             microbatches += 1
         self.best = replace(self.best, bound=float(bound))
 
@@ -380,17 +394,3 @@ class Questions:
             break_tie(self.model, self.asked, clock, best.setting, best.layout, keep)
         except (OutOfTimeError, UndecidedError):
             whole.check()
-
-
-def _largest(fits: Callable[[int], bool], most: int, least: int = 1) -> int:
-    """Find the largest number that fits, of those up to ``most``; 0 where ``least`` does not."""
-    if not fits(least):
-        return 0
-    low, step = least, 1
-    while low < most and fits(min(low + step, most)):
-        low, step = min(low + step, most), 2 * step
-    high = min(low + step, most + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low

@@ -170,7 +170,7 @@ class TokenTime:
         below = min(below_ms, self.asked.tpot_ms)
         if self.least == inf:
             return None
-        best = self._fastest_chain(below) if self.labels else None
+        best = self.fastest_chain(below) if self.labels else None
         watch(best)
         for width in widths if self.labels else (None,):
             share = 1.0  # of the way from the bound to the best: where the next target is
@@ -195,8 +195,8 @@ class TokenTime:
     def _attempt(self, target: float, width: int | None) -> Found | None:
         return self._labelled(target, width) if self.labels else self.within(target, (width,))
 
-    def _fastest_chain(self, below: float) -> Found | None:
-        """Find the fastest plan of intervals alone, nearly."""
+    def fastest_chain(self, below: float) -> Found | None:
+        """Find the fastest plan of intervals alone, without hosts, nearly; None if none fits."""
         best, low = self._chain(below), self.least
         while best is not None and self.setting.microbatches > 1 and best[0] - low > CLOSE * best[0]:
             target = (low + best[0]) / 2
