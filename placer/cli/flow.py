@@ -24,7 +24,14 @@ from placer.serving.flow_problem import FlowProblem
 from placer.serving.flow_result import FlowResult
 from placer.signals import stop_on_signals
 
-__all__ = ["progress", "run", "show"]
+__all__ = ["Output", "finish", "progress", "run"]
+
+
+class Output(Protocol):
+    """Where what was found goes."""
+
+    out: str | None
+    json: bool
 
 
 class Arguments(Protocol):
@@ -60,7 +67,12 @@ def run(args: Arguments) -> ExitCode:
             interrupt=interrupt,
             began=began,
         )
-    interrupted = interrupt.is_set() or result.stop is Stop.INTERRUPTED
+    return finish(args, problem, result, interrupted=interrupt.is_set())
+
+
+def finish(args: Output, problem: FlowProblem, result: FlowResult, *, interrupted: bool) -> ExitCode:
+    """Print what a search found and write it where it was asked for; return the exit code."""
+    interrupted = interrupted or result.stop is Stop.INTERRUPTED
     # An interrupted search with nothing to show must not replace an earlier result.
     if args.out and not (interrupted and not result.ranges):
         write_text(args.out, result.to_json())

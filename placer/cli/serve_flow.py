@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import Protocol
 
 from placer.cli.exit_codes import ExitCode
-from placer.cli.flow import progress, show
+from placer.cli.flow import finish, progress
 from placer.cli.progress import Live
-from placer.cli.solve import CODES
-from placer.cli.tables import print_json, stdout
 from placer.errors import UsageError
 from placer.formats.text import check_writable, write_text
-from placer.plans.status import Stop
 from placer.serving.flow import flow
 from placer.serving.flow_file import flow_document
 from placer.serving.flow_of_model import MOST_SEQUENCES, flow_of_model
@@ -57,12 +53,4 @@ def run_flow(args: Arguments, model: ServingModel, request: ServingRequest) -> E
             interrupt=interrupt,
             began=began,
         )
-    if args.out:
-        write_text(args.out, result.to_json())
-    if args.json:
-        print_json(result.to_json())
-    else:
-        show(problem, result, stdout())
-    if not result.ranges:
-        print(f"placer: {result.status}: {result.message}", file=sys.stderr)
-    return ExitCode.INTERRUPTED if result.stop is Stop.INTERRUPTED else CODES[result.status]
+    return finish(args, problem, result, interrupted=interrupt.is_set())
