@@ -149,7 +149,7 @@ def _print(result: ServingResult, console: Console) -> None:
 
 def _figures(plan: ServingPlan) -> str:
     parts = [
-        f"{plan.concurrency} sequences: {plan.microbatches} x {plan.batch}",
+        f"{plan.concurrency} sequence{'s' * (plan.concurrency > 1)}: {plan.microbatches} x {plan.batch}",
         f"{milliseconds(plan.tpot_ms)} per token",
         f"{plan.tokens_per_s:.4g} tokens/s",
     ]

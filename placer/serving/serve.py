@@ -122,6 +122,7 @@ def served(
     if request.objective is not Goal.CONTEXT and request.context is None:
         context = min(CONTEXT, model.max_tokens or CONTEXT)
         request = request.model_copy(update={"context": context})
+        _refuse(request)
     made = ServedLanguageModel(model, cluster, cache=cache, shards=request.shards, replicas=request.replicas)
     return made, request
 
@@ -132,6 +133,10 @@ def _refuse(request: ServingRequest) -> None:
         raise UsageError("--context is what --objective context looks for")
     if request.objective is Goal.CONCURRENCY and request.concurrency is not None:
         raise UsageError("--concurrency is what --objective concurrency looks for")
+    if None not in (request.prompt, request.context) and (request.prompt or 0) > (request.context or 0):
+        raise UsageError(
+            f"--prompt {request.prompt} is longer than --context {request.context}, which it is part of"
+        )
     if request.scattered and (max(request.shards) > 1 or max(request.replicas) > 1):
         raise UsageError("--scattered goes with one device per stage: no --shards, no --replicas")
 
@@ -254,10 +259,11 @@ def _reason(model: ServingModel, request: ServingRequest) -> str:
         asked = request.model_copy(update={"max_tpot_ms": None, "max_ttft_ms": None, "objective": Goal.TPOT})
         asked = asked.model_copy(update={"concurrency": sequences, "context": context})
         best = Questions(model, asked, Clock(request.time_limit)).answer()
-        if best.value is not None:
-            return (
-                f"no plan keeps {' and '.join(limits)}: without, {best.value:.4g} ms per token is the least"
-            )
+        if best.setting is not None:
+            plan = to_plan(model, model.costs(best.setting), best.setting, best.layout, asked.concurrency)
+            first = "" if plan.ttft_ms is None else f", with {plan.ttft_ms:,.4g} ms to the first token"
+            least = f"{plan.tpot_ms:.4g} ms per token is the least{first}"
+            return f"no plan keeps {' and '.join(limits)}: without, {least}"
     return (
         f"{what} need {size(float(held))} of {size(room)}, but whole nodes do not fit the devices one by one"
     )

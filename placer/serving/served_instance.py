@@ -58,6 +58,8 @@ class ServedInstance:
             for r in (replicas if not pool.host else (1,))
             if t * r <= len(pool.names) and (t == 1 or instance.split(t) is not None)
         )
+        if not self.options:
+            raise UsageError(f"{instance.name}: no class has as many devices as a stage needs")
 
     @cached_property
     def _arrays(self) -> tuple[FloatArray, ...]:
@@ -91,7 +93,7 @@ def _chain(instance: Instance) -> list[int]:
     """Order the nodes of a chain."""
     refused = (
         (instance.is_training, "it trains"),
-        (any(instance.groups.values()), "it has colocated nodes"),
+        (any(len(nodes) > 1 for nodes in instance.groups.values()), "it has colocated nodes"),
         (bool(instance.order), "its cluster has an order"),
         (instance.constraints != Constraints(), "it has rules on the plan as a whole"),
     )

@@ -96,6 +96,8 @@ class ServedLanguageModel:
             for r in (replicas if not pool.host else (1,))
             if t * r <= len(pool.names)
         )
+        if not self.options:
+            raise UsageError("--devices: no class has as many devices as --shards and --replicas ask for")
         self.notes = (*model.notes, f"keys and values: {self._per_token:,.0f} bytes per token of context")
 
     @property
