@@ -81,7 +81,7 @@ def test_names_of_methods_and_options_elsewhere():
         ),
         (
             ["export", "x", "--to", "graphlm", "--out", "y"],
-            "(did you mean 'graphml'?); choose from dev",
+            "(did you mean 'graphml'?); choose from vllm",
         ),
         (["import", "onxx", "x"], "(did you mean 'onnx'?); choose from onnx, torch, pipedream"),
     ],

@@ -84,9 +84,10 @@ class _Seen:
             self.within.pop()
 
     def tell(self) -> None:
-        called = self.within[-1][0]
-        path = self.paths[id(called)] or type(called).__name__
-        self.watch(f"tracing, {self.modules} calls of modules: {path}")
+        self.watch(f"tracing, {self.modules} calls of modules: {self._named(self.within[-1][0])}")
+
+    def _named(self, called: Any) -> str:
+        return self.paths[id(called)] or type(called).__name__
 
     def call(self) -> None:
         if not self.within or self.stopped:  # torch prepares every weight with calls of its own
@@ -107,4 +108,4 @@ class _Seen:
                 f"kernel of its own{f' (at {at})' if at else ''}"
             )
         if count % TOLD == 0:
-            self.watch(f"tracing, {self.calls} calls of functions: {self.paths[id(called)]}")
+            self.watch(f"tracing, {self.calls} calls of functions: {self._named(called)}")
