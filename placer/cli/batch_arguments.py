@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from placer.cli.common_arguments import add_quiet
 from placer.cli.option_arguments import add_options, several_values
 from placer.cli.output import Command, file_name
 
@@ -94,5 +95,5 @@ def add_batch(command: Command) -> None:
         "--scheduler", metavar="ADDRESS", help="run on Dask: address or file of a scheduler, or 'local'"
     )
     batch.add_argument("--json", action="store_true", help="print the summary as JSON")
-    batch.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    add_quiet(batch)
     add_options(batch, several=True)

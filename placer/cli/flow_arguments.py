@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from placer.cli.common_arguments import add_quiet
 from placer.cli.exit_codes import EXIT_CODES
 from placer.cli.output import Command, file_name
 
@@ -51,4 +52,4 @@ def add_flow(command: Command) -> None:
     output = flow.add_argument_group("output")
     output.add_argument("--out", type=file_name, metavar="PLAN.json", help="write the result to this file")
     output.add_argument("--json", action="store_true", help="print the result document alone")
-    output.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    add_quiet(output)

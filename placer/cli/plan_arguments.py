@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from placer.cli.common_arguments import add_quiet
 from placer.cli.exit_codes import EXIT_CODES
 from placer.cli.option_arguments import add_method, add_options
 from placer.cli.output import Command, file_name
@@ -207,4 +208,4 @@ def _add_output(command: argparse.ArgumentParser, what: str) -> None:
     output = command.add_argument_group("output")
     output.add_argument("--out", type=file_name, metavar=what, help="write the result to this file")
     output.add_argument("--json", action="store_true", help="print the result document alone")
-    output.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    add_quiet(output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from placer.cli.common_arguments import add_gap, add_quiet, add_reserve
 from placer.cli.exit_codes import EXIT_CODES
 from placer.cli.output import Command, file_name, whole_numbers
 from placer.imports.language_work import CACHE_BYTES
@@ -91,13 +92,7 @@ def _add_output(serve: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"seconds to search (default: {_default('time_limit'):g})",
     )
-    search.add_argument(
-        "--gap",
-        type=float,
-        default=_default("gap"),
-        metavar="REL",
-        help=f"proven gap to stop at (default: {_default('gap')})",
-    )
+    add_gap(search, _default("gap"))
     search.add_argument(
         "--limits",
         action="store_true",
@@ -111,7 +106,7 @@ def _add_output(serve: argparse.ArgumentParser) -> None:
         help="write the problem of --layout flow",
     )
     search.add_argument("--json", action="store_true", help="print the answer as JSON alone")
-    search.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    add_quiet(search)
 
 
 def _add_costs(serve: argparse.ArgumentParser) -> None:
@@ -123,12 +118,7 @@ def _add_costs(serve: argparse.ArgumentParser) -> None:
     costs.add_argument(
         "--cache", choices=list(CACHE_BYTES), help="format of keys and values (default: the precision)"
     )
-    costs.add_argument(
-        "--reserve",
-        type=float,
-        metavar="SHARE",
-        help="share of each device's memory to keep free (default: that of the cluster, 0.1)",
-    )
+    add_reserve(costs)
 
 
 def _default(name: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from placer.cli.common_arguments import add_gap, add_quiet, add_reserve
 from placer.cli.exit_codes import EXIT_CODES
 from placer.cli.output import Command, file_name, whole_numbers
 from placer.imports.granularity import Granularity
@@ -51,13 +52,7 @@ def add_plan(command: Command) -> None:
     search.add_argument(
         "--time-limit", type=float, metavar="SECONDS", help="stop after so long (default: no limit)"
     )
-    search.add_argument(
-        "--gap",
-        type=float,
-        default=_default("gap"),
-        metavar="REL",
-        help=f"proven gap to stop at (default: {_default('gap')})",
-    )
+    add_gap(search, _default("gap"))
     search.add_argument(
         "--runners-up",
         type=int,
@@ -69,7 +64,7 @@ def add_plan(command: Command) -> None:
         "--out", type=file_name, metavar="DIR", help="write the best plan, its instance and the table there"
     )
     search.add_argument("--json", action="store_true", help="print the plan of the training as JSON")
-    search.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    add_quiet(search)
 
 
 def _add_allowed(made: argparse.ArgumentParser) -> None:
@@ -119,12 +114,7 @@ def _add_costs(made: argparse.ArgumentParser) -> None:
         default=_default("by"),
         help=f"what a stage consists of (default: {_default('by')}, whole layers)",
     )
-    costs.add_argument(
-        "--reserve",
-        type=float,
-        metavar="SHARE",
-        help="share of each device's memory to keep free (default: that of the cluster, 0.1)",
-    )
+    add_reserve(costs)
 
 
 def _default(name: str) -> object:
