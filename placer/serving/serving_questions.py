@@ -92,6 +92,7 @@ class Questions:
             scattered=request.scattered,
         )
         self.best = Answer(finished=False)
+        self._most_slots = request.concurrency or MOST_SEQUENCES
         self._widths = WIDTHS[:DECIDING]
         self._undecided = False
 
@@ -181,12 +182,10 @@ class Questions:
         most_batch = largest(lambda b: (self._may_fit if hosts else self._fits)(b, 1), most_batch)
         if most_batch == 0:
             return
-        most = min(self._useful(), self.request.concurrency or MOST_SEQUENCES)
+        most = min(self._useful(), self._most_slots)
         several = min(most, sum(len(pool.names) for pool in self.model.pools))
         for microbatches in range(1, min(several, 8) + 1) if hosts else ():
-            self._start_alone(
-                microbatches, min(most_batch, (self.request.concurrency or MOST_SEQUENCES) // microbatches)
-            )
+            self._start_alone(microbatches, min(most_batch, self._most_slots // microbatches))
         for microbatches in sorted({1, several}):
             self._start(
                 microbatches, min(most_batch, (self.request.concurrency or most_batch) // microbatches)
@@ -216,9 +215,15 @@ class Questions:
             value = self.best.value or 0.0
             with suppress(UndecidedError):
                 found = self._at(setting).within(1e3 * slots / value if value else inf, WIDTHS[:2])
-                if found is not None and 1e3 * slots / found[0] > value:
-                    self._keep(1e3 * slots / found[0], setting, found[1], self.best.bound)
+                if found is not None:
+                    self._offer(setting, found)
             batch = 2 * batch if 2 * batch <= most_batch or batch == most_batch else most_batch
+
+    def _offer(self, setting: Setting, found: Found) -> None:
+        """Keep a plan that passes more tokens per second than the best one."""
+        rate = 1e3 * setting.batch * setting.microbatches / found[0]
+        if rate > (self.best.value or 0.0):
+            self._keep(rate, setting, found[1], self.best.bound)
 
     def _start_alone(self, microbatches: int, most_batch: int) -> None:
         """Look for a good plan without hosts."""
@@ -227,8 +232,7 @@ class Questions:
             alone = self._at(setting).fastest_chain(self.asked.tpot_ms)
             if alone is None:
                 return
-            if 1e3 * batch * microbatches / alone[0] > (self.best.value or 0.0):
-                self._keep(1e3 * batch * microbatches / alone[0], setting, alone[1], self.best.bound)
+            self._offer(setting, alone)
 
     def _useful(self) -> int:
         """Bound the microbatches: with more, the time per token is that of the slowest stage alone."""
@@ -246,7 +250,7 @@ class Questions:
 
         Of one setting that beams leave open, the next level has wider ones.
         """
-        slots = min(last * many, self.request.concurrency or MOST_SEQUENCES)
+        slots = min(last * many, self._most_slots)
         if first * few > slots:
             return
         value = (self.best.value or 0.0) * (1 + self.request.gap)
@@ -275,7 +279,7 @@ class Questions:
     def _bound(self, first: int, last: int, few: int, many: int) -> float:
         """Bound the tokens per second of a box of settings, without a search."""
         least = self._at(self._setting(first, few)).least
-        slots = min(last * many, self.request.concurrency or MOST_SEQUENCES)
+        slots = min(last * many, self._most_slots)
         out = least == inf or least > self.asked.tpot_ms
         return 0.0 if out else 1e3 * slots / least if least > 0 else inf
 
@@ -288,8 +292,8 @@ class Questions:
         search = self._at(setting)
 
         def watch(found: Found | None) -> None:
-            if found is not None and 1e3 * slots / found[0] > (self.best.value or 0.0):
-                self._keep(1e3 * slots / found[0], setting, found[1], self.best.bound)
+            if found is not None:
+                self._offer(setting, found)
 
         try:
             search.minimise(
