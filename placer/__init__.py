@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from placer.imports.language_api import import_gguf, import_hf
     from placer.instance.cluster import Device, DeviceClass, Kind, Link
     from placer.instance.instance import Instance
+    from placer.layered_flow.flow import flow
+    from placer.layered_flow.flow_problem import FlowProblem
+    from placer.layered_flow.flow_result import FlowResult
     from placer.options import Communication, Formulation, Objective, Options, Schedule
     from placer.plans.check import check
     from placer.plans.plan import Plan
     from placer.plans.result import Result, Status
     from placer.plans.status import Stop
     from placer.serving.api import serve
-    from placer.serving.flow import flow
-    from placer.serving.flow_problem import FlowProblem
-    from placer.serving.flow_result import FlowResult
     from placer.serving.serving_plan import ServingResult
     from placer.simulation import Simulation, simulate
     from placer.solving.solve import solve
@@ -89,9 +89,9 @@ _WHERE = {
     "Device": "placer.instance.cluster",
     "DeviceClass": "placer.instance.cluster",
     "export": "placer.exports.api",
-    "flow": "placer.serving.flow",
-    "FlowProblem": "placer.serving.flow_problem",
-    "FlowResult": "placer.serving.flow_result",
+    "flow": "placer.layered_flow.flow",
+    "FlowProblem": "placer.layered_flow.flow_problem",
+    "FlowResult": "placer.layered_flow.flow_result",
     "Formulation": "placer.options",
     "import_gguf": "placer.imports.language_api",
     "import_hf": "placer.imports.language_api",

@@ -2,7 +2,7 @@
 
 Every plan of flow 1 (flows are shares of a target F) obeys the program; it forgets at which layer a device
 starts.  A device i in mode m passes a flow in [low_m, high_m], holds at most k_m layers, and is worth h_m
-layers (`placer.serving.passages` says why all layers need Σ h ≥ L).
+layers (`placer.layered_flow.links` says why all layers need Σ h ≥ L).
 
 Sets
     i, j ∈ devices, with source and sink as ends of links;  m ∈ modes of a device;  links (i, j)

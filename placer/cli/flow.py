@@ -16,12 +16,12 @@ from placer.cli.progress import Live
 from placer.cli.solve import CODES
 from placer.cli.tables import print_json, stdout
 from placer.formats.text import check_writable, write_text
+from placer.layered_flow.flow import flow
+from placer.layered_flow.flow_check import violations
+from placer.layered_flow.flow_file import load_flow, load_flow_result
+from placer.layered_flow.flow_problem import FlowProblem
+from placer.layered_flow.flow_result import FlowResult
 from placer.plans.status import Stop
-from placer.serving.flow import flow
-from placer.serving.flow_check import violations
-from placer.serving.flow_file import load_flow, load_flow_result
-from placer.serving.flow_problem import FlowProblem
-from placer.serving.flow_result import FlowResult
 from placer.signals import stop_on_signals
 
 __all__ = ["Output", "finish", "progress", "run"]

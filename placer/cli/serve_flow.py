@@ -11,8 +11,8 @@ from placer.cli.flow import finish, progress
 from placer.cli.progress import Live
 from placer.errors import UsageError
 from placer.formats.text import check_writable, write_text
-from placer.serving.flow import flow
-from placer.serving.flow_file import flow_document
+from placer.layered_flow.flow import flow
+from placer.layered_flow.flow_file import flow_document
 from placer.serving.flow_of_model import MOST_SEQUENCES, flow_of_model
 from placer.serving.serving_model import ServingModel
 from placer.serving.serving_request import Goal, ServingRequest

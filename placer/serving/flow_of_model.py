@@ -15,7 +15,7 @@ import numpy as np
 
 from placer.arrays import FloatArray
 from placer.errors import UsageError
-from placer.serving.flow_problem import FlowProblem
+from placer.layered_flow.flow_problem import FlowProblem
 from placer.serving.serving_model import ServingModel, Setting
 
 __all__ = ["MOST_SEQUENCES", "flow_of_model"]

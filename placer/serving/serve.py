@@ -26,7 +26,7 @@ from placer.serving.serving_layout import to_plan
 from placer.serving.serving_limits import limits
 from placer.serving.serving_model import ServingModel, Setting
 from placer.serving.serving_plan import ServingPlan, ServingResult
-from placer.serving.serving_questions import Answer, Questions
+from placer.serving.serving_questions import Answer, ask
 from placer.serving.serving_request import Goal, ServingRequest
 from placer.serving.token_time import Asked, Clock
 from placer.units import size
@@ -168,9 +168,7 @@ def serve(
         When the answer does not hold, computed again from the model: a defect of this software.
     """
     clock = Clock(request.time_limit, interrupted)
-    found = Questions(
-        model, request, clock, lambda best: None if watch is None else watch(clock.spent, best)
-    ).answer()
+    found = ask(model, request, clock, lambda best: None if watch is None else watch(clock.spent, best))
     plan, given = None, dict[str, Any]()
     if found.setting is not None:
         costs = model.costs(found.setting)
@@ -258,7 +256,7 @@ def _reason(model: ServingModel, request: ServingRequest) -> str:
     if limits:
         asked = request.model_copy(update={"max_tpot_ms": None, "max_ttft_ms": None, "objective": Goal.TPOT})
         asked = asked.model_copy(update={"concurrency": sequences, "context": context})
-        best = Questions(model, asked, Clock(request.time_limit)).answer()
+        best = ask(model, asked, Clock(request.time_limit))
         if best.setting is not None:
             plan = to_plan(model, model.costs(best.setting), best.setting, best.layout, asked.concurrency)
             first = "" if plan.ttft_ms is None else f", with {plan.ttft_ms:,.4g} ms to the first token"

@@ -14,7 +14,7 @@ from placer.serving.serving_check import violations
 from placer.serving.serving_layout import to_plan
 from placer.serving.serving_model import ServingModel
 from placer.serving.serving_plan import Limit, Resource, ServingResult
-from placer.serving.serving_questions import Answer, Questions
+from placer.serving.serving_questions import Answer, ask
 from placer.serving.serving_request import Goal, ServingRequest
 from placer.serving.token_time import Clock
 
@@ -58,7 +58,7 @@ def limits(
         other = ServedLanguageModel(
             model.model, cluster, cache=request.cache, shards=request.shards, replicas=request.replicas
         )
-        answer = Questions(other, request, Clock(seconds / len(better), interrupted)).answer()
+        answer = ask(other, request, Clock(seconds / len(better), interrupted))
         if answer.value is None or answer.bound is None or not answer.finished:
             continue
         if abs(answer.bound - answer.value) > request.gap * answer.value * (1 + 1e-9) + 1e-12:

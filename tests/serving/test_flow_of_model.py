@@ -8,7 +8,7 @@ import pytest
 from placer.cli import main
 from placer.errors import UsageError
 from placer.language.configuration import language_model
-from placer.serving.flow_file import flow_document, load_flow
+from placer.layered_flow.flow_file import flow_document, load_flow
 from placer.serving.flow_of_model import flow_of_model
 from placer.serving.serve import serve, served
 from placer.serving.serving_request import ServingRequest

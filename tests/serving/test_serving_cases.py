@@ -12,12 +12,11 @@ from placer.instance.cluster import DeviceClass, Kind, Link
 from placer.instance.instance import Instance
 from placer.language.configuration import language_model
 from placer.plans.result import Status
-from placer.serving import serving_tie
+from placer.serving import serving_questions, serving_tie
 from placer.serving.label_search import Target, UndecidedError, shortest_labels
 from placer.serving.serve import serve, served
 from placer.serving.serving_layout import to_plan
 from placer.serving.serving_model import Setting
-from placer.serving.serving_questions import Questions
 from placer.serving.serving_request import Goal, ServingRequest
 from placer.serving.token_time import Clock, TokenTime
 
@@ -147,7 +146,7 @@ def test_mixture_of_experts_that_needs_a_host_has_a_plan_and_a_gap_at_once():
         ServingRequest(objective=Goal.TPOT),
     )
     looks = count()
-    found = Questions(model, request, Clock(interrupted=lambda: next(looks) > 2000)).answer()
+    found = serving_questions.ask(model, request, Clock(interrupted=lambda: next(looks) > 2000))
     assert not found.finished
     assert found.value is not None
     assert found.bound <= found.value < 1.1 * found.bound

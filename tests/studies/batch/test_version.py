@@ -13,7 +13,7 @@ from tests.test_structure import imports
 READS = {"placer/formats", "placer/imports", "placer/language", "placer/catalogue", "placer/measuring"}
 """Makes instances, whose content is part of the identity itself."""
 SHOWS = {"placer/cli", "placer/exports", "placer/pages", "placer/simulation", "placer/plot.py"}
-SERVES = {"placer/serving"}
+SERVES = {"placer/serving", "placer/layered_flow"}
 """Answers another question than a job asks."""
 RUNS = {"placer/studies", "placer/signals.py", "placer/stdout.py", "placer/__main__.py", "placer/__init__.py"}
 WORDS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from placer.layered_flow.flow_check import largest_flow
+from placer.layered_flow.flow_problem import FlowProblem, Ranges
+from placer.layered_flow.flow_result import Flow
 from placer.search.run import Run
-from placer.serving.flow_check import largest_flow
-from placer.serving.flow_problem import FlowProblem, Ranges
-from placer.serving.flow_result import Flow
 from placer.tolerances import EQUAL
 
 __all__ = ["OnProgress", "Search"]

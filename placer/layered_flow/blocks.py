@@ -20,9 +20,9 @@ import numpy as np
 
 from formulations.serving import packing
 from placer.arrays import FloatArray, IntArray
+from placer.layered_flow.flow_problem import FlowProblem, Ranges
+from placer.layered_flow.worths import Packing
 from placer.search.run import Run
-from placer.serving.flow_problem import FlowProblem, Ranges
-from placer.serving.worths import Packing
 from placer.solvers.highs import solve
 from placer.solvers.solution import Settings
 from placer.tolerances import EQUAL

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 from placer.errors import UsageError, VerificationError
+from placer.layered_flow.blocks import plan_of_blocks
+from placer.layered_flow.chains import plan_of_chains
+from placer.layered_flow.covers import Covers, threshold
+from placer.layered_flow.flow_check import violations
+from placer.layered_flow.flow_file import load_flow
+from placer.layered_flow.flow_problem import FlowProblem
+from placer.layered_flow.flow_result import FlowResult
+from placer.layered_flow.flow_search import OnProgress, Search
+from placer.layered_flow.impossible import why_impossible
+from placer.layered_flow.links import limit_by_links
+from placer.layered_flow.range_search import improve, is_possible, prove
 from placer.plans.result import Status
 from placer.plans.status import Stop
 from placer.search.run import Run
-from placer.serving.blocks import plan_of_blocks
-from placer.serving.chains import plan_of_chains
-from placer.serving.covers import Covers, threshold
-from placer.serving.flow_check import violations
-from placer.serving.flow_file import load_flow
-from placer.serving.flow_problem import FlowProblem
-from placer.serving.flow_result import FlowResult
-from placer.serving.flow_search import OnProgress, Search
-from placer.serving.impossible import why_impossible
-from placer.serving.links import limit_by_links
-from placer.serving.range_search import improve, is_possible, prove
 from placer.tolerances import BOUND_TOLERANCE
 
 __all__ = ["flow"]

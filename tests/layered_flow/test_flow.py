@@ -5,10 +5,10 @@ import pytest
 
 import placer
 from placer.errors import UsageError
+from placer.layered_flow.flow_check import violations
+from placer.layered_flow.flow_file import load_flow
 from placer.plans.result import Status
 from placer.plans.status import Stop
-from placer.serving.flow_check import violations
-from placer.serving.flow_file import load_flow
 from tests.support.flows import (
     HELIX,
     complete,

@@ -6,8 +6,8 @@ import math
 
 import networkx as nx
 
-from placer.serving.flow_problem import FlowProblem, Ranges
-from placer.serving.flow_result import Flow, FlowResult
+from placer.layered_flow.flow_problem import FlowProblem, Ranges
+from placer.layered_flow.flow_result import Flow, FlowResult
 from placer.tolerances import BOUND_TOLERANCE, EQUAL
 
 __all__ = ["SINK", "SOURCE", "largest_flow", "violations"]

@@ -9,8 +9,8 @@ import numpy as np
 from formulations.serving import ranges
 from formulations.serving.ranges import RangeProgram
 from placer.arrays import IntArray
-from placer.serving.flow_problem import FlowProblem, Ranges
-from placer.serving.flow_search import Search
+from placer.layered_flow.flow_problem import FlowProblem, Ranges
+from placer.layered_flow.flow_search import Search
 from placer.solvers.highs import solve
 from placer.solvers.solution import Settings, Status
 from placer.tolerances import BOUND_TOLERANCE, FEASIBILITY

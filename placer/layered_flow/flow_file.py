@@ -13,9 +13,9 @@ from placer.choices import none_of
 from placer.errors import InputError, UsageError
 from placer.formats.text import parse_json, read_text, validate
 from placer.instance.rules import UNPRINTABLE
-from placer.serving.flow_check import SINK, SOURCE
-from placer.serving.flow_problem import FlowProblem
-from placer.serving.flow_result import FlowResult
+from placer.layered_flow.flow_check import SINK, SOURCE
+from placer.layered_flow.flow_problem import FlowProblem
+from placer.layered_flow.flow_result import FlowResult
 
 __all__ = ["FlowDocument", "flow_document", "load_flow", "load_flow_result", "to_problem"]
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from placer.arrays import FloatArray, IntArray
+from placer.layered_flow.flow_problem import FlowProblem
+from placer.layered_flow.worths import Packing
 from placer.search.run import Run
-from placer.serving.flow_problem import FlowProblem
-from placer.serving.worths import Packing
 from placer.tolerances import BOUND_TOLERANCE, EQUAL
 
 __all__ = ["Cover", "Covers", "cheapest_cover", "threshold"]

@@ -19,8 +19,8 @@ import networkx as nx
 import numpy as np
 
 from placer.arrays import FloatArray, IntArray
+from placer.layered_flow.flow_problem import FlowProblem, Ranges
 from placer.search.run import Run
-from placer.serving.flow_problem import FlowProblem, Ranges
 from placer.tolerances import EQUAL
 
 __all__ = ["plan_of_chains"]

@@ -2,9 +2,9 @@
 
 import pytest
 
+from placer.layered_flow.flow_file import load_flow
+from placer.layered_flow.links import is_excluded
 from placer.search.run import Run
-from placer.serving.flow_file import load_flow
-from placer.serving.links import is_excluded
 from tests.support.flows import document, largest, random_flow
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from placer.serving.flow_problem import FlowProblem
+from placer.layered_flow.flow_problem import FlowProblem
 
 __all__ = ["why_impossible"]
 

@@ -7,7 +7,7 @@ import pytest
 
 import placer
 from placer.errors import InputError, UsageError
-from placer.serving.flow_file import load_flow, load_flow_result
+from placer.layered_flow.flow_file import load_flow, load_flow_result
 from tests.support.flows import complete, document
 
 

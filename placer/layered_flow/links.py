@@ -21,11 +21,11 @@ import numpy as np
 from formulations.serving import passages
 from formulations.serving.passages import Modes
 from placer.arrays import FloatArray
+from placer.layered_flow.covers import cheapest_cover
+from placer.layered_flow.flow_problem import FlowProblem
+from placer.layered_flow.flow_search import Search
+from placer.layered_flow.worths import Packing
 from placer.search.run import Run
-from placer.serving.covers import cheapest_cover
-from placer.serving.flow_problem import FlowProblem
-from placer.serving.flow_search import Search
-from placer.serving.worths import Packing
 from placer.solvers.highs import solve
 from placer.solvers.solution import Settings, Status
 from placer.tolerances import BOUND_TOLERANCE, EQUAL, FEASIBILITY

@@ -1,0 +1,136 @@
+"""Largest settings: most sequences, longest context; by bisection, since memory and time grow with both."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+
+from placer.serving.largest_fitting import largest
+from placer.serving.serving_model import Setting
+from placer.serving.serving_tie import break_tie
+from placer.serving.setting_search import MOST_SEQUENCES, SettingSearch
+from placer.serving.token_time import DECIDING, WIDTHS, Clock, OutOfTimeError, UndecidedError
+
+__all__ = ["ConcurrencySearch", "ContextSearch"]
+
+TIE_SHARE = 0.2
+"""Of the time limit: for the most room and the fastest among plans of the largest setting."""
+
+
+class LargestSearch(SettingSearch):
+    """The largest of something that fits, and of its plans one with the most room."""
+
+    @abstractmethod
+    def _size(self, setting: Setting) -> float:
+        """Return what is to be large."""
+
+    def _fits(self, batch: int, microbatches: int, context: int | None = None) -> bool:
+        """Whether a setting has a plan within the limits; keeps it as the best if it is."""
+        setting = self._setting(batch, microbatches, context)
+        layout = self._plan(setting)
+        if layout is None:
+            return False
+        value = self._size(setting)
+        if self.best.value is None or value > self.best.value:
+            self._keep(value, setting, layout, self.best.bound)
+        return True
+
+    def _most(self, fits: Callable[[int], bool], may_fit: Callable[[int], bool], most: int) -> None:
+        """Find the largest number that fits: with beams first, then with all labels."""
+        if self._at(self._setting(1, 1, 1)).labels:  # each look is dear: from the top
+            top = largest(may_fit, most)
+            self.best = replace(self.best, bound=float(top))
+            if not top or fits(top):
+                return
+            most = top - 1
+        found = largest(fits, most)
+        if self._undecided:
+            self.best = replace(self.best, bound=float(largest(may_fit, most, max(found, 1))))
+            self._widths = WIDTHS[DECIDING:]
+            found = largest(fits, most, max(found, 1))
+        self.best = replace(self.best, bound=float(found))
+
+    def _roomiest(self) -> None:
+        """Of plans for the largest setting, take one with the most room per layer, then the fastest."""
+        best, whole = self.best, self.clock
+        if best.setting is None or best.value is None:
+            return
+        value = best.value
+        clock = Clock(min(whole.seconds - whole.spent, TIE_SHARE * whole.seconds), whole.interrupted)
+        keep = lambda setting, layout: self._keep(value, setting, layout, best.bound)  # noqa: E731
+        try:
+            break_tie(self.model, self.asked, clock, best.setting, best.layout, keep)
+        except (OutOfTimeError, UndecidedError):
+            whole.check()
+
+
+class ConcurrencySearch(LargestSearch):
+    """The most sequences of a given context."""
+
+    def _size(self, setting: Setting) -> float:
+        return float(setting.batch * setting.microbatches)
+
+    def _search(self) -> None:
+        if self._fits_any(MOST_SEQUENCES):
+            self._keep(1.0, self._setting(1, 1), self.best.layout)
+            said = ("memory does not limit the sequences: any number fits",)
+            self.best = replace(self.best, bound=1.0, limited_by=said)
+        elif self.model.batches and (self.request.max_tpot_ms is not None or self._replicated):
+            self._staircase()
+        else:
+            self._most(self._fits_any, lambda s: self._may_fit(*self._pair(s)), MOST_SEQUENCES)
+        self._roomiest()
+
+    @property
+    def _replicated(self) -> bool:
+        return any(option.replicas > 1 for option in self.model.options)
+
+    def _fits_any(self, sequences: int) -> bool:
+        """Whether so many sequences fit, in one microbatch or as many as the model needs."""
+        return self._fits(*self._pair(sequences))
+
+    def _pair(self, sequences: int) -> tuple[int, int]:
+        return (sequences, 1) if self.model.batches else (1, sequences)
+
+    def _staircase(self) -> None:
+        """Go through the microbatches; each time, only a batch that makes more sequences is of interest."""
+        most, microbatches = 0, 1
+        while self._fits(1, microbatches):
+            more = most // microbatches + 1
+            if self._fits(more, microbatches):
+                test = lambda b, m=microbatches: self._fits(b, m)  # noqa: E731
+                most = max(most, microbatches * largest(test, MOST_SEQUENCES, more))
+            microbatches += 1
+        bound, microbatches = most, 1
+        while self._undecided and self._may_fit(1, microbatches):
+            test = lambda b, m=microbatches: self._may_fit(b, m)  # noqa: E731
+            bound = max(bound, microbatches * largest(test, MOST_SEQUENCES))
+            microbatches += 1
+        self.best = replace(self.best, bound=float(bound))
+
+
+class ContextSearch(LargestSearch):
+    """The longest context of a given number of sequences."""
+
+    def _size(self, setting: Setting) -> float:
+        return float(setting.context or 0)
+
+    def _search(self) -> None:
+        pairs = list(self._pairs(self.request.concurrency or 1))
+        if self.request.max_tpot_ms is None:
+            pairs = pairs[:1]
+
+        def fits(context: int) -> bool:
+            for pair in pairs:
+                if self._fits(*pair, context):
+                    pairs.sort(key=lambda other: other != pair)
+                    return True
+            return False
+
+        longest = self.model.max_context or 1
+        self._most(fits, lambda c: any(self._may_fit(*pair, c) for pair in pairs), longest)
+        if self.best.value == longest:
+            said = (f"the model is made for {longest} tokens",)
+            self.best = replace(self.best, limited_by=said)
+        self._roomiest()
