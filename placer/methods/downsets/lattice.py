@@ -12,6 +12,7 @@ from placer.instance.cluster import Device
 from placer.instance.instance import Instance
 from placer.instance.interchangeable import interchangeable
 from placer.methods.downsets.kernels.arrays import Graph
+from placer.methods.downsets.twin_branches import renumbered, twin_branches, with_twins
 from placer.options import Communication, Options, Recompute, Schedule
 from placer.plans.in_flight import in_flight
 from placer.plans.plan import Plan
@@ -144,7 +145,8 @@ class Lattice:
     def chained(self, positions: IntArray) -> Lattice:
         """Return the chain along a topological order: only its prefixes are downsets."""
         steps = np.arange(self.size - 1)
-        return self._renumbered(positions, np.stack([steps, steps + 1], axis=1), self.backwards)
+        alone = replace(self, graph=with_twins(self.graph, []))
+        return alone._renumbered(positions, np.stack([steps, steps + 1], axis=1), self.backwards)
 
     def _renumbered(self, positions: IntArray, edges: IntArray, backwards: bool) -> Lattice:
         graph = _renumber(self.graph, positions, edges)
@@ -198,6 +200,7 @@ def _built(problem: Problem, options: Options, groups: list[list[int]], *, limit
     graph = _graph(problem, kinds, options)
     if not limited:
         graph = graph._replace(by_stage=False, again=np.zeros_like(graph.again))
+    graph = with_twins(graph, twin_branches(graph, problem.edges))
     return Lattice(problem, options, kinds, np.arange(problem.size), problem.edges, graph, limited=limited)
 
 
@@ -252,6 +255,13 @@ def _graph(problem: Problem, kinds: Kinds, options: Options) -> Graph:
         near_start=np.zeros(n + 1, dtype=np.int64),
         near=np.zeros(0, dtype=np.int64),
         net_optional=np.full(len(sizes), -1, dtype=np.int64),
+        branch=np.zeros(0, dtype=np.int64),
+        branch_start=np.zeros(1, dtype=np.int64),
+        branch_of=np.full(n, -1, dtype=np.int64),
+        has_twin_before=np.zeros(0, dtype=bool),
+        group_start=np.zeros(1, dtype=np.int64),
+        group_first=np.zeros(0, dtype=np.int64),
+        group_last=np.zeros(0, dtype=np.int64),
     )
 
 
@@ -270,7 +280,7 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
     read_start, read = in_groups(rank[reader], g.read, n)
     neighbour = np.repeat(np.arange(n), np.diff(g.near_start))
     near_start, near = in_groups(rank[neighbour], rank[g.near], n)
-    return g._replace(
+    numbered = g._replace(
         chain=_is_chain(n, edges),
         ok=np.ascontiguousarray(g.ok[:, positions]),
         time=np.ascontiguousarray(g.time[:, :, positions]),
@@ -289,3 +299,4 @@ def _renumber(g: Graph, positions: IntArray, edges: IntArray) -> Graph:
         item_start=item_start,
         item_nets=item_nets,
     )
+    return with_twins(numbered, renumbered(g, rank))

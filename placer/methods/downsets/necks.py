@@ -16,37 +16,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placer.arrays import BoolArray, FloatArray, IntArray
+from placer.arrays import BoolArray, FloatArray
+from placer.methods.downsets.comparable import necks
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import ROUNDING
 
-__all__ = ["neck_bound", "necks"]
+__all__ = ["neck_bound"]
 
 PRECISION = 1e-7
 """Relative precision of the bound."""
-
-
-def necks(size: int, edges: IntArray) -> BoolArray:
-    """Which items are comparable to all others, ``(N,)``.
-
-    Parameters
-    ----------
-    size
-        Number of items N, which are numbered along a topological order.
-    edges
-        Precedence, ``(m, 2)``, each pointing upwards.
-
-    Notes
-    -----
-    All items up to i lead to i if i alone of them has no successor among them; likewise from i on.
-    """
-    item = np.arange(size)
-    first, last = np.full(size, size), np.full(size, -1)
-    np.minimum.at(first, edges[:, 0], edges[:, 1])
-    np.maximum.at(last, edges[:, 1], edges[:, 0])
-    ends = item + 1 - np.cumsum(np.bincount(first, minlength=size + 1)[:size])
-    begins = np.cumsum(np.bincount(last + 1, minlength=size)) - item
-    return np.asarray((ends == 1) & (begins == 1))
 
 
 def neck_bound(lattice: Lattice) -> float:

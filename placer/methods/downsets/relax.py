@@ -23,6 +23,7 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.methods.downsets.lattice import Lattice, in_groups, net_members
+from placer.methods.downsets.twin_branches import with_twins
 
 __all__ = ["place_optional", "relaxed_below"]
 
@@ -83,7 +84,7 @@ def _with_optional(lattice: Lattice, loose: list[int]) -> Lattice:
     table = np.array(sorted(near), dtype=np.int64).reshape(-1, 2)
     near_start, listed = in_groups(table[:, 0], table[:, 1], lattice.size)
     graph = g._replace(optional=optional, near_start=near_start, near=listed, net_optional=net_optional)
-    return replace(lattice, graph=graph)
+    return replace(lattice, graph=with_twins(graph, []))
 
 
 def place_optional(lattice: Lattice, pieces: list[tuple[int, IntArray]]) -> list[tuple[int, IntArray]]:

@@ -36,6 +36,12 @@ peaks, makes the other superfluous. (``threshold._insert``)
 Reversing all edges turns chains of downsets round and changes no load, so the same test runs on the
 reverse (``Lattice.reversed``).
 
+*Twins.* Exchanging twin branches (``twin_branches``) maps plans onto plans of equal loads. Downsets that
+twins alone tell apart have the same completions: they count as one downset in the rule above. Of branches of
+which I holds the same items, the first has of the first item that only one of them gets. Take, of all pieces
+from I with which a plan goes on and their images, one with most items that keeps this: dominance, which
+would add an item, does not drop it. (``downset_keys.write`` and ``downset_keys.barred``)
+
 *Microbatches in flight.* Where the stage that is s-th from the end keeps those of s microbatches, pieces must
 come from the end, so that the reverse alone is searched. The rules above stay valid: a later piece is a
 stage further from the end, which keeps more; and a plan that loses a stage, because v was all that it held,
@@ -248,10 +254,12 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
     row = arrays.BLOCKS + 3 * K
     return Space(
         low=np.zeros(S, ints), length=np.zeros(S, ints), offset=np.zeros(S, ints),
+        key_low=np.zeros(S, ints), key_length=np.zeros(S, ints), key=np.zeros(S, ints),
         pool=np.zeros(S * 4 + 2 * W, np.uint64), used=np.zeros((S, T + 1), np.int32),
         peak=np.zeros((S, 2)), left=np.zeros((S, K)), crossing=np.zeros((S, K)), rank=np.zeros(S),
         parent=np.zeros(S, ints), kind=np.zeros(S, ints), chain=np.zeros(S, ints), alive=np.zeros(S, bool),
-        heads=np.full(2 * S, -1, ints), words=np.zeros(W, np.uint64), where=np.zeros(n, np.int8),
+        heads=np.full(2 * S, -1, ints), words=np.zeros(W, np.uint64), whole=np.zeros(W, np.uint64),
+        mask=np.zeros(len(g.has_twin_before), ints), where=np.zeros(n, np.int8),
         missing=missing, before=np.zeros(E, ints), taken=np.zeros(E, ints), excluded=np.zeros(E, ints),
         available=available, position=position, listed=per_item(), trail=np.zeros(n + 1, ints),
         stack=per_item(), zone=per_item(), zone_missing=per_item(), distance=np.zeros(n),
@@ -278,11 +286,12 @@ def _start(g: Graph, m: Measures, space: Space, ctl: Control) -> None:
 def _state_bytes(g: Graph, m: Measures, space: Space) -> float:
     """Bytes of one state, with room for the copy made when the arrays grow."""
     words = min(len(space.words), 8)
-    return 1.5 * (8 * 7 + 1 + 4 * len(g.devices) + 20 + 16 * len(m.kind) + 8 * words + 16)
+    return 1.5 * (8 * 10 + 1 + 4 * len(g.devices) + 20 + 16 * len(m.kind) + 8 * words + 16)
 
 
 STATE_FIELDS = (
-    "low", "length", "offset", "used", "peak", "left", "crossing", "rank", "parent", "kind", "chain", "alive",
+    "low", "length", "offset", "key_low", "key_length", "key", "used", "peak", "left", "crossing", "rank",
+    "parent", "kind", "chain", "alive",
 )  # fmt: skip
 
 

@@ -5,9 +5,10 @@ import pytest
 
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
+from placer.methods.downsets.comparable import necks
 from placer.methods.downsets.lattice import Lattice
 from placer.methods.downsets.measures import measures, root_bound
-from placer.methods.downsets.necks import neck_bound, necks
+from placer.methods.downsets.necks import neck_bound
 from placer.options import Communication, Options, Schedule
 from tests.support.brute import throughput_optima
 from tests.support.brute_memory import Brute

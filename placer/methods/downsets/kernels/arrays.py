@@ -58,6 +58,13 @@ class Graph(NamedTuple):
     near_start: Ints  # (N + 1,)
     near: Ints  # optional items that share a net with an item
     net_optional: Ints  # (E,) the only optional item of a net, or -1
+    branch: Ints  # items of each branch that has twins, B of them, those of a group one after another
+    branch_start: Ints  # (B + 1,)
+    branch_of: Ints  # (N,) or -1
+    has_twin_before: Bools  # (B,) whether the branch before is a twin
+    group_start: Ints  # (G + 1,) the first branch of each group of twins
+    group_first: Ints  # (G,) smallest item of a group
+    group_last: Ints  # (G,) and the greatest
 
 
 class Measures(NamedTuple):
@@ -77,6 +84,9 @@ class Space(NamedTuple):
     low: Ints  # (S,) first word that is not full
     length: Ints  # (S,)
     offset: Ints  # (S,)
+    key_low: Ints  # (S,) likewise of the downset that stands for it and its twins
+    key_length: Ints  # (S,)
+    key: Ints  # (S,)
     pool: Words
     used: Counts  # (S, T + 1) devices of the pool of each type, and pieces
     peak: Floats  # (S, 2)
@@ -90,6 +100,8 @@ class Space(NamedTuple):
     heads: Ints
     # the loaded downset and the piece under way
     words: Words  # (W,)
+    whole: Words  # (W,) of the downset that is written
+    mask: Ints  # (B,) what it holds of each branch
     where: npt.NDArray[np.int8]  # (N,)
     missing: Ints  # (N,)
     before: Ints  # (E,) items of the net in the downset

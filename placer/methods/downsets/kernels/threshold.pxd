@@ -5,22 +5,13 @@ cimport cython
 from placer.methods.downsets.kernels.views cimport *
 from placer.methods.downsets.kernels.pieces cimport *
 from placer.methods.downsets.kernels.exchange cimport *
+from placer.methods.downsets.kernels.downset_keys cimport *
 
 cdef int NEXT_STATE, NEXT_TYPE, FORWARD, BACKWARD, GIVE_UP
-cdef unsigned long long SPREAD, MIX
-
-@cython.locals(code=cython.ulonglong, i=cython.longlong)
-cdef long long _bucket(SpaceView space, long long at, long long begin, long long length) noexcept nogil
-
-@cython.locals(W=cython.longlong, at=cython.longlong, begin=cython.longlong, d=cython.longlong,
-    end=cython.longlong, i=cython.longlong, low=cython.longlong, v=cython.longlong, w=cython.longlong)
-cdef void _write(SpaceView space, Control ctl) noexcept nogil
-
-@cython.locals(i=cython.longlong)
-cdef bint _is_written(SpaceView space, Control ctl, long long x) noexcept nogil
-
 @cython.locals(taken=cython.longlong)
 cdef long long _used(GraphView g, SpaceView space, Control ctl, long long i) noexcept nogil
+
+cdef void _share(SpaceView space, Control ctl, long long x) noexcept nogil
 
 @cython.locals(fewer=cython.bint, i=cython.longlong, more=cython.bint, used=cython.longlong,
     x=cython.longlong)

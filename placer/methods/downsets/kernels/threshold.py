@@ -12,6 +12,7 @@ from __future__ import annotations
 import cython
 
 if not cython.compiled:
+    from placer.methods.downsets.kernels.downset_keys import barred, bucket, is_written, write
     from placer.methods.downsets.kernels.exchange import (
         costs_nothing,
         finishes,
@@ -38,11 +39,9 @@ if not cython.compiled:
         BLOCKS,
         FOUND,
         FULL,
-        FULL_WORD,
         INFINITY,
         LEVEL,
         MEMORY,
-        ONE,
         STEPS,
         TAKEN,
         Control,
@@ -56,54 +55,13 @@ __all__ = ["expand", "rehash"]
 # Phases of the search.
 NEXT_STATE, NEXT_TYPE, FORWARD, BACKWARD, GIVE_UP = 0, 1, 2, 3, 4
 
-# Odd multipliers that spread the bits of a word (those of splitmix64).
-SPREAD, MIX = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
-
-
-def _bucket(space: SpaceView, at: int, begin: int, length: int) -> int:
-    """Hash bucket of the downset with words pool[at : at + length] after ``begin`` full ones."""
-    code = (begin * SPREAD) & FULL_WORD
-    for i in range(length):
-        code = ((code ^ space.pool[at + i]) * MIX) & FULL_WORD
-        code ^= code >> 29
-    return code & (space.heads.shape[0] - 1)
-
 
 def rehash(space: SpaceView, states: int) -> None:
     """Fill the empty table of a grown space."""
     for s in range(states):
-        head = _bucket(space, space.offset[s], space.low[s], space.length[s])
+        head = bucket(space, space.key[s], space.key_low[s], space.key_length[s])
         space.chain[s] = space.heads[head]
         space.heads[head] = s
-
-
-def _write(space: SpaceView, ctl: Control) -> None:
-    """Write the downset of the finished piece behind the pool, without its full words and empty end."""
-    at, low, W = ctl.pool, space.low[ctl.state], space.words.shape[0]
-    for w in range(low, W):
-        space.pool[at + w - low] = space.words[w]
-    for d in range(ctl.depth):
-        v = space.listed[d]
-        if space.where[v] == TAKEN:
-            space.pool[at + (v >> 6) - low] |= ONE << (v & 63)
-    begin, end = low, W
-    while begin < end and space.pool[at + begin - low] == FULL_WORD:
-        begin += 1
-    while end > begin and space.pool[at + end - 1 - low] == 0:
-        end -= 1
-    ctl.low, ctl.length, ctl.offset = begin, end - begin, at
-    for i in range(ctl.length):
-        space.pool[at + i] = space.pool[at + begin - low + i]
-
-
-def _is_written(space: SpaceView, ctl: Control, x: int) -> bool:
-    """Whether state x has the downset that was written last."""
-    if space.low[x] != ctl.low or space.length[x] != ctl.length:
-        return False
-    for i in range(ctl.length):
-        if space.pool[space.offset[x] + i] != space.pool[ctl.pool + i]:
-            return False
-    return True
 
 
 def _used(g: GraphView, space: SpaceView, ctl: Control, i: int) -> int:
@@ -112,14 +70,23 @@ def _used(g: GraphView, space: SpaceView, ctl: Control, i: int) -> int:
     return space.used[ctl.state, i] + taken
 
 
+def _share(space: SpaceView, ctl: Control, x: int) -> None:
+    """Let the downset written last use the words of state x, which are the same up to twins."""
+    if ctl.key == ctl.offset:
+        ctl.offset, ctl.end = space.key[x], ctl.pool
+    else:
+        ctl.end = ctl.offset + ctl.length
+    ctl.key = space.key[x]
+
+
 def _superfluous(
     g: GraphView, space: SpaceView, ctl: Control, head: int, forward: float, backward: float
 ) -> bool:
     """Whether a state is as good as the new one (rule *States*); later ones that are worse end here."""
     x = space.heads[head]
     while x >= 0:
-        if _is_written(space, ctl, x):
-            ctl.offset = space.offset[x]
+        if is_written(space, ctl, x):
+            _share(space, ctl, x)
             fewer = space.peak[x, 0] <= forward and space.peak[x, 1] <= backward
             more = space.peak[x, 0] >= forward and space.peak[x, 1] >= backward
             for i in range(g.types + g.by_stage):
@@ -145,16 +112,16 @@ def _insert(
 ) -> bool:
     """Store the downset of the finished piece unless it is superfluous; False if there is no room left."""
     K, s, new = m.kinds, ctl.state, ctl.states
-    if new >= space.low.shape[0] or ctl.pool + space.words.shape[0] >= space.pool.shape[0]:
+    if new >= space.low.shape[0] or ctl.pool + 2 * space.words.shape[0] >= space.pool.shape[0]:
         return False
-    _write(space, ctl)
-    head = _bucket(space, ctl.pool, ctl.low, ctl.length)
+    write(g, space, ctl)
+    head = bucket(space, ctl.key, ctl.key_low, ctl.key_length)
     if _superfluous(g, space, ctl, head, forward, backward):
         return True
     ctl.states += 1
-    if ctl.offset == ctl.pool:
-        ctl.pool += ctl.length
+    ctl.pool = ctl.end
     space.low[new], space.length[new], space.offset[new] = ctl.low, ctl.length, ctl.offset
+    space.key_low[new], space.key_length[new], space.key[new] = ctl.key_low, ctl.key_length, ctl.key
     for i in range(g.types + 1):
         space.used[new, i] = _used(g, space, ctl, i)
     space.peak[new, 0], space.peak[new, 1] = forward, backward
@@ -359,15 +326,16 @@ def _forward(
     space.frame[d, 0], space.frame[d, 1], space.frame[d, 2] = 1, ctl.listed, ctl.trail
     if costs_nothing(g, space, s, t, v):
         space.frame[d, 0] = 2
-    take(g, m, space, ctl, t, v)
-    if space.row[MEMORY] <= g.limit[t] and within(
-        g, space, s, load(g, space, 0, False), load(g, space, 1, False), target
-    ):
-        ctl.depth = d + 1
-        return True
-    untake(g, space, t, v)
-    ctl.listed = space.frame[d, 1]
-    _restore(space, d)
+    if not barred(g, space, v):
+        take(g, m, space, ctl, t, v)
+        if space.row[MEMORY] <= g.limit[t] and within(
+            g, space, s, load(g, space, 0, False), load(g, space, 1, False), target
+        ):
+            ctl.depth = d + 1
+            return True
+        untake(g, space, t, v)
+        ctl.listed = space.frame[d, 1]
+        _restore(space, d)
     if space.frame[d, 0] == 2:
         space.frame[d, 0] = 0
         ctl.depth = d + 1

@@ -16,8 +16,9 @@ cdef class GraphView:
     cdef public bint by_stage, chain, gpipe
     cdef public long long[::1] rank, pool, width, read_start, read, output_producer, devices, succ_start
     cdef public long long[::1] succ, net_size, net_producer, net_direction, item_start, item_nets, near_start, near
-    cdef public long long[::1] net_optional
-    cdef public unsigned char[::1] again, paying, optional
+    cdef public long long[::1] net_optional, branch, branch_start, branch_of
+    cdef public long long[::1] group_start, group_first, group_last
+    cdef public unsigned char[::1] again, paying, optional, has_twin_before
     cdef public double[:, ::1] net_cost
 
 
@@ -31,7 +32,8 @@ cdef class MeasuresView:
 cdef class SpaceView:
     cdef public long long[::1] low, length, offset, parent, kind, chain, heads, missing, before, taken, excluded
     cdef public long long[::1] available, position, listed, trail, stack, zone, zone_missing, order, seen
-    cdef public unsigned long long[::1] pool, words
+    cdef public long long[::1] key, key_low, key_length, mask
+    cdef public unsigned long long[::1] pool, words, whole
     cdef public int[:, ::1] used
     cdef public double[:, ::1] peak, left, crossing, rows
     cdef public double[::1] rank, distance, scratch, last, need, row, reach
@@ -44,6 +46,7 @@ cdef class Control:
     cdef public long long phase, state, type, depth, listed, trail, states, pool, level_end, stamp
     cdef public long long truncated, count, goal_state, goal_type, piece_count, available, read
     cdef long long low, length, offset  # of the downset that was written last
+    cdef long long key, key_low, key_length, end  # of the one that stands for it, and where the pool would end
 
 
 cdef class ChainView:

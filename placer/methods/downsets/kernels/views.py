@@ -65,6 +65,7 @@ class Control:
         self.available = 0
         self.read = 0
         self.low = self.length = self.offset = 0
+        self.key = self.key_low = self.key_length = self.end = 0
 
 
 class ChainView:
