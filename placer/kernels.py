@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 __all__ = ["INTERPRETED", "are_compiled", "bind", "fixed", "view"]
 
-INTERPRETED = "kernels run interpreted, many times slower: no C compiler was found when placer was installed"
+INTERPRETED = "kernels run interpreted, many times slower: pip install compiles them, with a C compiler"
 A_KERNEL = "placer.methods.downsets.kernels.threshold"
 
 

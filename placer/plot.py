@@ -1,6 +1,6 @@
 """Figures of results and batches, as matplotlib figures to save or to change further.
 
-Needs the extra ``plot``: ``pip install dnn-placer[plot]``.
+Needs the extra ``plot``: ``pip install matplotlib``.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("figures need matplotlib: pip install dnn-placer[plot]") from None
+        raise UsageError("figures need matplotlib: pip install matplotlib") from None
     figure = Figure(figsize=(8, height), layout="constrained")
     axes: Any = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)

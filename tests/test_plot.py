@@ -90,5 +90,5 @@ def test_without_matplotlib(result, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(UsageError, match=r"pip install dnn-placer\[plot\]"):
+    with pytest.raises(UsageError, match="pip install matplotlib"):
         plot.loads(result)

@@ -32,11 +32,19 @@ the paper's (recognised by content). Try:
                                                  run it event by event, timeline for Perfetto
 """
 
+NUMBERS = {
+    "invalid int value:": "expected a whole number, got",
+    "invalid float value:": "expected a number, got",
+}
+"""What the library says of numbers, and what users are told."""
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser that complains in one line."""
 
     def error(self, message: str) -> NoReturn:
+        for said, plain in NUMBERS.items():
+            message = message.replace(said, plain)
         self.exit(ExitCode.BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -30,7 +30,7 @@ DIR holds manifest.json (the jobs), results/JOB.json (documents for placer check
 failures/JOB.json (the reasons), instances/SHA256.json, interrupted/JOB.json (best plans of jobs that were
 stopped), summary.csv (per method) and jobs.csv (per job).
 
-on a cluster (pip install dnn-placer[dask]; every node needs the same placer, one thread per worker unless
+on a cluster (pip install distributed; every node needs the same placer, one thread per worker unless
 --threads says more); DIR and the instances are needed only where the command runs:
   placer batch graphs/ --out night --scheduler tcp://head:8786          a scheduler that runs already:
     dask scheduler                                                      on the head,
@@ -42,7 +42,7 @@ on a cluster (pip install dnn-placer[dask]; every node needs the same placer, on
     cluster = SLURMCluster(cores=16, processes=16, memory="64GB", walltime="08:00:00")
     cluster.scale(jobs=10)
     placer.solve_batch("graphs/", "night", methods=["dp", "milp"], executor=Client(cluster).get_executor())
-  Kubernetes (the dask-kubernetes operator; IMAGE holds dnn-placer[dask]):
+  Kubernetes (the dask-kubernetes operator; IMAGE holds placer and distributed):
     helm install --repo https://helm.dask.org --create-namespace -n dask-operator \\
       --generate-name dask-kubernetes-operator
     from dask_kubernetes.operator import KubeCluster

@@ -133,7 +133,8 @@ def _print(result: ServingResult, console: Console) -> None:
         parts.append(f"bound {result.bound:.10g}")
     if result.gap is not None:
         parts.append(f"gap {gap(result.gap)}")
-    console.print(Text("  ".join([*parts, f"{result.seconds:.2f} s"]), style="bold"), soft_wrap=True)
+    parts += [f"{result.seconds:.2f} s", f"stopped: {result.stop}"]
+    console.print(Text("  ".join(parts), style="bold"), soft_wrap=True)
     if result.plan is not None:
         if len(result.front) > 1:
             console.print(_front(result))

@@ -195,11 +195,13 @@ def check_writable(path: str | Path, *inputs: str | Path | None) -> None:
     try:
         if os.path.isdir(target):
             raise InputError("cannot be written: it is a directory", source=str(path))
+        if not os.path.isdir(folder := os.path.dirname(target)):
+            raise InputError(f"cannot be written: there is no folder {folder}", source=str(path))
         if is_special(path):
             if not os.access(path, os.W_OK):
                 raise InputError("cannot be written: permission denied", source=str(path))
             return
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), prefix=".placer-"):
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".placer-"):
             pass
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)

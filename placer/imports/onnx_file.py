@@ -31,7 +31,7 @@ def onnx_module() -> Any:
     try:
         import onnx
     except ImportError:
-        raise UsageError("ONNX models need onnx: pip install 'dnn-placer[onnx]'") from None
+        raise UsageError("ONNX models need onnx: pip install onnx") from None
     return onnx
 
 

@@ -102,7 +102,7 @@ def torch_for(what: str) -> Any:
     try:
         import torch
     except ImportError:
-        raise UsageError(f"{what} need torch: pip install 'dnn-placer[torch]'") from None
+        raise UsageError(f"{what} need torch: pip install torch") from None
     return torch
 
 

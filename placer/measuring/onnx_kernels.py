@@ -84,7 +84,7 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise UsageError("profiling needs onnxruntime: pip install 'dnn-placer[profile]'") from None
+        raise UsageError("profiling needs onnxruntime: pip install onnx onnxruntime") from None
     return onnxruntime
 
 

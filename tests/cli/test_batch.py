@@ -60,7 +60,7 @@ def test_bad_usage(capsys, tmp_path, arguments, said):
 def test_dask_is_optional(capsys, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     code, _, err = call(capsys, "batch", DATA, "--out", tmp_path / "out", "--scheduler", "local")
-    assert (code, err) == (2, "placer: --scheduler needs Dask: pip install dnn-placer[dask]\n")
+    assert (code, err) == (2, "placer: --scheduler needs Dask: pip install distributed\n")
 
 
 def test_table_files_and_comparison(capsys, tmp_path):

@@ -78,6 +78,15 @@ def ask_for_much(life):
         return "refused"
 
 
+def test_the_working_directory_hides_no_package(tmp_path, monkeypatch):
+    """As in the root of a clone whose kernels are not compiled, beside the placer that is installed."""
+    (tmp_path / "placer").mkdir()
+    (tmp_path / "placer" / "__init__.py").write_text("raise SystemExit('another placer')")
+    monkeypatch.chdir(tmp_path)
+    with Nurseries() as fresh:
+        assert fresh.run(Call(double, (21,))).value == 42
+
+
 def test_it_returns_and_tells(nurseries):
     told = []
     answer = nurseries.run(Call(double, (21,)), tell=told.append)

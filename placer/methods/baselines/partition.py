@@ -75,9 +75,7 @@ def _metis(problem: Problem, share: list[float] | np.ndarray, seed: int) -> IntA
     try:
         pymetis = import_module("pymetis")
     except ImportError:
-        raise UsageError(
-            "method partition needs the package pymetis: pip install 'dnn-placer[partition]'"
-        ) from None
+        raise UsageError("method partition needs METIS: pip install pymetis") from None
     if len(share) == 1 or problem.size == 1:
         return np.zeros(problem.size, dtype=np.int64)
     start, neighbours, weight = _graph(problem)

@@ -42,7 +42,7 @@ def dask_engine(address: str, jobs: int | None = None) -> Iterator[Engine]:
     try:
         import distributed
     except ImportError:
-        raise UsageError("--scheduler needs Dask: pip install dnn-placer[dask]") from None
+        raise UsageError("--scheduler needs Dask: pip install distributed") from None
     if address == "local":
         with (
             distributed.LocalCluster(
