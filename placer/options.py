@@ -55,11 +55,12 @@ class Formulation(StrEnum):
 
 
 class Recompute(StrEnum):
-    """Which stages of a training pipeline drop their activations and compute them again."""
+    """Which stages of a training pipeline drop their activations and compute them again, or which nodes."""
 
     NONE = "none"
     AUTO = "auto"
     ALL = "all"
+    LAYERS = "layers"
 
 
 class Group(StrEnum):
@@ -123,7 +124,7 @@ class Options(BaseModel):
     recompute: Recompute = _option(
         Recompute.NONE,
         "training: stages that keep what they receive instead of their activations, and compute these again "
-        "in the backward pass",
+        "in the backward pass; with layers each node (with those it is colocated with) chooses by itself",
         Group.PLAN,
     )
     max_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = _option(
@@ -262,7 +263,7 @@ class OptionChanges(TypedDict, total=False):
     microbatches: int | None
     samples: int | None
     virtual_stages: int
-    recompute: Recompute | Literal["none", "auto", "all"]
+    recompute: Recompute | Literal["none", "auto", "all", "layers"]
     max_ms: float | None
     pieces: int
     method: str

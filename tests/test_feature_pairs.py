@@ -40,6 +40,9 @@ REFUSED_BY_METHODS = {
     ("dpl", "apart"): "method dpl cannot keep nodes apart",
     ("dp", "use devices"): "method dp cannot keep devices that must be used",
     ("dpl", "use devices"): "method dpl cannot keep devices that must be used",
+    ("dp", "layers"): "method dp cannot plan which nodes recompute",
+    ("dpl", "layers"): "method dpl cannot plan which nodes recompute",
+    ("paper", "layers"): "only contiguous throughput plans recompute",
     ("paper", "recompute"): "only contiguous throughput plans recompute",
     ("paper", "servers"): "does not know that transfers across servers cost more",
     ("paper", "apart"): "the paper's program knows no nodes apart",
@@ -59,7 +62,7 @@ def refusal(features: set[str], method: str) -> list[str]:
 
 def chosen(features: set[str], rng: np.random.Generator) -> tuple[str, str, str]:
     """A kind of plan."""
-    free = rng.random() < 0.3 and not features & {"recompute", "order"}
+    free = rng.random() < 0.3 and not features & {"recompute", "layers", "order"}
     schedule = str(rng.choice(["1f1b", "gpipe"], p=[0.7, 0.3]))
     return "free" if free else "ordered", schedule, str(rng.choice(["sequential", "overlap", "duplex"]))
 

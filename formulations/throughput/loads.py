@@ -6,7 +6,8 @@ Sets
 Data
     p^r_{cκ} processing time, f_{cκ} forward time, w_{eκ} transfer time of net e over the link of κ.
 Variables of one device
-    x_c ∈ [0, 1]  item c is on it, r_c ∈ [0, 1] and is computed again (given by the program);
+    x_c ∈ [0, 1]  item c is on it, r_c ∈ [0, 1] and is computed again (given by the program; of units g of
+    nodes in place of items where these choose by themselves);
     s_e ≥ |x_a − x_b| for items a, b of net e: the net is split by the device, which then pays w_e once;
     for the full duplex model instead  out_e ≥ x_{u(e)} − x_b  and  in_e ≥ x_b − x_{u(e)}.
     with servers, v_e ≥ w_e being what net e costs between servers, σ the device's server:
@@ -44,6 +45,7 @@ from formulations.throughput.shared import TIME_UNIT, UPPER_SLACK, ThroughputPar
 from formulations.throughput.stage_memory import MEMORY_MOST
 from formulations.throughput.step_rows import StepTime
 from placer.arrays import FloatArray
+from placer.instance.recompute_units import units_of
 from placer.options import Communication, Recompute, Schedule
 from placer.reductions.kinds import Kinds
 from placer.reductions.problem import Problem
@@ -79,7 +81,7 @@ class Loads:
         two = bool(problem.time_ms[1].any() or problem.net_backward.any())
         self.directions = (0, 1) if two or params.recompute is not Recompute.NONE else (0,)
         self.time = params.scaled(kinds.time_ms if params.step is None else _loads_ms(problem, kinds))
-        self.again = params.scaled(problem.forward_ms[:, kinds.class_index])
+        self.again = params.scaled(_again_ms(problem, params.recompute)[:, kinds.class_index])
         cost, extra = _net_costs_ms(problem, kinds)
         self.never, self.cost = params.hopeless(cost), params.scaled(cost)
         self.never_across, self.extra = params.hopeless(cost + extra), params.scaled(extra)
@@ -237,6 +239,13 @@ class Loads:
 def _loads_ms(problem: Problem, kinds: Kinds) -> FloatArray:
     """Return the times of items without what happens once per step, ``(2, N, K)``."""
     return np.where(kinds.allowed, problem.load_ms[:, :, kinds.class_index], np.inf)
+
+
+def _again_ms(problem: Problem, recompute: Recompute) -> FloatArray:
+    """Return f_c, or f_g where units choose by themselves, ``(·, C)``."""
+    if recompute is not Recompute.LAYERS:
+        return problem.forward_ms
+    return units_of(problem.instance).again_ms(problem.instance.class_time_ms)
 
 
 def _net_costs_ms(problem: Problem, kinds: Kinds) -> tuple[FloatArray, FloatArray]:

@@ -39,7 +39,7 @@ Wanted order of devices: kinds have ranks; empty slots have no kind (Σ_κ t_{s�
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import networkx as nx
@@ -50,90 +50,17 @@ from formulations.program import Program
 from formulations.throughput.loads import Loads
 from formulations.throughput.place import Inside, Place
 from formulations.throughput.plan_rules import PlanRules
-from formulations.throughput.shared import ThroughputParams, fits
+from formulations.throughput.shared import ThroughputParams
+from formulations.throughput.slot_layout import Layout, Slot, fixings, kind_name, lay_out, position_name
 from formulations.throughput.stage_memory import limit_memory, recomputing, rho_name
-from placer.arrays import BoolArray, IntArray
+from formulations.throughput.unit_memory import UnitMemory, unit_name
+from placer.arrays import IntArray
+from placer.instance.recompute_units import units_of
 from placer.options import Recompute
 from placer.plans.evaluate import stage_order
-from placer.reductions.kinds import Kinds, kinds_of
 from placer.reductions.problem import Problem
 
 __all__ = ["build", "decode", "encode"]
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A slot.
-
-    Parameters
-    ----------
-    name
-        Unique.
-    is_host
-        Whether it is in a gap between accelerators.
-    kinds
-        The kinds it may have.
-    accelerators
-        Slots that are not in a gap, up to and including it.
-    in_flight
-        Microbatches in flight.
-    has_choice
-        Whether what it is has to be decided: its kind, or whether a device is there at all.
-    may_be_empty
-        Whether it may have no kind.
-    """
-
-    name: str
-    is_host: bool
-    kinds: tuple[int, ...]
-    accelerators: int
-    in_flight: int
-    has_choice: bool
-    may_be_empty: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """The slots, and which items may go to which kind, ``(N, K)``."""
-
-    kinds: Kinds
-    may: BoolArray
-    slots: tuple[Slot, ...]
-    mixed: bool
-
-    @property
-    def between(self) -> int:
-        """Slots that are not in a gap."""
-        return self.slots[-1].accelerators
-
-    @property
-    def on_host(self) -> BoolArray:
-        """Items that may go to some host, ``(N,)``."""
-        return np.asarray(self.may[:, self.kinds.hosts].any(axis=1))
-
-
-def lay_out(problem: Problem, params: ThroughputParams) -> Layout:
-    """Lay out the slots; there are none for hosts when no item can go to a host."""
-    kinds = kinds_of(problem)
-    may = fits(problem, kinds, params)
-    accelerators, hosts = tuple(kinds.accelerators), tuple(kinds.hosts)
-    k = kinds.slots
-    hosts_used = sum(kinds.count(h) for h in hosts) if may[:, list(hosts)].any() else 0
-    flights, ranked = params.flights, bool((kinds.rank >= 0).any())
-    free = params.by_place or ranked or kinds.shared
-    mixed = params.by_place and hosts_used > 0
-    slots = []
-    if mixed:
-        k, hosts_used, accelerators = k + hosts_used, 0, (*accelerators, *hosts)
-    choice = len(accelerators) > 1 or ranked
-    for gap in range(k + 1):
-        if gap:
-            slot = Slot(f"A{gap:03d}", False, accelerators, gap, flights.at(k - gap + 1), choice, free)
-            slots.append(slot)
-        slots += [
-            Slot(f"H{gap:03d}_{i}", True, hosts, gap, flights.most, True, True) for i in range(hosts_used)
-        ]
-    return Layout(kinds, may, tuple(slots), mixed)
 
 
 def build(problem: Problem, params: ThroughputParams) -> Program:
@@ -165,13 +92,18 @@ def build(problem: Problem, params: ThroughputParams) -> Program:
     _wanted_order(model, layout, t)
     loads = Loads(model, problem, layout.kinds, params, y)
     rules = PlanRules(model, problem, layout.kinds)
+    units = UnitMemory(model, problem, layout.kinds) if params.recompute is Recompute.LAYERS else None
     for slot, inside in zip(layout.slots, y, strict=True):
         place = Place(slot.name, inside, slot.in_flight)
         rules.add(place)
-        if not slot.is_host:
-            place = recomputing(model, layout.kinds, place, params.recompute)
+        if units is not None:
+            place = units.choosing(place)
+            units.limit(place, loads.memory_most)
+        else:
+            if not slot.is_host:
+                place = recomputing(model, layout.kinds, place, params.recompute)
+            limit_memory(model, problem, layout.kinds, place, loads.memory_most)
         loads.add(place)
-        limit_memory(model, problem, layout.kinds, place, loads.memory_most)
     rules.finish()
     loads.finish()
     return model.program()
@@ -186,7 +118,7 @@ def decode(values: Mapping[str, float], problem: Problem, params: ThroughputPara
     for s, slot in enumerate(layout.slots):
         kind = slot.kinds[0]
         if slot.has_choice:
-            kind = max(slot.kinds, key=lambda a: values.get(_kind_name(slot, a), 0.0))
+            kind = max(slot.kinds, key=lambda a: values.get(kind_name(slot, a), 0.0))
         if (at == s).any():
             device[at == s] = next(free[kind])
     return device
@@ -200,14 +132,25 @@ def decode_stages(
     return tuple(dict.fromkeys(item_device[np.argsort(at, kind="stable")].tolist()))
 
 
+def decode_again(values: Mapping[str, float], problem: Problem, params: ThroughputParams) -> tuple[int, ...]:
+    """Return the nodes that are computed again, where units choose by themselves."""
+    slots, units = lay_out(problem, params).slots, units_of(problem.instance)
+    return tuple(
+        v
+        for g, nodes in enumerate(units.members)
+        if any(values.get(unit_name(g, a.name, kind), 0.0) > 0.5 for a in slots for kind in a.kinds)
+        for v in nodes.tolist()
+    )
+
+
 def slot_of_items(
     values: Mapping[str, float], problem: Problem, layout: Layout, params: ThroughputParams
 ) -> IntArray:
     """Return the slot of each item, ``(N,)``: the first one with Y = 1."""
     out = np.zeros(problem.size, dtype=np.int64)
     for c in range(problem.size):
-        for s, fixed in enumerate(_fixings(c, layout, params)):
-            value = values.get(_position_name(c, layout.slots[s]), 0.0) if fixed is None else fixed
+        for s, fixed in enumerate(fixings(c, layout, params)):
+            value = values.get(position_name(c, layout.slots[s]), 0.0) if fixed is None else fixed
             if value > 0.5 and fixed != -1:
                 out[c] = s
                 break
@@ -223,30 +166,55 @@ def encode(item_device: IntArray, problem: Problem, params: ThroughputParams) ->
         When the assignment is not contiguous.
     """
     layout = lay_out(problem, params)
-    kind_of = {int(d): kind for kind, devices in enumerate(layout.kinds.devices) for d in devices}
+    kind_of = _kind_of_devices(layout)
     order = None if params.start is None else params.start.stages
     again = () if params.start is None else params.start.recompute
+    nodes = () if params.start is None else params.start.again
     if order is None:
-        plan = replace(problem.plan(item_device), recompute=again)
+        plan = replace(problem.plan(item_device), recompute=again, again=nodes)
         order = stage_order(problem.instance, plan, params.flights)
     if order is None:
         raise ValueError("the assignment is not contiguous")
     used = set(item_device.tolist())
     slot = _slots_of_devices([d for d in order if d in used], layout, kind_of)
     choices = [a for a in layout.slots if a.has_choice]
-    values = {_kind_name(a, kind): 0.0 for a in choices for kind in a.kinds}
+    values = {kind_name(a, kind): 0.0 for a in choices for kind in a.kinds}
     if params.recompute is Recompute.AUTO:
         values |= {rho_name(a.name): 0.0 for a in layout.slots if not a.is_host}
         values |= {rho_name(layout.slots[slot[d]].name): 1.0 for d in again if d in slot}
+    if params.recompute is Recompute.LAYERS:
+        values |= _units_again(item_device, problem, params, layout, slot)
     for d, s in slot.items():
         if layout.slots[s].has_choice:
-            values[_kind_name(layout.slots[s], kind_of[d])] = 1.0
+            values[kind_name(layout.slots[s], kind_of[d])] = 1.0
     for c in range(problem.size):
         at = slot[int(item_device[c])]
-        for s, fixed in enumerate(_fixings(c, layout, params)):
+        for s, fixed in enumerate(fixings(c, layout, params)):
             if fixed is None:
-                values[_position_name(c, layout.slots[s])] = float(at <= s)
+                values[position_name(c, layout.slots[s])] = float(at <= s)
     return values
+
+
+def _units_again(
+    item_device: IntArray,
+    problem: Problem,
+    params: ThroughputParams,
+    layout: Layout,
+    slot: Mapping[int, int],
+) -> dict[str, float]:
+    """Values of what units recompute in the plan to start from."""
+    units, kind_of = units_of(problem.instance), _kind_of_devices(layout)
+    values = {
+        unit_name(g, a.name, kind): 0.0 for g in range(len(units)) for a in layout.slots for kind in a.kinds
+    }
+    for v in () if params.start is None else params.start.again:
+        d = int(item_device[problem.item[v]])
+        values[unit_name(int(units.of[v]), layout.slots[slot[d]].name, kind_of[d])] = 1.0
+    return values
+
+
+def _kind_of_devices(layout: Layout) -> dict[int, int]:
+    return {int(d): kind for kind, devices in enumerate(layout.kinds.devices) for d in devices}
 
 
 def _slots_of_devices(stages: list[int], layout: Layout, kind_of: Mapping[int, int]) -> dict[int, int]:
@@ -273,34 +241,6 @@ def _slots_of_devices(stages: list[int], layout: Layout, kind_of: Mapping[int, i
 # -- variables and constraints --------------------------------------------------------------------
 
 
-def _position_name(c: int, slot: Slot) -> str:
-    return f"Y_{c:05d}_{slot.name}"
-
-
-def _kind_name(slot: Slot, kind: int) -> str:
-    return f"t_{slot.name}_{kind}"
-
-
-def _fixings(c: int, layout: Layout, params: ThroughputParams) -> list[int | None]:
-    """Y_{cs} for each slot: 0 or 1 where it is fixed, -1 where it equals the one before, else None."""
-    k = layout.between
-    on_host = bool(layout.on_host[c])
-    first, last = (0, k + 1) if params.windows is None else params.windows[c].tolist()
-    if layout.mixed and params.windows is not None:  # windows leave out the slots that hosts may take
-        last += sum(layout.kinds.count(h) for h in layout.kinds.hosts)
-    if not on_host:
-        first, last = max(first, 1), min(last, k)
-    out: list[int | None] = []
-    for s, slot in enumerate(layout.slots):
-        if slot.accelerators >= last or s == len(layout.slots) - 1:
-            out.append(1)
-        elif slot.accelerators < first:
-            out.append(0)
-        else:
-            out.append(-1 if slot.is_host and not on_host else None)
-    return out
-
-
 def _positions(
     model: Model, problem: Problem, layout: Layout, params: ThroughputParams
 ) -> list[list[Expression]]:
@@ -308,10 +248,10 @@ def _positions(
     Y: list[list[Expression]] = []
     for c in range(problem.size):
         row = [ZERO]
-        for slot, fixed in zip(layout.slots, _fixings(c, layout, params), strict=True):
+        for slot, fixed in zip(layout.slots, fixings(c, layout, params), strict=True):
             before = row[-1]
             if fixed is None:
-                row.append(model.binary(_position_name(c, slot)))
+                row.append(model.binary(position_name(c, slot)))
                 model.add(row[-1] >= before)
             else:
                 row.append({0: ZERO, 1: ONE}.get(fixed, before))
@@ -331,7 +271,7 @@ def _kind_of(model: Model, slot: Slot) -> dict[int, Expression]:
     """Σ_κ t_{sκ} = 1 at one slot, or ≤ 1 where it may be empty; the number 1 where there is no choice."""
     if not slot.has_choice:
         return {slot.kinds[0]: ONE}
-    t = {kind: model.binary(_kind_name(slot, kind)) for kind in slot.kinds}
+    t = {kind: model.binary(kind_name(slot, kind)) for kind in slot.kinds}
     model.add(total(t.values()) <= 1 if slot.may_be_empty else total(t.values()) == 1)
     return t
 

@@ -27,7 +27,8 @@ class Place:
     in_flight
         Microbatches in flight.
     r
-        Which items it computes again, for accelerators.
+        Which items it computes again, for accelerators; or which units, see
+        `formulations.throughput.unit_memory`.
     rho
         Whether it computes activations again.
     """

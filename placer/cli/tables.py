@@ -15,7 +15,7 @@ from placer.instance.instance import Instance
 from placer.instance.order import topological_position
 from placer.instance.short_names import short_names
 from placer.objectives import OBJECTIVES
-from placer.plans.result import Result
+from placer.plans.result import DeviceReport, Result
 from placer.units import memory, size
 
 __all__ = ["memory", "print_json", "print_result", "save_table", "size", "stdout"]
@@ -129,9 +129,17 @@ def _memory_parts(result: Result) -> Table:
             *(size(x) for x in (d.resident_bytes, d.activation_bytes)),
             str(d.in_flight),
             *(size(x) for x in (d.memory_bytes, limit)),
-            "computed again" if name in result.recompute else "kept",
+            _activations_are(result, d),
         )
     return table
+
+
+def _activations_are(result: Result, device: DeviceReport) -> str:
+    """Say whether a device computes its activations again, or of how many of its nodes it does."""
+    again = len({*result.recomputed_nodes}.intersection(device.nodes))
+    if again:
+        return f"computed again of {again} of {len(device.nodes)} nodes"
+    return "computed again" if device.name in result.recompute else "kept"
 
 
 def _virtual_stages(instance: Instance, result: Result) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from placer.arrays import distinct
 from placer.choices import none_of
 from placer.errors import InputError, UsageError
 from placer.exports import FORMATS, ExportInfo, load_export
@@ -135,7 +136,8 @@ def _check_fits(info: ExportInfo, placement: Placement) -> None:
 
 def _unsaid(info: ExportInfo, placement: Placement) -> list[str]:
     """Say what a format leaves out of the plan."""
-    if info.knows_recompute or not placement.plan.recompute:
+    again = placement.plan.computed_again
+    if info.knows_recompute or not again.any():
         return []
-    names = ", ".join(placement.label(d) for d in sorted(placement.plan.recompute))
+    names = ", ".join(placement.label(d) for d in distinct(placement.plan.device[again]).tolist())
     return [f"the plan recomputes activations on {names}, which {info.name} does not say"]

@@ -20,13 +20,14 @@ def write(placement: Placement, path: Path) -> list[str]:
     ]
     piece = [-1] * instance.n if placement.plan.piece is None else placement.plan.piece.tolist()
     several = max(piece) > 0
+    recomputing = set(placement.plan.device[placement.plan.computed_again].tolist())
     for d, report in zip(instance.devices, placement.result.devices, strict=True):
         members = [v for v in range(instance.n) if placement.plan.device[v] == d.index]
         if not members:
             continue
         lines.append(f"  subgraph cluster_{d.index} {{")
         label = f"{placement.label(d.index)}: {report.load_ms:.6g} ms"
-        if d.index in placement.plan.recompute:
+        if d.index in recomputing:
             label += ", recomputes activations"
         lines.append(f"    label={_quoted(label)};")
         lines.append(f'    node [fillcolor="{COLOURS[d.index % len(COLOURS)]}"];')

@@ -26,6 +26,7 @@ def rows(placement: Placement) -> Iterator[dict[str, Cell]]:
     """Describe every node by scalars: where it goes, what it costs there, and where it comes from."""
     instance = placement.instance
     sending = sending_ms(instance, placement.plan.device, placement.plan.teams)
+    again = placement.plan.computed_again
     part = {v: i for i, part in enumerate(placement.parts) for v in part.nodes}
     for v in range(instance.n):
         device = placement.device(v)
@@ -38,7 +39,7 @@ def rows(placement: Placement) -> Iterator[dict[str, Cell]]:
             "part": part.get(v),
             "piece": None if piece < 0 else piece,
             "backward": bool(instance.backward[v]),
-            "recompute": device.index in placement.plan.recompute,
+            "recompute": bool(again[v]),
             "time_ms": float(instance.class_time_ms[v, device.class_index]),
             "transfer_ms": float(sending[v]),
             "memory_bytes": float(instance.resident_bytes[v]),

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["load_split_spec", "split_spec", "write"]
 
 FORMAT = "placer-torch-split"
+NAMED = 6
+"""Nodes that a remark names at most."""
 BEGINNING, END = "BEGINNING", "END"
 
 
@@ -128,6 +130,9 @@ def split_spec(placement: Placement) -> tuple[dict[str, str], list[str]]:
         remarks.append(
             f"the plan recomputes activations on {names}: wrap these stages in torch.utils.checkpoint"
         )
+    if again := [instance.names[v] for v in placement.plan.again if not instance.backward[v]]:
+        named = ", ".join(again[:NAMED]) + (", ..." if len(again) > NAMED else "")
+        remarks.append(f"the plan recomputes activations of {named}: wrap these in torch.utils.checkpoint")
     return spec, remarks + _copies(instance, order, real) + _skips(instance, order, real)
 
 

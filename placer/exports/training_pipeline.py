@@ -90,8 +90,13 @@ class TrainingPipeline:
         Raises
         ------
         UsageError
-            When only some do.
+            When only some do, or single nodes.
         """
+        if again := self.placement.plan.again:
+            raise UsageError(
+                f"{self.target} cannot express this plan: {self.placement.instance.names[again[0]]} "
+                "recomputes by itself, and all stages do the same (plan with --recompute all or none)"
+            )
         holding = {self.devices[s % self.ranks] for s, own in enumerate(self.stack.layers) if own}
         some = holding.intersection(self.placement.plan.recompute)
         if some and some != holding:

@@ -156,6 +156,8 @@ def _is_able(name: str, instance: Instance, options: Options) -> bool:
         return False
     if instance.pools and not method.pools:
         return False
+    if options.recompute is Recompute.LAYERS:
+        return method.layers
     return method.recompute or options.recompute is Recompute.NONE
 
 

@@ -38,6 +38,8 @@ class MethodInfo:
     """``"module:function"`` for latency, or None."""
     recompute: bool = False
     """Whether it decides which stages recompute their activations."""
+    layers: bool = False
+    """Whether it decides which nodes recompute theirs."""
     servers: bool = False
     """Whether it knows that transfers across servers cost more."""
     constraints: bool = False
@@ -76,6 +78,7 @@ METHODS: dict[str, MethodInfo] = {
             latency="placer.methods.auto:solve",
             pools=True,
             recompute=True,
+            layers=True,
             servers=True,
             anytime=True,
             constraints=True,
@@ -88,6 +91,7 @@ METHODS: dict[str, MethodInfo] = {
             latency="placer.methods.milp.milp_latency:solve",
             pools=True,
             recompute=True,
+            layers=True,
             default_time_limit=300.0,
             servers=True,
             anytime=True,
@@ -126,6 +130,7 @@ METHODS: dict[str, MethodInfo] = {
             throughput="placer.methods.starts.first_fit:solve",
             pools=True,
             recompute=True,
+            layers=True,
             servers=True,
         ),
         MethodInfo(

@@ -19,7 +19,7 @@ from placer.instance.instance import Instance
 from placer.methods.chain_balance import best_balance
 from placer.methods.milp.throughput_program import ThroughputProgram, contracted
 from placer.options import Options
-from placer.plans.evaluate import device_loads
+from placer.plans.evaluate import plan_loads
 from placer.plans.figures import objective_ms
 from placer.plans.in_flight import left_in_flight
 from placer.plans.plan import Plan
@@ -100,7 +100,7 @@ def measure(instance: Instance, plan: Plan, options: Options, goal: Goal) -> flo
         names = [d.name for d in instance.devices]
         known = [options.near.get(v) for v in instance.ids]
         return float(sum(names[d] != name for d, name in zip(device.tolist(), known, strict=True)))
-    loads = device_loads(instance, device, plan.recompute)
+    loads = plan_loads(instance, plan)
     if goal.name is GoalName.TRANSFERS:
         return float(loads.receive_ms.sum() + loads.send_ms.sum())
     falling = np.sort(loads.load_ms(options.communication))[::-1]
@@ -230,7 +230,7 @@ class _Chase:
         return objective_ms(self.instance, plan, self.options)
 
     def _total_load_ms(self) -> float:
-        loads = device_loads(self.instance, self.plan.device, self.plan.recompute)
+        loads = plan_loads(self.instance, self.plan)
         return float(loads.load_ms(self.options.communication).sum())
 
     def _moved(self) -> FloatArray:

@@ -8,7 +8,7 @@ from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
 from placer.options import Communication, Options, Schedule
 from placer.plans.check import plan_of
-from placer.plans.evaluate import DeviceLoads, device_loads
+from placer.plans.evaluate import DeviceLoads, plan_loads
 from placer.plans.result import DeviceReport, Result
 
 __all__ = ["Bar", "Direction", "LoadChart", "Mark", "Row", "Segment", "by_direction", "load_chart"]
@@ -100,7 +100,7 @@ def by_direction(result: Result, instance: Instance | None) -> Direction | None:
     if instance is None or not instance.is_training or not result.options.pipelined:
         return None
     plan = plan_of(instance, result)
-    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
+    loads = plan_loads(instance, plan)
     forward, backward = loads.by_direction(result.options.communication).tolist()
     return Direction(tuple(forward), tuple(backward), loads)
 

@@ -53,6 +53,7 @@ def plan_page(result: Result, instance: Instance | None = None) -> str:
     if known is not None:
         known = apply(known, result.options)
     direction = by_direction(result, known) if shown else None
+    again = {*result.recomputed_nodes}
     run = timeline(instance, result) if shown and instance is not None else None
     return render(
         "plan.html",
@@ -65,6 +66,7 @@ def plan_page(result: Result, instance: Instance | None = None) -> str:
         known=known,
         sentence=limit(result, direction, known) if sound else None,
         loads=load_chart(result, direction) if shown else None,
+        again={d.name: len(again.intersection(d.nodes)) for d in result.devices},
         memory_scale=max((d.memory_limit_bytes or d.memory_bytes for d in result.devices), default=0.0),
         progress=convergence(result) if sound else None,
         options={name: _plain(value) for name, value in result.options.model_dump(mode="json").items()},

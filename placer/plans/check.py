@@ -95,10 +95,14 @@ def plan_of(instance: Instance, result: Result) -> Plan:
             raise ValueError(f"a stage or recomputing device is called {name!r}, which is no device")
     stages = None if result.stages is None else tuple(instance.device_index[d] for d in result.stages)
     recompute = tuple(instance.device_index[name] for name in result.recompute)
+    for name in result.recomputed_nodes:
+        if name not in instance.index:
+            raise ValueError(f"a recomputing node is called {name!r}, which is no node")
+    again = tuple(instance.index[name] for name in result.recomputed_nodes)
     if result.options.pipelined:
         chunk = _chunks(instance, result, device)
         teams = _teams(instance, result)
-        return Plan(device, stages=stages, recompute=recompute, teams=teams, chunk=chunk)
+        return Plan(device, stages=stages, recompute=recompute, teams=teams, chunk=chunk, again=again)
     piece = np.full(instance.n, -1, dtype=np.int64)
     for part in result.pieces or []:
         for v in part.nodes:

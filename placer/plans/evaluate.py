@@ -26,6 +26,7 @@ __all__ = [
     "DeviceMemory",
     "device_loads",
     "device_memory",
+    "plan_loads",
     "sending_ms",
     "stage_order",
 ]
@@ -73,6 +74,7 @@ def device_loads(
     device: IntArray,
     recompute: Sequence[int] = (),
     teams: Sequence[Team] = (),
+    again: Sequence[int] = (),
 ) -> DeviceLoads:
     """Compute the loads of all devices under an assignment.
 
@@ -86,6 +88,8 @@ def device_loads(
         Devices that run their forward nodes once more in the backward pass.
     teams
         Devices that share what ``device`` gives to the first of them.
+    again
+        Single nodes that run once more in the backward pass.
 
     Returns
     -------
@@ -102,7 +106,25 @@ def device_loads(
         times[here] = instance.compute_ms(_class(instance, team), team.mode)[here]
     np.add.at(compute, (direction, device), times)
     compute[1, list(recompute)] += compute[0, list(recompute)]
-    receive, send = np.zeros((2, devices)), np.zeros((2, devices))
+    repeated = [v for v in again if not instance.backward[v]]
+    np.add.at(compute[1], device[repeated], times[repeated])
+    receive, send = _transfers(instance, device, teams)
+    sync = np.zeros(devices)
+    for team in teams:
+        first, members = team.devices[0], list(team.devices)
+        for part in (compute, receive, send):
+            part[:, members] = part[:, [first]]
+        sync[members] = _sync_ms(instance, np.flatnonzero(device == first), team)
+    compute[1] += sync
+    np.add.at(sync, device, instance.class_sync_ms[np.arange(instance.n), classes[device]])
+    return DeviceLoads(compute, receive, send, sync)
+
+
+def _transfers(instance: Instance, device: IntArray, teams: Sequence[Team]) -> tuple[FloatArray, FloatArray]:
+    """Return what devices receive and send, ``(2, D)`` in ms each."""
+    classes, direction = instance.device_class, instance.backward.astype(np.int64)
+    shape = (2, len(instance.devices))
+    receive, send = np.zeros(shape), np.zeros(shape)
     u, w = instance.edges[:, 0], instance.edges[:, 1]
     crosses = device[u] != device[w]
     # One receive per (producer, receiving device), one send per producer, however many consumers.
@@ -119,15 +141,12 @@ def device_loads(
     np.add.at(receive, (direction[producer], receiver), received)
     senders = distinct(producer)
     np.add.at(send, (direction[senders], device[senders]), sending_ms(instance, device, teams)[senders])
-    sync = np.zeros(devices)
-    for team in teams:
-        first, members = team.devices[0], list(team.devices)
-        for part in (compute, receive, send):
-            part[:, members] = part[:, [first]]
-        sync[members] = _sync_ms(instance, np.flatnonzero(device == first), team)
-    compute[1] += sync
-    np.add.at(sync, device, instance.class_sync_ms[np.arange(instance.n), classes[device]])
-    return DeviceLoads(compute, receive, send, sync)
+    return receive, send
+
+
+def plan_loads(instance: Instance, plan: Plan) -> DeviceLoads:
+    """Compute the loads of all devices under a plan, with its teams and what it computes again."""
+    return device_loads(instance, plan.device, plan.recompute, plan.teams, plan.again)
 
 
 def _class(instance: Instance, team: Team) -> DeviceClass:
@@ -206,9 +225,9 @@ def device_memory(
 ) -> DeviceMemory:
     """Compute the peak memory of all devices.
 
-    A stage (a virtual one by itself) keeps the activations of its microbatches in flight; one that recomputes
-    keeps those of one microbatch, and for each in flight the outputs that it received in the forward pass (as
-    far as their size is known: producers with ``output_bytes``).
+    A stage (a virtual one by itself) keeps the activations of its microbatches in flight.  Of nodes that are
+    computed again it keeps those of one microbatch, and for each in flight the outputs that they read and
+    that are not computed again there (as far as their size is known: producers with ``output_bytes``).
 
     Parameters
     ----------
@@ -219,15 +238,13 @@ def device_memory(
     stages
         The devices that hold nodes, in pipeline order; None counts the fewest in flight everywhere.
     """
-    resident, held, forward = _sums(instance, plan)
+    resident, each, once = _sums(instance, plan)
     if flights.virtual_stages > 1:
         return DeviceMemory(resident, *_virtual_stages_hold(instance, plan, flights, stages or ()))
-    count = np.where(np.bincount(plan.device, minlength=len(held)) > 0, flights.at(1), 0)
+    count = np.where(np.bincount(plan.device, minlength=len(each)) > 0, flights.at(1), 0)
     for s, d in enumerate(reversed(stages or ()), start=1):
         count[d] = flights.at(s)
-    activation = count * held
-    for d in plan.recompute:
-        activation[d] = min(1, count[d]) * held[d] + count[d] * forward[d]
+    activation = count * each + np.minimum(1, count) * once
     for team in plan.teams:
         for part in (resident, activation, count):
             part[list(team.devices)] = part[team.devices[0]]
@@ -256,24 +273,26 @@ def _virtual_stages_hold(
 
 
 def _sums(instance: Instance, plan: Plan) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Sum up what each device keeps, ``(D,)`` bytes: whatever is in flight, activations, and inputs.
+    """Sum up what each device keeps, ``(D,)`` bytes: whatever is in flight, per microbatch, and for one only.
 
-    The latter two per microbatch; the inputs are what it receives in the forward pass, each of which every
-    device of a team needs as a whole.
+    The last are activations that are computed again.  What these nodes read is kept per microbatch, unless it
+    is computed again as well, each output by every device of a team as a whole.
     """
-    resident, held, received = (np.zeros(len(instance.devices)) for _ in range(3))
+    resident, each, once = (np.zeros(len(instance.devices)) for _ in range(3))
     nodes, classes = np.arange(instance.n), instance.device_class[plan.device]
     kept, activation = (bytes_[nodes, classes] for bytes_ in instance.class_kept_bytes)
     for team in plan.teams:
         here = plan.device == team.devices[0]
         kept[here], activation[here] = (some[here] for some in instance.kept_bytes(team.mode))
+    again = plan.computed_again
     np.add.at(resident, plan.device, kept)
-    np.add.at(held, plan.device, activation)
-    u, w = plan.device[instance.forward_edges].T
-    crossing = np.stack([instance.forward_edges[:, 0], w], axis=1)[u != w]
-    for producer, d in distinct(crossing).tolist():
-        received[d] += np.nan_to_num(instance.output_bytes[producer])
-    return resident, held, received
+    np.add.at(each, plan.device, np.where(again, 0.0, activation))
+    np.add.at(once, plan.device, np.where(again, activation, 0.0))
+    u, w = instance.forward_edges.T
+    read = again[w] & ~(again[u] & (plan.device[u] == plan.device[w]))
+    for producer, d in distinct(np.stack([u, plan.device[w]], axis=1)[read]).tolist():
+        each[d] += np.nan_to_num(instance.output_bytes[producer])
+    return resident, each, once
 
 
 def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int, ...] | None:
@@ -312,12 +331,10 @@ def stage_order(instance: Instance, plan: Plan, flights: InFlight) -> tuple[int,
 
 def _most_in_flight(instance: Instance, plan: Plan, flights: InFlight) -> list[float]:
     """How many microbatches each device can keep, at most what is ever asked for, ``(D,)``."""
-    resident, held, received = _sums(instance, plan)
+    resident, each, once = _sums(instance, plan)
     free = np.array([d.memory_limit_bytes for d in instance.devices]) * (1 + MEMORY_TOLERANCE) - resident
-    again = list(plan.recompute)
-    free[again] -= held[again]
-    held[again] = received[again]
+    free -= once
     with np.errstate(divide="ignore", invalid="ignore"):
-        count = np.floor(free / held)
-    most: list[float] = np.where(held * flights.most <= free, flights.most, count).tolist()
+        count = np.floor(free / each)
+    most: list[float] = np.where(each * flights.most <= free, flights.most, count).tolist()
     return most

@@ -12,7 +12,7 @@ from placer.instance.instance import Instance
 from placer.objectives import OBJECTIVES
 from placer.options import Options
 from placer.plans import virtual_stages
-from placer.plans.evaluate import device_loads, device_memory, stage_order
+from placer.plans.evaluate import device_memory, plan_loads, stage_order
 from placer.plans.in_flight import in_flight
 from placer.plans.latency_schedule import latency_schedule
 from placer.plans.plan import Plan
@@ -40,7 +40,7 @@ class _Measured:
 
     @property
     def time_ms(self) -> float:
-        loads = device_loads(self.instance, self.plan.device, self.plan.recompute, self.plan.teams)
+        loads = plan_loads(self.instance, self.plan)
         return loads.objective_ms(self.options.communication, self.options.schedule)
 
     @property
@@ -87,7 +87,7 @@ def stage_loads(
     instance: Instance, plan: Plan, options: Options, stages: Sequence[int]
 ) -> tuple[FloatArray, float]:
     """Return what stages do per microbatch, ``(2, S)`` in ms, and what happens once per step, the longest."""
-    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
+    loads = plan_loads(instance, plan)
     each = replace(loads, compute_ms=loads.compute_ms - np.stack([0.0 * loads.sync_ms, loads.sync_ms]))
     once = float(loads.sync_ms.max()) * instance.training.microbatches
     return each.by_direction(options.communication)[:, list(stages)], once
@@ -102,7 +102,7 @@ def stages_of(instance: Instance, plan: Plan, options: Options) -> tuple[int, ..
 
 def device_reports(instance: Instance, plan: Plan, options: Options) -> list[DeviceReport]:
     """Report what each device does per sample."""
-    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
+    loads = plan_loads(instance, plan)
     stages = stages_of(instance, plan, options)
     memory = device_memory(instance, plan, in_flight(instance, options), stages)
     compute, receive, send = (x.sum(axis=0) for x in (loads.compute_ms, loads.receive_ms, loads.send_ms))

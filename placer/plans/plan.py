@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from placer.arrays import IntArray
+from placer.arrays import BoolArray, IntArray
 from placer.instance.modes import Mode
 
 __all__ = ["Plan", "Team", "pieces_in_order"]
@@ -52,6 +52,8 @@ class Plan:
         order that the plan and its memory allow will do.
     recompute
         Devices that drop their activations after the forward pass and compute them again.
+    again
+        Single nodes that do, where they choose by themselves; then ``recompute`` is empty.
     teams
         Devices that run one stage together.
     chunk
@@ -65,6 +67,14 @@ class Plan:
     recompute: tuple[int, ...] = ()
     teams: tuple[Team, ...] = ()
     chunk: IntArray | None = None
+    again: tuple[int, ...] = ()
+
+    @property
+    def computed_again(self) -> BoolArray:
+        """Whether the activations of each node are dropped and computed again, ``(n,)``."""
+        out = np.isin(self.device, self.recompute)
+        out[list(self.again)] = True
+        return np.asarray(out)
 
     @property
     def used(self) -> set[int]:

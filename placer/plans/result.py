@@ -128,6 +128,8 @@ class Result(Shown, _Document):
         Contiguous throughput plans only: the devices that hold nodes, in pipeline order.
     recompute
         Devices that drop their activations and compute them again in the backward pass.
+    recomputed_nodes
+        Single nodes that do, where they choose by themselves.
     replicas
         Groups of devices that run one stage together; the assignment names the first of each.
     shards
@@ -165,6 +167,7 @@ class Result(Shown, _Document):
     pieces: list[Piece] | None
     stages: list[str] | None = None
     recompute: list[str] = []
+    recomputed_nodes: list[str] = []
     replicas: list[list[str]] = []
     shards: dict[str, int] = {}
     virtual_stages: list[VirtualStage] | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.options import Options, Recompute
-from placer.plans.evaluate import device_loads, device_memory, stage_order
+from placer.plans.evaluate import device_memory, plan_loads, stage_order
 from placer.plans.in_flight import in_flight
 from placer.plans.interleaved import ranks_of
 from placer.plans.latency_schedule import Deadlock, latency_schedule
@@ -83,7 +83,7 @@ def _memory(instance: Instance, plan: Plan, options: Options, stages: tuple[int,
 def _time(instance: Instance, plan: Plan, options: Options) -> list[str]:
     if options.max_ms is None:
         return []
-    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
+    loads = plan_loads(instance, plan)
     takes = loads.objective_ms(options.communication, options.schedule)
     if takes <= options.max_ms * (1 + EQUAL):
         return []
@@ -98,6 +98,24 @@ def _recompute(instance: Instance, plan: Plan, options: Options) -> list[str]:
         out.append("devices recompute though the options do not allow it")
     if options.recompute is Recompute.ALL and set(plan.recompute) != used:
         out.append("not all accelerators recompute")
+    return out + _nodes_again(instance, plan, options)
+
+
+def _nodes_again(instance: Instance, plan: Plan, options: Options) -> list[str]:
+    """Nodes choose by themselves only where they may, on accelerators, and as one with those colocated."""
+    if options.recompute is not Recompute.LAYERS:
+        return ["nodes recompute by themselves though the options do not allow it"] if plan.again else []
+    if plan.recompute:
+        return ["devices recompute as a whole where nodes choose by themselves"]
+    chosen = set(plan.again)
+    out = [
+        f"node {instance.ids[v]!r} recomputes on host {instance.devices[plan.device[v]].name}"
+        for v in plan.again
+        if instance.devices[plan.device[v]].is_host
+    ]
+    for group, nodes in instance.groups.items():
+        if 0 < len(chosen.intersection(nodes.tolist())) < len(nodes):
+            out.append(f"nodes of colocation group {group!r} recompute, and others of it do not")
     return out
 
 

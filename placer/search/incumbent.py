@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import inf
 
 from placer.instance.instance import Instance
-from placer.options import Options
+from placer.options import Options, Recompute
 from placer.plans.figures import objective_of
 from placer.plans.plan import Plan
 from placer.plans.recompute import with_recompute
@@ -49,7 +49,7 @@ class Incumbent:
 
         Where nothing is said about what recomputes, that does which must.
         """
-        if not plan.recompute:
+        if not plan.recompute or self.options.recompute is Recompute.LAYERS:
             plan = with_recompute(self.instance, plan, self.options)
         self.broken = next(iter(violations(self.instance, plan, self.options)), "")
         if self.broken:

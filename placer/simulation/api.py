@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from placer.arrays import IntArray
 from placer.errors import InputError, UsageError
 from placer.instance import overrides
@@ -104,7 +106,8 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
     chunks = 1 if plan.chunk is None else options.virtual_stages
     chunk = None if plan.chunk is None else plan.chunk.tolist()
     placement = place(instance, plan.device.tolist(), plan.teams, chunk, chunks)
-    tasks = make_tasks(placement, cut(placement, plan.recompute), options.communication)
+    recomputed = frozenset(np.flatnonzero(plan.computed_again).tolist())
+    tasks = make_tasks(placement, cut(placement, recomputed), options.communication)
     objective, stages = Objective.THROUGHPUT, plan.stages or ()
     sync_ms = 0.0
     if options.objective is Objective.STEP:
@@ -130,7 +133,7 @@ def _pipeline(instance: Instance, plan: Plan, options: Options, count: int | Non
         placement,
         timeline,
         {},
-        recompute=plan.recompute,
+        recomputed=recomputed,
         objective=objective,
         communication=options.communication,
         schedule=options.schedule if instance.is_training else None,
@@ -155,7 +158,7 @@ def _single_sample(instance: Instance, plan: Plan, piece: IntArray) -> Simulatio
         placement,
         timeline,
         slots(timeline),
-        recompute=(),
+        recomputed=frozenset(),
         objective=Objective.LATENCY,
         communication=Communication.SEQUENTIAL,
         schedule=None,
@@ -169,7 +172,7 @@ def _measured(
     timeline: Timeline,
     slot: dict[int, int],
     *,
-    recompute: tuple[int, ...],
+    recomputed: frozenset[int],
     objective: Objective,
     communication: Communication,
     schedule: Schedule | None,
@@ -191,7 +194,7 @@ def _measured(
         fill_ms=fill,
         drain_ms=drain,
         latency_ms=latencies(timeline),
-        devices=device_uses(placement, timeline, steady_ms, recompute),
+        devices=device_uses(placement, timeline, steady_ms, recomputed),
         critical_path=critical_path(slicer),
         slicer=slicer,
     )

@@ -8,7 +8,7 @@ are a stage.  Source: Tarnawski et al., NeurIPS 2020, Section 5 and appendix (no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import networkx as nx
@@ -47,7 +47,7 @@ class Stage:
     chunk: int = 0
 
 
-def cut(placement: Placement, recompute: Sequence[int] = ()) -> list[Stage]:
+def cut(placement: Placement, recomputed: Collection[int] = ()) -> list[Stage]:
     """Cut a plan into stages, grouped by device and in the order in which a sample passes them.
 
     A forward output that only backward nodes of a device read is received by a forward stage of its own,
@@ -58,8 +58,9 @@ def cut(placement: Placement, recompute: Sequence[int] = ()) -> list[Stage]:
     ----------
     placement
         The plan.
-    recompute
-        Devices that compute their forward nodes again, in their first backward stage.
+    recomputed
+        Nodes whose activations are dropped; the forward ones are computed again in the first backward stage
+        of their device.
     """
     backward = placement.instance.backward.tolist()
     several = placement.chunks > 1
@@ -80,11 +81,11 @@ def cut(placement: Placement, recompute: Sequence[int] = ()) -> list[Stage]:
                 first = min(key for key in [*readers, (d, bool(backward[v]), last)] if key[1] == backward[v])
                 received.setdefault(first, []).append(v)
     again: dict[tuple[int, bool, int], list[int]] = {}
-    for d in recompute:
-        first = min((key for key in nodes if key[:2] == (d, True)), default=(d, True, 0))
-        for v in placement.order:
-            if placement.device[v] == d and not backward[v]:
-                again.setdefault((d, True, last - depth[v]) if several else first, []).append(v)
+    for v in placement.order:
+        if v in recomputed and not backward[v]:
+            d = placement.device[v]
+            first = min((key for key in nodes if key[:2] == (d, True)), default=(d, True, 0))
+            again.setdefault((d, True, last - depth[v]) if several else first, []).append(v)
     return [
         Stage(
             device=key[0],

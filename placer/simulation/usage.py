@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -20,7 +20,7 @@ __all__ = ["device_uses", "fill_and_drain", "latencies", "slots"]
 
 
 def device_uses(
-    placement: Placement, timeline: Timeline, steady_ms: float | None, recompute: Sequence[int]
+    placement: Placement, timeline: Timeline, steady_ms: float | None, recomputed: Collection[int]
 ) -> tuple[DeviceUse, ...]:
     """Measure all devices of the instance.
 
@@ -30,11 +30,11 @@ def device_uses(
         What was run.
     steady_ms
         Time per sample in steady state; None for latency, which leaves activations out of account.
-    recompute
-        Devices that drop their activations and compute them again.
+    recomputed
+        Nodes whose activations are dropped and computed again.
     """
     memory = [
-        _memory(placement, timeline, d, activations=steady_ms is not None, recomputes=d in recompute)
+        _memory(placement, timeline, d, activations=steady_ms is not None, recomputed=recomputed)
         for d in range(len(placement.is_host))
     ]
     uses = [_device_use(placement, timeline, steady_ms, d, steps) for d, steps in enumerate(memory)]
@@ -117,14 +117,14 @@ def _by_chunk(timeline: Timeline, tasks: Sequence[int]) -> list[list[int]]:
 
 
 def _memory(
-    placement: Placement, timeline: Timeline, d: int, *, activations: bool, recomputes: bool
+    placement: Placement, timeline: Timeline, d: int, *, activations: bool, recomputed: Collection[int]
 ) -> tuple[tuple[float, float], ...]:
     """List the steps of the memory of an accelerator, with or without activations.
 
     A microbatch in flight holds the activations of a stage from the start of its forward task to the end
     of its last backward task on the device; those of backward nodes are held with the first stage.  Without
-    a backward pass they are held while the stage runs.  A device that recomputes keeps only what it
-    received, and its activations while a task runs.
+    a backward pass they are held while the stage runs.  Of nodes that are computed again only what they read
+    is held so long, and their activations while a task runs.
     """
     instance = placement.instance
     here = [v for v in range(instance.n) if placement.device[v] == d]
@@ -143,20 +143,19 @@ def _memory(
     kept = {v: placement.bytes("activation_bytes", v) for v in here}
     for part in _by_chunk(timeline, mine) if activations else ():
         forward, backward = ([t for t in part if tasks[t].backward == way] for way in (False, True))
-        turned = {v for v in here if instance.backward[v] and placement.chunk[v] == tasks[part[0]].chunk}
-        extra = sum(kept[v] for v in turned)
+        turned = [v for v in here if instance.backward[v] and placement.chunk[v] == tasks[part[0]].chunk]
         for t in forward or backward[:1]:
             nodes = [v for v in tasks[t].computed if not instance.backward[v]]
-            held = extra + sum(kept[v] for v in nodes)
-            extra = 0.0
+            again = [v for v in nodes + turned if v in recomputed]
+            held = sum(kept[v] for v in nodes + turned if v not in recomputed)
             start, finish = timeline.start_ms[t], timeline.finish_ms[t]
             until = timeline.finish_ms[[t, *backward]].max(axis=0)
-            if recomputes:
-                hold(_received_bytes(placement, nodes), start, until)
-                for again in {t, *backward[:1]}:
-                    hold(held, timeline.start_ms[again], timeline.finish_ms[again])
-            else:
-                hold(held, start, until if instance.is_training else finish)
+            hold(held, start, until if instance.is_training else finish)
+            if again:
+                hold(_read_bytes(placement, again), start, until)
+                for when in {t, *backward[:1]}:
+                    hold(sum(kept[v] for v in again), timeline.start_ms[when], timeline.finish_ms[when])
+            turned = []
     steps = {0.0: resident}
     in_flight = 0.0
     for time, size in sorted(changes):  # what is freed at some time can be used again at that time
@@ -185,12 +184,11 @@ def _state(placement: Placement, d: int) -> float:
     return 1.0 + gradients + state
 
 
-def _received_bytes(placement: Placement, nodes: list[int]) -> float:
-    """Size of the forward outputs that nodes read from other (virtual) stages, as far as it is known."""
-    instance, device, chunk = placement.instance, placement.device, placement.chunk
-    read = {
-        u for v in nodes for u in placement.producers[v] if (device[u], chunk[u]) != (device[v], chunk[v])
-    }
+def _read_bytes(placement: Placement, again: list[int]) -> float:
+    """Size of the forward outputs that nodes of one stage read, as far as known, but those of their own."""
+    instance = placement.instance
+    forward = [v for v in again if not instance.backward[v]]
+    read = {u for v in forward for u in placement.producers[v]} - {*forward}
     return float(sum(np.nan_to_num(instance.output_bytes[u]) for u in read))
 
 

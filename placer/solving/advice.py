@@ -239,7 +239,7 @@ def _idle(instance: Instance, options: Options, plan: Plan) -> list[str]:
 
 def _all_used(instance: Instance, options: Options, plan: Plan) -> str:
     """Return the option that uses all accelerators at the same objective; empty where none was found."""
-    if plan.teams or plan.recompute:
+    if plan.teams or plan.recompute or plan.again:
         return ""
     found = sketches.spread(instance, plan, options)
     if found is None:

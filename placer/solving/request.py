@@ -46,6 +46,8 @@ def make_options(options: Options | None = None, **changes: Unpack[OptionChanges
         if not METHODS[made.method].recompute:
             able = _able("recompute")
             raise UsageError(f"method {made.method} cannot plan what recomputes; choose from {able}")
+    if made.recompute is Recompute.LAYERS and (refusal := _by_layer(made)) is not None:
+        raise UsageError(refusal)
     if made.pipelined and made.pieces != 1:
         raise UsageError("pieces apply to the latency objective only")
     if made.samples is not None and made.objective is not Objective.STEP:
@@ -57,6 +59,18 @@ def make_options(options: Options | None = None, **changes: Unpack[OptionChanges
     if made.per_device_contiguity and (made.balance or made.near):
         raise UsageError("secondary goals need --formulation ordered")
     return made
+
+
+def _by_layer(options: Options) -> str | None:
+    """Say why nodes cannot choose here whether they recompute, or None when they can."""
+    if options.objective not in (Objective.THROUGHPUT, Objective.STEP):
+        return f"recompute: layers is planned for throughput and step, not for {options.objective}; auto is"
+    if options.virtual_stages > 1:
+        return "recompute: layers is planned for plain stages; with virtual stages choose auto"
+    if not METHODS[options.method].layers:
+        able = _able("layers")
+        return f"method {options.method} cannot plan which nodes recompute; choose from {able}"
+    return None
 
 
 def _wrong_option(error: ValidationError) -> str:

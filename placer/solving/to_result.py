@@ -11,7 +11,7 @@ from placer.instance.fingerprint import fingerprint
 from placer.instance.instance import Instance
 from placer.methods.registry import METHODS
 from placer.options import Objective, Options
-from placer.plans.evaluate import device_loads
+from placer.plans.evaluate import plan_loads
 from placer.plans.figures import (
     device_reports,
     objective_of,
@@ -68,9 +68,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         runtime_s=run.seconds,
         instance=InstanceReference(name=original.name, sha256=fingerprint(original)),
         versions=dict(_versions()),
-        assignment=None
-        if plan is None
-        else {v: instance.devices[d].name for v, d in zip(instance.ids, plan.device.tolist(), strict=True)},
+        assignment=None if plan is None else _assignment(instance, plan),
         pieces=piece_reports(instance, plan) if plan is not None and plan.piece is not None else None,
         virtual_stages=None
         if plan is None or plan.chunk is None
@@ -81,6 +79,7 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
         else sorted([instance.devices[d].name for d in team.devices] for team in plan.teams),
         shards={} if plan is None else _shards(instance, plan),
         recompute=[] if plan is None else [instance.devices[d].name for d in sorted(plan.recompute)],
+        recomputed_nodes=[] if plan is None else [instance.ids[v] for v in sorted(plan.again)],
         devices=[] if plan is None else device_reports(instance, plan, options),
         message=outcome.message,
         hints=list(outcome.hints),
@@ -89,6 +88,10 @@ def to_result(instance: Instance, original: Instance, options: Options, outcome:
             Progress(seconds=p.seconds, incumbent=p.incumbent_ms, bound=p.bound_ms) for p in run.history
         ],
     ).sealed()
+
+
+def _assignment(instance: Instance, plan: Plan) -> dict[str, str]:
+    return {v: instance.devices[d].name for v, d in zip(instance.ids, plan.device.tolist(), strict=True)}
 
 
 def _shards(instance: Instance, plan: Plan) -> dict[str, int]:
@@ -103,7 +106,7 @@ def _step(
     if options.objective is not Objective.STEP or plan is None or not objective:
         return {}
     count = microbatches_of(instance, options)
-    loads = device_loads(instance, plan.device, plan.recompute, plan.teams)
+    loads = plan_loads(instance, plan)
     each = loads.load_ms(options.communication) - loads.sync_ms
     mean = float(each[list(plan.used)].mean())
     what = "microbatches" if instance.is_training else "samples"

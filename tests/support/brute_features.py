@@ -1,7 +1,7 @@
 """Optima of throughput plans with all that the model allows at once, by trying everything.
 
 Written from the documentation: every way to let identical accelerators share a stage, every assignment, every
-order of the stages, every choice of stages that recompute.  Shares no code with the evaluation, the
+order of the stages, every choice of stages or nodes that recompute.  Shares no code with the evaluation, the
 verification or the formulations; of an instance it reads the plain fields only.
 """
 
@@ -276,25 +276,52 @@ class _Grouped:
             if backward[u] and backward[w] and (alone(u) or alone(w))
         ]
 
-    def _fits(self, flights: np.ndarray) -> np.ndarray:
-        """Whether stages fit with so many microbatches in flight ``(P, G)``, recomputing or not."""
+    def choices(self, recompute: str) -> list[np.ndarray]:
+        """Every choice of what recomputes: whether a node does on each group, ``(n, G)``."""
+        hosts = np.array([d.is_host for d in self.first])
+        if recompute != "layers":
+            some = {"none": (False,), "auto": (False, True), "all": (True,)}[recompute]
+            masks = itertools.product(*[(False,) if host else some for host in hosts])
+            return [np.tile(np.array(mask), (self.n, 1)) for mask in masks]
+        label = self.instance.colocate
+        units = sorted({label[v] or f"node {v}" for v in range(self.n)})
+        of = np.array([units.index(label[v] or f"node {v}") for v in range(self.n)])
+        subsets = itertools.product((False, True), repeat=len(units))
+        return [np.array(some)[of][:, None] & ~hosts for some in subsets]
+
+    def memory(self, again: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What stages hold whatever is in flight, and per microbatch, ``(P, G)`` each."""
         instance, z = self.instance, self.modes.zero
         weights, gradients, state = KEPT[instance.training.optimizer.value]
-        static, kept = np.zeros(self.used.shape), np.zeros(self.used.shape)
+        fixed, each = np.zeros(self.used.shape), np.zeros(self.used.shape)
         for g, v in itertools.product(range(self.G), range(self.n)):
             d = self.size[g]
             factor = weights + gradients / (d if z == 2 else 1) + state / (d if z else 1)
             own = self._figure("memory_bytes", v, g) + factor * self._figure("weight_bytes", v, g)
-            static[:, g] += self.on[:, v, g] * own
-            kept[:, g] += self.on[:, v, g] * self._figure("activation_bytes", v, g)
-        inputs = np.zeros_like(kept)
+            fixed[:, g] += self.on[:, v, g] * own
+            (fixed if again[v, g] else each)[:, g] += self.on[:, v, g] * self._figure(
+                "activation_bytes", v, g
+            )
+        repeated = self.on & again  # (P, n, G)
         for u in range(self.n):
             readers = sorted({w for a, w in self._forward_edges() if a == u})
             if readers and not np.isnan(instance.output_bytes[u]):
-                inputs += instance.output_bytes[u] * (self.on[:, readers].any(axis=1) & ~self.on[:, u])
-        peak = np.stack([static + flights * kept, static + kept + flights * inputs], axis=2)
+                each += instance.output_bytes[u] * (repeated[:, readers].any(axis=1) & ~repeated[:, u])
+        return fixed, each
+
+    def fits(self, memory: tuple[np.ndarray, np.ndarray], flights: np.ndarray) -> np.ndarray:
+        """Whether plans fit with so many microbatches in flight ``(P, G)``, ``(P,)``."""
         room = np.array([d.room for d in self.first])
-        return peak <= room[None, :, None] * ROUNDING
+        return ((memory[0] + flights * memory[1] <= room * ROUNDING) | ~self.used).all(axis=1)
+
+    def busy(self, compute: np.ndarray, again: np.ndarray) -> np.ndarray:
+        """Compute times with what is computed again in the backward pass, ``(P, 2, G)``."""
+        out = compute.copy()
+        for g, v in itertools.product(range(self.G), range(self.n)):
+            if again[v, g] and not self.instance.backward[v]:
+                here = self.on[:, v, g]
+                out[here, 1, g] += self._time(v, g)
+        return out
 
     def _orders(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Orders of the stages: which plans may have them ``(P,)``, and microbatches in flight ``(P, G)``."""
@@ -317,24 +344,21 @@ class _Grouped:
 
     def candidates(self, recompute: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Plans, loads, transfers and devices in use of all plans that hold."""
-        hosts = np.array([d.is_host for d in self.first])
-        some = {"none": (False,), "auto": (False, True), "all": (True,)}[recompute]
-        masks = list(itertools.product(*[(False,) if host else some for host in hosts]))
-        held = {mask: np.zeros(len(self.plans), dtype=bool) for mask in masks}
+        choices = self.choices(recompute)
+        memories = [self.memory(again) for again in choices]
+        held = np.zeros((len(choices), len(self.plans)), dtype=bool)
         for ok, flights in self._orders():
-            fits = self._fits(flights)
-            for mask, kept in held.items():
-                chosen = fits[:, range(self.G), np.array(mask, dtype=int)]
-                kept |= ok & (chosen | ~self.used).all(axis=1)
+            for kept, memory in zip(held, memories, strict=True):
+                kept |= ok & self.fits(memory, flights)
         compute, receive, send = self._parts()
         sync = self._sync()
         share = np.zeros((self.G, len(self.devices)))
         for g, members in enumerate(self.groups):
             share[g, list(members)] = 1.0
         out = []
-        for mask, kept in held.items():
-            busy = compute[kept].copy()
-            busy[:, 1] += busy[:, 0] * np.array(mask) + sync[kept]
+        for again, kept in zip(choices, held, strict=True):
+            busy = self.busy(compute, again)[kept]
+            busy[:, 1] += sync[kept]
             taken, sent = receive[kept], send[kept]
             load = {
                 "sequential": busy + taken + sent,

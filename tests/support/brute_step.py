@@ -80,20 +80,15 @@ def _shortest(
     _, schedule, communication = plans.kind
     compute, receive, send = plans._parts()
     once = (plans._sync() * plans.used).max(axis=1) * plans.instance.training.microbatches
-    hosts = [d.is_host for d in plans.first]
-    some = {"none": (False,), "auto": (False, True), "all": (True,)}[recompute]
+    choices = [(plans.memory(a), plans.busy(compute, a)) for a in plans.choices(recompute)]
     for order, (ok, flights) in zip(itertools.permutations(range(plans.G)), plans._orders(), strict=True):
-        fits = plans._fits(flights)
-        for mask in itertools.product(*[(False,) if host else some for host in hosts]):
-            chosen = fits[:, range(plans.G), np.array(mask, dtype=int)]
-            busy = compute.copy()
-            busy[:, 1] += busy[:, 0] * np.array(mask)
+        for memory, busy in choices:
             load = {
                 "sequential": busy + receive + send,
                 "overlap": np.maximum(busy, receive + send),
                 "duplex": np.maximum(busy, np.maximum(receive, send)),
             }[communication]
-            for p in np.flatnonzero(ok & (chosen | ~plans.used).all(axis=1)).tolist():
+            for p in np.flatnonzero(ok & plans.fits(memory, flights)).tolist():
                 used = [g for g in order if plans.used[p, g]]
                 forward, backward = load[p, :, used].T.tolist()
                 if microbatches * (max(forward) + (max(backward) if schedule == "gpipe" else 0.0)) >= best:

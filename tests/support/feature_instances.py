@@ -18,6 +18,7 @@ FEATURES = (
     "order",
     "in flight",
     "recompute",
+    "layers",
     "replicas",
     "shards",
     "zero",
@@ -67,10 +68,10 @@ def case(features: set[str], seed: int) -> Case:
     """Make a case in which all the features are at work; a seed names it for ever."""
     rng = np.random.default_rng([seed, 29])
     instance = _base(features, rng)
-    if "in flight" in features or "recompute" in features:
+    if {"in flight", "recompute", "layers"} & features:
         instance = _in_flight(instance, rng)
     instance = _links(instance, rng)
-    if "in flight" in features or "recompute" in features or "reserves" in features:
+    if {"in flight", "recompute", "layers", "reserves"} & features:
         instance = _memory(instance, rng, reserves="reserves" in features)
     if "host limits" in features:
         instance = _host_limits(instance, rng)
@@ -94,6 +95,8 @@ def case(features: set[str], seed: int) -> Case:
     made = replace(made, uniform="uniform" in features)
     if "recompute" in features and instance.is_training:
         made = replace(made, recompute=str(rng.choice(["auto", "auto", "all"])))
+    if "layers" in features and instance.is_training:
+        made = replace(made, recompute="layers")
     if "near" in features:
         known = [*names, *names, "elsewhere9"]
         near = {v: str(rng.choice(known)) for v in instance.ids if rng.random() < 0.8}
@@ -157,7 +160,7 @@ def _sharded(made: Case, rng: np.random.Generator) -> Case:
 
 def _base(features: set[str], rng: np.random.Generator) -> Instance:
     """Prefer graphs and clusters that give the features something to do."""
-    training = bool("recompute" in features or rng.random() < 0.7)
+    training = bool({"recompute", "layers"} & features or rng.random() < 0.7)
     for _ in range(20):
         instance = random_instance(
             int(rng.integers(2**31)),
@@ -170,7 +173,7 @@ def _base(features: set[str], rng: np.random.Generator) -> Instance:
         if (
             instance.n >= 3
             and len(accelerators) >= 2
-            and (instance.is_training or "recompute" not in features)
+            and (instance.is_training or not {"recompute", "layers"} & features)
             and ("classes" in features or len(instance.devices) <= 4)
         ):
             break

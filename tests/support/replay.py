@@ -24,19 +24,29 @@ def operations(schedule: str, stages_behind: int, microbatches: int) -> list[Ope
 def peaks(instance: Instance, result: Result) -> dict[str, float]:
     """Peak memory of every device with nodes, in bytes."""
     stages, m = result.stages, result.options.microbatches or instance.training.microbatches
-    kept = {"none": 1, "sgd": 2, "momentum": 3, "adam": 4, "mixed-adam": 8}[instance.training.optimizer.value]
+    per_weight = {"none": 1, "sgd": 2, "momentum": 3, "adam": 4, "mixed-adam": 8}[
+        instance.training.optimizer.value
+    ]
     nodes = {d: [v for v, x in enumerate(instance.ids) if result.assignment[x] == d] for d in stages}
-    held, peak, activation, received = {}, {}, {}, {}
+    held, peak, activation, dropped, kept = {}, {}, {}, {}, {}
     for d in stages:
-        static = sum(instance.memory_bytes[v] + kept * instance.weight_bytes[v] for v in nodes[d])
+        static = sum(instance.memory_bytes[v] + per_weight * instance.weight_bytes[v] for v in nodes[d])
         held[d] = peak[d] = static
+        recomputed = {
+            v for v in nodes[d] if d in result.recompute or instance.ids[v] in result.recomputed_nodes
+        }
         activation[d] = sum(instance.activation_bytes[v] for v in nodes[d])
+        dropped[d] = sum(instance.activation_bytes[v] for v in recomputed)
         producers = {
             u
             for u, w in instance.edges.tolist()
-            if w in nodes[d] and u not in nodes[d] and not instance.backward[u] and not instance.backward[w]
+            if w in recomputed
+            and u not in recomputed
+            and not instance.backward[u]
+            and not instance.backward[w]
         }
-        received[d] = sum(instance.output_bytes[u] for u in producers)
+        received = sum(instance.output_bytes[u] for u in producers)
+        kept[d] = activation[d] - dropped[d] + received
     todo = {d: operations(result.options.schedule, len(stages) - 1 - s, m) for s, d in enumerate(stages)}
     done: set[tuple[str, str, int]] = set()
     while any(todo.values()):
@@ -48,14 +58,13 @@ def peaks(instance: Instance, result: Result) -> dict[str, float]:
             source = stages[s - 1] if what == "forward" else stages[(s + 1) % len(stages)]
             if not first and (source, what, i) not in done:
                 continue
-            again = d in result.recompute
+            # While a pass runs, all activations of its microbatch are there, whether they are kept or not.
             if what == "forward":
-                # While a forward pass runs, all activations are there, whether they are kept or not.
-                peak[d] = max(peak[d], held[d] + activation[d] + received[d] * again)
-                held[d] += received[d] if again else activation[d]
+                held[d] += kept[d]
+                peak[d] = max(peak[d], held[d] + dropped[d])
             else:
-                peak[d] = max(peak[d], held[d] + activation[d] * again)
-                held[d] -= received[d] if again else activation[d]
+                peak[d] = max(peak[d], held[d] + dropped[d])
+                held[d] -= kept[d]
             todo[d].pop(0)
             done.add((d, what, i))
     return peak

@@ -22,21 +22,23 @@ def simulated(
     """Simulate a plan (or a result that holds one) and check all that must be true of it."""
     simulation = simulate(instance, plan, options, **counts)
     if isinstance(plan, Result):
-        expected, recompute = plan.objective, plan.recompute
+        expected = plan.objective
+        again = {instance.index[v] for v in plan.recomputed_nodes}
+        again |= {instance.index[v] for v, d in plan.assignment.items() if d in plan.recompute}
     else:
         expected = objective_ms(instance, plan, Options() if options is None else options)
-        recompute = [instance.devices[d].name for d in plan.recompute]
+        again = {v for v, d in enumerate(plan.device.tolist()) if v in plan.again or d in plan.recompute}
     assert simulation.periodic
     assert simulation.objective_ms == pytest.approx(expected, rel=EQUAL, abs=1e-12)
-    assert_possible(instance, simulation, recompute)
+    assert_possible(instance, simulation, again)
     return simulation
 
 
-def assert_possible(instance: Instance, simulation: Simulation, recompute: list[str]) -> None:
+def assert_possible(instance: Instance, simulation: Simulation, again: set[int]) -> None:
     """Nothing overlaps that must not, nothing is read before it is there, and nothing is missing or extra."""
     tolerance = EQUAL * max(simulation.makespan_ms, 1e-3)
     _assert_resources(simulation, tolerance)
-    _assert_data_flow(instance, simulation, recompute, tolerance)
+    _assert_data_flow(instance, simulation, again, tolerance)
     path = simulation.critical_path
     assert sum(s.end_ms - s.start_ms for s in path) == pytest.approx(simulation.makespan_ms, rel=EQUAL)
     for a, b in itertools.pairwise(path):
@@ -62,9 +64,7 @@ def _assert_resources(simulation: Simulation, tolerance: float) -> None:
                 assert a.end_ms <= b.start_ms + tolerance, (a, b)
 
 
-def _assert_data_flow(
-    instance: Instance, simulation: Simulation, recompute: list[str], tolerance: float
-) -> None:
+def _assert_data_flow(instance: Instance, simulation: Simulation, again: set[int], tolerance: float) -> None:
     began: dict[tuple[str, int, str, int], list[float]] = defaultdict(list)
     ended: dict[tuple[str, int, str, int], float] = {}
     for s in simulation.node_slices(simulation.samples):
@@ -73,7 +73,7 @@ def _assert_data_flow(
             continue
         other_way = (s.direction == "backward") != instance.backward[s.nodes[0]]
         if simulation.steady_ms is not None and s.lane is Lane.COMPUTE and other_way:
-            assert s.device in recompute
+            assert again.issuperset(s.nodes)
             continue
         key = (s.lane.value, s.nodes[0], s.device, s.sample)
         began[key].append(s.start_ms)

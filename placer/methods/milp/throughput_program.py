@@ -73,6 +73,8 @@ class ThroughputProgram:
         if self.options.recompute is Recompute.NONE and self.params.step is None:
             return plan
         stages = ordered.decode_stages(named, self.problem, self.params, found)
+        if self.options.recompute is Recompute.LAYERS:
+            plan = replace(plan, again=ordered.decode_again(named, self.problem, self.params))
         return with_recompute(self.instance, replace(plan, stages=stages), self.options)
 
     def solve(

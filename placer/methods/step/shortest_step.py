@@ -26,7 +26,7 @@ from placer.methods.step.device_sets import Devices
 from placer.methods.step.pipeline_search import Pipelines
 from placer.methods.step.possible_stages import Stages
 from placer.methods.step.suffix_labels import Rules
-from placer.options import Communication, Objective, Options, Schedule
+from placer.options import Communication, Objective, Options, Recompute, Schedule
 from placer.plans.in_flight import left_in_flight
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
@@ -69,6 +69,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     """
     if options.virtual_stages > 1:
         return virtual_plans.solve(instance, options, run)
+    if options.recompute is Recompute.LAYERS:
+        return milp_step.solve(instance, options, run)
     return _Search(instance, options, run).outcome()
 
 

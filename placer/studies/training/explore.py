@@ -24,7 +24,7 @@ from placer.methods.registry import load_method
 from placer.methods.step.suffix_labels import Rules
 from placer.options import Objective, Options
 from placer.plans.check import plan_of
-from placer.plans.evaluate import device_loads
+from placer.plans.evaluate import plan_loads
 from placer.plans.in_flight import settled
 from placer.plans.result import Result, gap_of
 from placer.plans.status import Stop
@@ -268,7 +268,7 @@ class _Search:
         least = max(bound, (result.bound or 0.0) + made.least_once_ms)
         if least > step * (1 + EQUAL):
             raise VerificationError(f"{made.choice.name}: the bound {least} is above the step {step}")
-        load = device_loads(made.instance, plan.device, plan.recompute).load_ms(self.request.communication)
+        load = plan_loads(made.instance, plan).load_ms(self.request.communication)
         count = made.choice.microbatches(self.request.global_batch)
         used = {d.name: d for d in result.devices if d.nodes}
         ahead = {v for v, back in zip(made.instance.ids, made.instance.backward, strict=True) if not back}
