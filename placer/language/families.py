@@ -237,6 +237,93 @@ FAMILIES: dict[str, Family] = {
         {**_sizes(155136, 4096, 27648, 64, 80, 8), "head_dim": 128, "attention_bias": True},
     ),
     "nemotron": Family(_sizes(256000, 6144, 24576, 32, 48, None)),
+    "glm": Family({**_sizes(151552, 4096, 13696, 40, 32, 2), "head_dim": 128, "attention_bias": True}),
+    "ernie4_5": Family(
+        {**_sizes(103424, 1024, 3072, 18, 16, 2), "head_dim": 128, "tie_word_embeddings": True},
+    ),
+    "hunyuan_v1_dense": Family(_sizes(290943, 4096, 11008, 32, 32, None)),
+    "hunyuan_v1_moe": Family(
+        {**_sizes(290943, 4096, 11008, 32, 32, None), "num_experts": 1, "moe_topk": 1},
+        needs=(*SIZES, *INNER, "num_experts"),
+    ),
+    "exaone4": Family(
+        {**_sizes(102400, 4096, 16384, 32, 32, 32), "sliding_window": 4096, "sliding_window_pattern": 4},
+    ),
+    "minimax_m2": Family(
+        {
+            **_sizes(200064, 3072, 1536, 62, 48, 8),
+            "head_dim": 128,
+            "num_local_experts": 256,
+            "num_experts_per_tok": 8,
+        },
+        {"num_local_experts": "num_experts"},
+    ),
+    "llama4_text": Family(
+        {
+            **_sizes(202048, 5120, 8192, 48, 40, 8),
+            "head_dim": 128,
+            "intermediate_size_mlp": 16384,
+            "num_local_experts": 16,
+            "num_experts_per_tok": 1,
+            "interleave_moe_layer_step": 1,
+            "attention_chunk_size": 8192,
+        },
+        {"num_local_experts": "num_experts"},
+    ),
+    "arcee": Family({**_sizes(32000, 2560, 18432, 32, 32, None)}),
+    "opt": Family(
+        {
+            "vocab_size": 50272,
+            "hidden_size": 768,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "ffn_dim": 3072,
+            "max_position_embeddings": 2048,
+            "do_layer_norm_before": True,
+            "enable_bias": True,
+            "layer_norm_elementwise_affine": True,
+            "tie_word_embeddings": True,
+        },
+        needs=(*SIZES, "ffn_dim", "max_position_embeddings"),
+    ),
+    "bloom": Family(
+        {
+            "vocab_size": 250880,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 8,
+            "tie_word_embeddings": True,
+        },
+        {"hidden_size": "n_embed", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"},
+        SIZES,
+    ),
+    "gptj": Family(
+        {
+            "vocab_size": 50400,
+            "hidden_size": 4096,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "max_position_embeddings": 2048,
+        },
+        GPT2_KEYS,
+        SIZES,
+    ),
+    "mpt": Family(
+        {
+            "vocab_size": 50368,
+            "hidden_size": 2048,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "tie_word_embeddings": True,
+        },
+        {
+            "hidden_size": "d_model",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "max_position_embeddings": "max_seq_len",
+        },
+        SIZES,
+    ),
 }
 FAMILIES["kimi_k2"] = FAMILIES["deepseek_v3"]
 """By ``model_type``."""

@@ -90,6 +90,8 @@ class Form:
         Rows of a table of positions; 0 without.
     final_norm
         Whether the last norm has weights.
+    embedding_norm
+        Whether a norm follows the table of tokens.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -110,6 +112,7 @@ class Form:
     parallel: bool = False
     positions: int = 0
     final_norm: bool = True
+    embedding_norm: bool = False
 
 
 def blocks(values: Values, form: Form, quantisation: Quantisation | None, plain: str) -> tuple[Block, ...]:
@@ -149,6 +152,8 @@ class _Builder:
         tables: Tensors = [("token_embd", (vocabulary, self.width))]
         if self.form.positions:
             tables.append(("position_embd", (self.form.positions, self.width)))
+        if self.form.embedding_norm:
+            tables.append(("token_embd_norm", (self.width,)))
         yield self._block(BlockKind.EMBEDDING, self.names["token_embd"], None, tables)
         for layer in range(self.values.layers):
             yield self._attention(layer)

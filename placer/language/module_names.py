@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["FALCON", "GPT2", "LAYER", "LLAMA", "NEOX", "PHI", "layer_number"]
+__all__ = [
+    "BLOOM",
+    "FALCON",
+    "GPT2",
+    "GPTJ",
+    "LAYER",
+    "LLAMA",
+    "LLAMA4",
+    "MPT",
+    "NEOX",
+    "OPT",
+    "PHI",
+    "layer_number",
+]
 
 LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?|blk|decoder_layers))\.(?P<number>\d+)(?:\.|$)")
 """Module path inside a repeated layer, such as ``model.layers.17.mlp`` or ``transformer.h.3``."""
@@ -94,4 +107,51 @@ GPT2 = {
     "ffn_norm": "ln_2",
     "ffn_up": "mlp.c_fc",
     "ffn_down": "mlp.c_proj",
+}
+
+GPTJ = {role: GPT2[role] for role in ("token_embd", "output_norm", "layer", "attn_norm")} | {
+    "attn_q": "attn.q_proj",
+    "attn_k": "attn.k_proj",
+    "attn_v": "attn.v_proj",
+    "attn_output": "attn.out_proj",
+    "ffn_up": "mlp.fc_in",
+    "ffn_down": "mlp.fc_out",
+}
+
+BLOOM = FALCON | {"token_embd_norm": "transformer.word_embeddings_layernorm"}
+
+OPT = {
+    "token_embd": "model.decoder.embed_tokens",
+    "position_embd": "model.decoder.embed_positions",
+    "output_norm": "model.decoder.final_layer_norm",
+    "layer": "model.decoder.layers.",
+    "attn_norm": "self_attn_layer_norm",
+    "attn_output": "self_attn.out_proj",
+    "ffn_norm": "final_layer_norm",
+    "ffn_up": "fc1",
+    "ffn_down": "fc2",
+}
+
+MPT = {
+    "token_embd": "transformer.wte",
+    "output_norm": "transformer.norm_f",
+    "layer": "transformer.blocks.",
+    "attn_norm": "norm_1",
+    "attn_qkv": "attn.Wqkv",
+    "attn_output": "attn.out_proj",
+    "ffn_norm": "norm_2",
+    "ffn_up": "ffn.up_proj",
+    "ffn_down": "ffn.down_proj",
+}
+
+LLAMA4 = {
+    "ffn_gate": "feed_forward.gate_proj",
+    "ffn_up": "feed_forward.up_proj",
+    "ffn_down": "feed_forward.down_proj",
+    "ffn_gate_inp": "feed_forward.router",
+    "ffn_gate_up_exps": "feed_forward.experts.gate_up_proj",
+    "ffn_down_exps": "feed_forward.experts.down_proj",
+    "ffn_gate_shexp": "feed_forward.shared_expert.gate_proj",
+    "ffn_up_shexp": "feed_forward.shared_expert.up_proj",
+    "ffn_down_shexp": "feed_forward.shared_expert.down_proj",
 }

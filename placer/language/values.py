@@ -84,6 +84,16 @@ class Values:
         """Whole number, or None."""
         return None if self.get(key) is None else self.number(key, least=least)
 
+    def same(self, key: str) -> int:
+        """Whole number, or a list that gives every layer the same one."""
+        value = self.get(key)
+        if not isinstance(value, list):
+            return self.number(key)
+        different = set(self.items(key, int) or ())
+        if len(different) != 1:
+            raise InputError("numbers that differ between layers are not known", place=key)
+        return Values({key: different.pop()}).number(key)
+
     def flag(self, key: str) -> bool:
         """Truth value; false where there is none."""
         value = self.get(key)

@@ -179,6 +179,11 @@ def test_format_asked_for():
         language_model(small(), weights="int9")
 
 
+def test_experts_per_token_given_by_layer():
+    one = small(model_type="hunyuan_v1_moe", num_experts=4, head_dim=16)
+    assert language_model(one | {"moe_topk": [2, 2]}).blocks == language_model(one | {"moe_topk": 2}).blocks
+
+
 def test_size_of_published_checkpoints():
     """gpt-oss-20b takes 13.76 GB on disk; DeepSeek-V3 in FP8 about a byte per weight."""
     assert language_model(MODELS["gpt-oss-20b"][0]).weight_bytes == pytest.approx(13.76e9, rel=1e-3)
@@ -213,6 +218,14 @@ def test_parts_that_are_left_out_are_said():
     [
         ([], "the top level must be an object"),
         ({}, "no model_type"),
+        (
+            small(model_type="opt", word_embed_proj_dim=32, ffn_dim=96, max_position_embeddings=64),
+            "embeddings narrower",
+        ),
+        (
+            small(model_type="hunyuan_v1_moe", num_experts=4, moe_topk=[1, 2]),
+            "moe_topk: numbers that differ between layers",
+        ),
         ({"model_type": ["llama"]}, "no model_type"),
         ({"model_type": "lama"}, r"'lama' is not known \(did you mean 'llama'\?\)"),
         ({"model_type": "bert", "hidden_size": 3}, "the architecture 'bert' is not known"),

@@ -41,6 +41,14 @@ SIZES = {
     "pad_token_id": 0,
     "max_position_embeddings": 128,
     "n_positions": 128,
+    "intermediate_size_mlp": 80,
+    "attention_chunk_size": 16,
+    "moe_topk": 2,
+    "d_model": 64,
+    "n_heads": 4,
+    "n_layers": 4,
+    "max_seq_len": 128,
+    "word_embed_proj_dim": 64,
 }
 CHOICES = {
     "attention_bias": (False, True),
@@ -70,6 +78,10 @@ CHOICES = {
     "sliding_window": (32, 64),
     "use_sliding_window": (False, True),
     "max_window_layers": (0, 2),
+    "enable_bias": (False, True),
+    "do_layer_norm_before": (False, True),
+    "interleave_moe_layer_step": (1, 2),
+    "ffn_dim": (80, 128),
 }
 FIXED = {
     "head_dim": ("cohere", "cohere2", "phi", "stablelm", "deepseek_v2", "deepseek_v3", "kimi_k2", "falcon"),
@@ -109,7 +121,7 @@ def test_names_and_shapes(family):
         slides = [getattr(b.attention, "window", None) for b in ours.blocks if b.attention]
         kinds = getattr(config, "layer_types", None)
         if kinds is not None:
-            assert [w is not None for w in slides] == [kind == "sliding_attention" for kind in kinds]
+            assert [w is not None for w in slides] == [kind != "full_attention" for kind in kinds]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -143,6 +155,8 @@ def complete(family):
     own = {
         "deepseek_v2": {"num_experts_per_tok": 2},
         "glm4_moe": {"head_dim": 128},
+        "hunyuan_v1_dense": {"head_dim": 128},
+        "hunyuan_v1_moe": {"head_dim": 128},
         "nemotron": {"num_key_value_heads": 8},
     }
     return {layers: 2} | own.get(family, {})
