@@ -293,13 +293,12 @@ class _Search:
         columns = [SUM, *([PREFILL] if self.prefilled else [])]
         if any(self.room[o] < inf for o in self.kinds.intervals):
             columns.append(MEMORY)
-        most = int(self.turns.max())
-        if self.kinds.intervals and self.target.microbatches > 1:
+        loads = self.target.microbatches > 1 and self.cap < inf
+        if self.kinds.intervals and loads:
             columns.append(LOAD)
         for f, o in enumerate(self.kinds.free):
             columns += [OWN + 2 * f] if self.room[o] < inf else []
-            columns += [OWN + 2 * f + 1] if self.target.microbatches > 1 else []
-        assert most >= 1
+            columns += [OWN + 2 * f + 1] if loads else []
         return cost[:, columns]
 
     def _share(self, labels: _Labels, k: int) -> FloatArray:

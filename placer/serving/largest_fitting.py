@@ -9,7 +9,7 @@ __all__ = ["largest"]
 
 def largest(fits: Callable[[int], bool], most: int, least: int = 1) -> int:
     """Find the largest number that fits, of those up to ``most``; 0 where ``least`` does not."""
-    if not fits(least):
+    if least > most or not fits(least):
         return 0
     low, step = least, 1
     while low < most and fits(min(low + step, most)):

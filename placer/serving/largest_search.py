@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from placer.serving.largest_fitting import largest
@@ -36,19 +36,33 @@ class LargestSearch(SettingSearch):
             self._keep(value, setting, layout, self.best.bound)
         return True
 
-    def _most(self, fits: Callable[[int], bool], may_fit: Callable[[int], bool], most: int) -> None:
+    @abstractmethod
+    def _settings(self, setting: Setting) -> Iterator[Setting]:
+        """Yield all settings that are worth looking at of as large ones."""
+
+    def _pair(self, sequences: int) -> tuple[int, int]:
+        """Return the batch and the microbatches in which so many sequences keep least.
+
+        Each device of r replicas has the cache of ``ceil(M / r) B`` sequences, at least ``ceil(M B / r)``.
+        """
+        replicated = any(option.replicas > 1 for option in self.model.options)
+        return (sequences, 1) if self.model.batches and not replicated else (1, sequences)
+
+    def _most(
+        self, fits: Callable[[int], bool], may_fit: Callable[[int], bool], most: int, least: int = 1
+    ) -> None:
         """Find the largest number that fits: with beams first, then with all labels."""
         if self._at(self._setting(1, 1, 1)).labels:  # each look is dear: from the top
-            top = largest(may_fit, most)
+            top = largest(may_fit, most, least)
             self.best = replace(self.best, bound=float(top))
             if not top or fits(top):
                 return
             most = top - 1
-        found = largest(fits, most)
+        found = largest(fits, most, least)
         if self._undecided:
-            self.best = replace(self.best, bound=float(largest(may_fit, most, max(found, 1))))
+            self.best = replace(self.best, bound=float(largest(may_fit, most, max(found, least))))
             self._widths = WIDTHS[DECIDING:]
-            found = largest(fits, most, max(found, 1))
+            found = largest(fits, most, max(found, least))
         self.best = replace(self.best, bound=float(found))
 
     def _roomiest(self) -> None:
@@ -59,8 +73,9 @@ class LargestSearch(SettingSearch):
         value = best.value
         clock = Clock(min(whole.seconds - whole.spent, TIE_SHARE * whole.seconds), whole.interrupted)
         keep = lambda setting, layout: self._keep(value, setting, layout, best.bound)  # noqa: E731
+        settings = [best.setting, *(s for s in self._settings(best.setting) if s != best.setting)]
         try:
-            break_tie(self.model, self.asked, clock, best.setting, best.layout, keep)
+            break_tie(self.model, self.asked, clock, settings, best.layout, keep)
         except (OutOfTimeError, UndecidedError):
             whole.check()
 
@@ -76,22 +91,21 @@ class ConcurrencySearch(LargestSearch):
             self._keep(1.0, self._setting(1, 1), self.best.layout)
             said = ("memory does not limit the sequences: any number fits",)
             self.best = replace(self.best, bound=1.0, limited_by=said)
-        elif self.model.batches and (self.request.max_tpot_ms is not None or self._replicated):
+        elif self.model.batches and self.request.max_tpot_ms is not None:
             self._staircase()
         else:
             self._most(self._fits_any, lambda s: self._may_fit(*self._pair(s)), MOST_SEQUENCES)
         self._roomiest()
 
-    @property
-    def _replicated(self) -> bool:
-        return any(option.replicas > 1 for option in self.model.options)
+    def _settings(self, setting: Setting) -> Iterator[Setting]:
+        slots = setting.batch * setting.microbatches
+        for microbatches in range(1, slots + 1) if self.model.batches else (slots,):
+            if slots % microbatches == 0:
+                yield replace(setting, batch=slots // microbatches, microbatches=microbatches)
 
     def _fits_any(self, sequences: int) -> bool:
-        """Whether so many sequences fit, in one microbatch or as many as the model needs."""
+        """Whether memory is enough for so many sequences, and one microbatch keeps the limits."""
         return self._fits(*self._pair(sequences))
-
-    def _pair(self, sequences: int) -> tuple[int, int]:
-        return (sequences, 1) if self.model.batches else (1, sequences)
 
     def _staircase(self) -> None:
         """Go through the microbatches; each time, only a batch that makes more sequences is of interest."""
@@ -116,10 +130,15 @@ class ContextSearch(LargestSearch):
     def _size(self, setting: Setting) -> float:
         return float(setting.context or 0)
 
+    def _settings(self, setting: Setting) -> Iterator[Setting]:
+        for batch, microbatches in self._pairs(self.request.concurrency or 1):
+            yield replace(setting, batch=batch, microbatches=microbatches)
+
     def _search(self) -> None:
-        pairs = list(self._pairs(self.request.concurrency or 1))
+        sequences, least = self.request.concurrency or 1, self.request.prompt or 1
+        pairs = list(self._pairs(sequences))
         if self.request.max_tpot_ms is None:
-            pairs = pairs[:1]
+            pairs = [self._pair(sequences)]
 
         def fits(context: int) -> bool:
             for pair in pairs:
@@ -129,7 +148,7 @@ class ContextSearch(LargestSearch):
             return False
 
         longest = self.model.max_context or 1
-        self._most(fits, lambda c: any(self._may_fit(*pair, c) for pair in pairs), longest)
+        self._most(fits, lambda c: any(self._may_fit(*pair, c) for pair in pairs), longest, least)
         if self.best.value == longest:
             said = (f"the model is made for {longest} tokens",)
             self.best = replace(self.best, limited_by=said)

@@ -240,7 +240,9 @@ def _full(model: ServingModel, plan: ServingPlan) -> list[str]:
 def _reason(model: ServingModel, request: ServingRequest) -> str:
     """Say why there is no plan."""
     sequences = 1 if request.objective in (Goal.THROUGHPUT, Goal.CONCURRENCY) else request.concurrency or 1
-    context = request.context if request.context is not None or model.max_context is None else 1
+    context = (
+        request.context if request.context is not None or model.max_context is None else request.prompt or 1
+    )
     batch, microbatches = (sequences, 1) if model.batches else (1, sequences)
     costs = model.costs(Setting(batch, microbatches, context, request.prompt or context))
     held = (costs.weight_bytes + costs.cache_bytes).min(axis=0).sum() - model.tied_bytes

@@ -1,8 +1,8 @@
-"""Of plans for one setting: one with the most room per layer, and of these the fastest."""
+"""Of plans that are as good: one with the most room per layer, and of these the fastest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -21,72 +21,82 @@ def break_tie(
     model: ServingModel,
     asked: Asked,
     clock: Clock,
-    setting: Setting,
+    settings: Sequence[Setting],
     layout: Layout,
     keep: Callable[[Setting, Layout], None],
 ) -> None:
-    """Improve a plan, and tell ``keep`` each better one; other batches of as many sequences are tried too.
+    """Improve a plan, and tell ``keep`` each better one.
+
+    Parameters
+    ----------
+    model, asked, clock
+        What is served, limits, and when to stop.
+    settings
+        Those that are as good; the first is that of the plan, and has the most room where times do not count.
+    layout
+        The plan.
+    keep
+        Told what is better.
 
     Raises
     ------
     OutOfTimeError, UndecidedError
         When the last plan that was kept may not be the best one.
     """
-    room = _room(model, asked, clock, setting, layout)
+    room = to_plan(model, model.costs(settings[0]), settings[0], layout).room_per_layer_bytes
     if room is not None:
-        keep(setting, room[1])
-    slots, fastest = setting.batch * setting.microbatches, inf
+        for setting in settings if asked.tpot_ms < inf else settings[:1]:
+            found = _roomier(model, asked, clock, setting, room)
+            if found is not None:
+                room = found[0]
+                keep(setting, found[1])
+        asked = replace(asked, room_per_layer=max(room - ROOM * _largest_room(model), 0.0))
+    fastest = inf
 
-    def watch(found: Found | None, other: Setting) -> None:
+    def watch(found: Found | None, setting: Setting) -> None:
         nonlocal fastest
         if found is not None and found[0] < fastest:
             fastest = found[0]
-            keep(other, found[1])
+            keep(setting, found[1])
 
-    for microbatches in range(1, slots + 1):
-        if slots % microbatches or not (model.batches or microbatches == slots):
-            continue
-        other = replace(setting, batch=slots // microbatches, microbatches=microbatches)
-        least = replace(asked, room_per_layer=0.0 if room is None else room[0])
-        search = TokenTime(model, other, least, clock)
+    for setting in settings:
+        search = TokenTime(model, setting, asked, clock)
         if search.least < fastest:
-            watch(search.minimise(fastest, 1e-6, watch=lambda found, s=other: watch(found, s)), other)  # type: ignore[misc]
+            watch(search.minimise(fastest, 1e-6, watch=lambda found, s=setting: watch(found, s)), setting)  # type: ignore[misc]
 
 
-def _room(
-    model: ServingModel, asked: Asked, clock: Clock, setting: Setting, layout: Layout
+def _largest_room(model: ServingModel) -> float:
+    """Bound the room per layer of all plans with a limit: that of all memory, or twice the largest device."""
+    rooms = [pool.room_bytes for pool in model.pools]
+    total = sum(room * len(pool.names) for room, pool in zip(rooms, model.pools, strict=True))
+    if total < inf:
+        return total / max(float(model.counted.sum()), 1e-9)
+    least_count = float(model.counted[model.counted > 0].min())
+    return 2.0 * max((room for room in rooms if room < inf), default=0.0) / least_count
+
+
+def _roomier(
+    model: ServingModel, asked: Asked, clock: Clock, setting: Setting, low: float
 ) -> tuple[float, Layout] | None:
-    """Find the largest smallest room per layer; None where memory has no limit."""
-    costs = model.costs(setting)
-
-    def room_of(places: Layout) -> float | None:
-        return to_plan(model, costs, setting, places).room_per_layer_bytes
+    """Find the largest smallest room per layer of a setting; None where it is not above ``low``."""
+    costs, layout = model.costs(setting), None
 
     def leaving(room: float) -> Found | None:
         return TokenTime(model, setting, replace(asked, room_per_layer=room), clock).within(inf)
 
-    low = room_of(layout)
-    rooms = [pool.room_bytes for pool in model.pools]
-    total = sum(room * len(pool.names) for room, pool in zip(rooms, model.pools, strict=True))
-    if low is None:
-        return None
-    high = total / max(float(model.counted.sum()), 1e-9)
-    if high == inf:
-        least_count = float(model.counted[model.counted > 0].min())
-        high = 2.0 * max((room for room in rooms if room < inf), default=0.0) / least_count
-        found = leaving(high)
-        if found is not None:
-            return high, found[1]
-    scale = high  # what is told apart does not shrink with the room: there may be none
+    high = scale = _largest_room(model)  # what is told apart does not shrink with the room: there may be none
+    target = low + ROOM * scale
     while high - low > ROOM * scale:
-        close = high - low <= 1e-3 * scale
-        target = low + ROOM * scale if close else (low + high) / 2
         found = leaving(target)
-        got = None if found is None else room_of(found[1])
-        if found is None or got is None:
+        if found is None:
             high = target
-            if close:
+            if target <= low + ROOM * scale:
                 break
         else:
+            got = to_plan(model, costs, setting, found[1]).room_per_layer_bytes
+            if got is None:  # on devices without a limit alone
+                return high, found[1]
             low, layout = max(got, target), found[1]
-    return max(low - ROOM * scale, 0.0), layout
+        close = high - low <= 1e-3 * scale
+        target = low + ROOM * scale if close else (low + high) / 2
+    return None if layout is None else (low, layout)

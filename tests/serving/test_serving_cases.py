@@ -189,7 +189,7 @@ def test_search_for_room_ends_where_there_is_none(monkeypatch):
     )
     found = ask(full, objective=Goal.CONCURRENCY)
     assert (found.status, found.value, found.plan.room_per_layer_bytes) == (Status.OPTIMAL, 3, 0.0)
-    assert 10 < len(tried) < 50
+    assert 1 < len(tried) < 50
 
 
 def test_front_rises_in_both():
