@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from placer.plans.plan import Plan
     from placer.plans.result import Result, Status
     from placer.plans.status import Stop
-    from placer.serving.api import serve
+    from placer.serving.api import serve, serve_disaggregated
+    from placer.serving.disaggregated_result import DisaggregatedResult
     from placer.serving.serving_plan import ServingResult
     from placer.simulation import Simulation, simulate
     from placer.solving.solve import solve
@@ -43,6 +44,7 @@ __all__ = [
     "Comparison",
     "Device",
     "DeviceClass",
+    "DisaggregatedResult",
     "FlowProblem",
     "FlowResult",
     "Formulation",
@@ -75,6 +77,7 @@ __all__ = [
     "load",
     "save",
     "serve",
+    "serve_disaggregated",
     "simulate",
     "solve",
     "solve_batch",
@@ -88,6 +91,7 @@ _WHERE = {
     "Comparison": "placer.studies.compare",
     "Device": "placer.instance.cluster",
     "DeviceClass": "placer.instance.cluster",
+    "DisaggregatedResult": "placer.serving.disaggregated_result",
     "export": "placer.exports.api",
     "flow": "placer.layered_flow.flow",
     "FlowProblem": "placer.layered_flow.flow_problem",
@@ -105,6 +109,7 @@ _WHERE = {
     "load": "placer.formats.files",
     "save": "placer.formats.files",
     "serve": "placer.serving.api",
+    "serve_disaggregated": "placer.serving.api",
     "ServingResult": "placer.serving.serving_plan",
     "Objective": "placer.options",
     "Options": "placer.options",

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import print_json, print_result, stdout
+from placer.errors import InputError
 from placer.formats import paper_json
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import parse_json, read_text
@@ -18,7 +19,10 @@ from placer.plans.result import Result
 from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.search.run import Outcome, Run
+from placer.serving.disaggregated_check import violations as disaggregated_violations
+from placer.serving.disaggregated_result import is_disaggregated, load_disaggregated
 from placer.serving.serve import read_served, served
+from placer.serving.served_language_model import ServedLanguageModel
 from placer.serving.serving_check import violations as served_violations
 from placer.serving.serving_file import is_serving_result, load_serving_result
 from placer.solving.to_result import to_result
@@ -39,6 +43,8 @@ def run(args: Arguments) -> ExitCode:
     document = parse_json(read_text(args.result), args.result)
     if is_serving_result(document):
         return _served(args)
+    if is_disaggregated(document):
+        return _disaggregated(args)
     instance = load(args.instance)
     if paper_json.is_paper_split(document):
         return _split(args, instance)
@@ -72,6 +78,28 @@ def _served(args: Arguments) -> ExitCode:
         print(
             f"status {result.status}  {result.value:.10g}  {len(result.plan.stages)} stages\n"
             "verified: assignment, memory, loads, times and value hold; the bound is the search's"
+        )
+    return _complain(args.result, broken)
+
+
+def _disaggregated(args: Arguments) -> ExitCode:
+    """Verify an answer of ``placer serve --layout disaggregated``."""
+    result = load_disaggregated(args.result)
+    asked = result.request
+    found = read_served(args.instance, precision=asked.precision, weights=asked.weights)
+    model, _ = served(found, result.devices, asked, cache=asked.cache, reserve=asked.reserve)
+    if not isinstance(model, ServedLanguageModel):
+        raise InputError("an instance has no prompts to disaggregate", source=args.instance)
+    broken = disaggregated_violations(model, result)
+    if args.json:
+        given = result.model_dump(mode="json", include={"status", "value", "bound", "gap"})
+        sys.stdout.write(json.dumps({"holds": not broken, "found": broken, **given}, indent=1) + "\n")
+    elif not broken and result.value is None:
+        print(f"{result.message}\nverified: that there is no plan is the search's claim")
+    elif not broken:
+        print(
+            f"status {result.status}  {result.value:.10g} requests/s\nverified: both groups, memory, loads, "
+            "hand-over and value hold; the bound is the search's"
         )
     return _complain(args.result, broken)
 

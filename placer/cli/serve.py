@@ -11,6 +11,7 @@ from rich.text import Text
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.progress import Live
+from placer.cli.serve_disaggregated import run_disaggregated
 from placer.cli.serve_flow import run_flow
 from placer.cli.solve import CODES
 from placer.cli.tables import print_json, stdout
@@ -73,6 +74,8 @@ def run(args: Arguments) -> ExitCode:
         return run_flow(args, model, request)
     if args.problem:
         raise UsageError("--problem writes the layered flow: it needs --layout flow")
+    if args.layout == "disaggregated":
+        return run_disaggregated(args, model, request)
     with stop_on_signals() as interrupt, Live(quiet=args.quiet) as live:
         result = serve(
             model,

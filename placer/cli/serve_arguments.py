@@ -20,6 +20,7 @@ examples:
   placer serve config.json --devices rtx3090:2,rtx4090:1 --weights int4 --concurrency 4 --objective context
   placer serve model.gguf --devices rtx3090:1,epyc-7763:1 --objective tpot
   placer serve Llama-3-8B --devices a100:1,t4:3 --layout flow --problem flow.json
+  placer serve Llama-3-8B --devices a100:1,l4:2 --layout disaggregated --prompt 1024 --context 1280
   placer serve Llama-3-8B --devices 2xl4 --context 4096 --max-tpot 50 --objective throughput --json
 
 MODEL is the config.json of a language model of Hugging Face, its folder, a GGUF file, or an instance: a chain
@@ -75,9 +76,10 @@ def add_serve(command: Command) -> None:
     )
     allowed.add_argument(
         "--layout",
-        choices=["pipeline", "flow"],
+        choices=["pipeline", "flow", "disaggregated"],
         default="pipeline",
-        help="flow: several devices may share layers, for throughput alone (placer flow; default: pipeline)",
+        help="for throughput, flow: several devices may share layers (placer flow); disaggregated: prefill "
+        "and decode on devices of their own (default: pipeline)",
     )
     _add_costs(serve)
     _add_output(serve)

@@ -12,8 +12,11 @@ from rich.text import Text
 from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import print_json, stdout
 from placer.errors import InputError, UsageError
+from placer.formats.text import parse_json, read_text
+from placer.serving.disaggregated_result import is_disaggregated, load_disaggregated
 from placer.serving.serving_file import load_serving_result
 from placer.serving.serving_plan import ServingPlan
+from placer.simulation.disaggregated_traffic import PromptStage, saturated_groups
 from placer.simulation.serving_answer import saturation_ms, traffic
 from placer.simulation.serving_figures import ServingFigures
 from placer.simulation.serving_requests import Request, poisson, read_requests
@@ -40,6 +43,8 @@ class Arguments(Protocol):
 
 def run(args: Arguments) -> ExitCode:
     """Simulate requests; exit code 1 when the plan's time per token does not hold at saturation."""
+    if is_disaggregated(parse_json(read_text(args.answer), args.answer)):
+        return _groups(args)
     plan = load_serving_result(args.answer).plan
     if plan is None:
         raise InputError("there is no plan to simulate", source=args.answer)
@@ -57,6 +62,26 @@ def run(args: Arguments) -> ExitCode:
     if abs(tpot_ms - plan.tpot_ms) <= HOLDS * plan.tpot_ms:
         return ExitCode.DONE
     what = f"{plan.tpot_ms:.6g} ms per token, but microbatches that go round take {tpot_ms:.6g} ms"
+    print(f"placer: {args.answer}: the plan says {what}", file=sys.stderr)
+    return ExitCode.DOES_NOT_HOLD
+
+
+def _groups(args: Arguments) -> ExitCode:
+    """Simulate prefill and decode groups that always have requests to serve."""
+    if any(v is not None for v in (args.rate, args.requests, args.prompt, args.output, args.requests_file)):
+        raise UsageError("requests that two groups serve are those of the answer, and always waiting")
+    result = load_disaggregated(args.answer)
+    if result.prefill is None or result.decode is None or result.value is None:
+        raise InputError("there is no plan to simulate", source=args.answer)
+    stages = [PromptStage(s.replicas, s.load_ms, s.hand_over_ms) for s in result.prefill.stages]
+    rate = saturated_groups(stages, result.decode, result.arrive_ms, result.output - 1)
+    if args.json:
+        print_json(json.dumps({"requests_per_s": rate, "predicted": result.value}, indent=1) + "\n")
+    else:
+        print(f"saturated: {rate:.6g} requests/s (the plan says {result.value:.6g})")
+    if abs(rate - result.value) <= HOLDS * result.value:
+        return ExitCode.DONE
+    what = f"{result.value:.6g} requests/s, but the groups serve {rate:.6g}"
     print(f"placer: {args.answer}: the plan says {what}", file=sys.stderr)
     return ExitCode.DOES_NOT_HOLD
 

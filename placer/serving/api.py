@@ -11,12 +11,15 @@ from pydantic import ValidationError
 from placer.errors import UsageError
 from placer.imports.catalogue import Cluster
 from placer.instance.instance import Instance
+from placer.serving import disaggregated
 from placer.serving import serve as serving
+from placer.serving.disaggregated_result import DisaggregatedResult
+from placer.serving.serving_model import ServingModel
 from placer.serving.serving_plan import ServingResult
 from placer.serving.serving_questions import Answer
 from placer.serving.serving_request import ServingRequest
 
-__all__ = ["serve"]
+__all__ = ["serve", "serve_disaggregated"]
 
 
 def serve(
@@ -54,16 +57,61 @@ def serve(
     InputError
         When a file cannot be read.
     """
+    given = {**request, "precision": precision, "weights": weights, "cache": cache, "reserve": reserve}
+    made, asked = _asked(model, devices, given)
+    return serving.serve(made, asked, devices=_named(devices), watch=watch)
+
+
+def serve_disaggregated(
+    model: str | Path,
+    devices: str | Cluster,
+    *,
+    prompt: int,
+    context: int,
+    watch: Callable[[float, Answer], None] = lambda _, __: None,
+    **request: Any,
+) -> DisaggregatedResult:
+    """Find the most requests per second where some devices compute prompts and others decode.
+
+    Parameters
+    ----------
+    model, devices
+        As of `serve`; no instance, no host.
+    prompt, context
+        Tokens of a prompt, and of a request with its answer.
+    watch
+        Told seconds and the best answer so far, in tokens per second.
+    **request
+        Limits and what is allowed, by the names of `ServingRequest`: ``max_ttft_ms=500``, ``weights="fp8"``,
+        ``shards=(1, 2)``, ...
+
+    Raises
+    ------
+    UsageError
+        When they do not fit together.
+    InputError
+        When a file cannot be read.
+    """
+    made, asked = _asked(model, devices, {**request, "prompt": prompt, "context": context})
+    return disaggregated.serve_disaggregated(made, asked, devices=_named(devices), watch=watch)
+
+
+def _asked(
+    model: str | Path | Instance, devices: str | Cluster | None, given: dict[str, Any]
+) -> tuple[ServingModel, ServingRequest]:
+    """Read a model, and validate what is asked."""
     try:
-        asked = ServingRequest.model_validate({**request, "precision": precision, "weights": weights})
+        asked = ServingRequest.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"serve: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     read = (
         model
         if isinstance(model, Instance)
-        else serving.read_served(model, precision=precision, weights=weights)
+        else serving.read_served(model, precision=asked.precision, weights=asked.weights)
     )
-    made, asked = serving.served(read, devices, asked, cache=cache, reserve=reserve)
-    named = devices if isinstance(devices, str) else ""
-    return serving.serve(made, asked, devices=named, watch=watch)
+    return serving.served(read, devices, asked, cache=asked.cache, reserve=asked.reserve)
+
+
+def _named(devices: str | Cluster | None) -> str:
+    return devices if isinstance(devices, str) else ""

@@ -9,6 +9,7 @@ servers where these can be; a plan of one stage has no way back and is looked at
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -19,12 +20,54 @@ from placer.serving.serving_layout import Place
 from placer.serving.serving_model import Costs, ServingModel
 from placer.tolerances import MEMORY_TOLERANCE
 
-__all__ = ["SLACK", "shortest_chain"]
+__all__ = ["SLACK", "Beside", "ChainsByUse", "chains_by_use", "shortest_chain"]
 
 SLACK = 1 + 1e-12
 """Of comparisons of sums that were added in another order."""
 Chain = tuple[float, tuple[Place, ...]]
 """Sum of loads and way back, and the stages."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What devices do beside the work that loads count: times by node, ``(O, n)``, and the most of a stage.
+
+    The most is per replica, as it is of loads.
+    """
+
+    time_ms: FloatArray
+    cap_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class ChainsByUse:
+    """The least sum of loads and way back, by the devices of each pool of accelerators that are used.
+
+    Parameters
+    ----------
+    value
+        The sums, with as many axes as there are pools, each of length devices + 1; inf where none fits.
+    chains
+        Stages for a place in ``value``.
+    """
+
+    value: FloatArray
+    chains: Callable[[tuple[int, ...]], tuple[Place, ...]]
+
+
+def chains_by_use(
+    model: ServingModel, costs: Costs, cap_ms: float, beside: Beside | None = None
+) -> ChainsByUse:
+    """Find the chains with the least sum of loads and way back, for all numbers of devices at once.
+
+    Parameters
+    ----------
+    model, costs, cap_ms
+        As of `shortest_chain`.
+    beside
+        What stages keep besides, if anything.
+    """
+    return _Chains(model, costs, cap_ms, 0.0, beside).by_use()
 
 
 def shortest_chain(
@@ -69,14 +112,23 @@ class _Move:
 class _Chains:
     """The tables of one search."""
 
-    def __init__(self, model: ServingModel, costs: Costs, cap_ms: float, room_per_layer: float) -> None:
+    def __init__(
+        self,
+        model: ServingModel,
+        costs: Costs,
+        cap_ms: float,
+        room_per_layer: float,
+        beside: Beside | None = None,
+    ) -> None:
         self.model, self.costs, self.cap, self.room_per_layer = model, costs, cap_ms, room_per_layer
+        self.beside = beside
         n = len(model.ids)
         self.cuts: IntArray = np.append(np.flatnonzero(model.cuts), n)
         self.options = [o for o, option in enumerate(model.options) if not model.pools[option.pool].host]
         pools = sorted({model.options[o].pool for o in self.options})
         self.axis = {p: a for a, p in enumerate(pools)}
         self.shape = tuple(len(model.pools[p].names) + 1 for p in pools)
+        self._strides = np.cumprod((1, *self.shape[:0:-1]))[::-1]
         self.servers = sorted({model.pools[p].server for p in pools})
         self._held = {o: self._stages(o) for o in self.options}
         self.moves = self._moves()
@@ -89,6 +141,9 @@ class _Chains:
         memory[0, -1] -= self.model.tied_bytes / self.model.options[o].shards
         room = self.model.pools[self.model.options[o].pool].room_bytes
         fits = memory <= room * (1 + MEMORY_TOLERANCE)
+        if self.beside is not None:
+            most = self.beside.cap_ms * SLACK * self.model.options[o].replicas
+            fits &= _sums(self.beside.time_ms[o], cuts) <= most
         return _sums(costs.time_ms[o], cuts), fits & np.triu(np.ones(fits.shape, dtype=np.bool_), 1)
 
     def _loads(self, o: int, before: int | None, after: int | None) -> FloatArray:
@@ -121,6 +176,36 @@ class _Chains:
 
     def several(self, first: int, last: int, limit: float) -> Chain | None:
         """Find the best chain from a stage in one server to a stage in another, if it is below a limit."""
+        value, parent = self._ends(first, last)
+        u = int(value.argmin())
+        return (float(value[u]), self._trace(parent, u)) if value[u] < limit else None
+
+    def by_use(self) -> ChainsByUse:
+        """Find the best chains by the devices that they use."""
+        total = int(np.prod(self.shape))
+        value, kind, parents = np.full(total, inf), np.full(total, -1), list[IntArray]()
+        for o in self.options:
+            axis, taken = self._taken(o)
+            load, u = float(self._loads(o, None, None)[0, -1]), taken * int(self._strides[axis])
+            if load < value[u]:
+                value[u], kind[u] = load, -1 - o
+        for first in self.servers:
+            for last in self.servers:
+                found, parent = self._ends(first, last)
+                better = found < value
+                value[better], kind[better] = found[better], len(parents)
+                parents.append(parent)
+        everything = tuple(range(len(self.model.ids)))
+
+        def chains(use: tuple[int, ...]) -> tuple[Place, ...]:
+            u = int(np.dot(use, self._strides))
+            k = int(kind[u])
+            return (Place(-1 - k, everything),) if k < 0 else self._trace(parents[k], u)
+
+        return ChainsByUse(value.reshape(self.shape), chains)
+
+    def _ends(self, first: int, last: int) -> tuple[FloatArray, IntArray]:
+        """Compute the best chains from one server to another by devices used, and where each comes from."""
         kinds, cuts, total = 2 * len(self.servers), len(self.cuts), int(np.prod(self.shape))
         value = np.full((kinds, cuts, total), inf)
         parent = np.full((kinds, cuts, total), -1, dtype=np.int64)
@@ -146,10 +231,7 @@ class _Chains:
                     got = got + back[move.option]
                 slot = 0 if move.after is None else move.after
                 self._enter(value[slot, k], parent[slot, k], got, rows * len(self.moves) + m, move.option)
-        u = int(value[0, -1].argmin())
-        if not value[0, -1, u] < limit:
-            return None
-        return float(value[0, -1, u]), self._trace(parent, u)
+        return value[0, -1], parent
 
     def _enter(
         self, value: FloatArray, parent: IntArray, got: FloatArray, source: IntArray, option: int
@@ -173,7 +255,6 @@ class _Chains:
 
     def _trace(self, parent: IntArray, u: int) -> tuple[Place, ...]:
         """Follow a chain back from its end."""
-        strides = np.cumprod((1, *self.shape[:0:-1]))[::-1]
         places: list[Place] = []
         k, slot = len(self.cuts) - 1, 0
         while k > 0:
@@ -181,7 +262,7 @@ class _Chains:
             move = self.moves[m]
             places.append(Place(move.option, tuple(range(int(self.cuts[i]), int(self.cuts[k])))))
             axis, taken = self._taken(move.option)
-            u -= taken * int(strides[axis])
+            u -= taken * int(self._strides[axis])
             k, slot = i, 0 if move.before is None else move.before
         return tuple(places[::-1])
 

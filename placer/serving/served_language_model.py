@@ -117,6 +117,22 @@ class ServedLanguageModel:
             move, across = self._moves(self._moved(tokens))
         return Costs(time, self._weights, cache, *self._moves(moved), prefill, move, across)
 
+    def hand_over_ms(self, tokens: int) -> FloatArray:
+        """Compute the time in which keys and values of a prompt leave or reach a stage, by node, ``(O, n)``.
+
+        Of several servers they are taken to pass the uplinks: the other stage may be anywhere.
+        """
+        rows = []
+        for option, sizes in zip(self.options, self.costs(Setting(context=tokens)).cache_bytes, strict=True):
+            pool = self.pools[option.pool]
+            links = [pool.cls.link, *(self.cluster.servers[s].uplink for s in self._server(pool))]
+            rows.append(np.max([_link_ms(link, sizes) for link in links], axis=0) * (sizes > 0))
+        return np.array(rows)
+
+    def _server(self, pool: Pool) -> tuple[int, ...]:
+        """Return the number of a pool's server, if there are any."""
+        return (pool.server,) if self.cluster.servers else ()
+
     @cached_property
     def _weights(self) -> FloatArray:
         return np.array(

@@ -18,7 +18,7 @@ from placer.serving.serving_plan import ServingPlan, ServingResult
 from placer.serving.serving_request import Goal, ServingRequest
 from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
-__all__ = ["violations"]
+__all__ = ["plan_violations", "violations"]
 
 
 def violations(model: ServingModel, result: ServingResult) -> list[str]:
@@ -35,14 +35,19 @@ def violations(model: ServingModel, result: ServingResult) -> list[str]:
     plan = result.plan
     if plan is None:
         return found
+    return found + plan_violations(model, plan, result.request)
+
+
+def plan_violations(model: ServingModel, plan: ServingPlan, request: ServingRequest) -> list[str]:
+    """List everything in a plan that does not hold, as `violations` does."""
     if min(plan.batch, plan.microbatches) < 1:
-        return [*found, f"there are no {plan.microbatches} x {plan.batch} sequences"]
+        return [f"there are no {plan.microbatches} x {plan.batch} sequences"]
     costs = recomputed(model, plan.batch, plan.context, plan.prompt)
     broken = list(_support(model, plan, costs))
     if broken:
-        return found + broken
-    check = _Check(model, plan, result.request, costs)
-    return [*found, *check.rules(), *check.stage_figures(), *check.ways(), *check.totals()]
+        return broken
+    check = _Check(model, plan, request, costs)
+    return [*check.rules(), *check.stage_figures(), *check.ways(), *check.totals()]
 
 
 def _claims(result: ServingResult) -> Iterator[str]:

@@ -18,10 +18,11 @@ __all__ = ["Figures", "Place", "figures", "tied", "to_plan"]
 
 @dataclass(frozen=True)
 class Place:
-    """A stage: its option, and the nodes that it holds."""
+    """A stage: its option, the nodes that it holds, and whether it computes prompts alone."""
 
     option: int
     nodes: tuple[int, ...]
+    prefill: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,14 +11,25 @@ from placer.plans.result import Status
 from placer.plans.status import Stop
 from placer.serving.serving_request import ServingRequest
 
-__all__ = ["FrontPoint", "Limit", "Resource", "ServedStage", "ServingPlan", "ServingResult", "Visit"]
+__all__ = [
+    "Document",
+    "FrontPoint",
+    "Limit",
+    "Resource",
+    "ServedStage",
+    "ServingPlan",
+    "ServingResult",
+    "Visit",
+]
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """Part of a document that nothing changes; unknown fields are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ServedStage(_Document):
+class ServedStage(Document):
     """What a device holds, or a group of devices that act as one; times per microbatch, one token each.
 
     Parameters
@@ -61,7 +72,7 @@ class ServedStage(_Document):
     free_bytes: float | None
 
 
-class Visit(_Document):
+class Visit(Document):
     """A stretch of nodes that run on one stage without a break; a token makes all visits in turn.
 
     Parameters
@@ -84,7 +95,7 @@ class Visit(_Document):
     prefill_ms: float | None
 
 
-class ServingPlan(_Document):
+class ServingPlan(Document):
     """Where every node lies, and what that gives.
 
     Parameters
@@ -130,7 +141,7 @@ class ServingPlan(_Document):
     unused: tuple[str, ...]
 
 
-class FrontPoint(_Document):
+class FrontPoint(Document):
     """A plan that no other beats in both time per token and tokens per second."""
 
     tpot_ms: float
@@ -151,7 +162,7 @@ class Resource(StrEnum):
     TIME = "time"
 
 
-class Limit(_Document):
+class Limit(Document):
     """What one more unit of something would bring.
 
     Parameters
@@ -178,7 +189,7 @@ class Limit(_Document):
     binding: bool
 
 
-class ServingResult(_Document):
+class ServingResult(Document):
     """The answer, verified from the model alone.
 
     Parameters
