@@ -61,7 +61,7 @@ html_css_files = ["placer.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 5,
     "show_nav_level": 1,
     "navigation_with_keys": False,
     "show_toc_level": 2,

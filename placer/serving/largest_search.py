@@ -150,6 +150,6 @@ class ContextSearch(LargestSearch):
         longest = self.model.max_context or 1
         self._most(fits, lambda c: any(self._may_fit(*pair, c) for pair in pairs), longest, least)
         if self.best.value == longest:
-            said = (f"the model is made for {longest} tokens",)
+            said = (f"the model: it is made for {longest} tokens",)
             self.best = replace(self.best, limited_by=said)
         self._roomiest()
