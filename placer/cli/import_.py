@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, TypedDict, cast
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.progress import Ticking
@@ -57,6 +57,13 @@ class Arguments(Protocol):
     attention: str | None
 
 
+class Split(TypedDict):
+    """How nodes of a graph may be split."""
+
+    shards: tuple[int, ...]
+    sequence_parallel: bool
+
+
 def run(args: Arguments) -> ExitCode:
     """Make an instance of a model."""
     if args.out:
@@ -98,6 +105,7 @@ def _imported(args: Arguments) -> Instance:
     if args.by is not None:
         options["by"] = args.by
     language = _language(args)
+    split: Split = {"shards": args.shards or (), "sequence_parallel": bool(args.sequence_parallel)}
     if args.kind == "onnx":
         return import_onnx(
             args.source,
@@ -108,6 +116,7 @@ def _imported(args: Arguments) -> Instance:
             external_data=args.external_data,
             run=args.run,
             precision=args.precision,
+            **split,
             **options,
         )
     if args.dim or args.value or args.passes or args.external_data:
@@ -122,6 +131,7 @@ def _imported(args: Arguments) -> Instance:
                 precision=args.precision,
                 attention=args.attention,
                 watch=watch,
+                **split,
                 **options,
             )
     if args.kind == "hf":
@@ -145,16 +155,23 @@ def _imported(args: Arguments) -> Instance:
 def _language(args: Arguments) -> LanguageOptions:
     """Collect what a language model is to do; refuse that of others."""
     keys = ["phase", "batch", "sequence", "concurrency", "cache"]
-    keys += ["shards", "sequence_parallel"]
     given = {key: getattr(args, key) for key in keys}
     given["logits"] = None if args.logits is None else args.logits == "all"
     said = {key: value for key, value in given.items() if value is not None}
+    kinds: dict[str, tuple[str, ...]]
     kinds = {**dict.fromkeys(said, ("hf", "gguf")), **({"weights": ("hf",)} if args.weights else {})}
-    if args.attention is not None:
-        said["attention"], kinds["attention"] = args.attention, ("torch", "hf", "gguf")
+    for key, takers in (
+        ("attention", ("torch", "hf", "gguf")),
+        ("shards", ("onnx", "torch", "hf", "gguf")),
+        ("sequence_parallel", ("onnx", "torch", "hf", "gguf")),
+    ):
+        if (value := getattr(args, key)) is not None:
+            said[key], kinds[key] = value, takers
     for key, allowed in kinds.items():
         if args.kind not in allowed:
-            raise UsageError(f"--{key.replace('_', '-')} applies to import {' and '.join(allowed)}")
+            *others, last = allowed
+            of = " and ".join([*filter(None, [", ".join(others)]), last])
+            raise UsageError(f"--{key.replace('_', '-')} applies to import {of}")
     return cast(LanguageOptions, said)
 
 

@@ -90,6 +90,7 @@ def add_import(command: Command) -> None:
     _add_costs(made)
     _add_onnx(made)
     _add_language(made)
+    _add_split(made)
     _add_training(made)
 
 
@@ -137,17 +138,18 @@ def _add_language(made: argparse.ArgumentParser) -> None:
         choices=list(FORMATS),
         help="hf: number format of the matrices in layers (default: quantization_config, or as activations)",
     )
-    _add_split(language)
 
 
-def _add_split(language: argparse._ActionsContainer) -> None:
-    language.add_argument(
+def _add_split(made: argparse.ArgumentParser) -> None:
+    split = made.add_argument_group("tensor parallelism (onnx, torch, hf, gguf)")
+    split.add_argument(
         "--shards",
         type=whole_numbers,
         metavar="T,...",
-        help="into how many shards nodes may be split (tensor parallel): figures of each in the instance",
+        help="into how many shards nodes may be split: figures of each in the instance. Of ONNX and PyTorch "
+        "models pairs of products are found from the graph; what has none is whole on each device, and said",
     )
-    language.add_argument(
+    split.add_argument(
         "--sequence-parallel",
         action=argparse.BooleanOptionalAction,
         help="shards divide norms and sums by tokens, too (default: no)",

@@ -20,9 +20,11 @@ from placer.imports.notes import granularity_note, residence_notes, working_note
 from placer.imports.profiles import read_profiles
 from placer.imports.reserves import reserved
 from placer.imports.residence import residence
+from placer.imports.shard_figures import shards_of_degree, sums_per_node
+from placer.imports.sharded_model import split_degrees, split_models
 from placer.imports.working import working
 from placer.instance.instance import Instance
-from placer.instance.training import Optimizer, Training
+from placer.instance.training import DeviceGroup, Optimizer, Training
 
 __all__ = [
     "Devices",
@@ -89,6 +91,8 @@ def import_onnx(
     external_data: bool = False,
     run: bool = True,
     precision: str | None = None,
+    shards: Sequence[int] = (),
+    sequence_parallel: bool = False,
     **options: Unpack[ImportOptions],
 ) -> Instance:
     """Make an instance of an ONNX model.
@@ -108,10 +112,11 @@ def import_onnx(
     external_data
         Whether shapes may be read from files beside the model.
     run
-        Whether ONNX Runtime, if it is there, may run the model on random inputs, in a process with limits, to
-        see shapes that do not follow otherwise.
+        Whether ONNX Runtime, if it is there, may run the model once for shapes that do not follow otherwise.
     precision
         ``fp32``, ``tf32``, ``fp16``, ``bf16`` or ``int8``; that of the weights by default.
+    shards, sequence_parallel
+        Into how many shards nodes may be split (`placer.imports.cuts`), and whether these divide rows, too.
     **options
         Those of `to_instance`.
 
@@ -124,6 +129,7 @@ def import_onnx(
     """
     from placer.imports.onnx_model import read_onnx
 
+    degrees = split_degrees(shards, options.get("profiles", ()), sequence_parallel=sequence_parallel)
     model = read_onnx(
         path,
         dims=dims,
@@ -132,8 +138,9 @@ def import_onnx(
         external_data=external_data,
         run=run,
         precision=precision,
+        axes=bool(degrees),
     )
-    return to_instance(model, cluster, **options)
+    return _with_shards(model, cluster, degrees, sequence_parallel, options)
 
 
 def import_torch(
@@ -142,6 +149,8 @@ def import_torch(
     cluster: Devices,
     precision: str | None = None,
     attention: str | None = None,
+    shards: Sequence[int] = (),
+    sequence_parallel: bool = False,
     watch: Callable[[str], None] | None = None,
     **options: Unpack[ImportOptions],
 ) -> Instance:
@@ -159,6 +168,8 @@ def import_torch(
         ``fused``: one kernel, which keeps no scores and reads no mask and no repeated keys and values;
         ``eager``: products and a softmax.  By default fused, and with ``profiles`` as the model has it, since
         that is what was measured.
+    shards, sequence_parallel
+        As for `import_onnx`.
     watch
         Told what is being done, whenever that changes: an import of a large model takes minutes.
 
@@ -173,10 +184,11 @@ def import_torch(
 
     if attention is None and not options.get("profiles"):
         attention = "fused"
-    model = read_torch(factory, precision=precision, attention=attention, watch=watch)
+    degrees = split_degrees(shards, options.get("profiles", ()), sequence_parallel=sequence_parallel)
+    model = read_torch(factory, precision=precision, attention=attention, axes=bool(degrees), watch=watch)
     if watch is not None:
         watch(f"making nodes of {len(model.operators)} operators")
-    return to_instance(model, cluster, **options)
+    return _with_shards(model, cluster, degrees, sequence_parallel, options)
 
 
 def import_pipedream(path: str | Path, *, cluster: Devices, **options: Unpack[ImportOptions]) -> Instance:
@@ -198,6 +210,26 @@ def import_pipedream(path: str | Path, *, cluster: Devices, **options: Unpack[Im
     from placer.imports.pipedream_profile import read_pipedream
 
     return to_instance(read_pipedream(path), cluster, **({"training": True} | options))
+
+
+def _with_shards(
+    model: Model, cluster: Devices, degrees: Sequence[int], sequence_parallel: bool, options: ImportOptions
+) -> Instance:
+    """Make an instance, with the figures of each device that splits nodes."""
+    splits = split_models(model, degrees, sequence_parallel=sequence_parallel)
+    notes = (*model.notes, *(split.note for split in splits))
+    whole = to_instance(dataclasses.replace(model, notes=notes), cluster, **options)
+    by = options.get("by", Granularity.OPERATOR)
+    found = [
+        shards_of_degree(
+            whole, to_instance(split.model, cluster, **options), split.degree, sums_per_node(split.model, by)
+        )
+        for split in splits
+    ]
+    if found and whole.is_training:
+        group = DeviceGroup(sequence_parallel=sequence_parallel)
+        whole = whole.replace(training=dataclasses.replace(whole.training, group=group))
+    return whole.replace(shards=tuple(found))
 
 
 def to_instance(model: Model, cluster: Devices, **options: Unpack[ImportOptions]) -> Instance:

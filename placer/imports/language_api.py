@@ -13,11 +13,11 @@ import numpy as np
 from placer.arrays import FloatArray
 from placer.errors import UsageError
 from placer.imports.api import Devices, ImportOptions, to_instance
-from placer.imports.granularity import Granularity, partition
+from placer.imports.granularity import Granularity
 from placer.imports.language_operators import work_on
+from placer.imports.shard_figures import shards_of_degree, sums_per_node
 from placer.instance.instance import Instance
 from placer.instance.origin import Source
-from placer.instance.shards import Shards
 from placer.instance.training import DeviceGroup
 from placer.language.language_model import LanguageModel
 
@@ -146,17 +146,7 @@ def import_language_model(
     found = []
     for t in degrees:
         each, sums = as_each_has_it(model, cluster, t, source=source, work=asked, **options)
-        found.append(
-            Shards(
-                degree=t,
-                known=np.ones(whole.n, dtype=np.bool_),
-                time_ms=each.time_ms,
-                memory_bytes=each.memory_bytes,
-                weight_bytes=each.weight_bytes,
-                activation_bytes=each.activation_bytes,
-                collective_bytes=sums,
-            )
-        )
+        found.append(shards_of_degree(whole, each, t, dict(zip(each.ids, sums.tolist(), strict=True))))
     return whole.replace(shards=tuple(found))
 
 
@@ -208,9 +198,5 @@ def as_each_has_it(
         instance = instance.replace(
             training=dataclasses.replace(instance.training, samples=samples or 1, group=how)
         )
-    sums: dict[str, float] = {}
-    for part in partition(made, Granularity(options["by"])):
-        operators = [made.operators[i] for i in part.operators]
-        sums[part.id] = sum(o.collective_bytes for o in operators)
-        sums[f"{part.id}/backward"] = sum(o.backward_collective_bytes for o in operators)
+    sums = sums_per_node(made, options["by"])
     return instance, np.array([sums.get(v, 0.0) for v in instance.ids])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from placer.imports.tensor_axes import Axes
 from placer.instance.origin import Source
 
 __all__ = ["Kind", "Model", "Operator", "Stash", "Value", "Weight", "consumers", "producers"]
@@ -158,6 +159,8 @@ class Model:
         Number format of the floating-point tensors; None where it is of no account.
     notes
         What the user should know, one line each.
+    axes
+        What is known of the dimensions of values and weights; None unless asked for.
     """
 
     name: str
@@ -168,6 +171,7 @@ class Model:
     outputs: tuple[str, ...] = ()
     precision: str | None = None
     notes: tuple[str, ...] = field(default=())
+    axes: Axes | None = field(default=None, compare=False)
 
     @property
     def parameters(self) -> int:

@@ -12,7 +12,18 @@ from math import log2, prod
 from placer.errors import InputError
 from placer.imports.onnx_products import PRODUCTS, Call, contraction, words
 
-__all__ = ["LOOKUPS", "MOVES", "PRODUCTS", "SUMS", "VIEWS", "Call", "contraction", "flops", "words"]
+__all__ = [
+    "ELEMENTWISE",
+    "LOOKUPS",
+    "MOVES",
+    "PRODUCTS",
+    "SUMS",
+    "VIEWS",
+    "Call",
+    "contraction",
+    "flops",
+    "words",
+]
 
 
 def _fourier(call: Call) -> float:

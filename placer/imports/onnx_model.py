@@ -15,6 +15,7 @@ from typing import Any
 from placer.errors import InputError
 from placer.imports import onnx_flops
 from placer.imports.model import Kind, Model, Operator, Stash, Value, Weight
+from placer.imports.onnx_axes import onnx_axes
 from placer.imports.onnx_file import light_model, load_onnx
 from placer.imports.onnx_flops import Call, words
 from placer.imports.onnx_shapes.control import CONTROL
@@ -53,6 +54,7 @@ def read_onnx(
     external_data: bool = False,
     run: bool = True,
     precision: str | None = None,
+    axes: bool = False,
 ) -> Model:
     """Read an ONNX model.
 
@@ -73,6 +75,8 @@ def read_onnx(
         see shapes that do not follow otherwise.
     precision
         Number format of floating-point tensors; that of the model by default.
+    axes
+        Whether to find out which dimensions can be divided.
 
     Returns
     -------
@@ -91,9 +95,9 @@ def read_onnx(
     model, digest = load_onnx(file, external=external_data)
     try:
         trace, notes = follow(model, dims or {}, values or {}, passes or {}, run=run, cost=_trace_flops)
-        return _Reader(trace, precision).model(
-            file.stem, Source("onnx", os.path.basename(file), digest), notes
-        )
+        source = Source("onnx", os.path.basename(file), digest)
+        found = _Reader(trace, precision).model(file.stem, source, notes)
+        return replace(found, axes=onnx_axes(trace)) if axes else found
     except InputError as error:
         raise error.within(str(path)) from None
 

@@ -13,7 +13,9 @@ from placer.imports import torch_flops
 from placer.imports.attention import Attention, check_attention
 from placer.imports.model import Kind, Model, Operator, Value, Weight
 from placer.imports.precision import check_precision, float_bytes
+from placer.imports.tensor_axes import Axes
 from placer.imports.torch_attention import KERNEL, Fused, fused_attentions, without_readers, written_out
+from placer.imports.torch_axes import torch_axes
 from placer.imports.torch_costs import Cost, Coster, is_part, name_of, tensors_in
 from placer.imports.torch_export import Exported, Watch, exported
 from placer.imports.torch_lines import said_of_line
@@ -27,6 +29,7 @@ def read_torch(
     *,
     precision: str | None = None,
     attention: str | None = None,
+    axes: bool = False,
     watch: Watch | None = None,
 ) -> Model:
     """Read a PyTorch model.
@@ -43,6 +46,8 @@ def read_torch(
     attention
         ``fused``: one kernel, which keeps no scores and reads no mask and no repeated keys and values;
         ``eager``: products and a softmax; by default as the model has it.
+    axes
+        Whether to find out which dimensions can be divided.
     watch
         Told what is being done, whenever that changes.
 
@@ -61,7 +66,7 @@ def read_torch(
     """
     check_precision(precision)
     check_attention(attention)
-    return model_of(exported(factory, watch=watch), precision, attention, watch=watch)
+    return model_of(exported(factory, watch=watch), precision, attention, axes=axes, watch=watch)
 
 
 def model_of(
@@ -69,11 +74,14 @@ def model_of(
     precision: str | None = None,
     attention: str | None = None,
     *,
+    axes: bool = False,
     watch: Watch | None = None,
 ) -> Model:
     """Turn what is exported into a model, as `read_torch`."""
     try:
-        return _Reader(found, precision, attention, watch or (lambda phase: None)).model()
+        reader = _Reader(found, precision, attention, watch or (lambda phase: None))
+        model = reader.model()
+        return dataclasses.replace(model, axes=reader.axes()) if axes else model
     except InputError as error:
         raise error.within(found.name) from None
 
@@ -94,6 +102,7 @@ class _Reader:
         self.roots: dict[str, tuple[str, ...]] = {}  # constant -> weights behind it
         self.dtypes: Counter[str] = Counter()
         self.modules: dict[str, str] = {}  # operator -> module
+        self.scores: dict[str, tuple[str, ...]] = {}  # -> queries and keys that they are of
         self._collect_weights(found.module)
 
     # -- weights --------------------------------------------------------------------------------
@@ -175,6 +184,28 @@ class _Reader:
             notes=self.found.notes,
         )
 
+    def axes(self) -> Axes:
+        """Find which dimensions can be divided; weights go by their keys, too."""
+        self.watch("finding what can be split")
+        specs = self.exported.graph_signature.input_specs
+        targets = {spec.arg.name: spec.target for spec in specs if spec.target is not None}
+        found = torch_axes(self.exported.graph, targets)
+        calls = set(found.dims)
+        for name, target in targets.items():
+            key = self.key_of.get(target)
+            if key is None or name not in calls:
+                continue
+            if key in calls:  # a weight that is called like the result of a call
+                found.keep_tensors([key, name])
+            elif key in found.dims:  # tied
+                for a, b in zip(found.dims[key], found.dims[name], strict=True):
+                    found.same(a, b)
+            else:
+                found.dims[key] = found.dims[name]
+        for name, (query, key) in self.scores.items():
+            found.dims[name] = [*found.dims[query][:-1], found.dims[key][-2]]
+        return found
+
     def _placeholder(self, node: Any, target: str | None) -> None:
         key = self.key_of.get(target) if target is not None else None
         if key is not None:
@@ -202,6 +233,7 @@ class _Reader:
             result = self._size(_tensors(node)[0])
             steps, values = written_out(node, operator, self.coster.stored, result)
             self.values |= values
+            self.scores |= dict.fromkeys(values, steps[0].inputs)
             return steps
         return [operator]
 

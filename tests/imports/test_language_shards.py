@@ -172,8 +172,8 @@ def test_an_import_holds_the_figures_of_all_degrees(tmp_path, capsys):
         np.testing.assert_allclose(shards.collective_bytes, sums, rtol=1e-12)
     assert main(["import", "hf", str(path), *asked, "--shards", "3"]) == 2
     assert "cannot be split into 3 shards" in capsys.readouterr().err
-    assert main(["import", "onnx", "light:squeezenet", "--devices", "t4:1", "--shards", "2"]) == 2
-    assert "--shards applies to import hf and gguf" in capsys.readouterr().err
+    assert main(["import", "pipedream", "graph.txt", "--devices", "t4:1", "--shards", "2"]) == 2
+    assert "--shards applies to import onnx, torch, hf and gguf" in capsys.readouterr().err
 
 
 def test_decoding_repeats_the_cache_of_single_heads():
