@@ -98,7 +98,8 @@ def _add_output(serve: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--limits",
         action="store_true",
-        help="solve again with more memory, bandwidth or speed of each class, and say what that brings",
+        help="solve again with more memory, bandwidth or speed of each class or one device more, and say "
+        "what that brings",
     )
     search.add_argument("--out", type=file_name, metavar="ANSWER.json", help="write the answer to this file")
     search.add_argument(

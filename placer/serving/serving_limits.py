@@ -1,26 +1,22 @@
-"""What more memory, faster links and more speed of each class of devices would bring: the question again."""
+"""What more of each resource would bring: the question again, on devices that have more of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 
 from placer.errors import VerificationError
-from placer.imports.catalogue import Cluster
-from placer.instance.cluster import DeviceClass
 from placer.plans.result import Status
-from placer.serving.served_language_model import ServedLanguageModel
+from placer.serving.more_resources import with_more
 from placer.serving.serving_check import violations
 from placer.serving.serving_layout import to_plan
 from placer.serving.serving_model import ServingModel
-from placer.serving.serving_plan import Limit, Resource, ServingResult
+from placer.serving.serving_plan import Limit, ServingResult
 from placer.serving.serving_questions import Answer, ask
 from placer.serving.serving_request import Goal, ServingRequest
 from placer.serving.token_time import Clock
 
 __all__ = ["limits"]
 
-GIB = 2.0**30
 NOTHING = 1e-6
 """Share of the value below which a gain is none."""
 
@@ -32,12 +28,12 @@ def limits(
     seconds: float,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> tuple[Limit, ...]:
-    """Ask again with a GiB more on each device of a class, with links of twice the bandwidth, twice as fast.
+    """Ask again with more of each resource (`placer.serving.more_resources`).
 
     Parameters
     ----------
     model, request
-        A language model, and what was asked; of instances nothing is said.
+        What is served, and what was asked.
     value
         The proven answer.
     seconds
@@ -50,14 +46,9 @@ def limits(
     VerificationError
         When one of the answers does not hold: a defect of this software.
     """
-    if not isinstance(model, ServedLanguageModel):
-        return ()
-    better = list(_better(model.cluster))
+    better = list(with_more(model, request))
     found = []
-    for resource, name, more, cluster in better:
-        other = ServedLanguageModel(
-            model.model, cluster, cache=request.cache, shards=request.shards, replicas=request.replicas
-        )
+    for resource, name, more, other in better:
         answer = ask(other, request, Clock(seconds / len(better), interrupted))
         if answer.value is None or answer.bound is None or not answer.finished:
             continue
@@ -96,32 +87,3 @@ def _verify(model: ServingModel, request: ServingRequest, answer: Answer) -> Non
     )
     if broken := violations(model, result):
         raise VerificationError(f"a plan with more of something does not hold: {broken[0]}")
-
-
-def _better(cluster: Cluster) -> Iterator[tuple[Resource, str, str, Cluster]]:
-    """Yield clusters in which a class has more of one thing."""
-    for c, cls in enumerate(cluster.classes):
-        if cls.memory_limit_bytes < float("inf"):
-            limit = cls.memory_limit_bytes + GIB / (1 - cls.memory_reserve_share)
-            yield (
-                Resource.MEMORY,
-                cls.name,
-                "1 GiB more",
-                _with(cluster, c, replace(cls, memory_limit_bytes=limit)),
-            )
-        if cls.link.bandwidth_bytes_per_s is not None:
-            link = replace(cls.link, bandwidth_bytes_per_s=2 * cls.link.bandwidth_bytes_per_s)
-            yield Resource.LINK, cls.name, "twice the bandwidth", _with(cluster, c, replace(cls, link=link))
-    for name, entry in cluster.types.items():
-        peaks = {precision: 2 * peak for precision, peak in entry.peak_tflops.items()}
-        fast = entry.model_copy(
-            update={"peak_tflops": peaks, "bandwidth_gb_per_s": 2 * entry.bandwidth_gb_per_s}
-        )
-        types = cluster.types | {name: fast}
-        names = ", ".join(cls.name for cls in cluster.classes if cls.type == name)
-        yield Resource.TIME, names, "twice the speed", cluster.model_copy(update={"types": types})
-
-
-def _with(cluster: Cluster, c: int, cls: DeviceClass) -> Cluster:
-    classes = (*cluster.classes[:c], cls, *cluster.classes[c + 1 :])
-    return cluster.model_copy(update={"classes": classes})

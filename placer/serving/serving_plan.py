@@ -160,6 +160,7 @@ class Resource(StrEnum):
     MEMORY = "memory"
     LINK = "link"
     TIME = "time"
+    DEVICE = "device"
 
 
 class Limit(Document):
@@ -168,7 +169,8 @@ class Limit(Document):
     Parameters
     ----------
     resource
-        ``memory`` of a class of devices, ``link``: bandwidth of its links, or ``time``: its speed.
+        ``memory`` of a class of devices, ``link``: bandwidth of its links, ``time``: its speed, or
+        ``device``: one device more.
     device_class
         The class; several where they are of one type, whose speed changes.
     more

@@ -51,7 +51,7 @@ class ServingRequest(BaseModel):
     reserve
         Share of each device's memory to keep free, where given.
     limits
-        Whether to say what more of each resource would bring.
+        Whether to say of a proven answer what more of each resource would bring.
     gap
         Relative gap to stop at.
     time_limit
