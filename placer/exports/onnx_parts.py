@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from placer.errors import UsageError
 from placer.exports.onnx_nodes import OnnxPlan, branch_remarks, read_model
 from placer.exports.placement import Placement
+from placer.imports.onnx_file import read_external
 from placer.imports.onnx_shapes.traced import reads
 from placer.imports.onnx_shapes.types import element_types
 
@@ -210,9 +211,7 @@ def _save(plan: OnnxPlan, part: onnx.ModelProto, path: Path) -> None:
 
     outside = [t for t in part.graph.initializer if external_data_helper.uses_external_data(t)]
     for tensor in outside:
-        external_data_helper.load_external_data_for_tensor(tensor, str(plan.folder))
-        tensor.data_location = onnx.TensorProto.DEFAULT
-        del tensor.external_data[:]
+        read_external(tensor, plan.folder)
     if outside or part.ByteSize() > LARGEST_MESSAGE:
         onnx.save_model(part, str(path), save_as_external_data=True, location=f"{path.stem}.data")
     else:

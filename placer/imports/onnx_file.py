@@ -12,7 +12,7 @@ from placer.choices import offer
 from placer.errors import InputError, UsageError
 from placer.imports.onnx_shapes.tensors import MAX_VALUE
 
-__all__ = ["MAX_FILE_BYTES", "light_model", "load_onnx", "onnx_module"]
+__all__ = ["MAX_FILE_BYTES", "light_model", "load_onnx", "onnx_module", "read_external"]
 
 MAX_FILE_BYTES = 2**31
 """Protocol buffers end there; larger weights lie in external files, which are not read."""
@@ -154,20 +154,33 @@ def _inlined(model: Any) -> Any:
 
 def _load_small(model: Any, folder: Path) -> None:
     """Read the numbers of small tensors that lie beside the model."""
-    from onnx import TensorProto, external_data_helper
+    from onnx import TensorProto
 
     for tensor in tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL or prod(tensor.dims) > MAX_VALUE:
             continue
         _limit_length(tensor)
-        try:
-            external_data_helper.load_external_data_for_tensor(tensor, str(folder))
-        except Exception as error:  # the library's own checks, and the system's
-            raise InputError(
-                f"its external data cannot be read: {error}", place=f"initializer {tensor.name!r}"
-            ) from None
-        tensor.data_location = TensorProto.DEFAULT
-        del tensor.external_data[:]
+        read_external(tensor, folder)
+
+
+def read_external(tensor: Any, folder: Path) -> None:
+    """Read the numbers of a tensor that lie in another file, and keep them in it.
+
+    Raises
+    ------
+    InputError
+        When they cannot be read.
+    """
+    from onnx import TensorProto, external_data_helper
+
+    try:
+        external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+    except Exception as error:  # the library's own checks, and the system's
+        raise InputError(
+            f"its external data cannot be read: {error}", place=f"initializer {tensor.name!r}"
+        ) from None
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def _limit_length(tensor: Any) -> None:

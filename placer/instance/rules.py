@@ -276,8 +276,9 @@ def _check_supported(instance: InstanceData) -> None:
     present = np.array([cls.count > 0 or cls.is_host for cls in instance.classes])
     runs = np.isfinite(instance.class_time_ms)[:, present]
     for v in np.flatnonzero(~runs.any(axis=1)):
+        types = ", ".join(sorted({repr(instance.classes[k].type) for k in np.flatnonzero(present)}))
         raise InputError(
-            "no device of the cluster can run it: it has a processing time for none of their types",
+            f"no device of the cluster can run it: it has no processing time for their types ({types})",
             place=f"node {instance.ids[v]!r}",
         )
     for group, members in instance.groups.items():

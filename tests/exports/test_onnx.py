@@ -151,6 +151,10 @@ def test_weights_in_files_of_their_own(tmp_path, model):
     instance = instance_of(outside, folded=FOLDED)
     export(planned(instance, PLANS["host"]), "onnx-parts", tmp_path / "p", instance=instance, model=outside)
     (tmp_path / "outside" / "weights.bin").rename(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"initializer 'w\d': its external data cannot be read"):
+        export(
+            planned(instance, PLANS["host"]), "onnx-parts", tmp_path / "q", instance=instance, model=outside
+        )
     _, got = run_parts(tmp_path / "p", feeds_of(model))
     np.testing.assert_allclose(got[0], session(model).run(None, feeds_of(model))[0], rtol=1e-5)
 
