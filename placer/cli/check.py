@@ -8,7 +8,7 @@ from typing import Protocol
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.tables import print_json, print_result, stdout
-from placer.errors import InputError
+from placer.errors import InputError, UsageError
 from placer.formats import paper_json
 from placer.formats.files import load, load_result, load_split
 from placer.formats.text import parse_json, read_text
@@ -65,18 +65,25 @@ def _served(args: Arguments) -> ExitCode:
     """Verify an answer of ``placer serve``, on the devices and with the number formats that it names."""
     result = load_serving_result(args.result)
     asked = result.request
-    found = read_served(args.instance, precision=asked.precision, weights=asked.weights)
-    devices = None if isinstance(found, Instance) else result.devices
-    model, _ = served(found, devices, asked, cache=asked.cache, reserve=asked.reserve)
+    try:
+        found = read_served(args.instance, precision=asked.precision, weights=asked.weights)
+        devices = None if isinstance(found, Instance) else result.devices
+        model, _ = served(found, devices, asked, cache=asked.cache, reserve=asked.reserve)
+    except UsageError as error:
+        about = f"the answer is about {result.model!r} on {result.devices}"
+        raise InputError(f"{about}; here {error}", source=args.instance) from None
     broken = served_violations(model, result)
+    if broken and result.model != model.name:
+        broken.insert(0, f"the answer is about another model ({result.model!r})")
     if args.json:
         given = result.model_dump(mode="json", include={"status", "value", "bound", "gap"})
         sys.stdout.write(json.dumps({"holds": not broken, "found": broken, **given}, indent=1) + "\n")
     elif result.plan is None and not broken:
         print(f"{result.message}\nverified: that there is no plan is the search's claim")
     elif result.plan is not None and not broken:
+        stages = len(result.plan.stages)
         print(
-            f"status {result.status}  {result.value:.10g}  {len(result.plan.stages)} stages\n"
+            f"status {result.status}  {result.value:.10g}  {stages} stage{'s' * (stages > 1)}\n"
             "verified: assignment, memory, loads, times and value hold; the bound is the search's"
         )
     return _complain(args.result, broken)

@@ -42,6 +42,8 @@ def run(args: Arguments) -> ExitCode:
         return _batches(args, args.other)
     instance = load(args.instance)
     methods = None if args.methods is None else [m.strip() for m in args.methods.split(",") if m.strip()]
+    if methods == []:
+        raise UsageError("--methods names no method")
     if args.out:
         check_writable(args.out, args.instance, args.split)
 

@@ -57,7 +57,7 @@ def export_serving(
         When the server cannot express the plan, or something is missing.
     """
     if to not in SERVER_FORMATS:
-        raise UsageError(none_of("format for results of placer serve", to, SERVER_FORMATS))
+        raise UsageError(none_of("serving format", to, SERVER_FORMATS))
     if result.plan is None:
         raise InputError(f"there is no plan to export: {result.message or result.status}", source=source)
     if to in RUNTIMES:

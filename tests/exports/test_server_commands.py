@@ -197,7 +197,7 @@ def test_files(tmp_path):
     assert json.loads((tmp_path / "map.json").read_text())["model.layers.4"] == 0
     with pytest.raises(UsageError, match="needs the model's configuration"):
         export(source, "device-map", tmp_path / "x")
-    with pytest.raises(UsageError, match="format for results of placer serve"):
+    with pytest.raises(UsageError, match="there is no serving format"):
         export(source, "onnx", tmp_path / "x")
     with pytest.raises(InputError, match="not overwritten"):
         export(source, "vllm", source)

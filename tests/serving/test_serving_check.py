@@ -147,6 +147,10 @@ def test_the_command(tmp_path, capsys):
     assert main(["serve", model, *asked, "--out", str(out), "--quiet"]) == 0
     assert main(["check", model, str(out)]) == 0
     assert "verified: assignment, memory, loads" in capsys.readouterr().out
+    assert main(["check", str(ROOT / "data" / "textbook.json"), str(out)]) == 2
+    assert "the answer is about 'llama-3-8b' on 2xl4" in capsys.readouterr().err
+    assert main(["check", str(ROOT / "data" / "serving" / "llama-3.1-70b.json"), str(out)]) == 1
+    assert "the answer is about another model ('llama-3-8b')" in capsys.readouterr().err
     wrong = altered(ServingResult.model_validate_json(out.read_text()), ("plan", "tpot_ms"), times(1.1))
     out.write_text(wrong.to_json())
     assert main(["check", model, str(out), "--json"]) == 1
