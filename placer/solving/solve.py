@@ -14,6 +14,7 @@ from placer.kernels import INTERPRETED, are_compiled
 from placer.methods import variants
 from placer.methods.registry import METHODS, load_method, time_limit
 from placer.methods.starts.first_fit import quick_plans
+from placer.methods.step import shorter_pipeline
 from placer.options import Objective, OptionChanges, Options
 from placer.plans import infeasible
 from placer.plans.in_flight import settled
@@ -120,6 +121,8 @@ def _search(instance: Instance, options: Options, run: Run) -> Outcome:
     outcome = variants.solve(method, instance, options, run)
     if outcome.stop is Stop.INFEASIBLE and not outcome.message:
         outcome = _explained(instance, options, run)
+    if shorter_pipeline.is_asked(options):
+        outcome = shorter_pipeline.improve(instance, options, run, outcome)
     if (options.balance or options.near) and outcome.plan is not None:
         from placer.methods import secondary  # brings the formulations, which import this package
 

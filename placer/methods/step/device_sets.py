@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +13,9 @@ from placer.arrays import BoolArray, IntArray
 from placer.instance.cluster import DeviceClass
 from placer.instance.instance import Instance
 from placer.methods.step.possible_stages import Stages, Way
+from placer.plans.plan import Plan
 
-__all__ = ["Devices", "packed"]
+__all__ = ["Devices", "packed", "pipeline_plan"]
 
 TRIES = 20_000
 """Ways to give runs to servers that are looked at."""
@@ -239,3 +240,13 @@ def packed(needs: Sequence[Mapping[int, int]], rooms: Sequence[Mapping[int, int]
         return False
 
     return home if place(0) else None
+
+
+def pipeline_plan(stages: Stages, devices: Devices, chain: Sequence[int]) -> Plan:
+    """Return the plan of a pipeline, given as stages in its order."""
+    ways = [stages.ways[stages.way[k]] for k in chain]
+    order = devices.named(ways) or devices.in_order(ways)
+    device = np.empty(stages.problem.size, dtype=np.int64)
+    for k, d in zip(chain, order, strict=True):
+        device[stages.items(k)] = d
+    return replace(stages.problem.plan(device), stages=tuple(order))

@@ -11,8 +11,6 @@ program of ordered slots.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from placer.arrays import BoolArray
@@ -22,13 +20,12 @@ from placer.methods.downsets import dp, dpl
 from placer.methods.milp import milp_step
 from placer.methods.step import virtual_plans
 from placer.methods.step.all_downsets import all_downsets, prefixes
-from placer.methods.step.device_sets import Devices
+from placer.methods.step.device_sets import Devices, pipeline_plan
 from placer.methods.step.pipeline_search import Pipelines
 from placer.methods.step.possible_stages import Stages
 from placer.methods.step.suffix_labels import Rules
 from placer.options import Communication, Objective, Options, Recompute, Schedule
 from placer.plans.in_flight import left_in_flight
-from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.step_time import microbatches_of
 from placer.reductions.problem import Problem, contract
@@ -185,7 +182,7 @@ class _Search(StepSearch):
         devices = Devices.of(stages)
 
         def offer(chain: list[int]) -> float:
-            return best.offer(_plan(stages, devices, chain), "pipelines")
+            return best.offer(pipeline_plan(stages, devices, chain), "pipelines")
 
         flights = left_in_flight(self.instance, self.options)
         pipelines = Pipelines(stages, devices, self.rules, flights, EXACT, offer, self.run, best.value)
@@ -201,13 +198,3 @@ class _Search(StepSearch):
         if proves and not self.is_closed and (self.instance.servers or not self.rules.flow):
             best.raise_bound(pipelines.search(EXACT_WIDTH, exact=True) * CERTAIN, "pipelines")
         return True
-
-
-def _plan(stages: Stages, devices: Devices, chain: list[int]) -> Plan:
-    """Return the plan of a pipeline."""
-    ways = [stages.ways[stages.way[k]] for k in chain]
-    order = devices.named(ways) or devices.in_order(ways)
-    device = np.empty(stages.problem.size, dtype=np.int64)
-    for k, d in zip(chain, order, strict=True):
-        device[stages.items(k)] = d
-    return replace(stages.problem.plan(device), stages=tuple(order))
