@@ -250,7 +250,8 @@ def _quiet() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """Say in a line why a model cannot be exported, where, and add the first line of what torch says."""
     kind, text = type(error).__name__, str(error)
-    said = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    said = lines[-1 if isinstance(error, TypeError) else 0]  # a module that is named comes line by line
     where = said_of_line(error.__traceback__)
     if "Cache" in text and ("pytree" in text or "output" in text or "input" in text):
         why = (

@@ -172,6 +172,21 @@ def test_a_run_shows_what_does_not_follow(tmp_path):
     assert any("seen in a run" in note for note in model.notes)
 
 
+def test_comparisons_of_older_opsets(tmp_path):
+    """Of which ONNX's own inference says nothing."""
+    path = tmp_path / "m.onnx"
+    nodes = [
+        helper.make_node("GreaterOrEqual", ["x", "y"], ["more"]),
+        helper.make_node("LessOrEqual", ["x", "y"], ["less"]),
+        helper.make_node("And", ["more", "less"], ["z"]),
+    ]
+    ends = [("x", (3, 1), 1), ("y", (4,), 1), ("z", None, 9)]
+    x, y, z = (helper.make_tensor_value_info(name, kind, shape) for name, shape, kind in ends)
+    graph = helper.make_graph(nodes, "g", [x, y], [z])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    assert read_onnx(path, run=False).values["z"].size_bytes == 12
+
+
 def test_operators_of_others_are_never_loaded(tmp_path):
     """The runtime refuses them, and the message is one line."""
     nodes = [node("Secret", "x", "y", domain="own"), node("Relu", "y", "z")]

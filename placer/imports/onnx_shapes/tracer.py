@@ -257,6 +257,8 @@ class Tracer:
         return known_tensor(kind, dims, name)
 
     def _inferred(self, node: Any, read: Sequence[Tensor | None]) -> Found:
+        if node.op_type in ALIKE:
+            node = _renamed(node, ALIKE[node.op_type])
         contributed_here = node.domain not in STANDARD or self._schema("", node.op_type) is None
         if contributed_here and (stand_in := STAND_INS.get(node.op_type)) is not None:
             return self._of_stand_in(node, read, stand_in)
@@ -338,6 +340,17 @@ class Tracer:
                 place=f"operator {first_output(node)!r}",
             ) from None
         return [_dims(found.get(name)) for name in node.output]
+
+
+ALIKE = {"GreaterOrEqual": "Greater", "LessOrEqual": "Less"}
+"""Operators of whose shapes ONNX's inference knows nothing before opset 16, and such as have the same."""
+
+
+def _renamed(node: Any, op: str) -> Any:
+    out = type(node)()
+    out.CopyFrom(node)
+    out.op_type = op
+    return out
 
 
 def _explicit(node: Any) -> Any:
