@@ -117,6 +117,7 @@ def _imported(args: Arguments) -> Instance:
             run=args.run,
             precision=args.precision,
             **split,
+            attention=args.attention,
             **options,
         )
     if args.dim or args.value or args.passes or args.external_data:
@@ -161,7 +162,7 @@ def _language(args: Arguments) -> LanguageOptions:
     kinds: dict[str, tuple[str, ...]]
     kinds = {**dict.fromkeys(said, ("hf", "gguf")), **({"weights": ("hf",)} if args.weights else {})}
     for key, takers in (
-        ("attention", ("torch", "hf", "gguf")),
+        ("attention", ("onnx", "torch", "hf", "gguf")),
         ("shards", ("onnx", "torch", "hf", "gguf")),
         ("sequence_parallel", ("onnx", "torch", "hf", "gguf")),
     ):

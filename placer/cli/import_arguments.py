@@ -105,8 +105,8 @@ def _add_costs(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--attention",
         choices=[str(way) for way in Attention],
-        help="torch, hf, gguf: one kernel that keeps no scores and reads no mask and no repeated keys and "
-        "values, or products and a softmax (default: fused; torch with --profile: as the model has it)",
+        help="one kernel that keeps no scores and reads no mask and no repeated keys and values, or products "
+        "and a softmax (default: fused; onnx, and torch with --profile: as the model has it)",
     )
 
 

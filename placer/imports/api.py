@@ -93,6 +93,7 @@ def import_onnx(
     precision: str | None = None,
     shards: Sequence[int] = (),
     sequence_parallel: bool = False,
+    attention: str | None = None,
     **options: Unpack[ImportOptions],
 ) -> Instance:
     """Make an instance of an ONNX model.
@@ -117,6 +118,9 @@ def import_onnx(
         ``fp32``, ``tf32``, ``fp16``, ``bf16`` or ``int8``; that of the weights by default.
     shards, sequence_parallel
         Into how many shards nodes may be split (`placer.imports.cuts`), and whether these divide rows, too.
+    attention
+        ``fused``: one kernel, which keeps no scores and reads no mask and no repeated keys and values;
+        ``eager``: products and a softmax.  By default as the model has it, operator by operator.
     **options
         Those of `to_instance`.
 
@@ -139,6 +143,7 @@ def import_onnx(
         run=run,
         precision=precision,
         axes=bool(degrees),
+        attention=attention,
     )
     return _with_shards(model, cluster, degrees, sequence_parallel, options)
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import ChainMap, Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from placer.errors import InputError
-from placer.imports import onnx_flops
+from placer.imports import onnx_attention, onnx_flops
+from placer.imports.attention import Attention, check_attention
 from placer.imports.model import Kind, Model, Operator, Stash, Value, Weight
+from placer.imports.onnx_attention_calls import as_products, slots
 from placer.imports.onnx_axes import onnx_axes
 from placer.imports.onnx_file import light_model, load_onnx
 from placer.imports.onnx_flops import Call, words
+from placer.imports.onnx_names import module_of, readable_name
 from placer.imports.onnx_shapes.control import CONTROL
 from placer.imports.onnx_shapes.element_kinds import format_name, is_float, item_bytes
 from placer.imports.onnx_shapes.follow import follow
@@ -40,9 +41,6 @@ QUANTISED = words(
 """Operators of models that compute in few bits, rather than only store weights in them."""
 RANDOM = words("RandomNormal RandomUniform")
 """Operators that read nothing and are no constants."""
-WEIGHT_SUFFIX = re.compile(
-    r"[._/]?(?:weight|bias|scale|gamma|beta|running_mean|running_var|[wbsm])?(?:_\d+)?$"
-)
 
 
 def read_onnx(
@@ -55,6 +53,7 @@ def read_onnx(
     run: bool = True,
     precision: str | None = None,
     axes: bool = False,
+    attention: str | None = None,
 ) -> Model:
     """Read an ONNX model.
 
@@ -77,6 +76,9 @@ def read_onnx(
         Number format of floating-point tensors; that of the model by default.
     axes
         Whether to find out which dimensions can be divided.
+    attention
+        ``fused``: one kernel, which keeps no scores and reads no mask and no repeated keys and values;
+        ``eager``: products and a softmax; by default as the model has it.
 
     Returns
     -------
@@ -91,12 +93,13 @@ def read_onnx(
         When an option does not fit, or onnx is not installed.
     """
     check_precision(precision)
+    check_attention(attention)
     file = light_model(str(path))
     model, digest = load_onnx(file, external=external_data)
     try:
         trace, notes = follow(model, dims or {}, values or {}, passes or {}, run=run, cost=_trace_flops)
         source = Source("onnx", os.path.basename(file), digest)
-        found = _Reader(trace, precision).model(file.stem, source, notes)
+        found = _Reader(trace, precision, attention).model(file.stem, source, notes)
         return replace(found, axes=onnx_axes(trace)) if axes else found
     except InputError as error:
         raise error.within(str(path)) from None
@@ -111,17 +114,25 @@ class _Reader:
     """Finds what is constant in a graph, then turns the other nodes into operators."""
 
     def __init__(
-        self, trace: Trace, precision: str | None, outer: _Reader | None = None, prefix: str = ""
+        self,
+        trace: Trace,
+        precision: str | None,
+        attention: str | None = None,
+        outer: _Reader | None = None,
+        prefix: str = "",
     ) -> None:
         self.trace = trace
-        self.precision = precision
+        self.precision, self.attention = precision, attention
+        self.passed: dict[str, Value] = {}  # within attentions that are written out
         self.prefix = prefix
         self.kinds: dict[str, int] = {} if outer is None else outer.kinds  # element types of weights
         self.roots: MutableMapping[str, tuple[str, ...]] = {}  # constant -> weights behind it
         self.weights: MutableMapping[str, Weight] = {}
+        self.filled: set[str] = set()  # made of a shape and one number
         if trace.outer is not None:
             around = outer or _Reader(trace.outer, precision)
             self.roots, self.weights = ChainMap({}, around.roots), ChainMap({}, around.weights)
+            self.filled |= around.filled
         self.statistics = {
             step.node.input[i]
             for step in trace.steps
@@ -182,6 +193,8 @@ class _Reader:
             if node.op_type == "ConstantOfShape" or not read:
                 for name in produced:
                     self._add_weight(name)
+                if read:
+                    self.filled |= {self.prefix + name for name in produced}
                 continue
             behind = tuple(dict.fromkeys(root for name in read for root in self.roots.get(name, ())))
             for name in produced:
@@ -209,7 +222,31 @@ class _Reader:
 
     def operators(self) -> list[Operator]:
         """Turn the nodes that compute into operators."""
-        return [self._operator(step) for step in self.trace.steps if not self._folded(step.node)]
+        steps = [step for step in self.trace.steps if not self._folded(step.node)]
+        calls = [onnx_attention.Call(self._operator(step), step.node) for step in steps]
+        if self.attention == Attention.FUSED:
+            return onnx_attention.as_kernels(calls, self._tensors())
+        return [operator for call in calls for operator in self._written(call)]
+
+    def _tensors(self) -> onnx_attention.Tensors:
+        return onnx_attention.Tensors(
+            rank=lambda name: len(self.known(name, "Softmax")),
+            size=self._read_bytes,
+            roots=self.roots,
+            weights=self.weights,
+            filled=frozenset(self.filled),
+            outputs=frozenset(self.trace.outputs),
+        )
+
+    def _written(self, call: onnx_attention.Call) -> list[Operator]:
+        """Write an attention as products and a softmax, if that is asked for."""
+        operator, node = call.operator, call.node
+        found = slots(node) if self.attention == Attention.EAGER else None
+        if found is None:
+            return [operator]
+        steps, values = as_products(operator, node, found, self._read_bytes, self._call(node))
+        self.passed |= values
+        return steps
 
     def model(self, name: str, source: Source, notes: Sequence[str]) -> Model:
         """Make the whole model."""
@@ -220,7 +257,8 @@ class _Reader:
             key: Value(self.size(key, "the plan"), self.float_type(key))
             for o in operators
             for key in (*o.inputs, *o.outputs)
-        }
+            if key not in self.passed
+        } | self.passed
         used = {key for o in operators for key in o.weights}
         return Model(
             name=name,
@@ -246,12 +284,12 @@ class _Reader:
                 if quantised or is_float(kind):
                     count[format_name(kind)] += self.weights[key].elements
         if not count:  # weights of few bits that are made floats before they are used
-            count.update(format_name(self.trace.find(o.outputs[0]).kind) for o in operators if o.outputs)
+            made = [o.outputs[0] for o in operators if o.outputs and o.outputs[0] not in self.passed]
+            count.update(format_name(self.trace.find(name).kind) for name in made)
         return count.most_common(1)[0][0] if count else "fp32"
 
     def _operator(self, step: Step) -> Operator:
         node, op = step.node, step.node.op_type
-        reader = f"operator {op}"
         outputs = [name for name in node.output if name and (self._has_shape(name) or name in self.read)]
         if not outputs:
             raise InputError("nothing reads its output", place=f"operator {first_output(node)!r}")
@@ -259,7 +297,7 @@ class _Reader:
         weights = tuple(dict.fromkeys(root for name in read for root in self.roots.get(name, ())))
         operator = Operator(
             id=self.trace.name(node),
-            name=_readable(
+            name=readable_name(
                 node, [w for w in weights if self.weights[w].elements > 1 and self.weights[w].trainable]
             ),
             op=op,
@@ -269,20 +307,14 @@ class _Reader:
             weights=weights,
             flops=None,
             moved_bytes=0.0,
-            module=_module(node, weights),
+            module=module_of(node, weights),
             kind=_kind(op, read, self.roots),
             stash=_stash(op),
             alias=node.name or None,
         )
         if op in CONTROL:
             return self._with_bodies(operator, step)
-        call = Call(
-            op=op,
-            inputs=tuple(self.known(name, reader) if name else None for name in node.input),
-            outputs=tuple(self.known(name, reader) if name in outputs else None for name in node.output),
-            attributes={a.name: self.attribute(a) for a in node.attribute},
-            domain=node.domain,
-        )
+        call = self._call(node)
         if op == "Reshape" and prod(call.shape(0)) != call.out:
             raise InputError(
                 f"cannot reshape {list(call.shape(0))} to {list(call.outputs[0] or ())}",
@@ -291,12 +323,24 @@ class _Reader:
         direct = list(dict.fromkeys(name for name in node.input if name))
         return replace(operator, flops=onnx_flops.flops(call), moved_bytes=self._moved(op, direct, outputs))
 
+    def _call(self, node: Any) -> Call:
+        """Find what a rule for operations asks about."""
+        reader = f"operator {node.op_type}"
+        read = {name for name in node.output if name and (self._has_shape(name) or name in self.read)}
+        return Call(
+            op=node.op_type,
+            inputs=tuple(self.known(name, reader) if name else None for name in node.input),
+            outputs=tuple(self.known(name, reader) if name in read else None for name in node.output),
+            attributes={a.name: self.attribute(a) for a in node.attribute},
+            domain=node.domain,
+        )
+
     def _with_bodies(self, operator: Operator, step: Step) -> Operator:
         """Sum what runs inside, as often as it does."""
         flops, moved, kernels, weights = 0.0, 0.0, 0, dict.fromkeys(operator.weights)
         product = False
         for trace, times in step.bodies:
-            inner = _Reader(trace, self.precision, self, f"{self.prefix}{operator.id}/")
+            inner = _Reader(trace, self.precision, self.attention, self, f"{self.prefix}{operator.id}/")
             for o in inner.operators():
                 if o.kind is Kind.VIEW:
                     continue
@@ -332,11 +376,11 @@ class _Reader:
             return 0.0
         if op in onnx_flops.LOOKUPS or op in ("Slice", "Split", "Expand", "Tile"):
             return 2 * written
-        return written + sum(self._read_bytes(name, op) for name in read)
+        return written + sum(self._read_bytes(name) for name in read)
 
-    def _read_bytes(self, name: str, op: str) -> float:
+    def _read_bytes(self, name: str) -> float:
         """Bytes of an input; of weights that are stored in fewer bits, these."""
-        size = self.size(name, op)
+        size = self.size(name, "an operator")
         behind = self.roots.get(name)
         return min(size, sum(self.weights[key].size_bytes for key in behind)) if behind else size
 
@@ -356,22 +400,3 @@ def _stash(op: str) -> Stash:
         return Stash.OUTPUT
     quiet = op in onnx_flops.VIEWS or op in onnx_flops.MOVES or op in onnx_flops.SUMS or op in NEEDS_NOTHING
     return Stash.NOTHING if quiet else Stash.INPUTS
-
-
-def _module(node: Any, weights: tuple[str, ...]) -> str | None:
-    """Find the module in the node's name (``/layer.0/Add``) or its weights' (``layer.0.fc.weight``)."""
-    parts = [part for part in node.name.split("/") if part]
-    if node.name.startswith("/") and len(parts) > 1:
-        return ".".join(parts[:-1])
-    dotted = [w.rpartition(".")[0] for w in weights if w.count(".") > 1]
-    return dotted[0] if dotted else None
-
-
-def _readable(node: Any, weights: list[str]) -> str:
-    """Name for people: that of the weights where the node's says nothing."""
-    if "/" in node.name or not weights:
-        return str(node.name or node.output[0])
-    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*weights, strict=False))
-    common = "".join(letters[0] for letters in same)
-    stem = WEIGHT_SUFFIX.sub("", common)
-    return f"{stem} {node.op_type}" if len(stem) > 2 else str(node.name or node.output[0])

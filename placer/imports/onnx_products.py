@@ -9,9 +9,11 @@ from typing import Any
 
 from placer.errors import InputError
 
-__all__ = ["PRODUCTS", "Call", "contraction", "words"]
+__all__ = ["PRODUCTS", "PROJECTED", "SCORES", "Call", "contraction", "projection", "words"]
 
 Shape = tuple[int, ...]
+Matrices = tuple[float, float, float]
+"""Scores of an attention, and numbers in a key and in a value of a head."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ def _einsum(call: Call) -> float:
 def contraction(equation: str, shapes: Sequence[Shape]) -> float:
     """Operations of an einsum whose operands are joined one after the other: two per point of what meets.
 
+    A single operand is summed over what the result does not keep, or only laid out in another way.
+
     Parameters
     ----------
     equation
@@ -141,7 +145,7 @@ def contraction(equation: str, shapes: Sequence[Shape]) -> float:
     kept = set(right.replace("...", "")) if arrow else once
     kept |= {letter for letter in extent if letter.startswith("...")}
     if len(held) == 1:
-        return 2.0 * prod(extent.values())
+        return float(prod(extent.values())) if held[0] - kept else 0.0
     total, first = 0.0, held[0]
     for i, other in enumerate(held[1:], 1):
         total += 2.0 * prod(extent[letter] for letter in first | other)
@@ -164,33 +168,35 @@ def _quantized_lstm(call: Call) -> float:
     return 2.0 * steps * (prod(call.shape(1)) + prod(call.shape(2)))
 
 
-def _attention(call: Call) -> float:
-    """Scores and their product with the values, whether heads are split or not (opset 23 and later).
-
-    Keys that are masked count: kernels that skip them do less.
-    """
+def _separate(call: Call) -> Matrices:
+    """Find the scores whether heads are split or not (opset 23 and later)."""
     q, k = call.shape(0), call.shape(1)
     v = call.shape(2) if call.given(2) else k
     past = call.shape(4)[2] if call.given(4) and call.op != "FlexAttention" else 0
     if len(q) == 4:
-        return 2.0 * prod(q[:3]) * (past + k[2]) * (q[3] + v[3])
+        return float(prod(q[:3]) * (past + k[2])), q[3], v[3]
     heads, shared = call.attributes.get("q_num_heads", 1), call.attributes.get("kv_num_heads", 1)
-    return 2.0 * q[0] * q[1] * (past + k[1]) * float(q[2] + v[2] * heads // shared)
+    return float(q[0] * q[1] * heads * (past + k[1])), q[2] / heads, v[2] / shared
 
 
-def _projected_attention(call: Call) -> float:
-    """Count one product for queries, keys and values, then attention (``com.microsoft``)."""
+def _projected(call: Call) -> Matrices:
+    """Find the scores of queries, keys and values that one product makes (``com.microsoft``)."""
     x, weight = call.shape(0), call.shape(1)
-    rows, length = prod(x[:-1]), x[-2]
     sizes = call.attributes.get("qkv_hidden_sizes") or [weight[-1] // 3] * 3
     past = 8 if call.op == "QAttention" else 4
     before = call.shape(past)[3] if call.given(past) and call.op != "PackedAttention" else 0
-    products = 2.0 * rows * prod(weight) + rows * weight[-1]
-    return products + 2.0 * rows * (before + length) * (int(sizes[0]) + int(sizes[2]))
+    heads = call.attributes.get("num_heads", 1)
+    return float(prod(x[:-1]) * heads * (before + x[-2])), int(sizes[0]) / heads, int(sizes[2]) / heads
 
 
-def _multi_head(call: Call) -> float:
-    """Attention of queries (B, S, D) or of all three packed (``com.microsoft``)."""
+def projection(call: Call) -> float:
+    """Operations of the product that makes queries, keys and values, and of its bias."""
+    rows, weight = prod(call.shape(0)[:-1]), call.shape(1)
+    return 2.0 * rows * prod(weight) + rows * weight[-1]
+
+
+def _multi_head(call: Call) -> Matrices:
+    """Find the scores of queries (B, S, D) or of all three packed (``com.microsoft``)."""
     q, out = call.shape(0), call.outputs[0] or ()
     batch, length, width = out
     keys = length
@@ -198,17 +204,44 @@ def _multi_head(call: Call) -> float:
         k = call.shape(1)
         keys = k[2] if len(k) == 4 else k[1]
     past = call.shape(6)[2] if call.given(6) else 0
-    wide = q[-1] if len(q) == 3 else width
-    return 2.0 * batch * length * (past + keys) * (wide + width)
+    wide, heads = q[-1] if len(q) == 3 else width, call.attributes.get("num_heads", 1)
+    return float(batch * length * heads * (past + keys)), wide / heads, width / heads
 
 
-def _group_query(call: Call) -> float:
-    """Attention whose heads share keys and values (``com.microsoft``)."""
+def _group_query(call: Call) -> Matrices:
+    """Find the scores of heads that share keys and values (``com.microsoft``)."""
     batch, length, width = call.outputs[0] or ()
     present = call.outputs[1] if len(call.outputs) > 1 else None
     past = call.shape(3)[2] if call.given(3) else 0
     keys = present[2] if present is not None else past + length
-    return 4.0 * batch * length * keys * width
+    heads = call.attributes.get("num_heads", 1)
+    return float(batch * length * heads * keys), width / heads, width / heads
+
+
+SCORES: dict[str, Callable[[Call], Matrices]] = {
+    **dict.fromkeys(("Attention", "FlexAttention"), _separate),
+    **dict.fromkeys(
+        ("com.microsoft.Attention", "QAttention", "PackedAttention", "LongformerAttention"), _projected
+    ),
+    **dict.fromkeys(("MultiHeadAttention", "DecoderMaskedMultiHeadAttention"), _multi_head),
+    **dict.fromkeys(("GroupQueryAttention", "SparseAttention"), _group_query),
+}
+"""Number of scores, and of numbers in a key and in a value of a head, of operators that are attention."""
+PROJECTED = {op for op, rule in SCORES.items() if rule is _projected}
+"""Those that make queries, keys and values themselves."""
+
+
+def _attention(op: str) -> Callable[[Call], float]:
+    """Count scores and their product with the values.
+
+    Keys that are masked count: kernels that skip them do less.
+    """
+
+    def rule(call: Call) -> float:
+        pairs, key, value = SCORES[op](call)
+        return 2.0 * pairs * (key + value) + (projection(call) if op in PROJECTED else 0.0)
+
+    return rule
 
 
 def _linear_attention(call: Call) -> float:
@@ -263,13 +296,7 @@ PRODUCTS: dict[str, Callable[[Call], float]] = {
     **dict.fromkeys(("MatMulNBits", "MatMulBnb4", "MatMulFpQ4"), _packed_weight),
     "DeformConv": _deformable,
     "CausalConvWithState": _conv,
-    **dict.fromkeys(("Attention", "FlexAttention"), _attention),
-    **dict.fromkeys(
-        ("com.microsoft.Attention", "QAttention", "PackedAttention", "LongformerAttention"),
-        _projected_attention,
-    ),
-    **dict.fromkeys(("MultiHeadAttention", "DecoderMaskedMultiHeadAttention"), _multi_head),
-    **dict.fromkeys(("GroupQueryAttention", "SparseAttention"), _group_query),
+    **{op: _attention(op) for op in SCORES},
     "LinearAttention": _linear_attention,
     **dict.fromkeys(("MoE", "QMoE"), _experts),
     "DynamicQuantizeLSTM": _quantized_lstm,

@@ -8,11 +8,12 @@ a head of keys and values without a copy, and the result is written in the layou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from placer.imports.model import Kind, Operator, Stash, Value
+from placer.imports import attention
+from placer.imports.model import Operator, Value
 from placer.imports.onnx_flops import words
 from placer.imports.torch_costs import name_of
 
@@ -35,13 +36,6 @@ REPEATS = words("repeat repeat_interleave")
 ON_SCORES = VIEWS | COPIES | words("mul div add sub where masked_fill maximum tanh cat neg")
 ON_SHARES = VIEWS | COPIES | words("where masked_fill mul slice nan_to_num")
 WEIGHTS, INPUTS = 1, 2
-STEPS = {
-    "matmul": (Kind.PRODUCT, Stash.INPUTS),
-    "mul": (Kind.OTHER, Stash.NOTHING),
-    "add": (Kind.OTHER, Stash.NOTHING),
-    "softmax": (Kind.OTHER, Stash.OUTPUT),
-}
-"""What the operators of an attention that is written out do, and what they keep."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,7 @@ def without_readers(graph: Any, attentions: list[Fused]) -> set[str]:
 def written_out(
     node: Any, whole: Operator, stored: Callable[[Any], float], result_bytes: float
 ) -> tuple[list[Operator], dict[str, Value]]:
-    """Write an attention that is one call as products and a softmax, with what scales and masks the scores.
+    """Write an attention that is one call as products and a softmax (`placer.imports.attention`).
 
     Parameters
     ----------
@@ -123,52 +117,21 @@ def written_out(
     query, key, value = (given[name] for name in ("query", "key", "value"))
     rows, width = prod(_shape(query)[:-1]), _shape(query)[-1]
     pairs = float(rows * _shape(key)[-2])
-    size = pairs * result_bytes / (rows * _shape(value)[-1])
+    result = rows * _shape(value)[-1]
     mask = given.get("attn_mask")
-    steps = [
-        _Step("scores", "matmul", [query, key], 2 * pairs * width, size),
-        _Step("scaled", "mul", [], pairs, size),
-        _Step("shares", "softmax", [], 5 * pairs, size),
-        _Step("", "matmul", [value], 2 * pairs * _shape(value)[-1], result_bytes),
-    ]
-    if mask is not None or given.get("is_causal"):
-        steps.insert(2, _Step("masked", "add", [] if mask is None else [mask], pairs, size))
-    operators: list[Operator] = []
-    for step in steps:
-        names = [n.name for n in step.reads]
-        before = operators[-1].outputs if operators else ()
-        output = f"{node.name}.{step.name}" if step.name else node.name
-        read_bytes = sum(stored(n.meta["val"]) for n in step.reads) + len(before) * size
-        kind, stash = STEPS[step.op]
-        operators.append(
-            replace(
-                whole,
-                id=output,
-                name=f"{whole.name}.{step.name}" if step.name else whole.name,
-                op=step.op,
-                members=() if step.name else whole.members,
-                inputs=(*before, *(n for n in names if n in whole.inputs)),
-                outputs=(output,),
-                weights=() if set(names) <= set(whole.inputs) else whole.weights,
-                flops=step.flops,
-                moved_bytes=read_bytes + step.written,
-                kind=kind,
-                stash=stash,
-            )
-        )
-    values = {o.outputs[0]: Value(size, differentiable=True) for o in operators[:-1]}
-    return operators, values
+    masked = mask is not None or given.get("is_causal")
 
+    def read(*nodes: Any) -> list[tuple[str, float]]:
+        return [(n.name, stored(n.meta["val"])) for n in nodes]
 
-@dataclass(frozen=True)
-class _Step:
-    """One of the operators that attention consists of; each reads what the one before made, too."""
-
-    name: str
-    op: str
-    reads: list[Any]
-    flops: float
-    written: float
+    return attention.written_out(
+        whole,
+        attention.Scores(pairs, width, _shape(value)[-1], result_bytes / result),
+        keys=read(query, key),
+        mask=(read(mask) if mask is not None else []) if masked else None,
+        values=read(value),
+        result_bytes=result_bytes,
+    )
 
 
 class _Finder:

@@ -22,6 +22,8 @@ def call(op, inputs, outputs, domain="", **attributes):
         ("MatMul", [(2, 3, 4, 5), (2, 3, 5, 6)], [(2, 3, 4, 6)], {}, 2 * 144 * 5),
         ("Einsum", [(2, 3, 4), (2, 4, 5)], [(2, 3, 5)], {"equation": b"bij, bjk -> bik"}, 2 * 2 * 3 * 4 * 5),
         ("Einsum", [(7, 3, 4), (7, 4, 5)], [(7, 3, 5)], {"equation": b"...ij,...jk"}, 2 * 7 * 60),
+        ("Einsum", [(2, 3, 4)], [(4, 2, 3)], {"equation": b"ijk->kij"}, 0),  # only laid out in another way
+        ("Einsum", [(2, 3, 4)], [(2,)], {"equation": b"ijk->i"}, 24),
         # 11 steps of batch 2, hidden 5, input 3: four gates of 5*(3+5) products
         ("LSTM", [(11, 2, 3), (1, 20, 3), (1, 20, 5)], [(11, 1, 2, 5)], {}, 2 * 22 * 4 * 5 * 8),
         ("GRU", [(11, 2, 3), (2, 15, 3), (2, 15, 5)], [(11, 2, 2, 5)], {}, 2 * 22 * 2 * 3 * 5 * 8),
