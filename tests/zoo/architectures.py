@@ -19,16 +19,20 @@ __all__ = ["ARCHITECTURES", "EXPORTED"]
 Inputs = Callable[[], dict[str, Any]]
 
 
-def _words(tokens: int = 128, **others: tuple[int, ...]) -> Inputs:
-    """Token ids; others by name, as zeros of whole numbers."""
+def _ids(**shapes: tuple[int, ...]) -> Inputs:
+    """Zeros of whole numbers, by name."""
 
     def make() -> dict[str, Any]:
         import torch
 
-        shapes = {"input_ids": (1, tokens), **others}
         return {name: torch.zeros(shape, dtype=torch.long) for name, shape in shapes.items()}
 
     return make
+
+
+def _words(tokens: int = 128, **others: tuple[int, ...]) -> Inputs:
+    """Token ids, and others by name."""
+    return _ids(input_ids=(1, tokens), **others)
 
 
 def _numbers(**shapes: tuple[int, ...]) -> Inputs:
@@ -147,7 +151,7 @@ BOTH_SIDES = [
     _hugging("MarianMTModel", "Marian", _SEQUENCES, vocab_size=32000, pad_token_id=31999, encoder_layers=4,
              decoder_layers=4, decoder_start_token_id=31999),
     _hugging("WhisperForConditionalGeneration", "Whisper",
-             _both(_numbers(input_features=(1, 80, 3000)), _words(1, decoder_input_ids=(1, 32)))),
+             _both(_numbers(input_features=(1, 80, 3000)), _ids(decoder_input_ids=(1, 32)))),
 ]  # fmt: skip
 PICTURES = [
     _hugging("ViTForImageClassification", "ViT", _picture()),

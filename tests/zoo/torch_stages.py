@@ -85,19 +85,23 @@ def _counted(make: Any, device: str) -> tuple[float, float, int]:
         for part in module.modules():
             if hasattr(getattr(part, "config", None), "_experts_implementation"):
                 part.config._experts_implementation = "batched_mm"
-        biases: list[float] = []
+        products = _products_seen(inputs)
         for part in module.modules():
             if getattr(part, "bias", None) is not None and getattr(part, "weight", None) is not None:
-                part.register_forward_hook(lambda _, __, out: biases.append(float(out.numel())))
-        products = _products_apart(inputs)
+                part.register_forward_pre_hook(lambda *_: products.enter())
+                part.register_forward_hook(lambda _, __, out: products.leave(out))
         with FlopCounterMode(display=False) as counter, products, sdpa_kernel(SDPBackend.MATH):
             module(**inputs)
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return float(counter.get_total_flops() - products.apart), sum(biases), trained
+    return float(counter.get_total_flops() - products.apart), products.added, trained
 
 
-def _products_apart(inputs: Any) -> Any:
-    """Make a mode that counts the products which no input reaches: they are made once, not in every run."""
+def _products_seen(inputs: Any) -> Any:
+    """Make a mode that counts the products which no input reaches, and the additions of biases.
+
+    The former are made once, not in every run.  The latter are those of modules with a bias, and of products
+    that functions make outside of such.
+    """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
@@ -107,16 +111,30 @@ def _products_apart(inputs: Any) -> Any:
         held = [t.untyped_storage() for t in tree_leaves(values) if isinstance(t, torch.Tensor)]
         return {storage._cdata: storage for storage in held}  # views share it
 
+    biases = {torch.ops.aten.convolution: lambda args: args[2] is not None}
+    biases[torch.ops.aten.addmm] = lambda _: True
+
     class Products(TorchDispatchMode):
         def __init__(self) -> None:
             super().__init__()
             self.reached = memory(inputs)  # kept, lest another takes its place
             self.apart = 0
+            self.added = 0.0
+            self.inside = 0
+
+        def enter(self) -> None:
+            self.inside += 1
+
+        def leave(self, out: Any) -> None:
+            self.inside -= 1
+            self.added += out.numel()
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
             if not self.reached.keys().isdisjoint(memory((args, kwargs))):
                 self.reached.update(memory(out))
+                if not self.inside and biases.get(func._overloadpacket, lambda _: False)(args):
+                    self.added += out.numel()
             elif func._overloadpacket in flop_registry:
                 self.apart += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
             return out
