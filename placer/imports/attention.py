@@ -115,6 +115,10 @@ def written_out(
         _Step("shares", "softmax", [], 5 * pairs, size),
         _Step("", "matmul", values, 2 * pairs * scores.value_width, result_bytes),
     ]
+    return _chained(whole, steps)
+
+
+def _chained(whole: Operator, steps: Sequence[_Step]) -> tuple[list[Operator], dict[str, Value]]:
     operators: list[Operator] = []
     passed: dict[str, Value] = {}
     for step in steps:
