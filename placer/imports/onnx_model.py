@@ -240,11 +240,11 @@ class _Reader:
 
     def _written(self, call: onnx_attention.Call) -> list[Operator]:
         """Write an attention as products and a softmax, if that is asked for."""
-        operator, node = call.operator, call.node
-        found = slots(node) if self.attention == Attention.EAGER else None
+        found = slots(call.node) if self.attention == Attention.EAGER else None
         if found is None:
-            return [operator]
-        steps, values = as_products(operator, node, found, self._read_bytes, self._call(node))
+            return [call.operator]
+        rule = self._call(call.node)
+        steps, values = as_products(call.operator, call.node, found, self._read_bytes, rule)
         self.passed |= values
         return steps
 
@@ -325,13 +325,15 @@ class _Reader:
 
     def _call(self, node: Any) -> Call:
         """Find what a rule for operations asks about."""
+        from onnx import helper
+
         reader = f"operator {node.op_type}"
         read = {name for name in node.output if name and (self._has_shape(name) or name in self.read)}
         return Call(
             op=node.op_type,
             inputs=tuple(self.known(name, reader) if name else None for name in node.input),
             outputs=tuple(self.known(name, reader) if name in read else None for name in node.output),
-            attributes={a.name: self.attribute(a) for a in node.attribute},
+            attributes={a.name: helper.get_attribute_value(a) for a in node.attribute},
             domain=node.domain,
         )
 
@@ -359,12 +361,6 @@ class _Reader:
             weights=tuple(weights),
             kind=Kind.PRODUCT if product else Kind.OTHER,
         )
-
-    def attribute(self, attribute: Any) -> Any:
-        """Value of an attribute."""
-        from onnx import helper
-
-        return helper.get_attribute_value(attribute)
 
     def _has_shape(self, name: str) -> bool:
         return self.trace.find(name).shape is not None
