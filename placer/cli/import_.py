@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict, cast
+from typing import Literal, Protocol, cast
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.progress import Ticking
@@ -14,7 +14,7 @@ from placer.errors import UsageError
 from placer.formats import native
 from placer.formats.files import save
 from placer.formats.text import check_writable
-from placer.imports.api import ImportOptions, import_onnx, import_pipedream, import_torch
+from placer.imports.api import GraphOptions, ImportOptions, import_onnx, import_pipedream, import_torch
 from placer.imports.language_api import LanguageOptions, import_gguf, import_hf
 from placer.imports.onnx_shapes.dims import parse_dims, parse_passes, parse_values
 from placer.instance.instance import Instance
@@ -57,13 +57,6 @@ class Arguments(Protocol):
     attention: str | None
 
 
-class Split(TypedDict):
-    """How nodes of a graph may be split."""
-
-    shards: tuple[int, ...]
-    sequence_parallel: bool
-
-
 def run(args: Arguments) -> ExitCode:
     """Make an instance of a model."""
     if args.out:
@@ -90,7 +83,7 @@ def _inputs(args: Arguments) -> list[str]:
     return [args.source, config, factory, args.devices, cluster, *profiles]
 
 
-def _imported(args: Arguments) -> Instance:
+def _options(args: Arguments) -> ImportOptions:
     training = args.training if args.training is not None else args.kind == "pipedream"
     options: ImportOptions = {
         "training": training,
@@ -104,8 +97,18 @@ def _imported(args: Arguments) -> Instance:
     }
     if args.by is not None:
         options["by"] = args.by
+    return options
+
+
+def _imported(args: Arguments) -> Instance:
+    options = _options(args)
     language = _language(args)
-    split: Split = {"shards": args.shards or (), "sequence_parallel": bool(args.sequence_parallel)}
+    graph: GraphOptions = {
+        **options,
+        "shards": args.shards or (),
+        "sequence_parallel": bool(args.sequence_parallel),
+        "attention": args.attention,
+    }
     if args.kind == "onnx":
         return import_onnx(
             args.source,
@@ -116,9 +119,7 @@ def _imported(args: Arguments) -> Instance:
             external_data=args.external_data,
             run=args.run,
             precision=args.precision,
-            **split,
-            attention=args.attention,
-            **options,
+            **graph,
         )
     if args.dim or args.value or args.passes or args.external_data:
         raise UsageError(
@@ -130,10 +131,8 @@ def _imported(args: Arguments) -> Instance:
                 args.source,
                 cluster=args.devices,
                 precision=args.precision,
-                attention=args.attention,
                 watch=watch,
-                **split,
-                **options,
+                **graph,
             )
     if args.kind == "hf":
         return import_hf(

@@ -28,6 +28,7 @@ from placer.instance.training import DeviceGroup, Optimizer, Training
 
 __all__ = [
     "Devices",
+    "GraphOptions",
     "ImportOptions",
     "import_onnx",
     "import_pipedream",
@@ -53,6 +54,14 @@ class ImportOptions(TypedDict, total=False):
     reserve: float | None
     allow_uncosted: Sequence[str]
     name: str | None
+
+
+class GraphOptions(ImportOptions, total=False):
+    """Options of imports that know the operators of a model, explained by `import_onnx`."""
+
+    shards: Sequence[int]
+    sequence_parallel: bool
+    attention: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +100,7 @@ def import_onnx(
     external_data: bool = False,
     run: bool = True,
     precision: str | None = None,
-    shards: Sequence[int] = (),
-    sequence_parallel: bool = False,
-    attention: str | None = None,
-    **options: Unpack[ImportOptions],
+    **options: Unpack[GraphOptions],
 ) -> Instance:
     """Make an instance of an ONNX model.
 
@@ -116,23 +122,21 @@ def import_onnx(
         Whether ONNX Runtime, if it is there, may run the model once for shapes that do not follow otherwise.
     precision
         ``fp32``, ``tf32``, ``fp16``, ``bf16`` or ``int8``; that of the weights by default.
-    shards, sequence_parallel
-        Into how many shards nodes may be split (`placer.imports.cuts`), and whether these divide rows, too.
-    attention
-        ``fused``: one kernel, which keeps no scores and reads no mask and no repeated keys and values;
-        ``eager``: products and a softmax.  By default as the model has it, operator by operator.
     **options
-        Those of `to_instance`.
+        ``shards``: into how many shards nodes may be split (`placer.imports.cuts`); ``sequence_parallel``:
+        whether these divide rows, too; ``attention``: ``fused`` (one kernel, which keeps no scores and reads
+        no mask and no repeated keys and values) or ``eager`` (products and a softmax), by default as the
+        model has it, operator by operator.  And those of `to_instance`.
 
     Raises
     ------
-    InputError
-        When the model cannot be read or planned.
-    UsageError
-        When an option does not fit, or onnx is not installed.
+    InputError, UsageError
+        When the model cannot be read or planned; when an option does not fit, or onnx is not installed.
     """
     from placer.imports.onnx_model import read_onnx
 
+    shards, sequence_parallel = options.pop("shards", ()), options.pop("sequence_parallel", False)
+    attention = options.pop("attention", None)
     degrees = split_degrees(shards, options.get("profiles", ()), sequence_parallel=sequence_parallel)
     model = read_onnx(
         path,
