@@ -1,1 +1,1 @@
-"""Programs for serving: packing layers with covers and blocks, ranges and flows, passages between devices."""
+"""Programs for serving: packing layers with covers and blocks, ranges, passages between devices, sharing."""

@@ -2,7 +2,7 @@
 
 Loads and memory grow with the sequences of a microbatch (B) and with the microbatches (M), and so does the
 least time per token: a box of settings passes at most its most sequences in the least time of its smallest
-corner.
+corner, and no more than all devices can share (`placer.serving.sharing_bound`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from math import ceil, inf
 from placer.serving.largest_fitting import largest
 from placer.serving.serving_model import Setting
 from placer.serving.setting_search import MOST_SEQUENCES, SettingSearch
+from placer.serving.sharing_bound import most_tokens
 from placer.serving.token_time import WIDTHS, Found, UndecidedError
 
 __all__ = ["ThroughputSearch"]
@@ -137,8 +138,10 @@ class ThroughputSearch(SettingSearch):
         """Bound the tokens per second of a box of settings, without a search."""
         least = self._at(self._setting(first, few)).least
         slots = min(last * many, self._slots)
-        out = least == inf or least > self.asked.tpot_ms
-        return 0.0 if out else 1e3 * slots / least if least > 0 else inf
+        if least == inf or least > self.asked.tpot_ms:
+            return 0.0
+        shared = most_tokens(self.model, self._setting(first, few), self._setting(last, many))
+        return min(shared, 1e3 * slots / least if least > 0 else inf)
 
     def _improve(
         self, batch: int, microbatches: int, widths: tuple[int | None, ...] = WIDTHS[:3]

@@ -28,6 +28,8 @@ MOST = 12
 LONGEST = 10
 """Tokens of context of the models."""
 GAP = 1e-7
+HOUR = 3600.0
+"""Seconds for an answer: to the end, however busy the machine is."""
 ROOM = 1e-2
 """Bytes of room per layer that do not matter; sizes are whole bytes, rooms shares of them by layers."""
 CLOSE = 1e-6
@@ -172,7 +174,7 @@ class _Compared:
             if limit < inf:
                 given[f"max_{name}"] = limit
         given = {name: value for name, value in given.items() if value is not None}
-        request = ServingRequest(objective=goal, gap=GAP, **given)
+        request = ServingRequest(objective=goal, gap=GAP, time_limit=HOUR, **given)
         return serve(*served(language_model(self.asked.config), self.asked.cluster, request))
 
     def compare(self, found, value: float | None, tables=()) -> Outcome:
