@@ -14,7 +14,7 @@ from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.search.run import Run
 from tests.support.brute import throughput_optima
-from tests.support.level import FULL, LEVEL, QUICK, count
+from tests.support.level import BROAD, FULL, LEVEL, QUICK, count
 from tests.support.random_instances import random_instance
 from tests.support.workloads import THROUGHPUT, known, needs_workloads, workload
 
@@ -147,7 +147,7 @@ MINUTES = {
 @needs_workloads
 @pytest.mark.parametrize("name", THROUGHPUT)
 def test_workloads_within_one_percent(name):
-    if name in MINUTES and LEVEL in (QUICK, FULL):
+    if name in MINUTES and LEVEL in (QUICK, BROAD, FULL):
         pytest.skip("takes minutes: PLACER_TEST_LEVEL=stress runs it")
     instance = workload("throughput", name)
     reference = known()["throughput"][name]["noncontiguous"]

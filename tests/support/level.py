@@ -1,8 +1,9 @@
 """How much the tests try: one setting, the environment variable ``PLACER_TEST_LEVEL``.
 
 ``quick`` (the default, ``make test``) touches every feature with few random instances and leaves out what
-is marked slow; ``full`` (``make test-all``) runs everything; ``stress`` tries twenty times as many random
-instances, and a whole number so many times as many.  ``PLACER_TEST_SEED`` is the first seed, for instances
+is marked slow; ``broad`` (``.ci/run``) runs everything, with a third of the random instances; ``full``
+(``make test-all``) all of them; ``stress`` tries twenty times as many, and a whole number so many times as
+many.  ``PLACER_TEST_SEED`` is the first seed, for instances
 that no run has seen.
 """
 
@@ -11,12 +12,12 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["FIRST_SEED", "FULL", "LEVEL", "QUICK", "count", "first", "seeds"]
+__all__ = ["BROAD", "FIRST_SEED", "FULL", "LEVEL", "QUICK", "count", "first", "seeds"]
 
 T = TypeVar("T")
 
-QUICK, FULL, STRESS = "quick", "full", "stress"
-FACTORS = {QUICK: 1 / 8, FULL: 1.0, STRESS: 20.0}
+QUICK, BROAD, FULL, STRESS = "quick", "broad", "full", "stress"
+FACTORS = {QUICK: 1 / 8, BROAD: 1 / 3, FULL: 1.0, STRESS: 20.0}
 LEAST = 2
 """Random instances that every level tries, unless a test needs more."""
 
