@@ -122,7 +122,7 @@ class BatchDisplay:
     def headline(self) -> str:
         """One line about the whole batch."""
         if not self._total:
-            return f"read {self._read} files"
+            return f"files read: {self._read}"
         done = self._before + self._done
         parts = [f"{done} of {self._total} jobs done"]
         if self._before:

@@ -7,9 +7,11 @@ from placer.options import Options
 
 __all__ = ["THROUGHPUT"]
 
+LIMITED = "max_ms is for the objectives memory and cost: throughput is the time per sample itself"
+
 
 def _refused(options: Options) -> str | None:
-    return "max_ms limits what another objective may cost in time" if options.max_ms is not None else None
+    return LIMITED if options.max_ms is not None else None
 
 
 THROUGHPUT = ObjectiveInfo(

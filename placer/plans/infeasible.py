@@ -61,12 +61,13 @@ def _units(instance: Instance) -> list[Unit]:
 def _contradicting_pins(instance: Instance, units: list[Unit]) -> str | None:
     for v in range(instance.n):
         if not instance.allowed[v].any():
-            used = list(instance.constraints.use_devices)
-            among = f" among those that must be used {used}" if used else ""
-            return (
-                f"node {instance.ids[v]!r} has nowhere to go: its pins {list(instance.pin[v])} and forbids "
-                f"{list(instance.forbid[v])} leave no device that runs it{among}"
-            )
+            rules = {
+                "pinned to": instance.pin[v],
+                "forbidden on": instance.forbid[v],
+                "devices that must be used are": instance.constraints.use_devices,
+            }
+            said = "; ".join(f"{rule} {', '.join(names)}" for rule, names in rules.items() if names)
+            return f"node {instance.ids[v]!r} has nowhere to go: no device that is left runs it ({said})"
     for name, nodes in units:
         if not instance.allowed[nodes].all(axis=0).any():
             shown = ", ".join(repr(instance.ids[v]) for v in nodes[:6]) + (", ..." if len(nodes) > 6 else "")

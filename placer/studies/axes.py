@@ -95,7 +95,7 @@ def parse_axis(text: str) -> Axis:
 def _range(text: str) -> list[float]:
     match = re.fullmatch(r"(\d+)\.\.(\d+)(?::(\d+))?", text)
     if match is None or int(match[1]) > int(match[2]) or match[3] == "0":
-        raise UsageError(f"option vary: expected a range such as 2..16 or 2..16:2, got {text!r}")
+        raise UsageError(f"option vary: expected whole numbers such as 2..16 or 2..16:2, got {text!r}")
     low, high, step = int(match[1]), int(match[2]), int(match[3] or 1)
     if (high - low) // step >= MAX_POINTS:
         raise UsageError(f"option vary: {text!r} has more than {MAX_POINTS} values")
