@@ -51,8 +51,9 @@ class Phase:
     work_s
         Its work limit in nominal seconds when there is no time limit.
     narrower
-        Whether it looks for contiguous plans though others are asked for: such a plan is one of them,
-        but a bound on it, or a proof that there is none, says nothing.
+        Whether it looks for contiguous plans though others are asked for, or for stages that recompute as a
+        whole though layers may: such a plan is one of them, but a bound on it, or a proof that there is
+        none, says nothing.
     """
 
     method: str
@@ -144,19 +145,23 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             Phase("colgen", 0.6, 300.0),
             *program,
         ]
-    return [phase for phase in chosen if _is_able(phase.method, instance, options)]
+    if options.recompute is Recompute.LAYERS and instance.constraints == Constraints():
+        # A plan of stages that recompute as a whole is one of layers that all do.
+        whole = Phase("dpl" if instance.servers else "dp", 0.2, 20.0, narrower=True)
+        chosen = [first, whole, *program]
+    return [phase for phase in chosen if _is_able(phase, instance, options)]
 
 
-def _is_able(name: str, instance: Instance, options: Options) -> bool:
+def _is_able(phase: Phase, instance: Instance, options: Options) -> bool:
     """Whether a phase plans for the options; what only bounds leaves that to others."""
-    if name in BOUNDS:
+    if phase.method in BOUNDS:
         return True
-    method = METHODS.get(name)
+    method = METHODS.get(phase.method)
     if method is None or options.objective not in method.objectives:
         return False
     if instance.pools and not method.pools:
         return False
-    if options.recompute is Recompute.LAYERS:
+    if options.recompute is Recompute.LAYERS and not phase.narrower:
         return method.layers
     return method.recompute or options.recompute is Recompute.NONE
 
@@ -166,6 +171,8 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     changes: dict[str, object] = {"method": phase.method, "formulation": Formulation.ORDERED}
     if phase.narrower:
         changes["contiguous"] = True
+        if options.recompute is Recompute.LAYERS:
+            changes["recompute"] = Recompute.AUTO
     # Without the uplinks, objectives and bounds are those of another problem.
     flat = bool(instance.servers) and phase.method in METHODS and not METHODS[phase.method].servers
     easier = instance.replace(servers=()) if flat else instance

@@ -80,6 +80,8 @@ class ObjectiveInfo:
         The instance without plans whose objective exceeds a value; others may stay.
     servers
         Methods that know servers for this objective though they do not for throughput.
+    layers
+        Methods that plan which nodes recompute for this objective though they do not for throughput.
     methods
         Where methods serve this objective (``"module:function"``), other than by a function of their own.
     """
@@ -95,6 +97,7 @@ class ObjectiveInfo:
     unsuited: Callable[[Instance], str | None] = field(default=lambda instance: None)
     tightened: Callable[[Instance, float], Instance] = field(default=lambda instance, value: instance)
     servers: frozenset[str] = frozenset()
+    layers: frozenset[str] = frozenset()
     methods: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -53,6 +53,7 @@ STEP = ObjectiveInfo(
     refused=_refused,
     unsuited=_unsuited,
     servers=frozenset({"dp"}),
+    layers=frozenset({"dp"}),
     methods={
         "auto": "placer.methods.step.shortest_step:solve",
         "dp": "placer.methods.step.shortest_step:solve",

@@ -67,8 +67,9 @@ def _by_layer(options: Options) -> str | None:
         return f"recompute: layers is planned for throughput and step, not for {options.objective}; auto is"
     if options.virtual_stages > 1:
         return "recompute: layers is planned for plain stages; with virtual stages choose auto"
-    if not METHODS[options.method].layers:
-        able = _able("layers")
+    also = OBJECTIVES[options.objective].layers
+    if not METHODS[options.method].layers and options.method not in also:
+        able = ", ".join([_able("layers"), *sorted(also)])
         return f"method {options.method} cannot plan which nodes recompute; choose from {able}"
     return None
 

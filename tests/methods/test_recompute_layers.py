@@ -102,7 +102,7 @@ def test_rules_are_those_of_brute_force(seed: int) -> None:
                 assert (violations(instance, plan, options) == []) == bool(fits[p])
 
 
-@pytest.mark.parametrize("method", ["milp", "auto"])
+@pytest.mark.parametrize("method", ["milp", "dp", "auto"])
 @pytest.mark.parametrize("seed", seeds(8))
 def test_step_is_that_of_brute_force(method: str, seed: int) -> None:
     rng = np.random.default_rng([seed, 173])
@@ -132,6 +132,15 @@ def test_step_is_that_of_brute_force(method: str, seed: int) -> None:
 @pytest.fixture(scope="module")
 def pipeline() -> Instance:
     return load(DATA / "gpt_pipeline.json")
+
+
+def test_steps_of_single_layers_are_proven_at_once(pipeline: Instance) -> None:
+    """By the dynamic program over stages, each of which is a knapsack; the program comes to the same."""
+    stages, layers = (solve(pipeline, objective="step", method="dp", recompute=x) for x in ("auto", "layers"))
+    assert layers.status == "optimal"
+    assert layers.objective < 0.96 * stages.objective
+    assert check(pipeline, layers) == []
+    assert simulate(pipeline, layers).objective_ms == pytest.approx(layers.objective, rel=1e-9)
 
 
 def test_single_layers_of_a_transformer_beat_whole_stages(pipeline: Instance) -> None:

@@ -21,6 +21,7 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.cluster import Device
 from placer.instance.interchangeable import interchangeable
 from placer.methods.step.all_downsets import next_item, previous_item
+from placer.methods.step.layer_choices import LayerChoices
 from placer.options import Communication, Options, Recompute
 from placer.reductions.problem import Problem
 from placer.search.run import Run
@@ -81,8 +82,8 @@ def ways_of(problem: Problem, kinds: list[list[int]], options: Options) -> list[
     sides = (False, True) if problem.instance.servers else (False,)
     for kind, devices in enumerate(kinds):
         is_host = problem.instance.devices[devices[0]].is_host
-        again = {Recompute.NONE: (False,), Recompute.ALL: (True,), Recompute.AUTO: (False, True)}
-        choices = (False,) if is_host else again[options.recompute]
+        again = {Recompute.ALL: (True,), Recompute.AUTO: (False, True)}
+        choices = (False,) if is_host else again.get(options.recompute, (False,))
         out += [Way(kind, *flags) for flags in product(choices, sides, sides)]
     return out
 
@@ -111,6 +112,8 @@ class Stages:
         Most microbatches that may be in flight on the stage, ``(K,)``.
     sync_ms
         Time after all microbatches to sum the gradients of replicas, ``(K,)``.
+    is_exact
+        Whether no stage takes less than that where its layers choose what recomputes.
     """
 
     problem: Problem
@@ -123,6 +126,7 @@ class Stages:
     load_ms: FloatArray
     flights: FloatArray
     sync_ms: FloatArray
+    is_exact: bool = True
 
     @cached_property
     def begin(self) -> IntArray:
@@ -158,6 +162,8 @@ class Stages:
         kinds = kinds_of_devices(problem)
         ways = ways_of(problem, kinds, options)
         table = _Table(problem, downsets, kinds, options, longest_ms)
+        by_layer = options.recompute is Recompute.LAYERS
+        layers = LayerChoices(problem, options, longest_ms, run) if by_layer else None
         numbers: list[IntArray] = []
         figures: list[FloatArray] = []
         count = 0
@@ -167,20 +173,24 @@ class Stages:
             run.spend(CELL_S * len(lower) * max(1, problem.nets))
             for w, way in enumerate(ways):
                 load, flights = table.stages(lower, upper, way)
+                of = lower
+                if layers is not None:
+                    of, load, flights = table.with_choices(layers, lower, upper, way, load, flights)
                 kept = np.isfinite(load).all(axis=0) & (flights >= 1)
                 kept &= load.sum(axis=0) <= longest_ms * (1 + EQUAL)
-                kept &= ~(way.front & (lower == 0))
-                of = lower[kept]
+                kept &= ~(way.front & (of == 0))
+                of = of[kept]
                 numbers.append(np.stack([of, np.full_like(of, upper), np.full_like(of, w)]))
                 figures.append(np.concatenate([load[:, kept], flights[None, kept]]))
                 count += len(of)
-            if count > most:
+            if count > most or not (layers is None or layers.has_room):
                 return None
         low, up, chosen = np.concatenate(numbers, axis=1)
         forward, backward, flights = np.concatenate(figures, axis=1)
         sync = table.sync_ms(low, up, np.array([way.kind for way in ways])[chosen])
         loads = np.stack([forward, backward])
-        return cls(problem, kinds, ways, downsets, low, up, chosen, loads, flights, sync)
+        exact = layers is None or layers.is_exact
+        return cls(problem, kinds, ways, downsets, low, up, chosen, loads, flights, sync, exact)
 
 
 class _Table:
@@ -258,10 +268,16 @@ class _Table:
         near = np.flatnonzero(short)
         return np.asarray(near[~(self.downsets[near] & ~self.downsets[upper]).any(axis=1)])
 
-    def stages(self, lower: IntArray, upper: int, way: Way) -> tuple[FloatArray, FloatArray]:
-        """Return loads, ``(2, k)``, and most microbatches in flight, ``(k,)``, of stages with one end."""
+    def stages(
+        self, lower: IntArray, upper: int, way: Way, again_ms: FloatArray | float = 0.0
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return loads, ``(2, k)``, and most microbatches in flight, ``(k,)``, of stages with one end.
+
+        The loads are those of stages that compute ``again_ms`` more in the backward pass.
+        """
         c = self.devices[way.kind].class_index
         load = np.maximum(0.0, self.time[:, upper, c, None] - self.time[:, lower, c])
+        load[1] += again_ms
         if way.recompute:
             load[1] += np.maximum(0.0, self.again[upper, c] - self.again[lower, c])
         step = max(1, CHUNK // max(1, self.problem.nets))
@@ -272,6 +288,35 @@ class _Table:
         if self.apart is not None:
             load[:, (self.apart[:, upper, None] - self.apart[:, lower] > 1).any(axis=0)] = np.inf
         return load, self._most_in_flight(lower, upper, way)
+
+    def with_choices(
+        self,
+        layers: LayerChoices,
+        lower: IntArray,
+        upper: int,
+        way: Way,
+        load_ms: FloatArray,
+        flights: FloatArray,
+    ) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Add to stages what they are when some of their layers recompute: lower downset, load, flights."""
+        device = self.devices[way.kind]
+        c = device.class_index
+        compute = (self.time[:, upper, c, None] - self.time[:, lower, c]).sum(axis=0)
+        possible = np.isfinite(load_ms).all(axis=0) & (not device.is_host)
+        found: list[tuple[int, float, int]] = []
+        for k in np.flatnonzero(possible).tolist():
+            inside = self.downsets[upper] & ~self.downsets[lower[k]]
+            entries = layers.entries(inside, device, float(compute[k]), float(flights[k]))
+            found += [(k, time, f) for time, f in entries]
+        if not found:
+            return lower, load_ms, flights
+        stage, again_ms, most = (np.array(column) for column in zip(*found, strict=True))
+        more, _ = self.stages(lower[stage], upper, way, again_ms)
+        return (
+            np.concatenate([lower, lower[stage]]),
+            np.concatenate([load_ms, more], axis=1),
+            np.concatenate([flights, most.astype(np.float64)]),
+        )
 
     def sync_ms(self, lower: IntArray, upper: IntArray, kind: IntArray) -> FloatArray:
         """Return the time per step in which stages sum their gradients, ``(K,)``."""

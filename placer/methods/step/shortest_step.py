@@ -26,6 +26,7 @@ from placer.methods.step.possible_stages import Stages
 from placer.methods.step.suffix_labels import Rules
 from placer.options import Communication, Objective, Options, Recompute, Schedule
 from placer.plans.in_flight import left_in_flight
+from placer.plans.recompute import with_recompute
 from placer.plans.status import Stop
 from placer.plans.step_time import microbatches_of
 from placer.reductions.problem import Problem, contract
@@ -67,8 +68,20 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     if options.virtual_stages > 1:
         return virtual_plans.solve(instance, options, run)
     if options.recompute is Recompute.LAYERS:
-        return milp_step.solve(instance, options, run)
+        return _by_layer(instance, options, run)
     return _Search(instance, options, run).outcome()
+
+
+def _by_layer(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Start from a plan whose stages recompute as a whole: it is one in which all of their layers do."""
+    whole = options.model_copy(update={"recompute": Recompute.AUTO})
+    part = run.part(work=PROGRAM_S if run.planned is None else THROUGHPUT_SHARE * run.planned, quiet=True)
+    part.start = None if run.start is None else with_recompute(instance, run.start, whole)
+    found = _Search(instance, whole, part).outcome().plan
+    search = _Search(instance, options, run)
+    if found is not None:
+        search.best.offer(found, "stages")
+    return search.outcome()
 
 
 class _Search(StepSearch):
@@ -93,7 +106,8 @@ class _Search(StepSearch):
         self.best.raise_bound(self._work_bound(), "work")
         self.run.spend(WORK_BOUND_S * self.instance.n)
         self.run.check()
-        if self.instance.constraints != Constraints():  # which the search for throughput does not know
+        rules, by_layer = self.instance.constraints, self.options.recompute is Recompute.LAYERS
+        if by_layer or rules != Constraints():  # which the search for throughput does not know
             return
         work = THROUGHPUT_S if self.run.planned is None else THROUGHPUT_SHARE * self.run.planned
         part = self.run.part(work=work, quiet=True)
@@ -178,7 +192,7 @@ class _Search(StepSearch):
         stages = Stages.between(problem, downsets, self.options, longest, STAGES, self.run)
         if stages is None:
             return False
-        self.stats["stages"] = len(stages.way)
+        self.stats["stages"], proves = len(stages.way), proves and stages.is_exact
         devices = Devices.of(stages)
 
         def offer(chain: list[int]) -> float:
