@@ -17,6 +17,7 @@ examples:
   placer export plan.json --to torchtitan --out plan.toml         fields of its configuration
   placer export plan.json --to deepspeed --out plan.json          for a PipelineModule
   placer export plan.json --to onnx-parts --model model.onnx --out parts/
+  placer export plan.json --to onnx-runtime --model model.onnx --out annotated.onnx
   placer export served.json --to vllm --out start.sh              of placer serve: vllm, sglang, llama.cpp
   placer export plan.json --to dot --out plan.dot                 dot -Tsvg plan.dot
 

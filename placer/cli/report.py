@@ -16,6 +16,7 @@ from placer.pages.folder import read_folder
 from placer.pages.plan_page import plan_page
 from placer.pages.serving_page import serving_page
 from placer.pages.verification import verdict
+from placer.serving.disaggregated_result import is_disaggregated
 from placer.serving.serving_file import is_serving_result, load_serving_result
 
 __all__ = ["run"]
@@ -38,7 +39,10 @@ def run(args: Arguments) -> ExitCode:
         batch = read_folder(args.source)
         write_text(args.out, batch_page(batch))
         return _tell(args, batch.problems, "the page lists what does not hold")
-    if is_serving_result(parse_json(read_text(args.source), args.source)):
+    document = parse_json(read_text(args.source), args.source)
+    if is_disaggregated(document):
+        raise UsageError("an answer with prefill and decode groups has no page")
+    if is_serving_result(document):
         if args.instance is not None:
             raise UsageError("an answer of placer serve is shown as it is: leave out --instance")
         write_text(args.out, serving_page(load_serving_result(args.source)))

@@ -103,6 +103,13 @@ FORMATS: dict[str, ExportInfo] = {
             needs_model=True,
         ),
         ExportInfo(
+            "onnx-runtime",
+            "the model annotated with accelerator or host, for ONNX Runtime (needs --model)",
+            "placer.exports.onnx_runtime:write",
+            sources=("onnx",),
+            needs_model=True,
+        ),
+        ExportInfo(
             "onnx-parts",
             "a folder with one sub-model per part and a manifest (needs --model)",
             "placer.exports.onnx_parts:write",

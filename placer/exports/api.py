@@ -9,6 +9,7 @@ from placer.choices import none_of
 from placer.errors import InputError, UsageError
 from placer.exports import FORMATS, ExportInfo, load_export
 from placer.exports.placement import Placement
+from placer.exports.served_instance_export import INSTANCE_FORMATS, export_served_instance
 from placer.exports.server_export import SERVER_FORMATS, export_serving
 from placer.formats.files import load, load_result
 from placer.formats.replace import replaced_file, replaced_folder
@@ -17,6 +18,7 @@ from placer.instance import overrides
 from placer.instance.instance import Instance
 from placer.plans.check import check, plan_of
 from placer.plans.result import Result
+from placer.serving.disaggregated_result import is_disaggregated
 from placer.serving.serving_file import is_serving_result, load_serving_result
 from placer.serving.serving_plan import ServingResult
 
@@ -59,6 +61,8 @@ def export(
         When the format is unknown, needs something that is missing, or cannot express the plan.
     """
     if not isinstance(result, Result) and (answer := _served(result)) is not None:
+        if to in INSTANCE_FORMATS:
+            return export_served_instance(answer, to, out, source=str(result), model=model, instance=instance)
         return export_serving(answer, to, out, source=str(result), model=model)
     if to not in FORMATS:
         served = f"{to} is for results of placer serve: " if to in SERVER_FORMATS else ""
@@ -79,7 +83,12 @@ def export(
 
 def _served(path: str | Path) -> ServingResult | None:
     """Read an answer of ``placer serve``; None when the file is something else."""
-    if not is_serving_result(parse_json(read_text(path), str(path))):
+    document = parse_json(read_text(path), str(path))
+    if is_disaggregated(document):
+        raise UsageError(
+            f"{path}: an answer with prefill and decode groups has no export: start a server for each group"
+        )
+    if not is_serving_result(document):
         return None
     return load_serving_result(path)
 

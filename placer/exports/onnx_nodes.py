@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,12 @@ from placer.exports.placement import Placement
 from placer.imports.onnx_file import light_model, onnx_module
 from placer.imports.onnx_shapes.branches import inline_branches
 from placer.imports.onnx_shapes.traced import reads
+from placer.instance.origin import Source
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OnnxPlan", "branch_remarks", "read_model"]
+__all__ = ["OnnxPlan", "branch_lines", "branch_remarks", "load_model", "read_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +62,40 @@ def read_model(placement: Placement) -> OnnxPlan:
     InputError
         When the file is not the model that the instance was imported from.
     """
-    onnx = onnx_module()
+    planned = {name for _, origin in placement.origins() for name in origin.operators}
+    model, called, taken = load_model(str(placement.model), placement.instance.source, planned)
     path = light_model(str(placement.model))
-    source = placement.instance.source
+    return replace(_cut(placement, model, called, path), branches=tuple(taken))
+
+
+def load_model(
+    name: str, source: Source | None, planned: set[str]
+) -> tuple[onnx.ModelProto, list[str], list[str]]:
+    """Read the model that an instance was imported from, without tensors in files of their own.
+
+    Parameters
+    ----------
+    name
+        The model's file, or one that the onnx package ships.
+    source
+        What the instance says of it.
+    planned
+        Operators that the plan knows, by what they are called in plans.
+
+    Returns
+    -------
+    model, called, taken
+        The model, what its operators are called, and the branches that are taken for certain.
+
+    Raises
+    ------
+    UsageError
+        When the onnx package is missing.
+    InputError
+        When the file is not the model that the instance was imported from.
+    """
+    onnx = onnx_module()
+    path = light_model(name)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -75,11 +108,10 @@ def read_model(placement: Placement) -> OnnxPlan:
         model = onnx.load_model_from_string(content)
         if model.functions:  # as the importer does: the plan is about the operators inside
             model = onnx.inliner.inline_local_functions(model)
-        planned = {name for _, origin in placement.origins() for name in origin.operators}
         called, taken = inline_branches(model, planned)
     except Exception:  # whatever the protobuf runtime at hand raises
         raise InputError("not an ONNX model", source=str(path)) from None
-    return replace(_cut(placement, model, called, path), branches=tuple(taken))
+    return model, list(called), list(taken)
 
 
 def _cut(placement: Placement, model: onnx.ModelProto, called: list[str], path: Path) -> OnnxPlan:
@@ -136,8 +168,13 @@ RANDOM = frozenset({"RandomNormal", "RandomUniform"})
 
 def branch_remarks(plan: OnnxPlan) -> list[str]:
     """Say which branches an export is bound to."""
-    if not plan.branches:
+    return branch_lines(plan.branches)
+
+
+def branch_lines(branches: Sequence[str]) -> list[str]:
+    """Say which branches these are, if there are any."""
+    if not branches:
         return []
-    more = f" and {len(plan.branches) - 3} more" if len(plan.branches) > 3 else ""
-    shown = ", ".join(plan.branches[:3]) + more
+    more = f" and {len(branches) - 3} more" if len(branches) > 3 else ""
+    shown = ", ".join(branches[:3]) + more
     return [f"only for the sizes and numbers that the instance was imported with: If {shown}"]

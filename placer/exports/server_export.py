@@ -22,6 +22,7 @@ SERVER_FORMATS = {
     "sglang": "the command that starts SGLang",
     "llama.cpp": "the command that starts llama-server",
     "device-map": "Hugging Face device_map (needs --model)",
+    "onnx-runtime": "the ONNX model of an instance, annotated (needs --instance, --model)",
 }
 """What results of ``placer serve`` are written as."""
 
