@@ -1,9 +1,10 @@
 """Exact contiguous throughput by threshold search over downsets.
 
 The linearised program gives a first plan. A test just below the best objective either finds a better plan or
-proves that there is none (see ``proof``). Three other ways take turns with it: bisection on the relaxation
-without memory limits (see ``bisection``), searches with few states and along random orders for better plans,
-and the bound that sees transfers (see ``transfers``), whose prices prune the test. Each is taken further for
+proves that there is none (see ``proof``). Other ways take turns with it: bisection on the relaxation without
+memory limits (see ``bisection``), for ``gpipe`` bisection over boxes of both loads (see ``peak_boxes``),
+searches with few states and along random orders for better plans, and the bound that sees transfers (see
+``transfers``), whose prices prune the test. Each is taken further for
 its share of the counted work; the turns double, and a way that gets on has another. So whichever of them is
 the right one for an instance, the others cost a constant multiple of its work. Large graphs begin with the
 bisection.
@@ -24,6 +25,7 @@ from placer.methods.downsets.linear import best_on_order
 from placer.methods.downsets.measures import measures, root_bound
 from placer.methods.downsets.necks import neck_bound
 from placer.methods.downsets.orders import depth_first, random_order, tucked
+from placer.methods.downsets.peak_boxes import PeakBoxes
 from placer.methods.downsets.proof import Proof
 from placer.methods.downsets.search import Limits
 from placer.methods.downsets.transfers import TransferBound, applicable
@@ -43,7 +45,7 @@ ALONE = 5
 LARGEST_TURN_S = 300.0
 """Turns in nominal seconds end growing here."""
 STATES_SHARE = 0.25
-"""Of the memory for each search: at most four are under way, the test and the bisection on two sides each."""
+"""Of the memory for each search: four are mostly under way, the test and the bisection on two sides each."""
 GETS_ON = 0.1
 """Share of the gap that a way must close within its turn to have another."""
 PATIENCE = 12
@@ -106,6 +108,7 @@ class Prover:
         memory_mb = STATES_SHARE * options.memory_limit_mb
         self.proof = Proof(lattice, best, options, memory_mb)
         self.bisection = Bisection(lattice, best, options, memory_mb)
+        self.boxes = PeakBoxes(lattice, best, options, memory_mb)
         self.rng = np.random.default_rng(options.seed)
         self.steps = self.states = 0
         self._improved = False
@@ -113,7 +116,7 @@ class Prover:
     def outcome(self, stop: Stop | None) -> Outcome:
         """Say what was found, and why the search stopped (None: it came to its end)."""
         best = self.best
-        effort = self, self.proof, self.bisection
+        effort = self, self.proof, self.bisection, self.boxes
         stats = {"steps": sum(x.steps for x in effort), "states": sum(x.states for x in effort)}
         if best.plan is None:
             if stop is None:
@@ -127,6 +130,7 @@ class Prover:
     def search(self) -> Stop | None:
         """Search until the optimum is proven (None) or a limit stops it."""
         test, bisect = Way(self.proof.go_on, 1.0), Way(self.bisection.search, 1.0)
+        boxes = Way(self.boxes.go_on, 1.0)
         look, price = Way(self._look, 0.5), Way(self._price, 0.5, TransferBound.first_s(self.lattice))
         large = self.lattice.size > LARGE
         if not large:
@@ -140,9 +144,9 @@ class Prover:
         while True:
             before = self.best.value, self.best.bound
             left = False
-            for way in (bisect, look, test, price) if large else (test, bisect, look, price):
+            for way in (bisect, boxes, look, test, price) if large else (test, bisect, boxes, look, price):
                 open_ = self._take_turn(way, turn_s)
-                left = left or (open_ and way in (test, bisect))
+                left = left or (open_ and way in (test, bisect, boxes))
                 if self.best.proven or self.proof.impossible:
                     return None
                 if (stop := self.run.stopped()) is not None:
@@ -177,7 +181,7 @@ class Prover:
         return more
 
     def _steps(self) -> int:
-        return self.steps + self.proof.steps + self.bisection.steps
+        return self.steps + self.proof.steps + self.bisection.steps + self.boxes.steps
 
     def _improve(self, run: Run) -> None:
         """Take the best plans along two orders."""

@@ -69,7 +69,7 @@ from placer.methods.downsets.kernels import arrays, threshold
 from placer.methods.downsets.kernels.arrays import Graph, Measures, Space
 from placer.methods.downsets.kernels.views import Control, GraphView, MeasuresView, SpaceView
 from placer.methods.downsets.lattice import Lattice
-from placer.methods.downsets.measures import direction_bounds
+from placer.methods.downsets.measures import ROUNDING, direction_bounds
 from placer.plans.status import Stop
 from placer.search.run import Run
 
@@ -141,6 +141,11 @@ class Search:
         The effort allowed, but for the steps.
     order
         Branching priority of positions, ``(N,)``; the smallest is tried first.
+    peaks
+        For gpipe: a forward and a backward load that count as reached; with both of them in the target,
+        they are the limits of every piece.
+    most
+        For gpipe: largest sum of both loads of a piece.
     """
 
     def __init__(
@@ -150,6 +155,9 @@ class Search:
         target: float,
         limits: Limits,
         order: IntArray | None = None,
+        *,
+        peaks: tuple[float, float] = (0.0, 0.0),
+        most: float = np.inf,
     ) -> None:
         g = lattice.graph
         self.lattice, self.target, self.limits = lattice, target, limits
@@ -161,6 +169,9 @@ class Search:
         self._space = _space(g, len(measures.kind), order)
         self._ctl = Control()
         _start(g, measures, self._space, self._ctl)
+        if g.gpipe:
+            self._space.peak[0] = np.maximum(self._space.peak[0], peaks)
+            self._space.reach[2] = most * (1 + ROUNDING)
         self._items, self._work = GraphView(g), MeasuresView(measures)
         self._states = SpaceView(self._space)
         self._capacity = max(
@@ -265,7 +276,7 @@ def _space(g: Graph, K: int, order: IntArray | None) -> Space:
         stack=per_item(), zone=per_item(), zone_missing=per_item(), distance=np.zeros(n),
         order=np.arange(n) if order is None else order, scratch=np.zeros(4),
         seen=np.zeros(len(g.output_bytes), ints), last=np.zeros(arrays.OPEN), need=np.zeros(K),
-        row=np.zeros(row), reach=np.zeros(2), rows=np.zeros((n + 1, row)),
+        row=np.zeros(row), reach=np.array([0.0, 0.0, np.inf]), rows=np.zeros((n + 1, row)),
         frame=np.zeros((n + 1, 4), ints),
     )  # fmt: skip
 

@@ -120,7 +120,8 @@ class Space(NamedTuple):
     last: Floats  # (OPEN,) loads of a piece that takes all the rest
     need: Floats  # (K,)
     row: Floats  # (A,)
-    reach: Floats  # (2,) memory of all that the piece could reach; microbatches in flight but the first
+    reach: Floats  # (3,) memory of all that the piece could reach; microbatches in flight but the first;
+    # the largest sum of a piece's forward and backward load under gpipe
     rows: Floats  # (N + 1, A)
     seen: Ints  # (O,) stamps of outputs that were counted
     frame: Ints  # (N + 1, 4): choice, listed, trail, swapped

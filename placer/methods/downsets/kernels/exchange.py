@@ -118,7 +118,7 @@ def finishes(g: GraphView, m: MeasuresView, space: SpaceView, s: int, t: int, ta
         elif m.kind[k] == 1:
             room *= target - space.peak[s, 0]
         elif m.kind[k] == 2:
-            room *= target
+            room *= min(target, space.reach[2])
         if space.left[s, k] > room + m.slack[k]:
             return False
     for i in range(space.last.shape[0]):

@@ -175,6 +175,8 @@ def load(g: GraphView, space: SpaceView, d: int, with_open: bool) -> float:
 def within(g: GraphView, space: SpaceView, s: int, forward: float, backward: float, target: float) -> bool:
     """Whether loads keep the target: each piece's sum, or for gpipe the sum of both maxima."""
     if g.gpipe:
+        if forward + backward > space.reach[2]:
+            return False
         forward, backward = max(forward, space.peak[s, 0]), max(backward, space.peak[s, 1])
     return forward + backward <= target
 
@@ -200,7 +202,7 @@ def capacity(
         return total * (target - backward)
     if m.kind[k] == 1:
         return total * (target - forward)
-    return total * target if m.kind[k] == 2 else total
+    return total * min(target, space.reach[2]) if m.kind[k] == 2 else total
 
 
 def take(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t: int, v: int) -> None:
