@@ -88,9 +88,9 @@ class ConcurrencySearch(LargestSearch):
 
     def _search(self) -> None:
         if self._fits_any(MOST_SEQUENCES):
-            self._keep(1.0, self._setting(1, 1), self.best.layout)
-            said = ("memory does not limit the sequences: any number fits",)
-            self.best = replace(self.best, bound=1.0, limited_by=said)
+            most = f"{MOST_SEQUENCES:,}"
+            said = (f"nothing: memory has room for any number, and none beyond {most} is looked at",)
+            self.best = replace(self.best, bound=float(MOST_SEQUENCES), limited_by=said)
         elif self.model.batches and self.request.max_tpot_ms is not None:
             self._staircase()
         else:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from math import inf
 from pathlib import Path
 from typing import Any
 
-from placer.errors import UsageError, VerificationError
+from placer.errors import UsageError
 from placer.formats.files import load
 from placer.formats.text import parse_json, read_text
 from placer.imports.catalogue import Cluster, find_cluster
@@ -20,15 +19,15 @@ from placer.plans.result import Status
 from placer.plans.status import Stop
 from placer.serving.served_instance import ServedInstance
 from placer.serving.served_language_model import ServedLanguageModel
-from placer.serving.serving_check import violations
 from placer.serving.serving_front import front
 from placer.serving.serving_layout import to_plan
 from placer.serving.serving_limits import limits
 from placer.serving.serving_model import ServingModel, Setting
-from placer.serving.serving_plan import ServingPlan, ServingResult
+from placer.serving.serving_plan import ServingResult
 from placer.serving.serving_questions import Answer, ask
 from placer.serving.serving_request import Goal, ServingRequest
-from placer.serving.token_time import Asked, Clock
+from placer.serving.token_time import Clock
+from placer.serving.written_answer import asked_of, by_intervals, written
 from placer.units import size
 
 __all__ = ["CONTEXT", "read_served", "serve", "served"]
@@ -169,72 +168,20 @@ def serve(
     """
     clock = Clock(request.time_limit, interrupted)
     found = ask(model, request, clock, lambda best: None if watch is None else watch(clock.spent, best))
-    plan, given = None, dict[str, Any]()
-    if found.setting is not None:
-        costs = model.costs(found.setting)
-        plan = to_plan(model, costs, found.setting, found.layout, request.concurrency)
-        given["front"] = front(model, found.setting, _asked(request), Clock(FRONT_SECONDS, interrupted))
-    status, gap = _status(request, found)
     stop = Stop.FINISHED if found.finished else Stop.INTERRUPTED if interrupted() else Stop.TIME_LIMIT
-    if plan is None:
+    given: dict[str, Any] = {"stop": stop, "seconds": clock.spent}
+    if found.setting is None:
         given["message"] = _reason(model, request) if found.finished else f"no plan found: {stop}"
-    result = ServingResult(
-        model=model.name,
-        devices=devices or ", ".join(f"{len(p.names)} {p.cls.name}" for p in model.pools),
-        request=request,
-        status=status,
-        value=found.value,
-        bound=found.bound if plan is not None or not found.finished else None,
-        gap=gap,
-        plan=plan,
-        limited_by=(*found.limited_by, *(() if plan is None else _full(model, plan))),
-        notes=model.notes,
-        stop=stop,
-        seconds=clock.spent,
-        **given,
-    )
-    if broken := violations(model, result):
-        raise VerificationError(f"the plan does not hold: {broken[0]}")
-    if request.limits and result.value is not None and status is Status.OPTIMAL:
+    else:
+        given["front"] = front(model, found.setting, asked_of(request), Clock(FRONT_SECONDS, interrupted))
+    result = written(model, request, found, devices=devices, **given)
+    if result.plan is not None and not interrupted():
+        said = (*result.limited_by, *by_intervals(model, request, result.plan))
+        result = result.model_copy(update={"limited_by": said})
+    if request.limits and result.value is not None and result.status is Status.OPTIMAL:
         more = limits(model, request, result.value, request.time_limit, interrupted)
         result = result.model_copy(update={"limits": more})
     return result
-
-
-def _asked(request: ServingRequest) -> Asked:
-    """Return the limits of a request."""
-    return Asked(
-        tpot_ms=request.max_tpot_ms or inf, ttft_ms=request.max_ttft_ms or inf, scattered=request.scattered
-    )
-
-
-def _status(request: ServingRequest, found: Answer) -> tuple[Status, float | None]:
-    """Say what is held, and how far the bound is away."""
-    if found.value is None:
-        return (Status.INFEASIBLE if found.finished else Status.UNKNOWN), None
-    if found.bound is None:
-        return Status.FEASIBLE, None
-    gap = abs(found.bound - found.value) / max(found.value, 1e-300)
-    return (Status.OPTIMAL if gap <= request.gap * (1 + 1e-9) + 1e-12 else Status.FEASIBLE), gap
-
-
-def _full(model: ServingModel, plan: ServingPlan) -> list[str]:
-    """Say which device is the slowest, and which have no room for another node."""
-    out = []
-    slowest = max(plan.stages, key=lambda stage: stage.load_ms / stage.replicas)
-    if plan.microbatches > 1 and plan.microbatches * slowest.load_ms / slowest.replicas >= plan.tpot_ms * (
-        1 - 1e-9
-    ):
-        link = slowest.receive_ms + slowest.send_ms
-        what = "bandwidth of its link" if link > slowest.compute_ms else "time of its stage"
-        out.append(f"{slowest.devices[0]}: {what}, {slowest.load_ms:.4g} ms per microbatch")
-    costs = model.costs(Setting(plan.batch, plan.microbatches, plan.context, plan.prompt))
-    least = float((costs.weight_bytes + costs.cache_bytes).max())
-    return out + [
-        f"{stage.devices[0]}: memory, {size(max(stage.free_bytes, 0.0))} free"
-        for stage in plan.stages
-        if stage.free_bytes is not None and stage.free_bytes < least
-    ]
 
 
 def _reason(model: ServingModel, request: ServingRequest) -> str:

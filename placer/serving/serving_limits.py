@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from placer.errors import VerificationError
 from placer.plans.result import Status
 from placer.serving.more_resources import with_more
-from placer.serving.serving_check import violations
-from placer.serving.serving_layout import to_plan
 from placer.serving.serving_model import ServingModel
-from placer.serving.serving_plan import Limit, ServingResult
-from placer.serving.serving_questions import Answer, ask
+from placer.serving.serving_plan import Limit
+from placer.serving.serving_questions import ask
 from placer.serving.serving_request import Goal, ServingRequest
 from placer.serving.token_time import Clock
+from placer.serving.written_answer import written
 
 __all__ = ["limits"]
 
@@ -50,11 +48,9 @@ def limits(
     found = []
     for resource, name, more, other in better:
         answer = ask(other, request, Clock(seconds / len(better), interrupted))
-        if answer.value is None or answer.bound is None or not answer.finished:
+        result = written(other, request, answer)
+        if not answer.finished or answer.value is None or result.status is not Status.OPTIMAL:
             continue
-        if abs(answer.bound - answer.value) > request.gap * answer.value * (1 + 1e-9) + 1e-12:
-            continue
-        _verify(other, request, answer)
         gain = (value - answer.value) if request.objective is Goal.TPOT else (answer.value - value)
         gain = gain if gain > NOTHING * value else 0.0
         found.append(
@@ -68,22 +64,3 @@ def limits(
             )
         )
     return tuple(found)
-
-
-def _verify(model: ServingModel, request: ServingRequest, answer: Answer) -> None:
-    """Compute the answer again from its assignment alone."""
-    if answer.setting is None or answer.value is None or answer.bound is None:
-        return
-    costs = model.costs(answer.setting)
-    result = ServingResult(
-        model=model.name,
-        devices="",
-        request=request,
-        status=Status.OPTIMAL,
-        value=answer.value,
-        bound=answer.bound,
-        gap=abs(answer.bound - answer.value) / max(answer.value, 1e-300),
-        plan=to_plan(model, costs, answer.setting, answer.layout, request.concurrency),
-    )
-    if broken := violations(model, result):
-        raise VerificationError(f"a plan with more of something does not hold: {broken[0]}")
