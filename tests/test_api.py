@@ -10,6 +10,7 @@ import placer
 from placer.errors import InputError, UsageError
 from placer.options import OptionChanges, Options
 from tests.studies.test_sweep import chain
+from tests.support.plans import DATA
 
 
 def test_keywords_are_the_options():
@@ -57,6 +58,15 @@ def test_instances_are_saved_and_read_again(tmp_path):
 def test_what_is_no_instance(wrong, error, rule):
     with pytest.raises(error, match=rule):
         placer.load(wrong)
+
+
+def test_a_path_is_no_instance():
+    path = str(DATA / "textbook.json")
+    with pytest.raises(placer.UsageError, match="expected an instance, got str"):
+        placer.solve(path)
+    result = placer.solve(placer.load(path))
+    with pytest.raises(placer.UsageError, match="expected an instance, got Result"):
+        placer.check(result, placer.load(path))
 
 
 def test_torch_models_in_every_form():

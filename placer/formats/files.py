@@ -9,7 +9,7 @@ from typing import Any
 from placer.errors import InputError, NotAnInstanceError, UsageError
 from placer.formats import documents, native, paper_json
 from placer.formats.text import parse_json, read_text, validate, write_text
-from placer.instance.instance import Instance
+from placer.instance.instance import Instance, expect_instance
 from placer.instance.rules import UNPRINTABLE
 from placer.plans.plan import Plan
 from placer.plans.result import Result
@@ -142,8 +142,7 @@ def save(instance: Instance, path: str | Path) -> None:
     InputError
         When the file cannot be written.
     """
-    if not isinstance(instance, Instance):
-        raise UsageError(f"save: expected an instance, got {type(instance).__name__}")
+    expect_instance(instance)
     write_text(path, native.to_json(instance))
 
 

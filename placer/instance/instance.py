@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from placer.arrays import IntArray, freeze
+from placer.errors import UsageError
 from placer.instance import rules
 from placer.instance.cluster import DeviceClass, Server
 from placer.instance.constraints import Constraints
@@ -20,7 +21,7 @@ from placer.instance.shards import Shards
 from placer.instance.training import Training
 from placer.notebook import Shown
 
-__all__ = ["Instance"]
+__all__ = ["Instance", "expect_instance"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,6 +155,18 @@ class Instance(InstanceData, Shown):
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like any other instance."""
         return dataclasses.replace(self, **changes)
+
+
+def expect_instance(given: object) -> None:
+    """Refuse what is no instance where one is needed, such as the path of its file.
+
+    Raises
+    ------
+    UsageError
+        Naming the type of what was given.
+    """
+    if not isinstance(given, Instance):
+        raise UsageError(f"expected an instance, got {type(given).__name__} (placer.load reads one)")
 
 
 def _array(values: npt.ArrayLike | None, n: int, dtype: type) -> Any:

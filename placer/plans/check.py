@@ -11,7 +11,7 @@ from placer.arrays import IntArray
 from placer.errors import UsageError
 from placer.instance import overrides
 from placer.instance.fingerprint import fingerprint
-from placer.instance.instance import Instance
+from placer.instance.instance import Instance, expect_instance
 from placer.objectives import OBJECTIVES
 from placer.plans.figures import device_reports, objective_of, piece_reports, virtual_stage_reports
 from placer.plans.plan import Plan, Team
@@ -40,6 +40,7 @@ def check(instance: Instance, result: Result) -> list[str]:
     -------
     list of str
     """
+    expect_instance(instance)
     found = []
     if result.instance.sha256 != fingerprint(instance):
         found.append(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from placer.choices import none_of
 from placer.errors import UsageError
 from placer.imports.catalogue import Cluster
 from placer.instance.instance import Instance
@@ -103,8 +104,12 @@ def _asked(
     try:
         asked = ServingRequest.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"serve: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            raise UsageError(none_of("option", name, ServingRequest.model_fields)) from None
+        what = first["msg"].replace("Input should be", "must be")
+        raise UsageError(f"option {name}: {what}, got {first['input']!r}") from None
     read = (
         model
         if isinstance(model, Instance)

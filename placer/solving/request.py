@@ -84,7 +84,7 @@ def _wrong_option(error: ValidationError) -> str:
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return f"option {option}: invalid value {first['input']!r}{offer(first['input'], kind)}"
     name = ".".join(str(part) for part in first["loc"])
-    what = first["msg"].replace("Input should be", "must be")
+    what = first["msg"].replace("Input should be", "must be").replace("a valid tuple", "a list or a tuple")
     return f"option {name}: {what}, got {first['input']!r}"
 
 

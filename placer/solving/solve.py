@@ -9,7 +9,7 @@ from functools import partial
 from typing import Unpack
 
 from placer.instance import overrides
-from placer.instance.instance import Instance
+from placer.instance.instance import Instance, expect_instance
 from placer.kernels import INTERPRETED, are_compiled
 from placer.methods import variants
 from placer.methods.registry import METHODS, load_method, time_limit
@@ -85,6 +85,7 @@ def solve(
     VerificationError
         When a method returned a plan that does not hold (a defect of this software).
     """
+    expect_instance(instance)
     options = make_options(options, **changes)
     ruled = overrides.apply(instance, options)
     check_request(instance, ruled, options, start)

@@ -24,7 +24,7 @@ def test_an_instance_is_served():
 
 
 def test_what_is_unknown_is_refused_in_a_line():
-    with pytest.raises(placer.UsageError, match="serve: speed"):
+    with pytest.raises(placer.UsageError, match="there is no option 'speed'"):
         placer.serve(MODEL, "rtx4090:1", speed=1)
 
 
