@@ -129,6 +129,7 @@ COLUMNS = (
     "data",
     "tensor",
     "stages",
+    "V",
     "ZeRO",
     "m",
     "step s",
@@ -137,7 +138,8 @@ COLUMNS = (
     "memory",
     "again",
 )
-"""Microbatch size, degrees, stages, microbatches, then figures; how many stages compute activations again."""
+"""Microbatch size, degrees, stages, microbatches, figures; V: virtual stages of each device; again: how many
+stages compute activations again."""
 
 
 def _cells(row: Tried) -> list[str]:
@@ -149,6 +151,7 @@ def _cells(row: Tried) -> list[str]:
         f"{row.replicas}{'*' if row.apart else ''}",
         str(row.shards),
         str(row.stages),
+        str(row.virtual_stages),
         str(row.zero),
         str(row.microbatches),
         f"{row.step_ms / 1e3:.5g}",

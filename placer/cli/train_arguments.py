@@ -11,7 +11,7 @@ from placer.imports.granularity import Granularity
 from placer.imports.precision import PRECISIONS
 from placer.instance.training import Optimizer
 from placer.options import Communication, Recompute, Schedule
-from placer.studies.training.training_choices import TrainingRequest
+from placer.studies.training.training_choices import VIRTUAL, TrainingRequest
 
 __all__ = ["add_plan"]
 
@@ -80,9 +80,11 @@ def _add_allowed(made: argparse.ArgumentParser) -> None:
         ("replicas", "copies of the pipeline, data parallel"),
         ("shards", "devices that split each layer, tensor parallel"),
         ("zero", "what replicas divide: 0 nothing, 1 optimizer state, 2 gradients too"),
+        ("virtual-stages", "virtual stages of each device, 1 for plain pipelines"),
     ):
+        usual = ",".join(map(str, VIRTUAL)) if name == "virtual-stages" else "all that fit"
         allowed.add_argument(
-            f"--{name}", type=whole_numbers, metavar="N,...", help=f"{what} (default: all that fit)"
+            f"--{name}", type=whole_numbers, metavar="N,...", help=f"{what} (default: {usual})"
         )
     for name, values in (("recompute", Recompute), ("schedule", Schedule), ("communication", Communication)):
         allowed.add_argument(

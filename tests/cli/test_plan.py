@@ -30,7 +30,18 @@ def model(tmp_path):
 
 
 def asked(model, *more):
-    return ["plan", "train", model, "--devices", "2x4xa100@ethernet-100g", "--global-batch", "16", *more]
+    return [
+        "plan",
+        "train",
+        model,
+        "--devices",
+        "2x4xa100@ethernet-100g",
+        "--global-batch",
+        "16",
+        "--virtual-stages",
+        "1",
+        *more,
+    ]
 
 
 def test_the_folder_holds_a_plan_that_checks(model, tmp_path, capsys):

@@ -30,7 +30,7 @@ from placer.solvers.highs import LinearMaster
 from placer.solvers.solution import Status
 from placer.tolerances import CERTAIN, EQUAL
 
-__all__ = ["heaviest_load", "longest_path", "path_bound", "relaxed_load"]
+__all__ = ["heaviest_load", "largest_load", "longest_path", "path_bound", "relaxed_load"]
 
 TYPES = 6
 """Kinds of items, by their share of backward work, that the linear program tells apart."""
@@ -44,7 +44,12 @@ PASS_S = 2e-6
 
 def heaviest_load(problem: Problem, ranks: int) -> float:
     """Return a bound on the largest load of P devices per microbatch, in ms."""
-    times = np.sort(_least_ms(problem))[::-1]
+    return largest_load(_least_ms(problem), ranks)
+
+
+def largest_load(times_ms: FloatArray, ranks: int) -> float:
+    """Return a bound on the largest load of P devices, by the times of items that stay whole, in ms."""
+    times = np.sort(times_ms)[::-1]
     sums = np.concatenate([[0.0], np.cumsum(times)])
     k = np.arange((len(times) - 1) // ranks + 1)
     pigeonholes = sums[k * ranks + 1] - sums[k * (ranks - 1)]

@@ -1,11 +1,12 @@
 """The search among all choices: those of the least bound first, until no other can be better.
 
-A choice has a bound from its work alone at first (`_cheap_bound`).  When it is its turn its step is solved
+A choice has a bound from its work alone at first (`least_step_ms`).  When it is its turn its step is solved
 (`placer.objectives.step`), which brings a plan and a better bound.  The bound of all choices is the least.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import threading
 import time
@@ -21,7 +22,6 @@ from placer.imports.catalogue import Cluster
 from placer.instance.instance import Instance
 from placer.methods import variants
 from placer.methods.registry import load_method
-from placer.methods.step.suffix_labels import Rules
 from placer.options import Objective, Options
 from placer.plans.check import plan_of
 from placer.plans.evaluate import plan_loads
@@ -31,11 +31,12 @@ from placer.plans.status import Stop
 from placer.search.run import Run
 from placer.simulation import simulate
 from placer.solving.to_result import to_result
+from placer.studies.training.choice_bounds import least_step_ms
 from placer.studies.training.choice_costs import Base, StepCosts, step_costs
 from placer.studies.training.groups import degrees_within, grouped
 from placer.studies.training.training_choices import Choice, TrainingRequest, choices
 from placer.studies.training.training_plan import TrainingPlan, Tried
-from placer.tolerances import CERTAIN, EQUAL
+from placer.tolerances import EQUAL
 
 __all__ = ["Progress", "Source", "plan_training"]
 
@@ -45,6 +46,8 @@ STOPPED = "stopped before it was proven"
 """Note of a choice that is solved again when the search goes on."""
 SHARE = 0.5
 """Share of the time that is left which a single step may take."""
+VIRTUAL_S = 2.0
+"""Seconds for a step with virtual stages: its first plans come within one, and proofs seldom do."""
 
 
 class Source(Protocol):
@@ -161,7 +164,7 @@ class _Search:
 
     def resume(self, known: tuple[Tried, ...]) -> None:
         """Take what is known, and bound the rest."""
-        by_choice = {Choice(t.microbatch, t.replicas, t.shards, t.apart, t.zero): t for t in known}
+        by_choice = {_choice_of(t): t for t in known}
         for choice in self.all:
             if choice in by_choice:
                 self.tried[choice] = row = by_choice[choice]
@@ -172,7 +175,7 @@ class _Search:
             if isinstance(made, str):
                 self.tried[choice] = self._row(choice, 0, None, note=made)
                 continue
-            bound = _cheap_bound(made, self.request)
+            bound = least_step_ms(made, self.request)
             if bound == np.inf:
                 note = "weights and optimizer state do not fit"
                 self.tried[choice] = self._row(choice, len(made.instance.devices), None, note=note)
@@ -185,6 +188,10 @@ class _Search:
             return groups
         whole, _ = self.source.base(choice.microbatch, 1)
         each, sums = self.source.base(choice.microbatch, choice.shards)
+        if choice.virtual_stages > 1 and choice.virtual_stages * groups.count > (~whole.backward).sum():
+            return "more virtual stages than nodes"
+        if choice.virtual_stages > 1 and choice.microbatches(self.request.global_batch) % groups.count:
+            return "the microbatches are no multiple of the stages"
         return step_costs(Base(whole, each, sums), self.cluster, groups, choice, self.request)
 
     def _row(self, choice: Choice, stages: int, bound: float | None, **more: Any) -> Tried:
@@ -194,6 +201,7 @@ class _Search:
             shards=choice.shards,
             apart=choice.apart,
             zero=choice.zero,
+            virtual_stages=choice.virtual_stages,
             microbatches=choice.microbatches(self.request.global_batch),
             stages=stages,
             bound_ms=bound,
@@ -221,15 +229,43 @@ class _Search:
             self._solve(self._next(proven=proven), left)
 
     def _next(self, *, proven: bool) -> tuple[float, Choice]:
-        """Take the choice of the least bound; once all is proven, one of other degrees if there is one."""
+        """Take the choice of the least bound; once all is proven, one of other degrees if there is one.
+
+        Plain pipelines come first as long as one of them may be better, since they are solved faster; then
+        virtual stages of those that were the best.
+        """
         if proven:
             seen = {(c.replicas, c.shards) for c, t in self.tried.items() if t.step_ms is not None}
-            for entry in sorted(self.waiting):
+            for entry in sorted(self.waiting, key=lambda e: (e[1].virtual_stages > 1, e)):
                 if (entry[1].replicas, entry[1].shards) not in seen:
                     self.waiting.remove(entry)
                     heapq.heapify(self.waiting)
                     return entry
-        return heapq.heappop(self.waiting)
+        first = min([entry for entry in self.waiting if self._counts(entry)] or self.waiting, key=self._turn)
+        self.waiting.remove(first)
+        heapq.heapify(self.waiting)
+        return first
+
+    def _counts(self, entry: tuple[float, Choice]) -> bool:
+        """Whether a choice may be better than the best plan by more than the gap, or just better and is near.
+
+        Near are virtual stages of plain pipelines that are about as fast as the best plan.
+        """
+        bound, choice = entry
+        gap = max(self.request.gap, EQUAL)
+        near = choice.virtual_stages > 1 and self._plain_ms(choice) <= self.step_ms * (1 + gap)
+        return bound < self.step_ms * (1.0 if near else 1 - gap)
+
+    def _plain_ms(self, choice: Choice) -> float:
+        """Time of a step of the plain pipeline with the same degrees; inf where it has no plan."""
+        plain = self.tried.get(dataclasses.replace(choice, virtual_stages=1))
+        return np.inf if plain is None or plain.step_ms is None else plain.step_ms
+
+    def _turn(self, entry: tuple[float, Choice]) -> tuple[bool, float, float, Choice]:
+        """Say when it is the turn of a choice that may be better than the best plan."""
+        bound, choice = entry
+        is_virtual = choice.virtual_stages > 1
+        return is_virtual, self._plain_ms(choice) if is_virtual else 0.0, bound, choice
 
     def _solve(self, entry: tuple[float, Choice], left: float) -> None:
         bound, choice = entry
@@ -240,13 +276,20 @@ class _Search:
             self.on_progress(
                 Progress(self.seconds, len(self.tried), len(self.waiting), choice.name, step, least)
             )
-        options = _options(self.request, None if left == np.inf else max(0.1, SHARE * left))
+        seconds = None if left == np.inf else max(0.1, SHARE * left)
+        if choice.virtual_stages > 1:
+            seconds = VIRTUAL_S if seconds is None else min(VIRTUAL_S, seconds)
+        options = _options(self.request, choice, seconds)
         try:
             result = _solved(made.instance, options, self.interrupt)
         except InputError as error:
             self.tried[choice] = self._row(choice, len(made.instance.devices), None, note=str(error))
             return
         if result.assignment is None and result.status != "infeasible":  # it was stopped: it stays to be done
+            if choice.virtual_stages > 1:  # again another time: a longer search may find a plan
+                least = max(bound, (result.bound or 0.0) + made.least_once_ms)
+                self.tried[choice] = self._row(choice, len(made.instance.devices), least, note=STOPPED)
+                return
             heapq.heappush(self.waiting, (bound, choice))
             return
         row = self._judged(made, result, bound)
@@ -271,6 +314,8 @@ class _Search:
         load = plan_loads(made.instance, plan).load_ms(self.request.communication)
         count = made.choice.microbatches(self.request.global_batch)
         used = {d.name: d for d in result.devices if d.nodes}
+        held = [stage.nodes for stage in result.virtual_stages or ()]
+        held = held or [used[name].nodes for name in result.stages or used]
         ahead = {v for v, back in zip(made.instance.ids, made.instance.backward, strict=True) if not back}
         return self._row(
             made.choice,
@@ -283,7 +328,7 @@ class _Search:
             peak_memory_bytes=max(d.memory_bytes for d in used.values()),
             recompute=len(result.recompute),
             note=STOPPED if result.stop in (Stop.TIME_LIMIT, Stop.INTERRUPTED) else "",
-            nodes=tuple(len(ahead.intersection(used[s].nodes)) for s in result.stages or used),
+            nodes=tuple(len(ahead.intersection(nodes)) for nodes in held),
         )
 
     # -- outcome --------------------------------------------------------------------------------
@@ -328,28 +373,17 @@ def _solved(instance: Instance, options: Options, interrupt: threading.Event) ->
     return to_result(instance, instance, options, outcome, run)
 
 
-def _options(request: TrainingRequest, seconds: float | None) -> Options:
+def _choice_of(row: Tried) -> Choice:
+    return Choice(row.microbatch, row.replicas, row.shards, row.apart, row.zero, row.virtual_stages)
+
+
+def _options(request: TrainingRequest, choice: Choice, seconds: float | None) -> Options:
     return Options(
         objective=Objective.STEP,
         schedule=request.schedule,
         communication=request.communication,
         recompute=request.recompute,
+        virtual_stages=choice.virtual_stages,
         gap=min(SOLVER_GAP, request.gap),
         time_limit=seconds,
     )
-
-
-def _cheap_bound(made: StepCosts, request: TrainingRequest) -> float:
-    """Bound the time of a step of a choice by its work and its longest node; inf where memory is short."""
-    instance = made.instance
-    m = made.choice.microbatches(request.global_batch)
-    devices = min(len(instance.devices), instance.n)
-    room = sum(max(0.0, d.memory_limit_bytes) for d in instance.devices)
-    if instance.resident_bytes.sum() > room * (1 + EQUAL):
-        return float("inf")
-    least = instance.class_time_ms.min(axis=1)
-    groups = list(instance.groups.values())
-    longest = max([float(least[g].sum()) for g in groups], default=float(least.max()))
-    figures, work, stages = np.zeros((1, 2)), np.array([least.sum()]), np.array([devices])
-    shared = float(Rules(m, flow=False).at_least(figures, work, stages)[0])
-    return max(shared, m * longest) * CERTAIN + made.least_once_ms * CERTAIN

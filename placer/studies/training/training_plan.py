@@ -20,7 +20,7 @@ class Tried(Document):
 
     Parameters
     ----------
-    microbatch, replicas, shards, apart, zero
+    microbatch, replicas, shards, apart, zero, virtual_stages
         See `placer.studies.training.training_choices.Choice`.
     microbatches
         Microbatches that pass each replica in a step.
@@ -35,7 +35,7 @@ class Tried(Document):
     recompute
         Stages that compute their activations again.
     nodes
-        Nodes of the forward pass on each stage.
+        Nodes of the forward pass on each stage, or virtual stage, in pipeline order.
     note
         Why there is no plan.
     """
@@ -45,6 +45,7 @@ class Tried(Document):
     shards: int
     apart: bool
     zero: int
+    virtual_stages: int = 1
     microbatches: int
     stages: int
     bound_ms: float | None

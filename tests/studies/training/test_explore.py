@@ -10,9 +10,12 @@ from placer.imports.language_api import as_each_has_it
 from placer.instance.origin import Source
 from placer.language.configuration import language_model
 from placer.plans.check import check
+from placer.studies.training.choice_costs import Base, step_costs
 from placer.studies.training.explore import plan_training
+from placer.studies.training.groups import grouped
 from placer.studies.training.trained_models import LanguageSource
-from placer.studies.training.training_choices import TrainingRequest
+from placer.studies.training.training_choices import Choice, TrainingRequest, choices
+from tests.support.brute_virtual import Virtual
 
 CONFIG = {
     "model_type": "llama",
@@ -61,6 +64,7 @@ def request_of(**changes):
         "gap": 0.0,
         "runners_up": 10**6,
         "reserve": 0.0,
+        "virtual_stages": (1,),
     }
     return TrainingRequest(**(given | changes))
 
@@ -242,3 +246,44 @@ def test_best_and_bounds_against_all_plans_of_all_choices(tmp_path, memory, upli
     assert plan.simulated_ms == pytest.approx(plan.step_ms, rel=1e-9)
     instance, result = plan.best
     assert check(instance, result) == []
+
+
+@pytest.mark.parametrize("memory", [0.4, 0.022])
+def test_virtual_stages_against_all_plans(tmp_path, memory):
+    cluster = cluster_of(tmp_path, memory)
+    request = request_of(shards=(2,), replicas=(1,), virtual_stages=(1, 2, 4))
+    source, made = LanguageSource(language_model(CONFIG), cluster, request), {}
+
+    def keep(row, best):
+        made[row.microbatch, row.virtual_stages] = row
+
+    plan = plan_training(source, cluster, request, on_tried=keep)
+    assert {row.note for row in plan.tried if row.virtual_stages == 4} == {"more virtual stages than nodes"}
+    for b in (1, 2):
+        row = made[b, 2]
+        instance = choice_instance(source, cluster, request, row)
+        least = Virtual(instance, 2, 8 // b, "sequential").shortest("auto")
+        assert row.step_ms - row.once_ms == pytest.approx(least, rel=1e-9)
+        assert row.bound_ms <= row.step_ms
+        assert sum(row.nodes) == 6
+        assert len(row.nodes) == 4
+    assert plan.simulated_ms == pytest.approx(plan.step_ms, rel=1e-9)
+    assert plan.step_ms == min(row.step_ms for row in made.values())
+
+
+def choice_instance(source, cluster, request, row):
+    choice = Choice(row.microbatch, row.replicas, row.shards, row.apart, row.zero, row.virtual_stages)
+    base = Base(source.base(row.microbatch, 1)[0], *source.base(row.microbatch, row.shards))
+    return step_costs(base, cluster, grouped(cluster, choice), choice, request).instance
+
+
+def test_virtual_stages_are_tried_where_the_schedule_has_them():
+    def rounds(**changes):
+        request = request_of(virtual_stages=None, **changes)
+        return {c.virtual_stages for c in choices(request, 4, [1, 2, 4], servers=False)[0]}
+
+    assert rounds() == {1, 2, 4}
+    assert rounds(schedule="gpipe") == rounds(recompute="layers") == {1}
+    assert rounds(replicas=(4,), shards=(1,)) == {1}  # no pipeline
+    few = choices(request_of(virtual_stages=(2,), global_batch=12), 4, [1], servers=False)[0]
+    assert {(c.replicas, c.microbatch) for c in few} == {(1, 1), (2, 1)}
