@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods import capacity_bound
+from placer.methods.milp.device_sequences import are_few
 from placer.methods.registry import METHODS, Method, load_method
 from placer.objectives import OBJECTIVES
 from placer.options import Formulation, Options, Recompute
@@ -34,8 +35,15 @@ LARGE = 2000
 """Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
 
 
-BOUNDS: dict[str, Method] = {"capacity": capacity_bound.solve}
-"""Phases that look for no plan."""
+def _by_sequences(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Solve the programs of single sequences of devices."""
+    from placer.methods.milp import sequence_search  # loads the solver, a tenth of a second
+
+    return sequence_search.solve(instance, options, run)
+
+
+PARTS: dict[str, Method] = {"capacity": capacity_bound.solve, "sequences": _by_sequences}
+"""Phases that are no methods by themselves."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             first,
             Phase("dpl", 0.25, 60.0),
             Phase("dp", 0.2, 10.0),
+            Phase("sequences", 0.6, 60.0),
             Phase("local-search", 0.2, 30.0),
             Phase("dp", 0.6, DP_WORK_S),
             *program,
@@ -154,8 +163,8 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
 
 def _is_able(phase: Phase, instance: Instance, options: Options) -> bool:
     """Whether a phase plans for the options; what only bounds leaves that to others."""
-    if phase.method in BOUNDS:
-        return True
+    if phase.method in PARTS:
+        return phase.method != "sequences" or are_few(instance, options)
     method = METHODS.get(phase.method)
     if method is None or options.objective not in method.objectives:
         return False
@@ -181,7 +190,7 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
     part.start = None if phase.narrower else held.best.plan
     part.bound_ms = None if flat else held.best.bound or None
-    method = BOUNDS.get(phase.method) or load_method(phase.method, options.objective)
+    method = PARTS.get(phase.method) or load_method(phase.method, options.objective)
     try:
         outcome = method(easier, options.model_copy(update=changes), part)
     except Stopped as over:
@@ -219,7 +228,7 @@ def _keep(phase: Phase, options: Options, held: _Held, outcome: Outcome) -> None
         best.raise_bound(outcome.bound_ms, phase.method)
     if best.bound_from is not None:
         held.stats["bound_from"] = best.bound_from
-    if outcome.plan is None and phase.method not in BOUNDS:
+    if outcome.plan is None and phase.method not in PARTS:
         told.append(f"no plan ({outcome.message or outcome.stop})")
     if told:
         held.story.append(f"{phase.method}: {', '.join(told)}")

@@ -1,0 +1,158 @@
+"""Contiguous throughput sequence by sequence: one program for each order in which kinds of devices may come.
+
+Linear programs of all sequences, without transfers, come first: the least of their values is a bound that
+knows the order, and most sequences are out of the question by theirs. Then the programs over whole items are
+solved, the most promising first, each for as much work as all linear programs took, and for `RISE` times as
+much in every further round. Plans found in one sequence cut off the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import networkx as nx
+import numpy as np
+
+from formulations.throughput import sequence as programs
+from formulations.throughput.shared import TIME_UNIT, ThroughputParams
+from placer.arrays import FloatArray, IntArray
+from placer.instance.instance import Instance
+from placer.methods.milp.device_sequences import are_few, devices_of, sequences
+from placer.methods.milp.throughput_program import contracted
+from placer.options import Options
+from placer.plans.in_flight import left_in_flight
+from placer.plans.status import Stop
+from placer.reductions.kinds import Kinds, kinds_of
+from placer.reductions.problem import Problem
+from placer.reductions.throughput_merges import merge_below
+from placer.search.incumbent import Incumbent
+from placer.search.run import Outcome, Run
+from placer.solvers import highs
+from placer.solvers.solution import Settings, Status
+from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
+
+__all__ = ["solve"]
+
+RISE = 4.0
+"""Factor between the work for one sequence in successive rounds: what is begun anew costs a third more."""
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Improve a plan and prove a bound, where sequences of devices are few.
+
+    Parameters
+    ----------
+    instance, options, run
+        See ``placer.methods``.  Without a start in the run nothing is done: there is nothing to cut off by.
+    """
+    best = Incumbent(instance, options, run)
+    if run.start is not None:
+        best.offer(run.start, "start")
+    if best.plan is None or not are_few(instance, options):
+        return best.outcome(Stop.FINISHED, "needs a plan and few sequences of devices")
+    problem = contracted(instance, options, contiguous=True)
+    problem = merge_below(problem, best.value * (1 + EQUAL), options)
+    return best.outcome(_Search(_reduced(problem), options, best, run).search())
+
+
+def _reduced(problem: Problem) -> Problem:
+    """Leave out edges that others imply."""
+    kept = sorted(nx.transitive_reduction(nx.DiGraph(problem.edges.tolist())).edges)
+    return replace(problem, edges=np.array(kept, dtype=np.int64).reshape(-1, 2))
+
+
+@dataclass
+class _Sequence:
+    """A sequence of kinds, ``(k,)``, and the bound in ms on its plans."""
+
+    kinds: IntArray
+    bound_ms: float
+
+
+class _Search:
+    """The programs of all sequences, cut off by the best plan."""
+
+    def __init__(self, problem: Problem, options: Options, best: Incumbent, run: Run) -> None:
+        self.problem, self.options, self.best, self.run = problem, options, best, run
+        self.kinds: Kinds = kinds_of(problem)
+        self.unit_ms = best.value
+        self.open: list[_Sequence] = []
+
+    def search(self) -> Stop:
+        """Search until the gap asked for is proven or the run is over."""
+        began = self.run.work_s
+        for sequence in sequences(self.kinds):
+            if (stop := self.run.stopped()) is not None:
+                return stop
+            self.open.append(_Sequence(sequence, self._linear_bound(sequence)))
+        work_s = self.run.work_s - began
+        while True:
+            self._close()
+            for one in sorted(self.open, key=lambda some: some.bound_ms):
+                if self.best.is_within(self.options.gap):
+                    return Stop.FINISHED
+                if (stop := self.run.stopped()) is not None:
+                    return stop
+                if one.bound_ms < self.target:
+                    self._solve(one, work_s)
+                    self._close()
+            if not self.open:
+                return Stop.FINISHED
+            work_s *= RISE
+
+    @property
+    def target(self) -> float:
+        """Objective in ms above which no plan is of interest: half the gap is left to the bounds' margin."""
+        return self.best.value * (1 - self.options.gap / 2)
+
+    def _close(self) -> None:
+        """Forget sequences that hold nothing better, and take what all others prove."""
+        self.open = [one for one in self.open if one.bound_ms < self.target]
+        least = min((one.bound_ms for one in self.open), default=self.target)
+        self.best.raise_bound(min(least, self.target), "sequences")
+
+    def _params(self, upper_ms: float, lower_ms: float) -> ThroughputParams:
+        options = self.options
+        return ThroughputParams(
+            schedule=options.schedule,
+            communication=options.communication,
+            unit_ms=self.unit_ms,
+            upper_bound_ms=upper_ms,
+            lower_bound_ms=lower_ms,
+            flights=left_in_flight(self.best.instance, options),
+        )
+
+    def _in_ms(self, bound: float) -> float:
+        """Return a bound of a program in ms, less its margin."""
+        return (bound / TIME_UNIT - BOUND_MARGIN) * self.unit_ms
+
+    def _linear_bound(self, sequence: IntArray) -> float:
+        """Return what the linear program of a sequence proves, 0 where it has no point."""
+        params = self._params(self.best.value, 0.0)
+        program = programs.build(self.problem, self.kinds, sequence, params, transfers=False)
+        dual = highs.LinearMaster(program, seed=self.options.seed).solve(self.run.part(quiet=True)).row_dual
+        return 0.0 if dual is None else self._in_ms(program.dual_bound(dual))
+
+    def _solve(self, one: _Sequence, work_s: float) -> None:
+        """Look for better plans of a sequence within some work, and keep what that proves."""
+        program = programs.build(
+            self.problem, self.kinds, one.kinds, self._params(self.target, max(0.0, one.bound_ms))
+        )
+        settings = Settings(
+            gap=self.options.gap / 4,
+            threads=self.options.threads,
+            seed=self.options.seed,
+            cutoff=self.target / self.unit_ms * TIME_UNIT,
+            memory_limit_mb=self.options.memory_limit_mb,
+            feasibility=FEASIBILITY,
+        )
+        device = devices_of(self.kinds, one.kinds)
+
+        def take(values: FloatArray) -> None:
+            stage = programs.decode(values, self.problem.size, len(device))
+            self.best.offer(self.problem.plan(device[stage]), "sequences")
+
+        part = self.run.part(work=work_s, quiet=True)
+        found = highs.solve(program, part, settings, on_incumbent=take)
+        if found.bound is not None and found.status is not Status.FAILED:
+            one.bound_ms = max(one.bound_ms, self._in_ms(found.bound))
