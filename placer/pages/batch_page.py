@@ -71,7 +71,7 @@ def batch_page(batch: Folder) -> str:
     return render(
         "batch.html",
         unit=f", {units.pop()}" if len(units) == 1 else "",
-        scripts=("page.js", "batch.js"),
+        scripts=("page.js", "tables.js", "batch.js"),
         devices=len(methods),
         batch=batch,
         entries=entries,

@@ -24,8 +24,9 @@ class MemoryRow:
         Number of the stage, for its colour.
     stage
         The stage.
-    weights, cache, room
-        Widths of what is used for weights, for keys and values, and of what may be used (None: no limit).
+    weights, cache, room, reserve
+        Widths of what is used for weights, for keys and values, of what may be used (None: no limit), and of
+        what is kept from plans beyond that.
     layers
         Layers it holds some of, numbered from 0, in words.
     """
@@ -35,6 +36,7 @@ class MemoryRow:
     weights: float
     cache: float
     room: float | None
+    reserve: float
     layers: str
 
     @property
@@ -70,12 +72,13 @@ def serving_page(result: ServingResult) -> str:
     points, x, y = _front(result)
     return render(
         "serving.html",
-        scripts=("page.js",),
+        scripts=("page.js", "tables.js"),
         devices=0 if plan is None else len(plan.stages),
         result=result,
         plan=plan,
         unit=UNITS[result.request.objective],
         rows=[] if plan is None else memory_rows(plan),
+        reserved=plan is not None and any(stage.reserve_bytes for stage in plan.stages),
         asked={k: v for k, v in result.request.model_dump(mode="json").items() if v is not None},
         points=points,
         x=x,
@@ -86,7 +89,11 @@ def serving_page(result: ServingResult) -> str:
 
 def memory_rows(plan: ServingPlan) -> list[MemoryRow]:
     """Lay out the memory of all stages on one scale."""
-    scale = max(max(s.room_bytes or 0.0, s.weight_bytes + s.cache_bytes) for s in plan.stages) or 1.0
+    scale = max(
+        max((s.room_bytes or 0.0) + (s.reserve_bytes or 0.0), s.weight_bytes + s.cache_bytes)
+        for s in plan.stages
+    )
+    scale = scale or 1.0
     return [
         MemoryRow(
             index,
@@ -94,6 +101,7 @@ def memory_rows(plan: ServingPlan) -> list[MemoryRow]:
             100 * stage.weight_bytes / scale,
             100 * stage.cache_bytes / scale,
             None if stage.room_bytes is None else 100 * stage.room_bytes / scale,
+            100 * (stage.reserve_bytes or 0.0) / scale,
             _layers(stage),
         )
         for index, stage in enumerate(plan.stages)

@@ -268,6 +268,11 @@ class _Check:
                     ("free_bytes", stage.free_bytes, room - weights - cache if limited else None, room),
                 ),
             )
+            if stage.reserve_bytes is not None:
+                whole = self.device(s).cls.memory_limit_bytes
+                reserve = whole - room if limited else None
+                kept = ("reserve_bytes", stage.reserve_bytes, reserve, whole)
+                yield from _differences(name, (kept,))
             if weights + cache > room * (1 + MEMORY_TOLERANCE):
                 yield f"{name} holds {weights + cache:.0f} bytes, more than its room of {room:.0f}"
 

@@ -10,7 +10,7 @@ from math import inf
 import numpy as np
 
 from placer.arrays import FloatArray
-from placer.serving.serving_model import Costs, ServingModel, Setting
+from placer.serving.serving_model import Costs, Pool, ServingModel, Setting
 from placer.serving.serving_plan import ServedStage, ServingPlan, Visit
 
 __all__ = ["Figures", "Place", "figures", "tied", "to_plan"]
@@ -178,7 +178,13 @@ def _stage(
         cache_bytes=cache,
         room_bytes=pool.room_bytes if limited else None,
         free_bytes=pool.room_bytes - weights - cache if limited else None,
+        reserve_bytes=_reserve(pool) if limited else None,
     )
+
+
+def _reserve(pool: Pool) -> float:
+    """Memory of a device beyond its room; classes of instances may state their room alone."""
+    return max(pool.cls.memory_limit_bytes - pool.room_bytes, 0.0)
 
 
 def tied(model: ServingModel, place: Place) -> float:

@@ -52,6 +52,8 @@ class ServedStage(Document):
         Of each device: weights, and keys and values of all sequences that are served.
     room_bytes, free_bytes
         Of each device: what a plan may use, and what is left; None without a limit.
+    reserve_bytes
+        Of each device: what is kept from plans, beyond the room; None without a limit, or in older answers.
     """
 
     devices: tuple[str, ...]
@@ -70,6 +72,7 @@ class ServedStage(Document):
     cache_bytes: float
     room_bytes: float | None
     free_bytes: float | None
+    reserve_bytes: float | None = None
 
 
 class Visit(Document):

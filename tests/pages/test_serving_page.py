@@ -6,7 +6,7 @@ import pytest
 
 from placer.cli import main
 from placer.pages.serving_page import memory_rows, serving_page
-from placer.serving.serving_plan import FrontPoint
+from placer.serving.serving_plan import FrontPoint, Limit, Resource
 from tests.pages.test_plan_page import policy_of
 from tests.support.served import DENSE, answer, nodes_of, served
 
@@ -42,6 +42,7 @@ def test_memory_is_on_one_scale():
     """Both may use 10 GB: 5 + 1 of it and 6 + 2."""
     rows = memory_rows(some().plan)
     assert [(r.weights, r.cache, r.room) for r in rows] == [(50, 10, 100), (60, 20, 100)]
+    assert [r.reserve for r in rows] == [0, 0]
     assert [r.layers for r in rows] == ["0 to 4", "4 to 11"]
 
 
@@ -55,6 +56,28 @@ def test_all_is_shown():
     assert page.count('<span class="tag">answer</span>') == 1
     assert page.count('fill-opacity="0.25"') == 2
     assert "1200 tokens/s" in page
+
+
+def test_the_reserve_is_beyond_what_may_be_used():
+    """10 GB of 12.5 may be used: four fifths of the bar, and the reserve after it."""
+    plan = some().plan
+    first = plan.stages[0].model_copy(update={"reserve_bytes": 2.5e9})
+    plan = plan.model_copy(update={"stages": (first, *plan.stages[1:])})
+    rows = memory_rows(plan)
+    assert [(r.weights, r.cache, r.room, r.reserve) for r in rows] == [(40, 8, 80, 20), (48, 16, 80, 0)]
+    page = serving_page(some(plan=plan))
+    assert re.findall(r'seg sync" x="([\d.]+)%" y="0.5" width="([\d.]+)%"', page) == [("80.0000", "20.0000")]
+    assert "reserve" not in serving_page(some())
+
+
+def test_what_more_would_bring():
+    given = {"device_class": "gpu", "more": "one more"}
+    more = Limit(resource=Resource.DEVICE, value=1500.0, gain=300.0, binding=True, **given)
+    none = Limit(resource=Resource.LINK, value=1200.0, gain=0.0, binding=False, **given)
+    page = serving_page(some(limits=(more, none)))
+    assert '<td class="num" data-value="1500.0">1500</td><td class="num" data-value="300.0">300</td>' in page
+    assert 'data-value="0.0">nothing</td>' in page
+    assert 'id="limits"' not in serving_page(some())
 
 
 def test_names_are_text_and_nothing_is_asked_for():

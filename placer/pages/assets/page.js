@@ -1,5 +1,5 @@
 "use strict";
-/** What all pages share: building elements, the theme, tables that sort. Text only ever becomes text nodes. */
+/** What all pages share: building elements, the theme. Text only ever becomes text nodes. */
 const page = (() => {
   const SVG = "http://www.w3.org/2000/svg";
 
