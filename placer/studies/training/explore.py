@@ -326,7 +326,7 @@ class _Search:
             samples_per_s=1e3 * self.request.global_batch / step,
             bubble=max(0.0, 1.0 - count * float(load[np.unique(plan.device)].mean()) / step),
             peak_memory_bytes=max(d.memory_bytes for d in used.values()),
-            recompute=len(result.recompute),
+            recompute=len({*plan.device[plan.computed_again].tolist()}),
             note=STOPPED if result.stop in (Stop.TIME_LIMIT, Stop.INTERRUPTED) else "",
             nodes=tuple(len(ahead.intersection(nodes)) for nodes in held),
         )

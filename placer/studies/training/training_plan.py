@@ -33,7 +33,7 @@ class Tried(Document):
     samples_per_s, bubble, peak_memory_bytes
         Of the plan; the bubble is the share of the time in which a mean stage has nothing to do.
     recompute
-        Stages that compute their activations again.
+        Stages that compute their activations again, or those of some of their nodes.
     nodes
         Nodes of the forward pass on each stage, or virtual stage, in pipeline order.
     note

@@ -287,3 +287,21 @@ def test_virtual_stages_are_tried_where_the_schedule_has_them():
     assert rounds(replicas=(4,), shards=(1,)) == {1}  # no pipeline
     few = choices(request_of(virtual_stages=(2,), global_batch=12), 4, [1], servers=False)[0]
     assert {(c.replicas, c.microbatch) for c in few} == {(1, 1), (2, 1)}
+
+
+def test_single_layers_may_recompute(tmp_path):
+    """The step is shorter than where whole stages do, and the table says on how many stages some do."""
+    cluster = cluster_of(tmp_path, memory=0.05)
+    steps = {}
+    for recompute in ("auto", "layers"):
+        only = {"replicas": (1,), "shards": (1,), "zero": (0,), "max_microbatch": 1}
+        request = request_of(recompute=recompute, sequence=1024, **only)
+        source = LanguageSource(language_model(CONFIG), cluster, request)
+        plan = plan_training(source, cluster, request)
+        instance, result = plan.best
+        assert check(instance, result) == []
+        (row,) = plan.tried
+        steps[recompute] = row.step_ms, row.recompute
+    holding = {result.assignment[v] for v in result.recomputed_nodes}
+    assert len(holding) == steps["layers"][1] == 1
+    assert steps["layers"][0] < 0.995 * steps["auto"][0]
