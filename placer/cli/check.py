@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Protocol
 
 from placer.cli.exit_codes import ExitCode
@@ -11,7 +12,8 @@ from placer.cli.tables import print_json, print_result, stdout
 from placer.errors import InputError, UsageError
 from placer.formats import paper_json
 from placer.formats.files import load, load_result, load_split
-from placer.formats.text import parse_json, read_text
+from placer.formats.text import parse_json, read_text, validate
+from placer.imports.catalogue import find_cluster
 from placer.instance.instance import Instance
 from placer.options import Options
 from placer.plans.check import check
@@ -26,6 +28,8 @@ from placer.serving.served_language_model import ServedLanguageModel
 from placer.serving.serving_check import violations as served_violations
 from placer.serving.serving_file import is_serving_result, load_serving_result
 from placer.solving.to_result import to_result
+from placer.studies.training.training_check import training_violations
+from placer.studies.training.training_plan import TrainingPlan, is_training_plan
 
 __all__ = ["run"]
 
@@ -46,6 +50,8 @@ def run(args: Arguments) -> ExitCode:
     if is_disaggregated(document):
         return _disaggregated(args)
     instance = load(args.instance)
+    if is_training_plan(document):
+        return _training(args, document, instance)
     if paper_json.is_paper_split(document):
         return _split(args, instance)
     result = load_result(args.result)
@@ -109,6 +115,27 @@ def _disaggregated(args: Arguments) -> ExitCode:
             "hand-over and value hold; the bound is the search's"
         )
     return _complain(args.result, broken)
+
+
+def _training(args: Arguments, document: object, instance: Instance) -> ExitCode:
+    """Verify the best choice of ``placer plan train``, whose plan lies beside the instance."""
+    made = validate(TrainingPlan, document)
+    try:
+        cluster = find_cluster(made.devices)
+    except UsageError as error:
+        raise InputError(f"the plan is for {made.devices}; here {error}", source=args.result) from None
+    result = load_result(Path(args.instance).parent / "plan.json")
+    found = training_violations(made, instance, result, cluster)
+    if args.json:
+        given = made.model_dump(mode="json", include={"step_ms", "bound_ms", "gap"})
+        sys.stdout.write(json.dumps({"holds": not found, "found": found, **given}, indent=1) + "\n")
+    elif not found:
+        print(
+            f"{made.step_ms:.10g} ms per step, {made.tried[0].once_ms:.10g} of them once per step\n"
+            "verified: the pipeline, gradients, updates, the step and samples per second hold; the bound is "
+            "the search's"
+        )
+    return _complain(args.result, found)
 
 
 def _split(args: Arguments, instance: Instance) -> ExitCode:

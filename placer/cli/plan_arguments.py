@@ -35,6 +35,8 @@ CHECK_EXAMPLES = (
 examples:
   placer check graph.json plan.json      a result of placer solve, or a split of the paper's code
   placer check config.json served.json   an answer of placer serve, and the MODEL that it is about
+  placer check plan/instance.json plan/training.json
+                                         what placer plan train found, with what comes once per step
 
 """
     + EXIT_CODES

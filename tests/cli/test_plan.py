@@ -67,6 +67,27 @@ def test_the_folder_holds_a_plan_that_checks(model, tmp_path, capsys):
     assert steps == sorted(steps)
 
 
+@pytest.mark.parametrize("more", [(), ("--zero", "2", "--replicas", "4"), ("--optimizer", "adam")])
+def test_what_comes_once_per_step_is_checked(model, tmp_path, capsys, more):
+    out = tmp_path / "plan"
+    few = ["--shards", "1", "--max-microbatch", "1", "--runners-up", "0", "--quiet"]
+    assert main(asked(model, "--out", str(out), "--sequence", "256", *few, *more)) == 0
+    files = ["check", str(out / "instance.json"), str(out / "training.json")]
+    capsys.readouterr()
+    assert main(files) == 0
+    assert "once per step" in capsys.readouterr().out
+    document = json.loads((out / "training.json").read_text())
+    document["tried"][0]["once_ms"] *= 1.001
+    (out / "training.json").write_text(json.dumps(document))
+    assert main(files) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "once_ms is" in line
+    document["tried"][0] |= {"once_ms": document["tried"][0]["once_ms"] / 1.001, "zero": 3}
+    (out / "training.json").write_text(json.dumps(document))
+    assert main(files) == 1
+    assert "zero of the best choice is" in capsys.readouterr().err
+
+
 def test_the_same_command_goes_on(model, tmp_path, monkeypatch, capsys):
     out, solved = tmp_path / "plan", []
     solve = explore._solved

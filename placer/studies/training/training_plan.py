@@ -12,7 +12,7 @@ from placer.plans.result import Result
 from placer.studies.saved import Document
 from placer.studies.training.training_choices import TrainingRequest
 
-__all__ = ["TrainingPlan", "Tried"]
+__all__ = ["TrainingPlan", "Tried", "is_training_plan"]
 
 
 class Tried(Document):
@@ -112,3 +112,8 @@ class TrainingPlan(Document):
         fields = list(Tried.model_fields)
         rows = (row.model_dump(mode="json") for row in self.tried)
         return to_csv(fields, (row | {"nodes": " ".join(map(str, row["nodes"]))} for row in rows))
+
+
+def is_training_plan(document: object) -> bool:
+    """Whether a JSON document is the plan of a training run."""
+    return isinstance(document, dict) and document.get("format") == "placer-training-plan"
