@@ -66,8 +66,20 @@ def test_what_more_would_bring_is_sorted_by_a_click(browser, answered):
         assert max(values) > 0
 
 
-def test_the_front_has_a_point_for_each_plan(browser, answered):
+def test_the_front_has_a_point_for_each_plan_and_the_answer(browser, answered):
     path, result = answered
     with opened(browser, path) as found:
-        assert found.page.locator("#front svg.point").count() == len(result.front) > 1
-        assert found.page.locator("#front tbody tr").count() == len(result.front)
+        beaten = (result.plan.tpot_ms, result.plan.tokens_per_s) not in [
+            (point.tpot_ms, point.tokens_per_s) for point in result.front
+        ]
+        assert found.page.locator("#front svg.point").count() == len(result.front) + beaten > 1
+        assert found.page.locator("#front tbody tr").count() == len(result.front) + beaten
+        assert found.page.locator("#front .tag").all_inner_texts() == ["answer"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_figures_are_not_cut_off(browser, answered, width):
+    with opened(browser, answered[0], width=width) as found:
+        cells = found.page.locator(".figures dd").all()
+        assert len(cells) > 8
+        assert all(cell.evaluate("d => d.scrollWidth <= d.clientWidth") for cell in cells)
