@@ -143,6 +143,7 @@ class _Search(StepSearch):
         """Virtual stages of items, ``(N,)``, each with its share of the work by the speed of its device."""
         times = self.problem.time_ms.sum(axis=0)[:, self.instance.device_class[self.devices]]
         least = np.where(np.isfinite(times), times, np.inf).min(axis=1)
+        least[np.isinf(least)] = 0.0  # what none of these devices can take
         with np.errstate(invalid="ignore"):
             slow = np.nansum(np.where(np.isfinite(times), times, 0.0), axis=0)
         speed = 1.0 / np.maximum(slow, EQUAL * max(slow.max(), EQUAL))
