@@ -3,6 +3,7 @@
 import json
 from itertools import combinations, pairwise, permutations
 from math import ceil, inf
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from placer.serving.serve import served
 from placer.serving.serving_request import ServingRequest
 from placer.simulation.disaggregated_traffic import PromptStage, saturated_groups
 from tests.support.language_models import MODELS
-from tests.support.level import first, seeds
+from tests.support.level import LEVEL, QUICK, first, seeds
 
+ROOT = Path(__file__).resolve().parents[2]
 CLUSTERS = (
     "t4:2",
     "l4:1,t4:1",
@@ -283,3 +285,18 @@ def test_command(tmp_path, capsys):
     assert main(["check", str(config), str(answer)]) == 1
     capsys.readouterr()
     assert main(["report", str(answer), "--out", str(tmp_path / "page.html")]) == 2
+
+
+def test_the_page_says_what_is_found(capsys):
+    """The example of docs/how-to/disaggregate.md."""
+    if LEVEL == QUICK:
+        pytest.skip("runs where everything is tested (PLACER_TEST_LEVEL=full)")
+    config = str(ROOT / "data" / "serving" / "llama-3-8b.json")
+    asked = ["--layout", "disaggregated", "--prompt", "1024", "--context", "1280", "--quiet"]
+    assert main(["serve", config, "--devices", "a100:1,l4:2", *asked]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    page = (ROOT / "docs" / "how-to" / "disaggregate.md").read_text(encoding="utf-8")
+    shown = page.split("```text\n")[1].split("```")[0].splitlines()
+    assert len(shown) == 5
+    for line in shown:
+        assert any(found.startswith(line) for found in lines), line
