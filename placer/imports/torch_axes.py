@@ -66,7 +66,7 @@ class _TorchAxes(AxisRules):
                 self.keep_tensors([node.name])  # every device is given the model's inputs
             return
         reads = [n.name for n in node.all_input_nodes if n.name in self.dims]
-        if reads and self.constants.issuperset(reads):
+        if self.constants.issuperset(reads):
             self.constants.update(result.name for result in results)
         names = [result.name for result in results if result.name in self.dims]
         if not names or not reads:

@@ -220,6 +220,24 @@ def test_experts_are_split_inside_and_routers_not():
     assert sorted(weights.values()) == [2 * 16, 2 * 32, 2 * 4 * 8 * 16, 2 * 4 * 8 * 16]
 
 
+class Positions(nn.Module):
+    """A pair of products behind a table of which always the same rows are taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.chain = nn.Embedding(64, 8), Chain([8, 16, 8])
+
+    def forward(self, x):
+        return self.chain(F.layer_norm(x + self.table(torch.arange(x.shape[0])), [8]))
+
+
+def test_tables_of_positions_stay_whole():
+    found = planned(Positions, B, 8, shards=[2])
+    (shards,) = found.shards
+    assert shards.weight_bytes.sum() == 2 * (64 * 8 + 8 * 16)
+    assert shards.collective_bytes.sum() == 2 * 2 * B * 8
+
+
 def test_what_forms_no_pairs_and_measured_times_are_refused(tmp_path):
     class Norms(nn.Module):
         def __init__(self):
