@@ -54,7 +54,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet $(SPHINX_ARGS) docs build/docs
 	$(BIN)/python docs/links.py build/docs
 
 docs-serve: docs
