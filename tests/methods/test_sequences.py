@@ -12,6 +12,7 @@ from placer.options import Options
 from placer.plans.figures import objective_of
 from placer.plans.in_flight import settled
 from placer.plans.plan import Plan
+from placer.plans.status import Stop
 from placer.plans.verify import violations
 from placer.search.run import Run
 from tests.support.brute import KINDS, throughput_optima
@@ -64,6 +65,15 @@ def test_memory_by_stage(seed: int) -> None:
         options = Options(schedule=schedule, communication=communication, gap=GAP)
         if np.isfinite(optimum):
             check(settled(instance, options), options, optimum, seed)
+
+
+def test_ends_where_the_margin_of_bounds_hides_the_gap() -> None:
+    """Asked for no gap at all it solves each sequence once, and ends."""
+    instance, options = random_instance(3, nodes=6, heterogeneous=True), Options(gap=0.0)
+    start = some_plan(instance, options, 3)
+    assert start is not None
+    outcome = solve(instance, options, Run(start=start, time_limit=60))
+    assert outcome.stop is Stop.FINISHED
 
 
 def test_wide_graphs_have_too_many_sequences() -> None:

@@ -63,10 +63,11 @@ def _reduced(problem: Problem) -> Problem:
 
 @dataclass
 class _Sequence:
-    """A sequence of kinds, ``(k,)``, and the bound in ms on its plans."""
+    """A sequence of kinds, ``(k,)``, the bound in ms on its plans, and whether its program ended."""
 
     kinds: IntArray
     bound_ms: float
+    ended: bool = False
 
 
 class _Search:
@@ -76,7 +77,7 @@ class _Search:
         self.problem, self.options, self.best, self.run = problem, options, best, run
         self.kinds: Kinds = kinds_of(problem)
         self.unit_ms = best.value
-        self.open: list[_Sequence] = []
+        self.all: list[_Sequence] = []
 
     def search(self) -> Stop:
         """Search until the gap asked for is proven or the run is over."""
@@ -84,20 +85,20 @@ class _Search:
         for sequence in sequences(self.kinds):
             if (stop := self.run.stopped()) is not None:
                 return stop
-            self.open.append(_Sequence(sequence, self._linear_bound(sequence)))
+            self.all.append(_Sequence(sequence, self._linear_bound(sequence)))
         work_s = self.run.work_s - began
         while True:
-            self._close()
-            for one in sorted(self.open, key=lambda some: some.bound_ms):
+            self._raise_bound()
+            todo = sorted(filter(self._is_open, self.all), key=lambda one: one.bound_ms)
+            if not todo:
+                return Stop.FINISHED
+            for one in filter(self._is_open, todo):
                 if self.best.is_within(self.options.gap):
                     return Stop.FINISHED
                 if (stop := self.run.stopped()) is not None:
                     return stop
-                if one.bound_ms < self.target:
-                    self._solve(one, work_s)
-                    self._close()
-            if not self.open:
-                return Stop.FINISHED
+                self._solve(one, work_s)
+                self._raise_bound()
             work_s *= RISE
 
     @property
@@ -105,11 +106,13 @@ class _Search:
         """Objective in ms above which no plan is of interest: half the gap is left to the bounds' margin."""
         return self.best.value * (1 - self.options.gap / 2)
 
-    def _close(self) -> None:
-        """Forget sequences that hold nothing better, and take what all others prove."""
-        self.open = [one for one in self.open if one.bound_ms < self.target]
-        least = min((one.bound_ms for one in self.open), default=self.target)
-        self.best.raise_bound(min(least, self.target), "sequences")
+    def _is_open(self, one: _Sequence) -> bool:
+        """Whether a sequence may hold something better."""
+        return not one.ended and one.bound_ms < self.target
+
+    def _raise_bound(self) -> None:
+        """Take what all sequences prove."""
+        self.best.raise_bound(min(self.target, *(one.bound_ms for one in self.all)), "sequences")
 
     def _params(self, upper_ms: float, lower_ms: float) -> ThroughputParams:
         options = self.options
@@ -156,3 +159,4 @@ class _Search:
         found = highs.solve(program, part, settings, on_incumbent=take)
         if found.bound is not None and found.status is not Status.FAILED:
             one.bound_ms = max(one.bound_ms, self._in_ms(found.bound))
+        one.ended = found.status is not Status.WORK_LIMIT
