@@ -100,3 +100,11 @@ def test_forty_layers_leave_no_device_empty() -> None:
     assert len({*result.assignment.values()}) == 16
     step = objective_of(instance, plan_of(instance, result), Options(objective="step"))
     assert step == pytest.approx(3371.773582752816)
+
+
+def test_large_graphs_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables of stages would take longer than all that came before."""
+    monkeypatch.setattr(shorter_pipeline, "CELLS", -1)
+    monkeypatch.setattr(shorter_pipeline, "all_downsets", None)  # would fail if it were called
+    instance = random_instance(1, nodes=5)
+    assert solve(instance, gap=0.0).gap == 0.0

@@ -42,6 +42,8 @@ EXACT = ("auto", "dp", "milp")
 DOWNSETS, PREFIXES, STAGES, WIDTH = 400, 150, 20_000, 300
 """Downsets, those along the plan where there are more, stages between them, and labels of one length that are
 looked at: hundredths of a second."""
+CELLS = 1_000_000
+"""Items times nets beyond which the tables of stages alone would take far longer than that."""
 WORK_S, PLAN_S = 0.05, 2e-6
 """Nominal seconds for all of it, and for each node of a plan that is looked at."""
 ROUNDING = 1e-12
@@ -95,6 +97,8 @@ class _Shorter:
         """Search the pipelines of stages that are no slower."""
         duplex = self.options.communication is Communication.DUPLEX
         problem = contract(self.instance, contiguous=True, keep_producers=duplex)
+        if problem.size * problem.nets > CELLS:
+            return
         downsets = all_downsets(problem, DOWNSETS, self.run)
         if downsets is None:
             downsets = self._along(problem)
