@@ -26,6 +26,12 @@ __all__ = ["RUNTIMES", "llama_cpp", "sglang", "vllm"]
 
 Command = tuple[str, list[str]]
 """A script for a shell, and what its user should know."""
+TENSORS = {
+    "experts": r"ffn_.*_exps\.",
+    "shared experts": r"ffn_.*_shexp\.",
+    "router": r"(ffn_gate_inp|exp_probs_b)\.",
+}
+"""Names of a part's tensors in llama.cpp."""
 
 
 def vllm(plan: ServingPlan, model: str) -> Command:
@@ -118,10 +124,9 @@ def _on_accelerators(plan: ServingPlan, runtime: str) -> ServerRanks:
             f"{runtime} cannot express this plan: {host.devices[0]} is no accelerator (plan without hosts)"
         )
     ranks = server_ranks(plan, runtime)
-    if ranks.experts:
-        raise UsageError(
-            f"{runtime} cannot express this plan: experts of layer {ranks.experts[0][0]} lie apart from it"
-        )
+    if ranks.apart:
+        part, number, _ = ranks.apart[0]
+        raise UsageError(f"{runtime} cannot express this plan: {part} of layer {number} lie apart from it")
     for what in ("shards", "replicas"):
         if len({getattr(stage, what) for stage in ranks.stages}) > 1:
             raise UsageError(
@@ -137,11 +142,11 @@ def _partition(variable: str, ranks: ServerRanks) -> str:
 
 
 def _overrides(ranks: ServerRanks) -> list[str]:
-    """Rules that put experts elsewhere than their layers, one for each place."""
-    apart = sorted(ranks.experts, key=lambda pair: -1 if pair[1] is None else pair[1])
+    """Rules that put parts of layers elsewhere, one for each part and place."""
+    apart = sorted((at is not None, at or 0, part, number) for part, number, at in ranks.apart)
     return [
-        rf"blk\.({'|'.join(str(number) for number, _ in members)})\.ffn_.*_exps\.={_buffer(at)}"
-        for at, members in groupby(apart, key=lambda pair: pair[1])
+        rf"blk\.({'|'.join(str(one[3]) for one in members)})\.{TENSORS[part]}={_buffer(at if card else None)}"
+        for (card, at, part), members in groupby(apart, key=lambda one: one[:3])
     ]
 
 

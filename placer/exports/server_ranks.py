@@ -12,8 +12,12 @@ from placer.serving.serving_plan import ServedStage, ServingPlan
 
 __all__ = ["ServerRanks", "server_ranks"]
 
-EXPERTS = re.compile(r"\.experts(?:\.|$)")
-"""Module path of routed experts, such as ``model.layers.3.mlp.experts``."""
+PARTS = {
+    "experts": re.compile(r"\.experts(?:\.|$)"),
+    "shared experts": re.compile(r"\.shared_(?:experts?|mlp)(?:\.|$)"),
+    "router": re.compile(r"\.(?:gate|router)(?:\.wg)?$"),
+}
+"""Parts of a layer that may lie apart from it, by module paths such as ``model.layers.3.mlp.experts``."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +29,21 @@ class ServerRanks:
     stages
         The accelerators' stages.
     counts
-        Layers of each, at least one; their experts may lie elsewhere.
+        Layers of each, at least one; parts of them may lie elsewhere.
     host_layers
         Layers before these, which a host holds.
     host_ends
         Whether a host holds what is before the layers.
-    experts
-        Layer and stage of experts that lie apart from their layer; stage None for a host.
+    apart
+        Parts of layers (`PARTS`) that lie elsewhere than the rest: part, layer and stage; stage None for a
+        host.
     """
 
     stages: tuple[ServedStage, ...]
     counts: tuple[int, ...]
     host_layers: int
     host_ends: bool
-    experts: tuple[tuple[int, int | None], ...]
+    apart: tuple[tuple[str, int, int | None], ...]
 
     @property
     def names(self) -> list[str]:
@@ -81,8 +86,8 @@ def server_ranks(plan: ServingPlan, runtime: str) -> ServerRanks:
             raise _Unfit("the first device lacks what is before the layers, or the last what is after")
     except _Unfit as unfit:
         raise UsageError(f"{runtime} cannot express this plan: {unfit}") from None
-    experts = tuple((n, apart[n]) for n in sorted(apart) if where[n] is not None)
-    return ServerRanks(stages, counts, hosts, None in before, experts)
+    parts = tuple((part, n, apart[part, n]) for part, n in sorted(apart) if where[n] is not None)
+    return ServerRanks(stages, counts, hosts, None in before, parts)
 
 
 class _Unfit(Exception):  # noqa: N818  (becomes a UsageError that names the runtime)
@@ -104,22 +109,23 @@ def _in_order(plan: ServingPlan, stages: Sequence[ServedStage]) -> list[tuple[st
 
 def _places(
     nodes: Sequence[tuple[str, int | None]], names: Sequence[str]
-) -> tuple[dict[int, int | None], dict[int, int | None]]:
-    """Place of each layer, and of experts that are apart from theirs."""
+) -> tuple[dict[int, int | None], dict[tuple[str, int], int | None]]:
+    """Place of each layer, and of its parts that are apart from it."""
     where: dict[int, int | None] = {}
-    experts: dict[int, int | None] = {}
+    parts: dict[tuple[str, int], int | None] = {}
     for node, at in nodes:
         match = LAYER.match(node)
         if match is None:
             continue
         number = int(match["number"])
-        other = (experts if EXPERTS.search(node) else where).setdefault(number, at)
+        part = next((name for name, path in PARTS.items() if path.search(node)), None)
+        other = where.setdefault(number, at) if part is None else parts.setdefault((part, number), at)
         if other != at:
             both = " and ".join("the host" if k is None else names[k] for k in (other, at))
             raise _Unfit(f"layer {number} is split over {both}")
     if not where:
         raise _Unfit("no node's name is like 'layers.0', 'h.0' or 'layer.0', so there are no layers to count")
-    return where, {number: at for number, at in experts.items() if at != where.get(number)}
+    return where, {(part, n): at for (part, n), at in parts.items() if at != where.get(n)}
 
 
 def _counts(order: Sequence[int | None], stages: Sequence[ServedStage]) -> tuple[tuple[int, ...], int]:

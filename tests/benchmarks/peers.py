@@ -30,6 +30,7 @@ from placer.plans.in_flight import in_flight
 from placer.plans.plan import Plan
 from placer.plans.verify import violations
 from tests.benchmarks import peer_planners as peers
+from tests.benchmarks.encoder_decoder import chained, training_document
 from tests.benchmarks.peer_planners import Chain, RefusedError, Split
 from tests.support.language_models import MODELS
 
@@ -50,13 +51,15 @@ INTRO = """\
 # Other planners
 
 What others would do with the same model on the same devices, and what one training step then takes. Made by
-`python -m tests.benchmarks.peers --out docs/peers.md`, in 20 seconds of processor time.
+`python -m tests.benchmarks.peers --out docs/peers.md`, in 40 seconds of processor time.
 
 All planners see the same costs: those of `placer import hf --training --by module`, one sequence per
-microbatch, mixed Adam, and 1F1B. Every plan is evaluated and simulated event by event (the two agree to
-1e-9), and its memory is checked as that of our own plans is. The times are modelled, so the ratios mean
-more than the milliseconds. Other planners are rules in our own words, from public descriptions and code:
-none of their code runs, and they may differ from what their authors ship.
+microbatch, mixed Adam, and 1F1B. T5 comes from `placer import torch`, with Adam and 512 tokens for its
+encoder and for its decoder; its 48 layers stand in a row and pass along what the decoder reads of the
+encoder, since these rules know nothing but chains. Every plan is evaluated and simulated event by event (the
+two agree to 1e-9), and its memory is checked as that of our own plans is. The times are modelled, so the
+ratios mean more than the milliseconds. Other planners are rules in our own words, from public descriptions
+and code: none of their code runs, and they may differ from what their authors ship.
 
 - **uniform**: equally many modules in each stage (embedding, layers, norm and head are modules).
 - **Megatron**: equally many layers in each stage, the embedding with the first and the head with the last;
@@ -76,10 +79,6 @@ none of their code runs, and they may differ from what their authors ship.
   phase alone. Transfers occupy both devices here, for all planners alike.
 - **ours**: `placer solve --objective step`.
 """
-END = """\
-T5 is missing: `placer import hf` reads decoders only, and the result of an encoder goes to every layer of
-its decoder, so that it is no chain of layers, which is all that these rules know.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +92,32 @@ class Case:
     devices: int
     sequence: int
 
+    def cluster(self, folder: Path, devices: int) -> Path:
+        """Write the cluster with so many devices."""
+        file = folder / "cluster.toml"
+        row = f'{{ device = "{self.device}", count = {devices}, link = "{self.link}" }}'
+        write_text(file, f"[clusters.peers]\nclasses = [{row}]\n")
+        return file
+
     def instance(self, folder: Path, devices: int) -> placer.Instance:
         """Make the instance with so many devices."""
-        model, cluster = folder / "config.json", folder / "cluster.toml"
+        model = folder / "config.json"
         write_text(model, json.dumps(self.configuration))
-        row = f'{{ device = "{self.device}", count = {devices}, link = "{self.link}" }}'
-        write_text(cluster, f"[clusters.peers]\nclasses = [{row}]\n")
+        cluster = self.cluster(folder, devices)
         work: Any = {"batch": 1, "sequence": self.sequence}
         return placer.import_hf(model, cluster=str(cluster), work=work, by="module", training=True)
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderDecoder(Case):
+    """A T5, whose layers pass along what the decoder reads of the encoder."""
+
+    def instance(self, folder: Path, devices: int) -> placer.Instance:
+        """Make the instance with so many devices."""
+        document = training_document(self.cluster(folder, 1), self.sequence)
+        file = folder / "chain.json"
+        write_text(file, json.dumps(chained(document, devices)))
+        return placer.load(file)
 
 
 CASES = (
@@ -109,6 +126,7 @@ CASES = (
     Case("GPT-3 13B", GPT_3_13B, "a100-80gb", "infiniband-hdr", 16, 2048),
     Case("Mixtral-8x7B", MODELS["Mixtral-8x7B"][0], "a100-80gb", "infiniband-hdr", 16, 4096),
     Case("Qwen3-30B-A3B", MODELS["Qwen3-30B-A3B"][0], "a100-80gb", "infiniband-hdr", 16, 4096),
+    EncoderDecoder("T5-11B", {}, "a100-80gb", "infiniband-hdr", 16, 512),
 )
 ROUNDS = (1, 4)
 """Microbatches of a step, as multiples of the number of devices."""
@@ -269,7 +287,7 @@ def page(found: dict[tuple[Case, int], list[Row]]) -> str:
     """Write the page."""
     lines = [INTRO, "## Time of a step, over ours\n"]
     lines += ["† breaks the memory of a device: such a step cannot run. m: microbatches of a step.\n"]
-    lines += [*_summary(found), "", END, "## The plans\n"]
+    lines += [*_summary(found), "", "## The plans\n"]
     lines += ["Layers of each stage, embedding and head not counted.\n"]
     for (case, microbatches), answers in found.items():
         lines += _details(case, microbatches, answers)

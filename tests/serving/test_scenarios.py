@@ -46,12 +46,17 @@ SCENARIOS = {
         "40.07 ms per token",
     ),
 }
+SCENARIOS["experts on the host"] = (
+    ("qwen3-30b-a3b.json", "rtx3090:2,epyc-7763:1", "--context", "8192", "--objective", "tpot"),
+    14.818,
+    "14.82 ms per token",
+)
 QUICK_ONES = ("8xl4", "home 70B")
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name, capsys):
-    """Proven, on the page, the same at saturation when run event by event, and what vLLM can start."""
+    """Proven, on the page, the same at saturation when run event by event, and what servers can start."""
     if LEVEL == QUICK and name not in QUICK_ONES:
         pytest.skip("runs where everything is tested (PLACER_TEST_LEVEL=full)")
     (config, devices, *asked), value, shown = SCENARIOS[name]
@@ -65,6 +70,10 @@ def test_scenario(name, capsys):
     plan = result.plan
     assert saturation_ms(plan) == pytest.approx(plan.tpot_ms, rel=1e-3)
     assert plan.tokens_per_s == pytest.approx(1e3 * plan.batch * plan.microbatches / plan.tpot_ms)
+    if any(stage.host for stage in plan.stages):
+        script, _ = RUNTIMES["llama.cpp"](plan, "model.gguf")
+        assert script.count(" -ot ") == 2
+        return
     script, _ = RUNTIMES["vllm"](plan, "model")
     if len(plan.stages) > 1:
         partition = script.splitlines()[1].split()[0].partition("=")[2]

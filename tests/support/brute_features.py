@@ -278,11 +278,11 @@ class _Grouped:
 
     def choices(self, recompute: str) -> list[np.ndarray]:
         """Every choice of what recomputes: whether a node does on each group, ``(n, G)``."""
-        hosts = np.array([d.is_host for d in self.first])
+        hosts = np.array([d.is_host for d in self.first], dtype=bool)
         if recompute != "layers":
             some = {"none": (False,), "auto": (False, True), "all": (True,)}[recompute]
             masks = itertools.product(*[(False,) if host else some for host in hosts])
-            return [np.tile(np.array(mask), (self.n, 1)) for mask in masks]
+            return [np.tile(np.array(mask, dtype=bool), (self.n, 1)) for mask in masks]
         label = self.instance.colocate
         units = sorted({label[v] or f"node {v}" for v in range(self.n)})
         of = np.array([units.index(label[v] or f"node {v}") for v in range(self.n)])
