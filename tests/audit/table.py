@@ -26,6 +26,8 @@ NAMES_PLACES = "names things, in rules and results"
 OF_THE_MODEL = "says where things come from; only exports for that model read it"
 OF_DEVICES = "says what costs stand for; only exports for launchers of training read it"
 LAUNCHERS = ("export megatron", "export torchtitan", "export deepspeed")
+ONNX = ("export onnx", "export onnx-parts", "export onnx-runtime")
+ONE_ACCELERATOR = ("export onnx-runtime",)
 LIMITS = "how long and how hard the search tries; no plan depends on it that is proven best"
 
 
@@ -72,7 +74,7 @@ TABLE = [
         *LAUNCHERS,
         why=OF_THE_MODEL,
     ),
-    label("origin.operators", "export onnx", "export onnx-parts", why=OF_THE_MODEL),
+    label("origin.operators", *ONNX, why=OF_THE_MODEL),
     label(
         "origin.parameters",
         "export device-map",
@@ -86,12 +88,11 @@ TABLE = [
         "source.kind",
         "export device-map",
         "export torch-split",
-        "export onnx",
-        "export onnx-parts",
+        *ONNX,
         why=OF_THE_MODEL,
     ),
     label("source.name", why="tells what was imported"),
-    label("source.sha256", "export onnx", "export onnx-parts", why=OF_THE_MODEL),
+    label("source.sha256", *ONNX, why=OF_THE_MODEL),
     label("source.notes", why="tells how it was imported"),
     label(
         "class.name",
@@ -176,6 +177,7 @@ TABLE = [
             "export torch-split": refused("separate parts"),
             "export layer-counts": refused("separate parts"),
             **dict.fromkeys(LAUNCHERS, refused("for plans of training")),
+            **dict.fromkeys(ONE_ACCELERATOR, refused("a session has one accelerator")),
         },
     ),
     Row("option method", Kind.HOLDER, why="its values have columns of their own"),

@@ -14,19 +14,21 @@ from placer.instance.instance import Instance
 from placer.plans.plan import Plan, Team
 from placer.plans.result import Result
 from tests.audit.cells import EXPORT_COLUMNS, Verdict
-from tests.audit.table import LAUNCHERS, ROWS
+from tests.audit.table import LAUNCHERS, ONE_ACCELERATOR, ROWS
 from tests.audit.test_labels import exported, problem_for
 from tests.support.plans import result_of
 
 
-def _placed(instance: Instance, name: str) -> tuple[Result, Result]:
+def _placed(instance: Instance, name: str, column: str) -> tuple[Result, Result]:
     """A plan that uses the option, and one with the same devices that does not."""
     half = _in_parts(instance, 2)
     if name == "option replicas":
         plan = Plan(2 * half, teams=(Team((0, 1)),))
         return result_of(instance, plan, replicas=2), result_of(instance, Plan(2 * half))
     if name == "option recompute":
-        plan = Plan(half, recompute=(0, 1))
+        if column in ONE_ACCELERATOR:
+            half = np.zeros_like(half)
+        plan = Plan(half, recompute=tuple(sorted({*half.tolist()})))
         return result_of(instance, plan, recompute="all"), result_of(instance, Plan(half))
     third = _in_parts(instance, 3)
     third[-2] = third[-1]  # the head is one module
@@ -48,7 +50,7 @@ def test_exports(name: str, column: str, tmp_path: Path, request: pytest.Fixture
     of_inference = name == "option pieces" and column in LAUNCHERS  # plans of training have no pieces
     instance, model = problem_for("export csv" if of_inference else column, request)
     cell = ROWS[name].cell(column)
-    result, plain = _placed(instance, name)
+    result, plain = _placed(instance, name, column)
     if cell.verdict is Verdict.REFUSED:
         with pytest.raises(UsageError, match=cell.words):
             exported(result, column, tmp_path / "out", instance, model)

@@ -120,10 +120,10 @@ def _judged(made: Case, plans: Candidates, result: Result, *, proves: bool) -> t
     assert objective is not None
     if objective > optimum * (1 + made.slack + 1e-6) + 1e-9:
         return UNPROVEN, f"objective {objective!r} proven, and {optimum!r} is the optimum"
-    return PROVEN, _goals(made, plans, result)
+    return PROVEN, missed_goals(made, plans, result)
 
 
-def _goals(made: Case, plans: Candidates, result: Result) -> str:
+def missed_goals(made: Case, plans: Candidates, result: Result) -> str:
     """Say where a secondary goal is not reached as well as by the best plan."""
     best = plans.secondary(made.near or {}, balance=made.balance, slack=made.slack)
     if made.near:
