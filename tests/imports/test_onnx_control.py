@@ -124,6 +124,18 @@ def test_a_loop_without_a_number_is_refused_with_what_would_help(tmp_path):
     assert read_onnx(path, passes={"": 0}).flops() == 0
 
 
+def test_a_loop_whose_condition_is_false_runs_once(tmp_path):
+    inner = body(
+        [node("MatMul", "a,w", "b"), node("Identity", "never", "on")],
+        [value("i", [], INT), value("go", [], BOOL), value("a", None)],
+        [value("on", [], BOOL), value("b", None)],
+    )
+    nodes = [helper.make_node("Loop", ["n", "", "x"], ["y"], body=inner)]
+    tensors = [floats("w", 4, 4), numpy_helper.from_array(np.array(False), "never")]
+    inputs = [value("x", [2, 4]), value("n", [], INT)]
+    assert read_onnx(save(tmp_path, nodes, inputs, [value("y", None)], tensors)).flops() == 64
+
+
 def test_a_loop_that_may_end_early_counts_to_its_limit(tmp_path):
     """Its condition depends on the data."""
     inner = body(

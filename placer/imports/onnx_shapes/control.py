@@ -104,6 +104,8 @@ def _loop(
         goes_on = None if cond.value is None or stated >= 0 else bool(cond.value.all())
         if goes_on is False or done == limit:
             break
+        if goes_on and limit is None and _always_decides_alike(body):
+            raise _endless(outer, node)
         steady = not counted and all(a.same(b) for a, b in zip(state, after, strict=True))
         state = after
         if goes_on and not steady and work <= SIMULATED:
@@ -120,6 +122,16 @@ def _loop(
             break
     scanned = [_stacked(t, done) for t in results[1 + len(state) :]]
     return Step(node, bodies), [*after, *scanned]
+
+
+def _always_decides_alike(body: Any) -> bool:
+    """Whether no pass of a loop decides anything: its condition is passed through, or is a constant."""
+    made = {name: inner for inner in body.node for name in inner.output}
+    name = body.output[0].name
+    while name in made and made[name].op_type == "Identity":
+        name = made[name].input[0]
+    constant = name in made and made[name].op_type == "Constant"
+    return constant or name == body.input[1].name or any(name == given.name for given in body.initializer)
 
 
 def _none_of(
