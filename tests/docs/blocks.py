@@ -52,7 +52,7 @@ class Block:
 def pages() -> list[str]:
     """All pages, relative to the root."""
     found = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")]
-    skipped = {"_generated", ".ipynb_checkpoints"}
+    skipped = {"_generated", "_gallery", ".ipynb_checkpoints"}
     return sorted(str(path.relative_to(ROOT)) for path in found if not skipped & set(path.parts))
 
 
