@@ -92,11 +92,11 @@ def test_the_same_command_goes_on(model, tmp_path, monkeypatch, capsys):
     out, solved = tmp_path / "plan", []
     solve = explore._solved
 
-    def watched(instance, options, interrupt):
+    def watched(instance, options, work, interrupt):
         solved.append(instance.name)
         if len(solved) == 3:
             interrupt.set()  # as Ctrl-C does
-        return solve(instance, options, interrupt)
+        return solve(instance, options, work, interrupt)
 
     monkeypatch.setattr(explore, "_solved", watched)
     assert main(asked(model, "--out", str(out), "--json", "--quiet")) == 130

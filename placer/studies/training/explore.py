@@ -46,8 +46,8 @@ STOPPED = "stopped before it was proven"
 """Note of a choice that is solved again when the search goes on."""
 SHARE = 0.5
 """Share of the time that is left which a single step may take."""
-VIRTUAL_S = 2.0
-"""Seconds for a step with virtual stages: its first plans come within one, and proofs seldom do."""
+VIRTUAL_S = 1.0
+"""Counted seconds for a step with virtual stages: its first plans come within one, and proofs seldom do."""
 
 
 class Source(Protocol):
@@ -277,11 +277,10 @@ class _Search:
                 Progress(self.seconds, len(self.tried), len(self.waiting), choice.name, step, least)
             )
         seconds = None if left == np.inf else max(0.1, SHARE * left)
-        if choice.virtual_stages > 1:
-            seconds = VIRTUAL_S if seconds is None else min(VIRTUAL_S, seconds)
+        work = VIRTUAL_S if choice.virtual_stages > 1 else None
         options = _options(self.request, choice, seconds)
         try:
-            result = _solved(made.instance, options, self.interrupt)
+            result = _solved(made.instance, options, work, self.interrupt)
         except InputError as error:
             self.tried[choice] = self._row(choice, len(made.instance.devices), None, note=str(error))
             return
@@ -365,9 +364,9 @@ class _Search:
         )
 
 
-def _solved(instance: Instance, options: Options, interrupt: threading.Event) -> Result:
+def _solved(instance: Instance, options: Options, work: float | None, interrupt: threading.Event) -> Result:
     """Solve a step and verify its plan, without advice: most choices only have to be left behind."""
-    run = Run(time_limit=options.time_limit, interrupt=interrupt)
+    run = Run(time_limit=options.time_limit, work_limit=work, interrupt=interrupt)
     method = load_method(options.method, options.objective)
     outcome = variants.solve(method, settled(instance, options), options, run)
     return to_result(instance, instance, options, outcome, run)
