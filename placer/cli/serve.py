@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol
 
 from rich.console import Console
@@ -13,11 +12,9 @@ from placer.cli.exit_codes import ExitCode
 from placer.cli.progress import Live
 from placer.cli.serve_disaggregated import run_disaggregated
 from placer.cli.serve_flow import run_flow
-from placer.cli.solve import CODES
-from placer.cli.tables import print_json, stdout
+from placer.cli.serve_output import deliver, progress_line
 from placer.errors import UsageError
-from placer.formats.text import check_writable, write_text
-from placer.plans.status import Stop
+from placer.formats.text import check_writable
 from placer.serving.serve import read_served, serve, served
 from placer.serving.serving_plan import ServedStage, ServingPlan, ServingResult
 from placer.serving.serving_questions import Answer
@@ -84,16 +81,7 @@ def run(args: Arguments) -> ExitCode:
             watch=lambda seconds, best: live.show(seconds, _progress(request, seconds, best)),
             interrupted=interrupt.is_set,
         )
-    interrupted = result.stop is Stop.INTERRUPTED
-    if args.out and not (interrupted and result.plan is None):
-        write_text(args.out, result.to_json())
-    if args.json:
-        print_json(result.to_json())
-    else:
-        _print(result, stdout())
-    if result.plan is None:
-        print(f"placer: {result.status}: {result.message}", file=sys.stderr)
-    return ExitCode.INTERRUPTED if interrupted else CODES[result.status]
+    return deliver(args, result, _print)
 
 
 def _request(args: Arguments) -> ServingRequest:
@@ -117,12 +105,7 @@ def _request(args: Arguments) -> ServingRequest:
 
 
 def _progress(request: ServingRequest, seconds: float, best: Answer) -> str:
-    parts = [f"{seconds:7.1f} s", str(request.objective)]
-    if best.value is not None:
-        parts.append(f"best {best.value:.6g} {UNITS[request.objective]}")
-    if best.bound is not None:
-        parts.append(f"bound {best.bound:.6g}")
-    return "  ".join(parts)
+    return progress_line(seconds, str(request.objective), UNITS[request.objective], best)
 
 
 def _print(result: ServingResult, console: Console) -> None:

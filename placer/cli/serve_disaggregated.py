@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol
 
 from rich.console import Console
@@ -11,16 +10,12 @@ from rich.text import Text
 
 from placer.cli.exit_codes import ExitCode
 from placer.cli.progress import Live
-from placer.cli.solve import CODES
-from placer.cli.tables import print_json, stdout
-from placer.formats.text import write_text
-from placer.plans.status import Stop
+from placer.cli.serve_output import deliver, progress_line
 from placer.serving.disaggregated import serve_disaggregated
 from placer.serving.disaggregated_result import DisaggregatedResult, GroupStage
 from placer.serving.serving_model import ServingModel
 from placer.serving.serving_plan import ServedStage
 from placer.serving.serving_request import ServingRequest
-from placer.serving.setting_search import Answer
 from placer.signals import stop_on_signals
 from placer.units import gap, memory, milliseconds, size
 
@@ -43,28 +38,12 @@ def run_disaggregated(args: Arguments, model: ServingModel, request: ServingRequ
             model,
             request,
             devices=args.devices or "",
-            watch=lambda seconds, best: live.show(seconds, _progress(seconds, best)),
+            watch=lambda seconds, best: live.show(
+                seconds, progress_line(seconds, "throughput, two groups", "tokens/s", best)
+            ),
             interrupted=interrupt.is_set,
         )
-    interrupted = result.stop is Stop.INTERRUPTED
-    if args.out and not (interrupted and result.value is None):
-        write_text(args.out, result.to_json())
-    if args.json:
-        print_json(result.to_json())
-    else:
-        _print(result, stdout())
-    if result.value is None:
-        print(f"placer: {result.status}: {result.message}", file=sys.stderr)
-    return ExitCode.INTERRUPTED if interrupted else CODES[result.status]
-
-
-def _progress(seconds: float, best: Answer) -> str:
-    parts = [f"{seconds:7.1f} s", "throughput, two groups"]
-    if best.value is not None:
-        parts.append(f"best {best.value:.6g} tokens/s")
-    if best.bound is not None:
-        parts.append(f"bound {best.bound:.6g}")
-    return "  ".join(parts)
+    return deliver(args, result, _print)
 
 
 def _print(result: DisaggregatedResult, console: Console) -> None:

@@ -120,7 +120,8 @@ def _front(result: ServingResult) -> tuple[list[_Point], Axis, Axis]:
     plan = result.plan
     front = list(result.front)
     if front and plan is not None and _figures(plan) not in map(_figures, front):
-        front = sorted([*front, _as_point(plan)], key=lambda point: point.tpot_ms)
+        # An answer for most sequences may be beaten in both figures.
+        front = sorted([*front, FrontPoint.of(plan)], key=lambda point: point.tpot_ms)
     times = [point.tpot_ms for point in front] or [0.0, 1.0]
     rates = [point.tokens_per_s for point in front] or [0.0, 1.0]
     x, y = linear(min(times), max(times)), linear(0.0, max(rates))
@@ -138,16 +139,3 @@ def _front(result: ServingResult) -> tuple[list[_Point], Axis, Axis]:
 
 def _figures(plan: FrontPoint | ServingPlan) -> tuple[float, float]:
     return plan.tpot_ms, plan.tokens_per_s
-
-
-def _as_point(plan: ServingPlan) -> FrontPoint:
-    """Write an answer as the front writes plans: one for most sequences may be beaten in both figures."""
-    return FrontPoint(
-        tpot_ms=plan.tpot_ms,
-        tokens_per_s=plan.tokens_per_s,
-        ttft_ms=plan.ttft_ms,
-        batch=plan.batch,
-        microbatches=plan.microbatches,
-        concurrency=plan.concurrency,
-        stages=tuple((stage.device_class, len(stage.nodes)) for stage in plan.stages),
-    )

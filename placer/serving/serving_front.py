@@ -75,13 +75,4 @@ def _point(model: ServingModel, setting: Setting, asked: Asked, clock: Clock) ->
     if not best:
         return None
     found = best[-1]
-    plan = to_plan(model, search.costs, setting, found[1])
-    return FrontPoint(
-        tpot_ms=plan.tpot_ms,
-        tokens_per_s=plan.tokens_per_s,
-        ttft_ms=plan.ttft_ms,
-        batch=plan.batch,
-        microbatches=plan.microbatches,
-        concurrency=plan.concurrency,
-        stages=tuple((stage.device_class, len(stage.nodes)) for stage in plan.stages),
-    )
+    return FrontPoint.of(to_plan(model, search.costs, setting, found[1]))

@@ -156,6 +156,19 @@ class FrontPoint(Document):
     stages: tuple[tuple[str, int], ...]
     """Class of each stage, and how many nodes it holds."""
 
+    @classmethod
+    def of(cls, plan: ServingPlan) -> FrontPoint:
+        """Return the figures of a plan."""
+        return cls(
+            tpot_ms=plan.tpot_ms,
+            tokens_per_s=plan.tokens_per_s,
+            ttft_ms=plan.ttft_ms,
+            batch=plan.batch,
+            microbatches=plan.microbatches,
+            concurrency=plan.concurrency,
+            stages=tuple((stage.device_class, len(stage.nodes)) for stage in plan.stages),
+        )
+
 
 class Resource(StrEnum):
     """What there can be more of."""
