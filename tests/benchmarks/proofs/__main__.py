@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import placer
@@ -32,6 +33,8 @@ from tests.benchmarks.proofs.report import write_report
 
 __all__ = ["main"]
 
+MAKING = Lock()
+"""Held while a graph is made: PyTorch exports one model at a time in a process."""
 WALL = 40.0
 """Wall-clock seconds that a CPU second may take at most, where others use the machine too."""
 
@@ -94,9 +97,10 @@ def _answer(
 ) -> dict[str, Any]:
     """Measure in a process of its own; one that dies found nothing."""
     path = folder / f"{job.case.subject.name.replace(' ', '_')}.json.gz"
-    if not path.is_file():
-        folder.mkdir(exist_ok=True)
-        placer.save(job.case.subject.instance(), path)
+    with MAKING:
+        if not path.is_file():
+            folder.mkdir(exist_ok=True)
+            placer.save(job.case.subject.instance(), path)
     instance = placer.load(path)
     options = job.case.options(instance) | METHODS[job.method].options
     question = Question(str(path), job.method, options, job.limit_s, memory_mb, constants)
