@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.methods import capacity_bound
+from placer.methods import anchor_bound, capacity_bound
 from placer.methods.milp.device_sequences import are_few
 from placer.methods.registry import METHODS, Method, load_method
 from placer.objectives import OBJECTIVES
@@ -42,7 +42,11 @@ def _by_sequences(instance: Instance, options: Options, run: Run) -> Outcome:
     return sequence_search.solve(instance, options, run)
 
 
-PARTS: dict[str, Method] = {"capacity": capacity_bound.solve, "sequences": _by_sequences}
+PARTS: dict[str, Method] = {
+    "anchors": anchor_bound.solve,
+    "capacity": capacity_bound.solve,
+    "sequences": _by_sequences,
+}
 """Phases that are no methods by themselves."""
 
 
@@ -141,6 +145,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             first,
             Phase("dpl", 0.25, 60.0),
             Phase("dp", 0.2, 10.0),
+            Phase("anchors", 0.2, 20.0),
             Phase("sequences", 0.6, 60.0),
             Phase("local-search", 0.2, 30.0),
             Phase("dp", 0.6, DP_WORK_S),
@@ -151,6 +156,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             first,
             Phase("dp" if large else "dpl", 0.15, 30.0, narrower=True),
             Phase("local-search", 0.2, 30.0),
+            Phase("anchors", 0.2, 20.0),
             Phase("colgen", 0.6, 300.0),
             *program,
         ]

@@ -21,7 +21,7 @@ from tests.support.brute import COMMUNICATIONS, SCHEDULES, latency_optimum, thro
 from tests.support.brute_features import candidates
 from tests.support.feature_instances import FEATURES, case
 from tests.support.level import seeds
-from tests.support.random_instances import random_cluster, random_instance, with_host_limits
+from tests.support.random_instances import in_short_supply, random_cluster, random_instance
 
 ROUNDING = 1 + 1e-9
 GB = 1e9
@@ -30,21 +30,6 @@ GB = 1e9
 def bound_of(instance: Instance, **options: object) -> float | None:
     made = Options.model_validate(options)
     return bound_ms(settled(instance, made), made, Run())
-
-
-def in_short_supply(instance: Instance, seed: int) -> Instance:
-    """Give accelerators less memory than all nodes need, and hosts a limit now and then."""
-    rng = np.random.default_rng([seed, 3])
-    accelerators = [d for d in instance.devices if not d.is_host]
-    if not accelerators:
-        return instance
-    room = float(instance.resident_bytes.sum()) * rng.uniform(0.3, 1.1) / len(accelerators)
-    classes = tuple(
-        cls if cls.is_host else DeviceClass(cls.name, cls.type, cls.count, cls.kind, room, cls.link)
-        for cls in instance.classes
-    )
-    limited = instance.replace(classes=classes)
-    return with_host_limits(limited, seed) if rng.random() < 0.3 else limited
 
 
 @pytest.mark.parametrize("seed", seeds(400))

@@ -183,6 +183,21 @@ def with_constraints(instance: Instance, seed: int) -> Instance:
     )
 
 
+def in_short_supply(instance: Instance, seed: int) -> Instance:
+    """Give accelerators less memory than all nodes need, and hosts a limit now and then."""
+    rng = np.random.default_rng([seed, 3])
+    accelerators = [d for d in instance.devices if not d.is_host]
+    if not accelerators:
+        return instance
+    room = float(instance.resident_bytes.sum()) * rng.uniform(0.3, 1.1) / len(accelerators)
+    classes = tuple(
+        cls if cls.is_host else DeviceClass(cls.name, cls.type, cls.count, cls.kind, room, cls.link)
+        for cls in instance.classes
+    )
+    limited = instance.replace(classes=classes)
+    return with_host_limits(limited, seed) if rng.random() < 0.3 else limited
+
+
 def random_cluster_memory(seed: int, *, nodes: int = 5) -> Instance:
     """Add what real clusters have: activations, weights, microbatches, reserves and an order of the devices.
 
