@@ -155,7 +155,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
         chosen = [
             first,
             Phase("dp" if large else "dpl", 0.15, 30.0, narrower=True),
-            Phase("local-search", 0.2, 30.0),
+            Phase("local-search", 0.05, 10.0),
             Phase("anchors", 0.2, 20.0),
             Phase("colgen", 0.6, 300.0),
             *program,

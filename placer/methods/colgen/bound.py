@@ -104,9 +104,9 @@ class Generation:
 
     # -- column generation ----------------------------------------------------------------------
 
-    def run_phase(self, phase: Phase, run: Run, gap: float) -> None:
+    def run_phase(self, phase: Phase, pricers: list[Pricer], run: Run, gap: float) -> None:
         """Generate sets until the trial loads are close, the gap is closed, or the run is over."""
-        self.top_ms = self.upper_ms
+        self.pricers, self.top_ms = pricers, self.upper_ms
         grid = Grid(phase.units, self.top_ms)
         for pricer in self.pricers:
             pricer.set_grid(grid)
@@ -137,6 +137,7 @@ class Generation:
         """Look for values that prove the trial load impossible; True when the sets cover everything."""
         self.master.switch(self.from_ms <= trial * (1 + 2 * EQUAL))
         best_excess = -np.inf
+        mixes = [(pricer.mix, pricer.memory_mix) for pricer in self.pricers]
         while run.stopped() is None:
             point = self.master.solve(run)
             if point is None:
@@ -154,15 +155,18 @@ class Generation:
                 excess = self.excess(trial) / max(1, abs(self._total))
                 if excess > best_excess:
                     best_excess, self.center = excess, mixed
+                    mixes = [(pricer.mix, pricer.memory_mix) for pricer in self.pricers]
                 sets = [pricer.best_set(trial) for pricer in self.pricers]
                 found = self._add(sets, trial, point)
                 self._adapt(sets, trial)
                 if self.lower_ms >= trial or found or run.stopped() is not None:
                     break
             if self.lower_ms >= trial:
-                return False
+                break
             if not found:
                 return True
+        for pricer, mix in zip(self.pricers, mixes, strict=True):
+            pricer.set_mix(*mix)
         return False
 
     def _add(self, sets: list[BoolArray], trial: float, point: MasterPoint) -> bool:
@@ -196,8 +200,8 @@ class Generation:
     def _adapt(self, sets: list[BoolArray], trial: float) -> None:
         """Let the pricers weigh their limits by what the sets break."""
         for pricer, inside in zip(self.pricers, sets, strict=True):
-            if pricer.mixes and inside.any() and pricer.adapt(inside[None], trial):
-                pricer.recount()
+            if pricer.mixes and inside.any():
+                pricer.adapt(inside[None], trial)
 
     def _clusters(self, count: int) -> IntArray:
         """Cut the order of the walk into clusters of about equal weight, ``(N,)``."""

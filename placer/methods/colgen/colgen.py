@@ -1,8 +1,9 @@
 """Non-contiguous throughput by column generation: a bound, and plans by diving and annealing.
 
-Phases look finer and finer: units of load against rounding losses, clusters of items against restricted
-values.  After each one, plans are built from its sets and improved, so that plan and bound approach each
-other at any time.
+Phases look finer and finer: diagrams of more and more states against transfers that are left out, units of
+load against rounding losses, clusters of items against restricted values.  After each one, plans are built
+from its sets and improved, for as much work as it took, so that plan and bound approach each other at any
+time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from placer.instance.instance import Instance
 from placer.methods.colgen import boxes
 from placer.methods.colgen.bound import Generation, Phase
 from placer.methods.colgen.dive import dive
+from placer.methods.colgen.frontier import walk_order
 from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.polish import Polish
 from placer.methods.colgen.pricing import Pricer, make_pricers
@@ -37,10 +39,16 @@ PHASES = (
     Phase(units=131072, clusters=240, width=1e-4),
     Phase(units=262144, clusters=10**9, width=2e-5),
 )
+STATES = (1, 64, 4096)
+"""Most states of a step, diagram by diagram; without states, compute alone counts."""
+COARSE = Phase(units=16384, clusters=80, width=5e-4)
+"""The phase of each diagram but the last."""
 CELLS = 300_000_000
 """States times units of one pricing at most: some 0.3 s."""
 STARTS = 12
 """Descents from balanced starts before the first annealing."""
+LEAST_WORK_S = 0.2
+"""Work that plans may take in any case, in nominal seconds."""
 PHASE_SHARE = 0.3
 """Share of the work left that one phase may take where there is a limit."""
 MOVES, MOVES_PER_ITEM = 2_000_000, 10_000
@@ -87,28 +95,46 @@ class _Solver:
     def solve(self) -> Outcome:
         """Alternate between bounds and plans."""
         self._first_plans()
-        try:
-            pricers = make_pricers(self.loads, check=self.run.check)
-        except Stopped:
-            return self._outcome()
         upper = min(self.polish.best_ms, self._trivial_ms())
         if upper == 0.0:  # nothing takes time: loads tell no set from another
             return self._outcome()
-        self.generation = Generation(self.loads, pricers, upper)
-        if self.run.bound_ms is not None:
-            self.generation.lower_ms = min(self.run.bound_ms, self.generation.upper_ms)
-        for k, phase in enumerate(self._phases(pricers)):
-            if self._done():
-                break
-            self.generation.run_phase(phase, self._slice(), self.options.gap)
-            if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
-                self._refute_boxes(min(BOXES[k], boxes.units(pricers)))
-            if k != 1:  # the second phase mends the rounding of the first one's bound, for little time
-                self._plans()
+        try:
+            self._bound(upper)
+        except Stopped:
+            return self._outcome()
         failures = 0
         while not self._done() and failures < PATIENCE:
-            failures = 0 if self._anneal() else failures + 1
+            failures = 0 if self._anneal(self._slice()) else failures + 1
         return self._outcome()
+
+    def _bound(self, upper: float) -> None:
+        """Prove bounds on finer and finer diagrams, and make plans from their sets."""
+        order = walk_order(self.problem.size, self.loads.nets, check=self.run.check)
+        for states in STATES:
+            pricers = make_pricers(self.loads, order, max_states=states, check=self.run.check)
+            if self.generation is None:
+                self.generation = Generation(self.loads, pricers, upper)
+                self.generation.lower_ms = min(self.run.bound_ms or 0.0, upper)
+            whole = not any(pricer.diagram.cut.any() for pricer in pricers if not pricer.kind.is_host)
+            if whole or states == STATES[-1]:
+                break
+            self._look(COARSE, pricers)
+        for k, phase in enumerate(self._phases(pricers)):
+            # The second phase mends the rounding of the first one's bound, for little time.
+            self._look(phase, pricers, plans=k != 1)
+            if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
+                self._refute_boxes(min(BOXES[k], boxes.units(pricers)))
+
+    def _look(self, phase: Phase, pricers: list[Pricer], *, plans: bool = True) -> None:
+        """Run a phase, and make plans from its sets for as much work as it took."""
+        if self._done():
+            return
+        assert self.generation is not None
+        began = self.run.work_s
+        self.generation.run_phase(phase, pricers, self._slice(), self.options.gap)
+        self._report()
+        if plans:
+            self._plans(self.run.part(work=max(LEAST_WORK_S, self.run.work_s - began)))
 
     # -- plans ----------------------------------------------------------------------------------
 
@@ -118,7 +144,7 @@ class _Solver:
             self.polish.offer(start)
             self.polish.descend(start, self.run)
         search = Search(_without_order(self.problem), self.options, self.run)
-        for _ in range(STARTS):
+        for _ in range(0 if self.polish.best is not None else STARTS):
             start_at = search.next_start()
             search.descents += 1
             if start_at is not None and self.run.stopped() is None:
@@ -126,25 +152,23 @@ class _Solver:
         if search.best.plan is not None:
             self.polish.offer(self.problem.start(search.best.plan))
         self._report()
-        if self.polish.best is not None:
-            self._anneal()
 
-    def _plans(self) -> None:
+    def _plans(self, part: Run) -> None:
         """Dive at several loads; descend and anneal from each plan and from the best."""
         generation = self.generation
         assert generation is not None
         self._follow_upper()
-        part = self._slice()
         base = min(max(generation.reach_ms, generation.lower_ms), generation.upper_ms)
-        for overload in OVERLOADS:
+        transfers = any(len(pricer.diagram.paid_net) for pricer in generation.pricers)
+        for overload in OVERLOADS if transfers or not self.loads.nets.count else ():
             if self._done() or part.stopped() is not None:
                 return
             found = dive(generation, min(base * overload, generation.top_ms), part, rounds=15)
             if found is not None:
-                self._anneal(self.polish.descend(found, part))
-        self._anneal()
+                self._anneal(part, self.polish.descend(found, part))
+        self._anneal(part)
 
-    def _anneal(self, device: IntArray | None = None) -> bool:
+    def _anneal(self, run: Run, device: IntArray | None = None) -> bool:
         """Anneal from an assignment, by default the best; tell whether the best plan improved."""
         before = self.polish.best_ms
         source = self.polish.best if device is None else device
@@ -154,7 +178,7 @@ class _Solver:
         heat, reach = SCHEDULES[self.annealings % len(SCHEDULES)]
         moves = min(MOVES, MOVES_PER_ITEM * self.problem.size)
         self.annealings += 1
-        self.polish.anneal(source, lower, self._slice(), moves=moves, reach=reach, heat=heat)
+        self.polish.anneal(source, lower, run, moves=moves, reach=reach, heat=heat)
         self._follow_upper()
         return self.polish.best_ms < before
 
@@ -199,7 +223,7 @@ class _Solver:
 
     def _slice(self) -> Run:
         planned = self.run.planned
-        return self.run.part(work=None if planned is None else max(0.2, PHASE_SHARE * planned))
+        return self.run.part(work=None if planned is None else max(LEAST_WORK_S, PHASE_SHARE * planned))
 
     def _done(self) -> bool:
         closed = (

@@ -5,6 +5,9 @@ to know of the items walked so far is, for each open net, whether all of its ite
 taken, or both occurred (then the net is split).  The combinations that can occur are the *states* of a
 step; leaving an item out or taking it leads to a state of the next step, and pays for nets that became
 split.  Where sends and receives have different weights, a split net waits for its producer's side.
+
+Where a step would have too many states, nets end early: what they would pay for their later items is left
+out.  Loads are then too low, never too high.
 """
 
 from __future__ import annotations
@@ -41,9 +44,9 @@ class Diagram:
     paid_start, paid_net, paid_sends
         Transition ``2 * state + choice`` pays the nets ``paid_net[paid_start[.] : paid_start[. + 1]]``,
         as a sender where ``paid_sends``.
-    dropped
-        Nets left out to keep the number of states low, ``(H,)``: without them loads are lower, so that
-        bounds stay valid.
+    cut
+        Nets that end early to keep the number of states low, ``(H,)``: loads are lower without their last
+        items, so that bounds stay valid.
     """
 
     order: IntArray
@@ -52,7 +55,7 @@ class Diagram:
     paid_start: IntArray
     paid_net: IntArray
     paid_sends: BoolArray
-    dropped: BoolArray
+    cut: BoolArray
 
     @property
     def states(self) -> int:
@@ -144,28 +147,21 @@ def build_diagram(
     order
         Items in the order of the walk, ``(N,)``.
     nets
-        The nets; where a step would have more than ``max_states`` states, its cheapest open nets are dropped.
+        The nets; where a step would have more than ``max_states`` states, its cheapest open nets end there.
     sides
         Whether sending and receiving have different weights.
     check
         Called now and then; it may raise.
     """
-    check = check or (lambda: None)
-    dropped = np.zeros(nets.count, dtype=bool)
-    while True:
-        built = _Builder(order, nets, sides, max_states, dropped).build(check)
-        if built is not None:
-            return built
+    return _Builder(order, nets, sides, max_states).build(check or (lambda: None))
 
 
 class _Builder:
-    """One pass over the order; stops when it had to drop nets, to be started again without them."""
+    """One pass over the order."""
 
-    def __init__(
-        self, order: IntArray, nets: Hypernets, sides: bool, max_states: int, dropped: BoolArray
-    ) -> None:
+    def __init__(self, order: IntArray, nets: Hypernets, sides: bool, max_states: int) -> None:
         self.order, self.nets, self.sides, self.max_states = order, nets, sides, max_states
-        self.dropped = dropped
+        self.cut = np.zeros(nets.count, dtype=bool)
         self.position = np.empty(len(order), dtype=np.int64)
         self.position[order] = np.arange(len(order))
         self.of_item: list[list[int]] = [[] for _ in range(len(order))]
@@ -174,13 +170,12 @@ class _Builder:
         for h in range(nets.count):
             at = self.position[nets.members(h)]
             self.first[h], self.last[h] = at.min(), at.max()
-            if not dropped[h]:
-                for i in nets.members(h).tolist():
-                    self.of_item[i].append(h)
+            for i in nets.members(h).tolist():
+                self.of_item[i].append(h)
         self.price = nets.cost_ms.sum(axis=(0, 2))
 
-    def build(self, check: Callable[[], None]) -> Diagram | None:
-        """Return the diagram, or None after marking nets as dropped."""
+    def build(self, check: Callable[[], None]) -> Diagram:
+        """Return the diagram."""
         state = np.zeros((1, 0), dtype=np.int8)
         open_nets: list[int] = []
         targets: list[IntArray] = []
@@ -194,14 +189,7 @@ class _Builder:
             sides = [self._choose(state, open_nets, item, step, take) for take in (False, True)]
             keep = [s for s, h in enumerate(open_nets) if self.last[h] > step]
             both = np.stack([after[:, keep] for after, _ in sides], axis=1).reshape(2 * len(state), len(keep))
-            if len(keep) > SLOTS:
-                self._drop([open_nets[s] for s in keep], len(keep) - SLOTS)
-                return None
-            code = both.astype(np.int64) @ (np.int64(4) ** np.arange(len(keep), dtype=np.int64))
-            _, representative, target = np.unique(code, return_index=True, return_inverse=True)
-            if len(representative) > self.max_states:
-                self._drop([open_nets[s] for s in keep], 1)
-                return None
+            open_nets, representative, target = self._merge(both, [open_nets[s] for s in keep])
             targets.append(offset[-1] + target.reshape(-1, 2))
             base = 2 * offset[-2]
             paid += [
@@ -209,13 +197,31 @@ class _Builder:
                 for take, (_, events) in enumerate(sides)
                 for rows, h, sends in events
             ]
-            state, open_nets = both[representative], [open_nets[s] for s in keep]
+            state = representative
             offset.append(offset[-1] + len(state))
         return self._diagram(targets, paid, offset)
 
-    def _drop(self, open_nets: list[int], count: int) -> None:
-        cheapest = sorted(open_nets, key=lambda h: (self.price[h], h))[:count]
-        self.dropped[cheapest] = True
+    def _merge(self, both: np.ndarray, open_nets: list[int]) -> tuple[list[int], np.ndarray, IntArray]:
+        """Merge equal states; where too many differ, the cheapest open nets end.
+
+        Returns the nets that stay open, the states that differ, and which of them each row is.
+        """
+        while True:
+            if len(open_nets) <= SLOTS:
+                code = both.astype(np.int64) @ (np.int64(4) ** np.arange(len(open_nets), dtype=np.int64))
+                _, representative, target = np.unique(code, return_index=True, return_inverse=True)
+                if len(representative) <= self.max_states:
+                    return open_nets, both[representative], target
+            slot = min(range(len(open_nets)), key=lambda s: (self.price[open_nets[s]], open_nets[s]))
+            self._end(open_nets[slot])
+            both = np.delete(both, slot, axis=1)
+            open_nets = open_nets[:slot] + open_nets[slot + 1 :]
+
+    def _end(self, h: int) -> None:
+        """Let a net end before its last item."""
+        self.cut[h] = True
+        for i in self.nets.members(h).tolist():
+            self.of_item[i].remove(h)
 
     def _choose(
         self, state: np.ndarray, open_nets: list[int], item: int, step: int, take: bool
@@ -264,5 +270,5 @@ class _Builder:
             paid_start=np.searchsorted(where[by_place], np.arange(2 * len(target) + 1)),
             paid_net=net[by_place],
             paid_sends=sends[by_place],
-            dropped=self.dropped,
+            cut=self.cut,
         )

@@ -2,7 +2,7 @@
 
 Everything is relaxed in one direction, so that the best value found is never too small: several facets
 and the memory limit are folded into one weight by a convex mix, transition weights are rounded down to
-whole units, and nets that make the diagram too wide are left out.
+whole units, and nets that make the diagram too wide end early.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ __all__ = ["Grid", "Pricer", "make_pricers"]
 
 ROUNDING = 1e-12
 """Relative slack given to every weight and capacity, against rounding errors of the sums."""
+OTHERS = 0.2
+"""Weight at first of what is spread over all facets; compute, which mostly binds, has the rest."""
+LEAST_MIX = 1e-3
+"""Weight from which on a facet without any can grow again."""
+SLOWER = 20.0
+"""Shifts of a mix after which they are half as large as the first one."""
 MEMORY_SLACK = 2e-9
 """Relative excess over a memory limit that verification may still accept."""
 
@@ -55,8 +61,10 @@ class Pricer:
     def __init__(self, loads: Loads, t: int, diagram: Diagram) -> None:
         self.loads, self.t, self.diagram = loads, t, diagram
         self.kind = loads.types[t]
-        self.mix = np.full(len(loads.facets), 1.0 / len(loads.facets))
+        self.mix = _first_mix(loads, diagram)
         self.memory_mix = 0.0
+        self.adapted = 0
+        """How often the mix was shifted since the last grid: shifts become smaller and smaller."""
         memory = loads.problem.memory_bytes
         limit = self.kind.memory_limit_bytes * (1 + MEMORY_SLACK)
         self.allowed: BoolArray = self.kind.allowed & (memory <= limit)
@@ -68,8 +76,13 @@ class Pricer:
 
     def set_grid(self, grid: Grid) -> None:
         """Count in other units."""
-        self._grid = grid
-        loads, t = self.loads, self.t
+        self._grid, self.adapted = grid, 0
+        self._count()
+
+    def _count(self) -> None:
+        """Count the weight of each transition in units."""
+        assert self._grid is not None
+        grid, loads, t = self._grid, self.loads, self.t
         item = loads.item_weight(t, self.mix)
         receive, send = loads.net_weight(t, self.mix)
         share = 1.0 - self.memory_mix
@@ -83,10 +96,11 @@ class Pricer:
             units = np.minimum(weight * (1 - ROUNDING) / grid.unit_ms, grid.units + 1.0)
         self._weight = np.floor(np.nan_to_num(units)).astype(np.int64)
 
-    def recount(self) -> None:
-        """Recount the weights after the mix has changed."""
-        assert self._grid is not None
-        self.set_grid(self._grid)
+    def set_mix(self, mix: FloatArray, memory_mix: float) -> None:
+        """Weigh facets and memory in another way."""
+        if not np.array_equal(mix, self.mix) or memory_mix != self.memory_mix:
+            self.mix, self.memory_mix = mix, memory_mix
+            self._count()
 
     def capacity(self, load_ms: float) -> int:
         """Units that a load of at most ``load_ms`` can have; -1 for none."""
@@ -127,25 +141,32 @@ class Pricer:
         out[self.diagram.order[chosen]] = True
         return out
 
-    def adapt(self, inside: BoolArray, load_ms: float) -> bool:
-        """Shift the mix towards the limits that the sets ``(S, N)`` break; tell whether it changed."""
+    def adapt(self, inside: BoolArray, load_ms: float) -> None:
+        """Shift the mix towards the limits that the sets ``(S, N)`` break, less each time."""
         excess = self._facet_loads(inside) / load_ms - 1.0
-        before = (self.mix.copy(), self.memory_mix)
-        if len(self.mix) > 1:
-            step = self.mix * np.exp(np.clip(excess.mean(axis=1), -1.0, 1.0))
-            self.mix = step / step.sum()
+        rate = 1.0 / (1.0 + self.adapted / SLOWER)
+        self.adapted += 1
+        mix, memory_mix = self.mix, self.memory_mix
+        if self._mixes_facets:
+            step = np.maximum(mix, LEAST_MIX) * np.exp(rate * np.clip(excess.mean(axis=1), -1.0, 1.0))
+            mix = step / step.sum()
         if self.limits_memory:
             used = float(self.loads.memory_bytes(inside).mean()) / self.limit - 1.0
             load = float(excess.max(axis=0).mean())
-            odds = max(self.memory_mix, 0.02) / (1 - max(self.memory_mix, 0.02))
-            odds *= np.exp(np.clip(used - max(load, -0.5), -1.0, 1.0))
-            self.memory_mix = odds / (1 + odds) if odds > 0.021 else 0.0
-        return not (np.allclose(before[0], self.mix, rtol=1e-3) and abs(before[1] - self.memory_mix) < 1e-3)
+            odds = max(memory_mix, 0.02) / (1 - max(memory_mix, 0.02))
+            odds *= np.exp(rate * np.clip(used - max(load, -0.5), -1.0, 1.0))
+            memory_mix = odds / (1 + odds) if odds > 0.021 else 0.0
+        self.set_mix(mix, memory_mix)
 
     @property
     def mixes(self) -> bool:
         """Whether there is anything to mix."""
-        return len(self.mix) > 1 or self.limits_memory
+        return self._mixes_facets or self.limits_memory
+
+    @property
+    def _mixes_facets(self) -> bool:
+        """Whether the diagram tells facets apart: without transfers, compute alone counts."""
+        return len(self.mix) > 1 and len(self.diagram.paid_net) > 0
 
     def _facet_loads(self, inside: BoolArray) -> FloatArray:
         loads = self.loads
@@ -162,27 +183,52 @@ class Pricer:
         return out
 
 
+def _first_mix(loads: Loads, diagram: Diagram) -> FloatArray:
+    """Weigh mostly compute, and nothing else where a diagram knows no transfers, ``(F,)``."""
+    even = np.full(len(loads.facets), 1.0 / len(loads.facets))
+    compute = ~np.asarray(loads.facets[:, :, 1:].any(axis=(1, 2)))
+    if not compute.any():
+        return even
+    share = OTHERS if len(diagram.paid_net) else 0.0
+    return np.asarray((1 - share) * compute / compute.sum() + share * even)
+
+
 def make_pricers(
-    loads: Loads, *, max_states: int = 4096, check: Callable[[], None] | None = None
+    loads: Loads,
+    order: IntArray | None = None,
+    *,
+    max_states: int = 4096,
+    check: Callable[[], None] | None = None,
 ) -> list[Pricer]:
     """Build the diagrams, one for all accelerators and one without nets for all hosts.
 
-    ``check`` is called now and then and may raise.
+    Parameters
+    ----------
+    loads
+        The loads.
+    order
+        Order of the items in the diagrams; a good one is looked for when None.
+    max_states
+        Most states of a step.
+    check
+        Called now and then; it may raise.
     """
-    size = loads.problem.size
     sides = any(
         not np.array_equal(*loads.net_weight(t, np.eye(len(loads.facets))[f]))
         for t in range(len(loads.types))
         for f in range(len(loads.facets))
     )
-    order = walk_order(size, loads.nets, check=check)
-    accelerator = build_diagram(order, loads.nets, sides=sides, max_states=max_states, check=check)
+    if order is None:
+        order = walk_order(loads.problem.size, loads.nets, check=check)
     host = _without_nets(order, loads.nets.count)
+    accelerator = host
+    if max_states > 1:
+        accelerator = build_diagram(order, loads.nets, sides=sides, max_states=max_states, check=check)
     return [Pricer(loads, t, host if kind.is_host else accelerator) for t, kind in enumerate(loads.types)]
 
 
 def _without_nets(order: IntArray, nets: int) -> Diagram:
-    """One state per step: what hosts need, which pay no transfers."""
+    """One state per step: what hosts need, which pay no transfers, and the coarsest look at accelerators."""
     size = len(order)
     return Diagram(
         order=order,
@@ -191,5 +237,5 @@ def _without_nets(order: IntArray, nets: int) -> Diagram:
         paid_start=np.zeros(2 * size + 1, dtype=np.int64),
         paid_net=np.zeros(0, dtype=np.int64),
         paid_sends=np.zeros(0, dtype=bool),
-        dropped=np.ones(nets, dtype=bool),
+        cut=np.ones(nets, dtype=bool),
     )

@@ -77,7 +77,7 @@ def walk(diagram, weight, inside) -> float:
     return total
 
 
-def test_few_states_drop_the_cheapest_nets_and_never_raise_a_load():
+def test_few_states_end_the_cheapest_nets_early_and_never_raise_a_load():
     loads = random_loads(4, Communication.SEQUENTIAL)
     order = walk_order(loads.problem.size, loads.nets)
     mix = np.ones(1)
@@ -86,8 +86,8 @@ def test_few_states_drop_the_cheapest_nets_and_never_raise_a_load():
     full = build_diagram(order, loads.nets, sides=False)
     narrow = build_diagram(order, loads.nets, sides=False, max_states=2)
     assert np.diff(narrow.offset).max() <= 2 < np.diff(full.offset).max()
-    assert narrow.dropped.any()
-    assert not full.dropped.any()
+    assert narrow.cut.any()
+    assert not full.cut.any()
     for inside in subsets(loads.problem.size):
         low = walk(narrow, narrow.transition_weight(item, receive, send), inside)
         assert low <= walk(full, full.transition_weight(item, receive, send), inside) + 1e-12
