@@ -7,6 +7,9 @@ fractional knapsack, and it holds for any number of types. Under the sequential 
 downset cuts costs at least b_e more: some item of the net is left; either its device pays for the net,
 μ_t·c_{e,t}, or it is on a host, which costs (μ_t·p_{v,t} - q_v) more than was counted. That surplus of an
 item is shared out over its nets, so that nothing is counted twice.
+
+Where transfers add nothing and all times on a type are multiples of a unit, as rounded times are, a device
+holds no more at T than at the largest multiple within T.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import numpy as np
 
 from placer.arrays import FloatArray
 from placer.methods.downsets.kernels.arrays import Graph, Measures
+from placer.methods.downsets.kernels.pieces import whole
 
 __all__ = ["KnownPrices", "join", "measures", "prices", "root_bound"]
 
@@ -27,6 +31,10 @@ ROUNDING = 1e-11
 """Relative allowance for the rounding of sums of work."""
 MAX_SUBSETS = 8
 """Sets of types that have prices of their own: each is one more sum kept up in every step of the search."""
+MAX_UNITS = 1000
+"""Units in the longest time, beyond which they are looked at as any times."""
+SAME = 1e-12
+"""Relative distance of a time from a multiple of its unit: rounding."""
 TINY_MS = 1e-300
 """Keeps a quotient finite."""
 
@@ -115,7 +123,8 @@ def measures(g: Graph, known: KnownPrices | None = None) -> Measures:
     if plain is not g:
         m = measures(plain, known)
         column = np.searchsorted(np.flatnonzero(g.pool == np.arange(len(g.pool))), g.pool)
-        return m._replace(scale=np.ascontiguousarray(m.scale[:, column]))
+        scale = np.ascontiguousarray(m.scale[:, column])
+        return m._replace(scale=scale, unit=np.zeros_like(scale))
     rows: list[tuple[FloatArray, FloatArray, FloatArray, int, float]] = []
     kinds = (2, 0, 1) if g.gpipe else (2,)
     for subset in _subsets(len(g.devices)):
@@ -140,6 +149,7 @@ def measures(g: Graph, known: KnownPrices | None = None) -> Measures:
         weight=np.array([r[0] for r in rows]),
         boundary=np.array([r[1] for r in rows]).reshape(len(rows), -1),
         scale=np.array([r[2] for r in rows]),
+        unit=np.array([_units(g, r[3], r[1], r[2]) for r in rows]),
         kind=np.array([r[3] for r in rows], dtype=np.int64),
         slack=np.array([r[4] for r in rows]),
     )
@@ -159,12 +169,11 @@ def root_bound(m: Measures, g: Graph) -> float:
     need = _heaviest(g)
     some = (g.devices > 0) & (g.pool == np.arange(len(g.pool)))
     for k in range(len(m.kind)):
-        total = float(m.weight[k].sum())
-        room = float((m.scale[k][some] * g.devices[some]).sum())
-        if total > 0 and room == 0:
+        room = m.scale[k][some] * g.devices[some]
+        if m.weight[k].any() and not room.any():
             return np.inf
-        if 0 < room < np.inf and m.kind[k] < 3:
-            need[m.kind[k]] = max(need[m.kind[k]], (total - m.slack[k]) / room)
+        if m.kind[k] < 3:
+            need[m.kind[k]] = max(need[m.kind[k]], _least(m, k, room, m.unit[k][some]))
     return max(need[2], need[0] + need[1])
 
 
@@ -172,10 +181,68 @@ def direction_bounds(m: Measures, g: Graph) -> tuple[float, float]:
     """Return the largest forward and backward load in ms that every plan reaches (gpipe)."""
     need = _heaviest(g)[:2]
     for k in range(len(m.kind)):
-        room = float((m.scale[k] * g.devices)[g.pool == np.arange(len(g.pool))].sum())
-        if m.kind[k] < 2 and 0 < room < np.inf:
-            need[m.kind[k]] = max(need[m.kind[k]], (float(m.weight[k].sum()) - m.slack[k]) / room)
+        some = g.pool == np.arange(len(g.pool))
+        if m.kind[k] < 2:
+            room = m.scale[k][some] * g.devices[some]
+            need[m.kind[k]] = max(need[m.kind[k]], _least(m, k, room, m.unit[k][some]))
     return need[0], need[1]
+
+
+def _least(m: Measures, k: int, room: FloatArray, unit: FloatArray) -> float:
+    """Return the load in ms from which on devices hold the work of measure k, 0 where they hold any.
+
+    Parameters
+    ----------
+    room
+        What those of a type hold for each ms of load, ``(T,)``.
+    unit
+        Of their loads in ms, ``(T,)``, 0 for none.
+    """
+    total = float(m.weight[k].sum()) - float(m.slack[k])
+    if not 0 < room.sum() < np.inf:
+        return 0.0
+    load: float = total / float(room.sum())
+    steady = float(room[unit == 0].sum())
+    for _ in range(MAX_UNITS if (unit > 0).any() else 0):
+        held = [r * float(whole(load, u)) for r, u in zip(room.tolist(), unit.tolist(), strict=True)]
+        short: float = total - sum(held)
+        if short <= 0.0:
+            break
+        following = min(float(whole(load, u)) + u for u in unit[unit > 0].tolist())
+        if steady * (following - load) >= short:
+            return load + short / steady
+        load = following
+    return load
+
+
+def _units(g: Graph, kind: int, boundary: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return the unit in ms of what items take on each type, ``(T,)``, where a measure has work alone."""
+    out = np.zeros(len(scale))
+    if boundary.any():
+        return out
+    for t in np.flatnonzero(np.isfinite(scale) & (scale > 0)).tolist():
+        time = g.time[t].sum(axis=0) if kind == 2 else g.time[t, kind]
+        out[t] = _unit(time[g.ok[t]])
+    return out
+
+
+def _unit(time: FloatArray) -> float:
+    """Return what all times are multiples of, up to rounding; 0 if that is too small to matter."""
+    time = np.sort(time[time > 0])
+    if not len(time):
+        return 0.0
+    unit, longest = float(time[0]), float(time[-1])
+    for x in time.tolist():
+        rest = x
+        while rest > ROUNDING * longest:
+            if unit < longest / MAX_UNITS:
+                return 0.0
+            unit, rest = rest, unit % rest
+            rest = 0.0 if unit - rest <= ROUNDING * longest else rest
+    if unit < longest / MAX_UNITS:
+        return 0.0
+    times = np.round(time / unit)
+    return unit if (abs(time - times * unit) <= SAME * time).all() else 0.0
 
 
 def _heaviest(g: Graph) -> list[float]:

@@ -215,6 +215,7 @@ class TransferBound:
             weight=prices,
             boundary=np.zeros((1, len(side.graph.net_size))),
             scale=scale,
+            unit=np.zeros_like(scale),
             kind=np.array([3]),
             slack=ROUNDING * prices.sum(axis=1),
         )

@@ -69,11 +69,13 @@ class Graph(NamedTuple):
 
 class Measures(NamedTuple):
     """Additive measures of work, K of them: Σ weight over what is left ≤ Σ over the devices left of
-    ``scale`` times the target (kind 0 forward, 1 backward, 2 both), or times 1 (kind 3)."""  # noqa: D205, D209
+    ``scale`` times the target (kind 0 forward, 1 backward, 2 both), or times 1 (kind 3).  Where ``unit`` is
+    positive, the target is rounded down to a multiple of it."""  # noqa: D205, D209
 
     weight: Floats  # (K, N)
     boundary: Floats  # (K, E)
     scale: Floats  # (K, T)
+    unit: Floats  # (K, T) ms
     kind: Ints  # (K,)
     slack: Floats  # (K,) rounding allowance
 

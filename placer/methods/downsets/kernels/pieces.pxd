@@ -1,6 +1,7 @@
 # What the compiler needs to know of pieces.py.
 
 cimport cython
+from libc.math cimport floor
 
 from placer.methods.downsets.kernels.views cimport *
 
@@ -39,9 +40,11 @@ cdef double load(GraphView g, SpaceView space, long long d, bint with_open) noex
 cdef bint within(GraphView g, SpaceView space, long long s, double forward, double backward,
     double target) noexcept nogil
 
-@cython.locals(i=cython.longlong, left=cython.longlong, total=cython.double)
+@cython.locals(i=cython.longlong, left=cython.longlong, limit=cython.double, total=cython.double)
 cdef double capacity(GraphView g, MeasuresView m, SpaceView space, long long k, long long s, long long t,
     double forward, double backward, double target) noexcept nogil
+
+cpdef double whole(double limit, double unit) noexcept nogil
 
 @cython.locals(K=cython.longlong, e=cython.longlong, i=cython.longlong, inside=cython.longlong,
     k=cython.longlong, x=cython.longlong)

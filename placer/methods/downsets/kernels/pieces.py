@@ -5,6 +5,8 @@ from __future__ import annotations
 import cython
 
 if not cython.compiled:
+    from math import floor
+
     from placer.methods.downsets.kernels.views import (
         BEFORE,
         BLOCKS,
@@ -38,6 +40,7 @@ __all__ = [
     "take",
     "unexclude",
     "untake",
+    "whole",
     "within",
 ]
 
@@ -193,16 +196,26 @@ def capacity(
     target: float,
 ) -> float:
     """Work that the devices left after a piece on type t can hold in measure k."""
+    limit = 1.0
+    if m.kind[k] == 0:
+        limit = target - backward
+    elif m.kind[k] == 1:
+        limit = target - forward
+    elif m.kind[k] == 2:
+        limit = min(target, space.reach[2])
     total = 0.0
     for i in range(g.types):
         left = left_of(g, space, s, i, t)
         if left > 0 and g.pool[i] == i:
-            total += left * m.scale[k, i]
-    if m.kind[k] == 0:
-        return total * (target - backward)
-    if m.kind[k] == 1:
-        return total * (target - forward)
-    return total * min(target, space.reach[2]) if m.kind[k] == 2 else total
+            total += left * m.scale[k, i] * whole(limit, m.unit[k, i])
+    return total
+
+
+def whole(limit: float, unit: float) -> float:
+    """Return the largest multiple of a unit within a limit, up to rounding; the limit itself if it is 0."""
+    if unit <= 0.0:
+        return limit
+    return unit * floor(limit / unit * (1.0 + 1e-11))
 
 
 def take(g: GraphView, m: MeasuresView, space: SpaceView, ctl: Control, t: int, v: int) -> None:

@@ -24,7 +24,7 @@ cdef class GraphView:
 
 cdef class MeasuresView:
     cdef public long long kinds
-    cdef public double[:, ::1] weight, boundary, scale
+    cdef public double[:, ::1] weight, boundary, scale, unit
     cdef public long long[::1] kind
     cdef public double[::1] slack
 
