@@ -31,7 +31,7 @@ from tests.benchmarks.proofs.methods import METHODS
 from tests.benchmarks.proofs.read import left_out
 from tests.benchmarks.proofs.report import write_report
 
-__all__ = ["main"]
+__all__ = ["ask", "main"]
 
 MAKING = Lock()
 """Held while a graph is made: PyTorch exports one model at a time in a process."""
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _answer(
     job: Job, folder: Path, constants: dict[str, float], memory_mb: int, nurseries: Nurseries
 ) -> dict[str, Any]:
-    """Measure in a process of its own; one that dies found nothing."""
+    """Make the graph where that has not been done, and ask."""
     path = folder / f"{job.case.subject.name.replace(' ', '_')}.json.gz"
     with MAKING:
         if not path.is_file():
@@ -104,16 +104,21 @@ def _answer(
     instance = placer.load(path)
     options = job.case.options(instance) | METHODS[job.method].options
     question = Question(str(path), job.method, options, job.limit_s, memory_mb, constants)
-    call = Call(measure, (question,), WALL * job.limit_s + WALL, memory_mb + OVERHEAD_MB, warm)
-    told: dict[str, Any] = {"status": "ended"}
-    answer = nurseries.run(call, tell=told.update)
-    found = answer.value or {**told, "message": f"{answer.ended.how.value}: {answer.ended.reason}"}
     head = {
         "case": job.case.name, "half": job.case.subject.half, "kind": job.case.kind, "nodes": instance.n,
         "devices": len(instance.devices), "sha256": fingerprint(instance), "method": job.label,
         "limit_s": job.limit_s, "options": options,
     }  # fmt: skip
-    return {**head, **found}
+    return {**head, **ask(question, nurseries)}
+
+
+def ask(question: Question, nurseries: Nurseries) -> dict[str, Any]:
+    """Measure in a process of its own; one that dies found nothing beyond what it had told."""
+    most_mb = question.memory_mb + OVERHEAD_MB
+    call = Call(measure, (question,), WALL * question.limit_s + WALL, most_mb, warm)
+    told: dict[str, Any] = {"status": "ended"}
+    answer = nurseries.run(call, tell=told.update)
+    return answer.value or {**told, "message": f"{answer.ended.how.value}: {answer.ended.reason}"}
 
 
 def _line(row: dict[str, Any]) -> str:
