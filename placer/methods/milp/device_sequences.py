@@ -15,7 +15,7 @@ from placer.options import Objective, Options, Recompute
 from placer.reductions.kinds import Kinds, kinds_of
 from placer.reductions.problem import contract
 
-__all__ = ["are_few", "devices_of", "sequences"]
+__all__ = ["are_few", "devices_of", "is_plain", "sequences"]
 
 ENTRIES = 100_000
 """Items, members of nets and edges, by stages and by sequences, at most: before there is any bound, each
@@ -23,12 +23,17 @@ sequence costs a linear program.  On the tuning half of the benchmark of proofs 
 graphs beyond it gained nothing."""
 
 
-def are_few(instance: Instance, options: Options) -> bool:
-    """Whether contiguous plans are made of devices in a row by themselves, and there are few such rows."""
+def is_plain(instance: Instance, options: Options) -> bool:
+    """Whether plans are asked for that are made of devices in a row, without further rules."""
     if options.objective is not Objective.THROUGHPUT or not options.strictly_ordered:
         return False
     special = instance.servers or instance.pools or instance.constraints != Constraints()
-    if special or options.recompute is not Recompute.NONE or options.virtual_stages > 1:
+    return not special and options.recompute is Recompute.NONE and options.virtual_stages == 1
+
+
+def are_few(instance: Instance, options: Options) -> bool:
+    """Whether contiguous plans are made of devices in a row by themselves, and there are few such rows."""
+    if not is_plain(instance, options):
         return False
     problem = contract(instance, contiguous=True)
     kinds = kinds_of(problem)

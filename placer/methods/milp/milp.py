@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
+from placer.methods.downsets import dpl
+from placer.methods.milp import sequence_search
+from placer.methods.milp.device_sequences import are_few, is_plain
 from placer.methods.milp.throughput_program import ThroughputProgram, contracted
 from placer.methods.milp.verdict import verdict
 from placer.methods.starts.first_fit import first_fit
@@ -44,9 +47,11 @@ COARSE = 0.2
 
 START_SHARE, START_WORK_S = 0.1, 30.0
 """Work for the contiguous plan that starts a non-contiguous one: a share of what the limits allow, or
-nominal seconds where there are none."""
+nominal seconds where there are none; also for a plan along linear orders that starts a contiguous one."""
 START_GAP = 1e-2
 """Gap of that plan."""
+SEQUENCES_SHARE, SEQUENCES_WORK_S = 0.6, 150.0
+"""Work for the programs of single sequences of devices, likewise."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -123,6 +128,27 @@ class _Search:
             first = solve(self.instance, contiguous, run.part(work=work, quiet=True))
             if first.plan is not None:
                 self.take(first.plan)
+        ordered = options.contiguous and options.formulation is not Formulation.PAPER
+        if run.start is None and ordered and is_plain(self.instance, options):
+            self.start_from_orders()
+
+    def start_from_orders(self) -> None:
+        """Take the best plan along linear orders, and where sequences of devices are few, what they bring."""
+        options, planned = self.options, self.run.planned
+        work = START_WORK_S if planned is None else START_SHARE * planned
+        along = dpl.solve(self.instance, options, self.run.part(work=work, quiet=True))
+        if along.plan is not None:
+            self.take(along.plan)
+        if self.best.plan is None or self.best.is_within(options.gap):
+            return
+        if are_few(self.instance, options):
+            work = SEQUENCES_WORK_S if planned is None else SEQUENCES_SHARE * planned
+            part = self.run.part(work=work, quiet=True)
+            part.start = self.best.plan
+            found = sequence_search.solve(self.instance, options, part)
+            if found.plan is not None:
+                self.take(found.plan)
+            self.best.raise_bound(found.bound_ms or 0.0, "sequences")
 
     def take(self, plan: Plan) -> None:
         """Offer a plan; tolerances of the solver end here."""
