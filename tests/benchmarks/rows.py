@@ -201,10 +201,11 @@ def main() -> int:
 def _now(found: dict[str, Any]) -> tuple[str, str]:
     """What was found, and CPU seconds."""
     if found.get("objective") is None:
-        return found["status"], f"{found.get('cpu_s') or 0.0:.2f}"
+        return f"{found['status']}: {found.get('message', '')}", f"{found.get('cpu_s') or 0.0:.2f}"
     gap = found["gap"]
     told = "no bound" if gap is None else "proven" if found["status"] == "optimal" else f"{100 * gap:.2f} %"
-    return f"{found['objective']:.6g} ms, {told}", f"{found['cpu_s']:.2f}"
+    late = f" ({found['message']})" if found["status"] == "late" else ""
+    return f"{found['objective']:.6g} ms, {told}{late}", f"{found['cpu_s']:.2f}"
 
 
 if __name__ == "__main__":

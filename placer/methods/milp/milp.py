@@ -45,13 +45,11 @@ REBUILD = 0.97
 COARSE = 0.2
 """The same for a program that was solved to its end, where the bound's margin hides that."""
 
-START_SHARE, START_WORK_S = 0.1, 30.0
-"""Work for the contiguous plan that starts a non-contiguous one: a share of what the limits allow, or
-nominal seconds where there are none; also for a plan along linear orders that starts a contiguous one."""
-START_GAP = 1e-2
-"""Gap of that plan."""
-SEQUENCES_SHARE, SEQUENCES_WORK_S = 0.6, 150.0
-"""Work for the programs of single sequences of devices, likewise."""
+START, START_GAP = (0.1, 30.0), 1e-2
+"""Work for a contiguous plan that starts a non-contiguous one, or for one along linear orders that starts
+a contiguous one: a share of what the limits allow, or nominal seconds where there are none.  Gap of the first."""
+FIRST, SEQUENCES = (0.25, 60.0), (0.5, 150.0)
+"""Work for the program of all sequences of devices before single ones are tried, and for these, likewise."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -84,7 +82,10 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
                 return search.outcome(solution)
         before = best.value
         solution = search.round()
-        if solution.status is Status.TARGET:
+        if solution.status is Status.WORK_LIMIT and search.part is not run:
+            search.by_sequences()
+            search.part = run
+        elif solution.status is Status.TARGET:
             search.rebuilds = best.value != before
         elif not search.coarse(before, solution.status):
             return search.outcome(solution)
@@ -106,6 +107,8 @@ class _Search:
         self.best = Incumbent(self.instance, options, self.run)
         self.best.raise_bound(balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - EQUAL), "work")
         self.flights = left_in_flight(self.instance, options)
+        self.part = self.run
+        """What the program of all sequences runs in; less than everything until single ones were tried."""
         self.stats.update(nodes=0, rounds=0)
 
     def contracted(self, instance: Instance) -> Problem:
@@ -123,9 +126,8 @@ class _Search:
                 if self.best.plan is not None:
                     break
         if run.start is None and not options.contiguous and options.formulation is not Formulation.PAPER:
-            work = START_WORK_S if run.planned is None else START_SHARE * run.planned
             contiguous = options.model_copy(update={"contiguous": True, "gap": max(options.gap, START_GAP)})
-            first = solve(self.instance, contiguous, run.part(work=work, quiet=True))
+            first = solve(self.instance, contiguous, run.part(work=_share(run, START), quiet=True))
             if first.plan is not None:
                 self.take(first.plan)
         ordered = options.contiguous and options.formulation is not Formulation.PAPER
@@ -133,22 +135,22 @@ class _Search:
             self.start_from_orders()
 
     def start_from_orders(self) -> None:
-        """Take the best plan along linear orders, and where sequences of devices are few, what they bring."""
-        options, planned = self.options, self.run.planned
-        work = START_WORK_S if planned is None else START_SHARE * planned
-        along = dpl.solve(self.instance, options, self.run.part(work=work, quiet=True))
+        """Take the best plan along linear orders."""
+        part = self.run.part(work=_share(self.run, START), quiet=True)
+        along = dpl.solve(self.instance, self.options, part)
         if along.plan is not None:
             self.take(along.plan)
-        if self.best.plan is None or self.best.is_within(options.gap):
-            return
-        if are_few(self.instance, options):
-            work = SEQUENCES_WORK_S if planned is None else SEQUENCES_SHARE * planned
-            part = self.run.part(work=work, quiet=True)
-            part.start = self.best.plan
-            found = sequence_search.solve(self.instance, options, part)
-            if found.plan is not None:
-                self.take(found.plan)
-            self.best.raise_bound(found.bound_ms or 0.0, "sequences")
+        if self.best.plan is not None and are_few(self.instance, self.options):
+            self.part = self.run.part(work=_share(self.run, FIRST))
+
+    def by_sequences(self) -> None:
+        """Solve the programs of single sequences of devices."""
+        part = self.run.part(work=_share(self.run, SEQUENCES), quiet=True)
+        part.start = self.best.plan
+        found = sequence_search.solve(self.instance, self.options, part)
+        if found.plan is not None:
+            self.take(found.plan)
+        self.best.raise_bound(found.bound_ms or 0.0, "sequences")
 
     def take(self, plan: Plan) -> None:
         """Offer a plan; tolerances of the solver end here."""
@@ -185,7 +187,7 @@ class _Search:
         self.stats.update(columns=columns, rows=rows, integers=int(built.program.integer.sum()))
         logger.info("round %d: %d columns, %d rows", self.stats["rounds"], columns, rows)
         solution = built.solve(
-            self.run,
+            self.part,
             self.settings(),
             self.take,
             start=None if self.best.plan is None else problem.start(self.best.plan),
@@ -248,3 +250,9 @@ class _Search:
         if message or stop is Stop.INFEASIBLE:
             return self.best.outcome(stop, message, self.stats)
         return self.stopped(stop)
+
+
+def _share(run: Run, work: tuple[float, float]) -> float:
+    """Return a share of the work that limits allow, or nominal seconds where there are none."""
+    share, seconds = work
+    return seconds if run.planned is None else share * run.planned
