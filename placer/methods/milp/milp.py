@@ -46,8 +46,9 @@ COARSE = 0.2
 """The same for a program that was solved to its end, where the bound's margin hides that."""
 
 START, START_GAP = (0.1, 30.0), 1e-2
-"""Work for a contiguous plan that starts a non-contiguous one, or for one along linear orders that starts
-a contiguous one: a share of what the limits allow, or nominal seconds where there are none.  Gap of the first."""
+"""Work for a contiguous plan that starts a non-contiguous one, or for one along linear orders that starts a
+contiguous one: a share of what the limits allow, or nominal seconds where there are none.  Gap of the
+former."""
 FIRST, SEQUENCES = (0.25, 60.0), (0.5, 150.0)
 """Work for the program of all sequences of devices before single ones are tried, and for these, likewise."""
 
