@@ -181,9 +181,10 @@ def bound_tables(
 ) -> Bounded | None:
     """Compute the bounds of all downsets for plans that end before ``upper_ms``; None if the run stops."""
     atoms = model.atoms
-    room = limit_bytes / 8 / (len(lattice.live) + len(lattice.words))
+    kinds = len(atoms.limit)
+    room = limit_bytes / 8 / (len(lattice.live) + (1 + 2 * kinds) * len(lattice.words))
     known = paths(model)
-    levels = count_levels(slots, len(atoms.limit), max(1, int(min(MOST_LEVELS, room))))
+    levels = count_levels(slots, kinds, max(1, int(min(MOST_LEVELS, room))))
     count = levels.down.shape[1]
     bounded = Bounded(
         lattice,
@@ -192,6 +193,8 @@ def bound_tables(
         np.zeros((len(lattice.words), count)),
         known.ready,
         known.after,
+        np.zeros((len(lattice.words), kinds, count)),
+        np.zeros((len(lattice.words), kinds, count)),
         upper_ms,
     )
     done = call(run, backward_bound, Bound(atoms, bounded, slots))

@@ -141,6 +141,8 @@ class Bounded(NamedTuple):
     h0: Floats  # (L, R) after the start of the first step
     ready: Floats  # (m,) earliest finish of each node
     after: Floats  # (N, B + 1) longest path after each atom, by the memory in use (see `paths`)
+    grown: Floats  # (L, K, R) what follows in a piece that made all that is live, without memory limits
+    grown_memory: Floats  # (L, K, R) memory that the piece takes meanwhile
     upper_ms: float
 
 
@@ -193,6 +195,7 @@ class Walk(NamedTuple):
     missing: Ints  # (N,) predecessors outside
     readers: Ints  # (m,) consumers in the piece, of nodes before it
     left: Ints  # (m,) consumer atoms outside the downset and the piece
+    kept: Ints  # (depths,) nodes before the piece that are still live after it
     open: Bools  # (G,) groups that are open before the piece
     members: Ints  # (G,) atoms of the group in the piece
     partial: Ints  # (1,) groups that the piece holds some but not all atoms of
@@ -230,6 +233,7 @@ def new_walk(atoms: Atoms, after: Floats | None = None) -> Walk:
         missing=np.zeros(N, dtype=np.int64),
         readers=np.zeros(m, dtype=np.int64),
         left=np.zeros(m, dtype=np.int64),
+        kept=np.zeros(N + 2, dtype=np.int64),
         open=np.zeros(G, dtype=np.bool_),
         members=np.zeros(G, dtype=np.int64),
         partial=np.zeros(1, dtype=np.int64),

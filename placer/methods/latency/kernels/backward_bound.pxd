@@ -32,6 +32,18 @@ cdef void _piece_step(Bound b, long long d) noexcept nogil
     value=cython.double)
 cdef void _lower_by_piece(Bound b, long long after, long long c, double limit) noexcept nogil
 
+@cython.locals(after=cython.longlong, k=cython.longlong, limit=cython.double, possible=cython.bint,
+    r=cython.longlong, room=cython.double, so_far=cython.double, total=cython.double)
+cdef bint _grow(Bound b, long long d) noexcept nogil
+
+@cython.locals(a=cython.longlong, after=cython.longlong, c=cython.longlong, down=cython.longlong,
+    end=cython.longlong, first=cython.longlong, k=cython.longlong, least=cython.double,
+    memory=cython.double, p=cython.longlong, r=cython.longlong, send=cython.double, total=cython.double)
+cdef void _note_grown(Bound b) noexcept nogil
+
+@cython.locals(p=cython.longlong, r=cython.longlong)
+cdef void _take_all_read(Bound b) noexcept nogil
+
 @cython.locals(p=cython.longlong, r=cython.longlong)
 cdef void _set(Bound b, double value) noexcept nogil
 
@@ -39,7 +51,7 @@ cdef void _set(Bound b, double value) noexcept nogil
     r=cython.longlong)
 cdef void _close(Bound b) noexcept nogil
 
-@cython.locals(d=cython.longlong, seen=cython.longlong)
+@cython.locals(d=cython.longlong, r=cython.longlong, seen=cython.longlong)
 cdef long long _all_steps(Bound b, long long[::1] control) noexcept nogil
 
 @cython.locals(seen=cython.longlong)

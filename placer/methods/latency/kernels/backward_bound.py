@@ -12,6 +12,15 @@ The next step of a completion is one of the steps, and each term holds for it: a
 earlier than ``duration(S)`` after whatever S reads, and what stays live is bounded in J.  Left out are only
 restrictions (what the accelerators did before, where open groups went, memory over several pieces), which
 can only delay a completion, and what cannot end in time (`Bounded.upper_ms`).
+Once a piece S reads all that is live in I, so do all pieces that contain it, and all that is live after one
+of them was made in it.  So what is still to be added, sent and done after no longer depends on I:
+
+    grown(J, r) = min( send of all live outputs of J + max of them of h(J, ., s),
+                       min over atoms a that may come next of  time(a) + grown(J + a, r) )
+
+Together they take receive(S) + compute(S) + grown(I + S, r) at least, and just that if memory suffices: they
+need not be looked at one by one where that is so or where a piece is known that takes no longer.
+
 Transfers that memory forces are seen, because every piece keeps within the memory of one accelerator; waiting
 that the number of accelerators forces is seen, because pieces are counted.
 """
@@ -23,8 +32,8 @@ import cython
 from placer.methods.latency.kernels.arrays import Control
 
 if not cython.compiled:
-    from placer.methods.latency.kernels.views import INFINITY, STOP, Bound, spend
-    from placer.methods.latency.kernels.walk import begin, fits, following
+    from placer.methods.latency.kernels.views import INFINITY, MEMORY_SLACK, STOP, Bound, spend
+    from placer.methods.latency.kernels.walk import begin, fits, following, skip_larger
 
 __all__ = ["backward_bound"]
 
@@ -135,6 +144,59 @@ def _lower_by_piece(b: Bound, after: int, c: int, limit: float) -> None:
                     b.h[p, r] = value
 
 
+def _grow(b: Bound, d: int) -> bool:
+    """Take all pieces into account that contain the one at depth ``d``, which reads all that is live.
+
+    Returns whether that was possible; else they have to be looked at one by one.
+    """
+    after, limit, possible = b.walk.state[d], b.walk.limit[0] - b.walk.start[d], True
+    for k in range(b.atoms.time.shape[1]):
+        so_far = b.walk.receive[d, k] + b.walk.compute[d, k]
+        room = b.atoms.limit[k] * (1.0 + MEMORY_SLACK) - b.walk.held[d]
+        for r in range(b.h0.shape[1]):
+            total = so_far + b.grown[after, k, r]
+            if total >= b.all_read[r] or total >= limit:
+                continue
+            if b.atoms.group_size.shape[0] == 0 and b.grown_memory[after, k, r] <= room:
+                b.all_read[r] = total
+            else:
+                possible = False
+    return possible
+
+
+def _note_grown(b: Bound) -> None:
+    """Set what follows in a piece that made all that is live in the downset at hand."""
+    first, end = b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]
+    for r in range(b.h0.shape[1]):
+        b.rest[r] = 0.0
+        for p in range(first, end):
+            b.rest[r] = max(b.rest[r], b.h[p, r])
+    for k in range(b.atoms.time.shape[1]):
+        send = 0.0
+        for p in range(first, end):
+            send += b.atoms.transfer[b.lattice.live[p], k]
+        for r in range(b.h0.shape[1]):
+            down = b.levels.down[b.levels.part[k], r]
+            least, memory = INFINITY, 0.0
+            if down >= 0:
+                least = send + b.rest[down]
+            for c in range(b.lattice.child_start[b.state], b.lattice.child_start[b.state + 1]):
+                a, after = b.lattice.child_atom[c], b.lattice.child[c]
+                total = b.atoms.time[a, k] + b.grown[after, k, r]
+                if total < least:
+                    least, memory = total, b.atoms.memory[a] + b.grown_memory[after, k, r]
+            b.grown[b.state, k, r] = least
+            b.grown_memory[b.state, k, r] = memory
+
+
+def _take_all_read(b: Bound) -> None:
+    """Take the pieces into account that read all that is live."""
+    for r in range(b.h0.shape[1]):
+        for p in range(b.lattice.live_start[b.state], b.lattice.live_start[b.state + 1]):
+            b.h[p, r] = min(b.h[p, r], b.all_read[r])
+        b.h0[b.state, r] = min(b.h0[b.state, r], b.all_read[r])
+
+
 def _set(b: Bound, value: float) -> None:
     """Set the bounds of the downset at hand."""
     for r in range(b.h0.shape[1]):
@@ -160,6 +222,8 @@ def _all_steps(b: Bound, control: Control) -> int:
     """Take all steps from the downset at hand into account; return the number of pieces seen."""
     seen = 0
     _set(b, INFINITY)
+    for r in range(b.h0.shape[1]):
+        b.all_read[r] = INFINITY
     _host_steps(b)
     begin(b.walk, b.atoms, b.lattice, b.state)
     while control[STOP] == 0:
@@ -168,8 +232,11 @@ def _all_steps(b: Bound, control: Control) -> int:
             break
         seen += 1
         spend(control, 1)
-        if not b.slots.whole_groups or b.walk.partial[0] == 0:
+        if b.walk.kept[d] == 0 and b.lattice.started[b.walk.state[d]] and _grow(b, d):
+            skip_larger(b.walk, d)
+        elif not b.slots.whole_groups or b.walk.partial[0] == 0:
             _piece_step(b, d)
+    _take_all_read(b)
     _close(b)
     return seen
 
@@ -182,6 +249,7 @@ def _all_states(b: Bound, control: Control) -> int:
             if control[STOP] != 0:
                 _set(b, 0.0)
                 return -1
+        _note_grown(b)
         b.state -= 1
     return seen
 

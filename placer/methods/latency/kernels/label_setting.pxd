@@ -53,6 +53,10 @@ cdef void _place(Search search, long long row, long long new, long long d, doubl
     most=cython.longlong, p=cython.longlong, time=cython.double)
 cdef bint _too_late(Search search, long long new, long long d) noexcept nogil
 
+@cython.locals(after=cython.longlong, cutoff=cython.double, k=cython.longlong, r=cython.longlong,
+    so_far=cython.double)
+cdef bint _grows_too_late(Search search, long long d) noexcept nogil
+
 cdef long long _after(Search search, long long row, long long k) noexcept nogil
 
 @cython.locals(k=cython.longlong, room=cython.double)
@@ -73,8 +77,8 @@ cdef bint _use_open(Search search, long long new, long long d, long long t) noex
 @cython.locals(i=cython.longlong, row=cython.longlong)
 cdef void _leave(LabelsView labels, long long state) noexcept nogil
 
-@cython.locals(end=cython.longlong, first=cython.longlong, p=cython.longlong, row=cython.longlong,
-    u=cython.longlong)
+@cython.locals(end=cython.longlong, first=cython.longlong, p=cython.longlong, r=cython.longlong,
+    row=cython.longlong, u=cython.longlong)
 cdef void _note_times(Search search) noexcept nogil
 
 @cython.locals(d=cython.longlong, first=cython.longlong, p=cython.longlong, seen=cython.longlong)

@@ -22,7 +22,7 @@ if not cython.compiled:
         Search,
         spend,
     )
-    from placer.methods.latency.kernels.walk import begin, fits, following
+    from placer.methods.latency.kernels.walk import begin, fits, following, skip_larger
 
 __all__ = ["expand_all"]
 
@@ -203,6 +203,17 @@ def _too_late(search: Search, new: int, d: int) -> bool:
     return True
 
 
+def _grows_too_late(search: Search, d: int) -> bool:
+    """Whether neither the piece at depth ``d``, which reads all that is live, nor a larger one is of use."""
+    after, cutoff = search.walk.state[d], search.labels.values[UPPER] * (1.0 - TIE)
+    for k in range(search.atoms.limit.shape[0]):
+        so_far = search.walk.start[d] + search.walk.receive[d, k] + search.walk.compute[d, k]
+        for r in range(search.h0.shape[1]):
+            if search.present[r] and so_far + search.grown[after, k, r] < cutoff:
+                return False
+    return True
+
+
 def _place(search: Search, row: int, new: int, d: int, start: float) -> None:
     """Append a piece to one label, on every slot that can take it and may be of use.
 
@@ -327,8 +338,11 @@ def _note_times(search: Search) -> None:
     first, end = search.lattice.live_start[search.state], search.lattice.live_start[search.state + 1]
     for p in range(first, end):
         search.walk.ready[search.lattice.live[p]] = INFINITY
+    for r in range(search.h0.shape[1]):
+        search.present[r] = False
     row = search.labels.head[search.state]
     while row >= 0:
+        search.present[search.labels.level[row]] = True
         for p in range(first, end):
             u = search.lattice.live[p]
             search.walk.ready[u] = min(search.walk.ready[u], search.labels.finish[row, p - first])
@@ -350,7 +364,9 @@ def _expand(search: Search, control: Control) -> int:
             break
         seen += 1
         spend(control, 1 + search.labels.length[search.state])
-        if not search.slots.whole_groups or search.walk.partial[0] == 0:
+        if search.walk.kept[d] == 0 and _grows_too_late(search, d):
+            skip_larger(search.walk, d)
+        elif not search.slots.whole_groups or search.walk.partial[0] == 0:
             _piece_steps(search, d)
     return seen
 

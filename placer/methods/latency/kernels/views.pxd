@@ -39,7 +39,8 @@ cdef class LabelsView:
 
 
 cdef class WalkView:
-    cdef public long long[::1] base, offered, at, hi, added, state, missing, readers, left, members, partial
+    cdef public long long[::1] base, offered, at, hi, added, state, missing, readers, left, kept
+    cdef public long long[::1] members, partial
     cdef public double[:, ::1] compute, receive, send, after
     cdef public double[::1] held, fresh, start, ready, limit, per_byte
     cdef public unsigned char[::1] inside, piece, open
@@ -61,6 +62,8 @@ cdef class Search:
     cdef Step step
     cdef WalkView walk
     cdef double[:, ::1] h, h0
+    cdef double[:, :, ::1] grown
+    cdef unsigned char[::1] present
     cdef long long beam, state
 
 
@@ -71,7 +74,8 @@ cdef class Bound:
     cdef LevelsView levels
     cdef WalkView walk
     cdef double[:, ::1] h, h0
-    cdef double[::1] through, tail, quickest, rest, total
+    cdef double[:, :, ::1] grown, grown_memory
+    cdef double[::1] through, tail, quickest, rest, total, all_read
     cdef long long state
 
 

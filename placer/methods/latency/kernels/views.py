@@ -108,11 +108,12 @@ class Search:
         self.lattice = LatticeView(bounded.lattice)
         self.slots = SlotsView(slots)
         self.levels = LevelsView(bounded.levels)
-        self.h, self.h0 = fixed(bounded.h), fixed(bounded.h0)
+        self.h, self.h0, self.grown = fixed(bounded.h), fixed(bounded.h0), fixed(bounded.grown)
         self.labels = LabelsView(labels)
         self.beam = beam
         self.step = Step(atoms, bounded.levels)
         self.walk = WalkView(new_walk(atoms, bounded.after))
+        self.present = view(np.zeros(bounded.h0.shape[1], dtype=np.bool_))  # levels of the labels at hand
         self.state = 0
 
 
@@ -125,12 +126,14 @@ class Bound:
         self.slots = SlotsView(slots)
         self.levels = LevelsView(bounded.levels)
         self.h, self.h0 = view(bounded.h), view(bounded.h0)
+        self.grown, self.grown_memory = view(bounded.grown), view(bounded.grown_memory)
         walk = new_walk(atoms, bounded.after)
         walk.ready[:], walk.limit[0] = bounded.ready, bounded.upper_ms
         self.walk = WalkView(walk)
         m, levels = len(atoms.atom_of), bounded.levels.down.shape[1]
         self.quickest = view(np.zeros(len(bounded.levels.down)))  # of each part, for the piece at hand
         self.rest, self.total = view(np.zeros(levels)), view(np.zeros(levels))
+        self.all_read = view(np.zeros(levels))  # least that a piece takes that reads all that is live
         self.through = view(np.full(m, -1.0))  # what a step adds after each node that it reads, -1 elsewhere
         self.tail = view(np.zeros(m))
         self.state = len(bounded.h0) - 1

@@ -26,6 +26,8 @@ cdef void _add(WalkView walk, AtomsView atoms, long long a, long long d) noexcep
 @cython.locals(b=cython.longlong, e=cython.longlong, hi=cython.longlong)
 cdef void _offer(WalkView walk, AtomsView atoms, long long a, long long d) noexcept nogil
 
+cdef void skip_larger(WalkView walk, long long depth) noexcept nogil
+
 @cython.locals(a=cython.longlong, d=cython.longlong, g=cython.longlong, hi=cython.longlong,
     lo=cython.longlong, mid=cython.longlong, now=cython.longlong)
 cpdef long long following(WalkView walk, AtomsView atoms, LatticeView lattice, SlotsView slots) noexcept nogil

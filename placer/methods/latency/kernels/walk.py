@@ -15,7 +15,7 @@ if not cython.compiled:
         WalkView,
     )
 
-__all__ = ["begin", "fits", "following"]
+__all__ = ["begin", "fits", "following", "skip_larger"]
 
 
 def begin(walk: WalkView, atoms: AtomsView, lattice: LatticeView, state: int) -> None:
@@ -44,6 +44,7 @@ def begin(walk: WalkView, atoms: AtomsView, lattice: LatticeView, state: int) ->
     for e in range(lattice.open_start[state], lattice.open_start[state + 1]):
         walk.open[lattice.open[e]] = True
     walk.partial[0] = 0
+    walk.kept[0] = lattice.live_start[state + 1] - lattice.live_start[state]
     for k in range(atoms.time.shape[1]):
         walk.compute[0, k] = 0.0
         walk.receive[0, k] = 0.0
@@ -132,6 +133,7 @@ def _add(walk: WalkView, atoms: AtomsView, a: int, d: int) -> None:
     walk.inside[a] = True
     walk.piece[a] = True
     walk.start[d] = walk.start[d - 1]
+    walk.kept[d] = walk.kept[d - 1]
     K = atoms.time.shape[1]
     for k in range(K):
         walk.compute[d, k] = walk.compute[d - 1, k] + atoms.time[a, k]
@@ -146,6 +148,8 @@ def _add(walk: WalkView, atoms: AtomsView, a: int, d: int) -> None:
                     walk.send[d, k] -= atoms.transfer[u, k]
         else:
             walk.readers[u] += 1
+            if walk.left[u] == 0:
+                walk.kept[d] -= 1
             if walk.readers[u] == 1:
                 walk.start[d] = max(walk.start[d], walk.ready[u])
                 for k in range(K):
@@ -169,6 +173,11 @@ def _offer(walk: WalkView, atoms: AtomsView, a: int, d: int) -> None:
             walk.offered[hi] = b
             hi += 1
     walk.hi[d] = hi
+
+
+def skip_larger(walk: WalkView, depth: int) -> None:
+    """Leave out the pieces that the one at ``depth`` would grow to."""
+    walk.at[depth] = walk.hi[depth]
 
 
 def following(walk: WalkView, atoms: AtomsView, lattice: LatticeView, slots: SlotsView) -> int:

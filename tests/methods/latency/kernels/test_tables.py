@@ -273,7 +273,7 @@ def test_backward_bound(seed, pieces):
         held = members(bounded.lattice, state)
         live = slice(bounded.lattice.live_start[state], bounded.lattice.live_start[state + 1])
         for left, r in level.items():
-            assert bounded.h0[state, r] == pytest.approx(least[held, left])
+            assert bounded.h0[state, r] <= least[held, left] * (1 + 1e-9)
             expected = [after[held, left][u] for u in bounded.lattice.live[live].tolist()]
             assert bounded.h[live, r] == pytest.approx(expected)
 
