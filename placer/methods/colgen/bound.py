@@ -50,9 +50,13 @@ class Generation:
         The problem.
     upper_ms
         Objective of a known plan: no larger bound is looked for.
+    values
+        Values of the items to begin with, ``(N,)``, or None.
     """
 
-    def __init__(self, loads: Loads, pricers: list[Pricer], upper_ms: float) -> None:
+    def __init__(
+        self, loads: Loads, pricers: list[Pricer], upper_ms: float, values: FloatArray | None = None
+    ) -> None:
         self.loads, self.pricers = loads, pricers
         self.upper_ms = self.top_ms = upper_ms
         self.counts: IntArray = np.array([kind.count for kind in loads.types], dtype=np.int64)
@@ -60,7 +64,9 @@ class Generation:
         self.reach_ms = upper_ms
         """Smallest load at which the sets known cover everything."""
         self.weight = item_weights(loads, upper_ms)
-        self.center = self.weight.copy()
+        self.first = self.weight.copy() if values is None else values
+        """Values to begin with, ``(N,)``."""
+        self.center = self.first
         self.inside: BoolArray = np.zeros((0, loads.problem.size), dtype=np.bool_)
         self.type: IntArray = np.zeros(0, dtype=np.int64)
         self.from_ms: FloatArray = np.zeros(0)
@@ -111,7 +117,7 @@ class Generation:
         for pricer in self.pricers:
             pricer.set_grid(grid)
         self.from_ms = self.own_ms.copy()
-        self.price(self.center, run)
+        self.center = max(self.center, self.first, key=lambda value: self._promise(value, run))
         run.report(bound_ms=self.lower_ms, phase="column generation")
         self.master = Master(self.weight, self._clusters(phase.clusters), self.counts)
         if len(self.type):
@@ -128,6 +134,11 @@ class Generation:
             run.report(bound_ms=self.lower_ms, phase="column generation")
             if covers:
                 self.reach_ms = trial
+
+    def _promise(self, value: FloatArray, run: Run) -> float:
+        """Price with some values; tell how much all items are worth more than the best sets now."""
+        self.price(value, run)
+        return self.excess(self.lower_ms) / max(1, self._total)
 
     def closed(self, gap: float) -> bool:
         """Whether the bound is within a relative gap of the known plan."""

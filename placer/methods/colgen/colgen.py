@@ -18,6 +18,7 @@ from placer.instance.instance import Instance
 from placer.methods.colgen import boxes
 from placer.methods.colgen.bound import Generation, Phase
 from placer.methods.colgen.dive import dive
+from placer.methods.colgen.first_values import first_values
 from placer.methods.colgen.frontier import walk_order
 from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.polish import Polish
@@ -40,9 +41,9 @@ PHASES = (
     Phase(units=262144, clusters=10**9, width=2e-5),
 )
 STATES = (1, 64, 4096)
-"""Most states of a step, diagram by diagram; without states, compute alone counts."""
-COARSE = Phase(units=16384, clusters=80, width=5e-4)
-"""The phase of each diagram but the last."""
+"""Most states of a step, diagram by diagram; with one, compute alone counts."""
+COARSE = {1: Phase(units=65536, clusters=1, width=1.0), 64: Phase(units=16384, clusters=80, width=5e-4)}
+"""The phase of each diagram but the last; the first one looks once, with the values to begin with."""
 CELLS = 300_000_000
 """States times units of one pricing at most: some 0.3 s."""
 STARTS = 12
@@ -113,12 +114,15 @@ class _Solver:
         for states in STATES:
             pricers = make_pricers(self.loads, order, max_states=states, check=self.run.check)
             if self.generation is None:
-                self.generation = Generation(self.loads, pricers, upper)
+                values = first_values(self.loads, pricers, self._slice())
+                self.generation = Generation(self.loads, pricers, upper, values)
                 self.generation.lower_ms = min(self.run.bound_ms or 0.0, upper)
+            for pricer, before in zip(pricers, self.generation.pricers, strict=True):
+                pricer.take_mix(before)
             whole = not any(pricer.diagram.cut.any() for pricer in pricers if not pricer.kind.is_host)
             if whole or states == STATES[-1]:
                 break
-            self._look(COARSE, pricers)
+            self._look(COARSE[states], pricers)
         for k, phase in enumerate(self._phases(pricers)):
             # The second phase mends the rounding of the first one's bound, for little time.
             self._look(phase, pricers, plans=k != 1)
@@ -134,7 +138,7 @@ class _Solver:
         self.generation.run_phase(phase, pricers, self._slice(), self.options.gap)
         self._report()
         if plans:
-            self._plans(self.run.part(work=max(LEAST_WORK_S, self.run.work_s - began)))
+            self._plans(max(LEAST_WORK_S, self.run.work_s - began))
 
     # -- plans ----------------------------------------------------------------------------------
 
@@ -153,12 +157,16 @@ class _Solver:
             self.polish.offer(self.problem.start(search.best.plan))
         self._report()
 
-    def _plans(self, part: Run) -> None:
-        """Dive at several loads; descend and anneal from each plan and from the best."""
+    def _plans(self, work_s: float) -> None:
+        """Anneal, and dive at several loads and anneal from there, each for as much work."""
         generation = self.generation
         assert generation is not None
         self._follow_upper()
         base = min(max(generation.reach_ms, generation.lower_ms), generation.upper_ms)
+        part = self.run.part(work=work_s)
+        while not self._done() and part.stopped() is None:
+            self._anneal(part)
+        part = self.run.part(work=work_s)
         transfers = any(len(pricer.diagram.paid_net) for pricer in generation.pricers)
         for overload in OVERLOADS if transfers or not self.loads.nets.count else ():
             if self._done() or part.stopped() is not None:
@@ -166,7 +174,6 @@ class _Solver:
             found = dive(generation, min(base * overload, generation.top_ms), part, rounds=15)
             if found is not None:
                 self._anneal(part, self.polish.descend(found, part))
-        self._anneal(part)
 
     def _anneal(self, run: Run, device: IntArray | None = None) -> bool:
         """Anneal from an assignment, by default the best; tell whether the best plan improved."""

@@ -22,7 +22,7 @@ __all__ = ["Grid", "Pricer", "make_pricers"]
 
 ROUNDING = 1e-12
 """Relative slack given to every weight and capacity, against rounding errors of the sums."""
-OTHERS = 0.2
+OTHERS = 0.6
 """Weight at first of what is spread over all facets; compute, which mostly binds, has the rest."""
 LEAST_MIX = 1e-3
 """Weight from which on a facet without any can grow again."""
@@ -100,7 +100,8 @@ class Pricer:
         """Weigh facets and memory in another way."""
         if not np.array_equal(mix, self.mix) or memory_mix != self.memory_mix:
             self.mix, self.memory_mix = mix, memory_mix
-            self._count()
+            if self._grid is not None:
+                self._count()
 
     def capacity(self, load_ms: float) -> int:
         """Units that a load of at most ``load_ms`` can have; -1 for none."""
@@ -140,6 +141,10 @@ class Pricer:
         out = np.zeros(len(chosen), dtype=bool)
         out[self.diagram.order[chosen]] = True
         return out
+
+    def take_mix(self, other: Pricer) -> None:
+        """Weigh as a pricer does that knows fewer transfers."""
+        self.set_mix(other.mix if other._mixes_facets else self.mix, other.memory_mix)
 
     def adapt(self, inside: BoolArray, load_ms: float) -> None:
         """Shift the mix towards the limits that the sets ``(S, N)`` break, less each time."""
@@ -184,7 +189,7 @@ class Pricer:
 
 
 def _first_mix(loads: Loads, diagram: Diagram) -> FloatArray:
-    """Weigh mostly compute, and nothing else where a diagram knows no transfers, ``(F,)``."""
+    """Weigh compute most, and nothing else where a diagram knows no transfers, ``(F,)``."""
     even = np.full(len(loads.facets), 1.0 / len(loads.facets))
     compute = ~np.asarray(loads.facets[:, :, 1:].any(axis=(1, 2)))
     if not compute.any():
