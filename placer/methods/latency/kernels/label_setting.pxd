@@ -4,6 +4,7 @@ cimport cython
 
 from placer.methods.latency.kernels.labels cimport *
 from placer.methods.latency.kernels.matching cimport *
+from placer.methods.latency.kernels.open_pieces cimport *
 from placer.methods.latency.kernels.slots cimport *
 from placer.methods.latency.kernels.views cimport *
 from placer.methods.latency.kernels.walk cimport *
@@ -52,10 +53,6 @@ cdef void _place(Search search, long long row, long long new, long long d, doubl
 @cython.locals(cutoff=cython.double, first=cython.longlong, i=cython.longlong, k=cython.longlong,
     most=cython.longlong, p=cython.longlong, time=cython.double)
 cdef bint _too_late(Search search, long long new, long long d) noexcept nogil
-
-@cython.locals(after=cython.longlong, cutoff=cython.double, k=cython.longlong, r=cython.longlong,
-    so_far=cython.double)
-cdef bint _grows_too_late(Search search, long long d) noexcept nogil
 
 cdef long long _after(Search search, long long row, long long k) noexcept nogil
 

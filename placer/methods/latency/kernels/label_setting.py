@@ -9,6 +9,12 @@ from placer.methods.latency.kernels.arrays import Control
 if not cython.compiled:
     from placer.methods.latency.kernels.labels import insert
     from placer.methods.latency.kernels.matching import match_lists
+    from placer.methods.latency.kernels.open_pieces import (
+        begin_pieces,
+        end_pieces,
+        give_up_pieces,
+        grows_too_late,
+    )
     from placer.methods.latency.kernels.slots import awaited, same_as_previous, tidy
     from placer.methods.latency.kernels.views import (
         CANDIDATE,
@@ -203,17 +209,6 @@ def _too_late(search: Search, new: int, d: int) -> bool:
     return True
 
 
-def _grows_too_late(search: Search, d: int) -> bool:
-    """Whether neither the piece at depth ``d``, which reads all that is live, nor a larger one is of use."""
-    after, cutoff = search.walk.state[d], search.labels.values[UPPER] * (1.0 - TIE)
-    for k in range(search.atoms.limit.shape[0]):
-        so_far = search.walk.start[d] + search.walk.receive[d, k] + search.walk.compute[d, k]
-        for r in range(search.h0.shape[1]):
-            if search.present[r] and so_far + search.grown[after, k, r] < cutoff:
-                return False
-    return True
-
-
 def _place(search: Search, row: int, new: int, d: int, start: float) -> None:
     """Append a piece to one label, on every slot that can take it and may be of use.
 
@@ -364,7 +359,10 @@ def _expand(search: Search, control: Control) -> int:
             break
         seen += 1
         spend(control, 1 + search.labels.length[search.state])
-        if search.walk.kept[d] == 0 and _grows_too_late(search, d):
+        if search.walk.kept[d] == 0 and grows_too_late(search, d):
+            skip_larger(search.walk, d)
+        elif search.walk.kept[d] == 0 and search.opens:
+            begin_pieces(search, d)
             skip_larger(search.walk, d)
         elif not search.slots.whole_groups or search.walk.partial[0] == 0:
             _piece_steps(search, d)
@@ -374,12 +372,17 @@ def _expand(search: Search, control: Control) -> int:
 def _expand_all(search: Search, control: Control) -> int:
     seen = 0
     while search.state < search.labels.head.shape[0] - 1:
+        if control[STOP] == 0 and search.opens:
+            spend(control, end_pieces(search))
         if control[STOP] == 0 and search.labels.head[search.state] >= 0:
             seen += _expand(search, control)
         if control[STOP] != 0:
             _leave(search.labels, search.state)
+            give_up_pieces(search)
             break
         search.state += 1
+    if control[STOP] == 0 and search.opens:
+        end_pieces(search)
     return seen
 
 

@@ -53,6 +53,13 @@ cdef class Step:
     cdef unsigned char[::1] fits
 
 
+cdef class OpenPieces:
+    cdef long long[::1] head, follow, parent, slot
+    cdef double[::1] time, held, bound
+    cdef long long free, next_parent, next_slot
+    cdef double next_time, next_held
+
+
 cdef class Search:
     cdef AtomsView atoms
     cdef LatticeView lattice
@@ -64,6 +71,8 @@ cdef class Search:
     cdef double[:, ::1] h, h0
     cdef double[:, :, ::1] grown
     cdef unsigned char[::1] present
+    cdef OpenPieces opened
+    cdef bint opens
     cdef long long beam, state
 
 

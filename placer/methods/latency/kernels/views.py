@@ -30,6 +30,9 @@ INFINITY = float("inf")
 CANDIDATE = 0  # the row in which new labels are built
 MEMORY_SLACK = 1e-9  # relative excess over a limit that counts as rounding, as in verification
 
+OPEN_ROWS = 100_000
+"""Open pieces that there is room for at the same time, beside one for each downset."""
+
 ONE, FULL_WORD = 1, 0xFFFFFFFFFFFFFFFF
 
 
@@ -100,6 +103,21 @@ def _places(length: int) -> Any:
     return view(np.zeros(length, dtype=np.int64))
 
 
+class OpenPieces:
+    """The open pieces of all downsets (see `open_pieces`), in linked rows, and the next one to be kept."""
+
+    def __init__(self, downsets: int, rows: int) -> None:
+        self.head = view(np.full(downsets, -1, dtype=np.int64))
+        following = np.arange(1, rows + 1, dtype=np.int64)
+        following[-1:] = -1
+        self.follow = view(following)
+        self.time, self.held, self.bound = (view(np.zeros(rows)) for _ in range(3))
+        self.parent, self.slot = _places(rows), _places(rows)
+        self.free = 0 if rows else -1
+        self.next_parent = self.next_slot = 0
+        self.next_time = self.next_held = 0.0
+
+
 class Search:
     """The label setting under way: at downset ``state``, keeping the ``beam`` best of each rank at each."""
 
@@ -113,6 +131,9 @@ class Search:
         self.beam = beam
         self.step = Step(atoms, bounded.levels)
         self.walk = WalkView(new_walk(atoms, bounded.after))
+        downsets = len(bounded.h0)
+        self.opens = slots.each == 1 and not slots.serial and not len(atoms.group_size)
+        self.opened = OpenPieces(downsets, OPEN_ROWS + downsets if self.opens else 0)
         self.present = view(np.zeros(bounded.h0.shape[1], dtype=np.bool_))  # levels of the labels at hand
         self.state = 0
 
