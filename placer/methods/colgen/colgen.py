@@ -19,10 +19,9 @@ from placer.methods.colgen import boxes
 from placer.methods.colgen.bound import Generation, Phase
 from placer.methods.colgen.dive import dive
 from placer.methods.colgen.first_values import first_values
-from placer.methods.colgen.frontier import walk_order
 from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.polish import Polish
-from placer.methods.colgen.pricing import Pricer, make_pricers
+from placer.methods.colgen.pricing import Pricer, find_order, make_pricers
 from placer.methods.local_search.local_search import Search
 from placer.options import Options
 from placer.plans.status import Stop
@@ -110,8 +109,10 @@ class _Solver:
 
     def _bound(self, upper: float) -> None:
         """Prove bounds on finer and finer diagrams, and make plans from their sets."""
-        order = walk_order(self.problem.size, self.loads.nets, check=self.run.check)
+        order = np.arange(self.problem.size)
         for states in STATES:
+            if states == STATES[1]:
+                order = find_order(self.loads, max_states=STATES[-1], check=self.run.check)
             pricers = make_pricers(self.loads, order, max_states=states, check=self.run.check)
             if self.generation is None:
                 values = first_values(self.loads, pricers, self._slice())

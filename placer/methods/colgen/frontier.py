@@ -26,7 +26,10 @@ OUT, IN, SPLIT, SPLIT_UNKNOWN = 0, 1, 2, 3
 OFTEN = 64
 """Items between two looks at the clock."""
 SLOTS = 31
-"""Open nets that fit into the packed code of a state, 2 bits each."""
+"""Open nets that fit into one packed code, 2 bits each."""
+WEIGHTS = ((1.0, 1.58), (1.0, 1.0), None)
+"""What open nets count in walks: those of which the same items were walked once together, by whether it is
+one item (out or in) or several (or split, log 3); or each by itself.  None of them is best on all graphs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +78,17 @@ class Diagram:
 
 
 def walk_order(
-    items: int, nets: Hypernets, *, starts: int = 12, check: Callable[[], None] | None = None
+    items: int,
+    nets: Hypernets,
+    *,
+    weights: tuple[float, float] | None = WEIGHTS[0],
+    starts: int = 12,
+    check: Callable[[], None] | None = None,
 ) -> IntArray:
-    """Find an order of the items with few open nets: greedily, from several starts.
+    """Find an order of the items with few states: greedily, from several starts, hubs first.
 
-    ``check`` is called now and then and may raise.
+    Open nets count as ``weights`` say, see `WEIGHTS`.  ``check`` is called now and then and may raise.
     """
-    check = check or (lambda: None)
     members = [nets.members(h).tolist() for h in range(nets.count)]
     of_item: list[list[int]] = [[] for _ in range(items)]
     for h, net in enumerate(members):
@@ -89,47 +96,90 @@ def walk_order(
             of_item[i].append(h)
     best: tuple[float, list[int]] | None = None
     starts = max(1, min(starts, 20_000 // max(1, items)))
-    for start in range(0, items, max(1, -(-items // starts))):
-        found = _greedy_order(items, members, of_item, start, check)
+    hubs = sorted(range(items), key=lambda i: (-len(of_item[i]), i))[: max(1, starts // 4)]
+    for start in [*hubs, *range(0, items, max(1, -(-items // starts)))] if items else []:
+        found = _Walk(members, of_item, weights).walk(start, check or (lambda: None))
         if best is None or found[0] < best[0]:
             best = found
     return np.array(best[1] if best else [], dtype=np.int64)
 
 
-def _greedy_order(
-    items: int, members: list[list[int]], of_item: list[list[int]], start: int, check: Callable[[], None]
-) -> tuple[float, list[int]]:
-    """Next is the item that opens the fewest nets and closes the most; the oldest candidate on ties."""
-    left = [len(net) for net in members]
-    placed = [False] * items
-    seen = {start: 0}
-    candidates = {start}
-    order: list[int] = []
-    is_open, cost, scan = 0, 0.0, 0
+class _Walk:
+    """A greedy walk: next is the item that leaves the fewest states, the oldest candidate on ties."""
 
-    def opened(i: int) -> int:
-        return sum((left[h] == len(members[h])) - (left[h] == 1) for h in of_item[i])
+    def __init__(
+        self, members: list[list[int]], of_item: list[list[int]], weights: tuple[float, float] | None
+    ) -> None:
+        self.members, self.of_item, self.weights = members, of_item, weights
+        self.left = [len(net) for net in members]
+        self.walked: list[int] = [0] * len(members)
+        """Name of the set of items walked of each net; 0 for none."""
+        self.nets_of: dict[int, int] = {}
+        """How many open nets each such set has: the states are told apart by these sets."""
+        rng = np.random.default_rng(0)
+        self.name: list[int] = rng.integers(1, 2**62, len(of_item)).tolist()
+        self.single = set(self.name)
 
-    while len(order) < items:
-        if len(order) % OFTEN == 0:
-            check()
-        if not candidates:
-            while placed[scan]:
-                scan += 1
-            candidates, seen[scan] = {scan}, len(order)
-        item = min(candidates, key=lambda i: (opened(i), seen[i], i))
-        is_open += opened(item)
-        candidates.discard(item)
-        placed[item] = True
-        order.append(item)
-        cost += 2.0 ** min(is_open, 200)
-        for h in of_item[item]:
-            left[h] -= 1
-            for j in members[h]:
-                if not placed[j] and j not in candidates:
-                    candidates.add(j)
-                    seen.setdefault(j, len(order))
-    return cost, order
+    def walk(self, start: int, check: Callable[[], None]) -> tuple[float, list[int]]:
+        """Walk all items; returns an estimate of the states of all steps, and the order."""
+        size = len(self.of_item)
+        placed = [False] * size
+        seen, candidates = {start: 0}, {start}
+        order: list[int] = []
+        cost, scan = 0.0, 0
+        while len(order) < size:
+            if len(order) % OFTEN == 0:
+                check()
+            if not candidates:
+                while placed[scan]:
+                    scan += 1
+                candidates, seen[scan] = {scan}, len(order)
+            item = min(candidates, key=lambda i: (self._more(i), seen[i], i))
+            candidates.discard(item)
+            placed[item] = True
+            order.append(item)
+            self._place(item)
+            cost += 2.0 ** min(self._bits(), 200)
+            for h in self.of_item[item]:
+                for j in self.members[h]:
+                    if not placed[j] and j not in candidates:
+                        candidates.add(j)
+                        seen.setdefault(j, len(order))
+        return cost, order
+
+    def _bits(self) -> float:
+        """Estimate the logarithm of the states now."""
+        if self.weights is None:
+            return sum(self.nets_of.values())
+        return sum(self.weights[walked not in self.single] for walked in self.nets_of)
+
+    def _more(self, item: int) -> float:
+        """By how much that grows with an item."""
+        if self.weights is None:
+            return sum((not self.walked[h]) - (self.left[h] == 1) for h in self.of_item[item])
+        one, several = self.weights
+        gone: dict[int, int] = {}
+        new = set()
+        for h in self.of_item[item]:
+            walked = self.walked[h]
+            if walked:
+                gone[walked] = gone.get(walked, 0) + 1
+            if self.left[h] > 1:
+                new.add(walked)
+        less = [walked in self.single for walked, count in gone.items() if self.nets_of[walked] == count]
+        return sum(several if walked else one for walked in new) - sum(one if x else several for x in less)
+
+    def _place(self, item: int) -> None:
+        for h in self.of_item[item]:
+            walked = self.walked[h]
+            if walked:
+                self.nets_of[walked] -= 1
+                if not self.nets_of[walked]:
+                    del self.nets_of[walked]
+            self.left[h] -= 1
+            if self.left[h]:
+                self.walked[h] = walked ^ self.name[item]
+                self.nets_of[self.walked[h]] = self.nets_of.get(self.walked[h], 0) + 1
 
 
 def build_diagram(
@@ -207,11 +257,9 @@ class _Builder:
         Returns the nets that stay open, the states that differ, and which of them each row is.
         """
         while True:
-            if len(open_nets) <= SLOTS:
-                code = both.astype(np.int64) @ (np.int64(4) ** np.arange(len(open_nets), dtype=np.int64))
-                _, representative, target = np.unique(code, return_index=True, return_inverse=True)
-                if len(representative) <= self.max_states:
-                    return open_nets, both[representative], target
+            _, representative, target = np.unique(_codes(both), return_index=True, return_inverse=True)
+            if len(representative) <= self.max_states:
+                return open_nets, both[representative], target
             slot = min(range(len(open_nets)), key=lambda s: (self.price[open_nets[s]], open_nets[s]))
             self._end(open_nets[slot])
             both = np.delete(both, slot, axis=1)
@@ -272,3 +320,14 @@ class _Builder:
             paid_sends=sends[by_place],
             cut=self.cut,
         )
+
+
+def _codes(states: np.ndarray) -> IntArray:
+    """Return a number for each row, equal for equal rows only."""
+    code = np.zeros(len(states), dtype=np.int64)
+    for first in range(0, states.shape[1], SLOTS):
+        part = states[:, first : first + SLOTS].astype(np.int64)
+        packed = part @ (np.int64(4) ** np.arange(part.shape[1], dtype=np.int64))
+        packed = np.unique(packed, return_inverse=True)[1]
+        code = np.unique(code * (packed.max(initial=0) + 1) + packed, return_inverse=True)[1]
+    return code

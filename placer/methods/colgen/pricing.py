@@ -13,15 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
-from placer.methods.colgen.frontier import Diagram, build_diagram, walk_order
+from placer.methods.colgen.frontier import WEIGHTS, Diagram, build_diagram, walk_order
 from placer.methods.colgen.kernels.knapsack import best_values, follow
 from placer.methods.colgen.linear_loads import Loads
 from placer.search.work import PRICING_CELL_S
 
-__all__ = ["Grid", "Pricer", "make_pricers"]
+__all__ = ["Grid", "Pricer", "find_order", "make_pricers"]
 
 ROUNDING = 1e-12
 """Relative slack given to every weight and capacity, against rounding errors of the sums."""
+FEW = 12
+"""States per item with which an order is good enough."""
 OTHERS = 0.6
 """Weight at first of what is spread over all facets; compute, which mostly binds, has the rest."""
 LEAST_MIX = 1e-3
@@ -198,6 +200,28 @@ def _first_mix(loads: Loads, diagram: Diagram) -> FloatArray:
     return np.asarray((1 - share) * compute / compute.sum() + share * even)
 
 
+def find_order(loads: Loads, *, max_states: int = 4096, check: Callable[[], None] | None = None) -> IntArray:
+    """Find an order of the items, ``(N,)``, in which few nets end early, and few states are enough."""
+    found: list[tuple[float, int, IntArray]] = []
+    for weights in WEIGHTS:
+        order = walk_order(loads.problem.size, loads.nets, weights=weights, check=check)
+        diagram = build_diagram(order, loads.nets, sides=_sides(loads), max_states=max_states, check=check)
+        cut = float(loads.nets.cost_ms[:, diagram.cut].sum())
+        found.append((cut, diagram.states, order))
+        if diagram.states <= FEW * len(order):
+            break
+    return min(found, key=lambda one: one[:2])[2]
+
+
+def _sides(loads: Loads) -> bool:
+    """Whether sending and receiving have different weights."""
+    return any(
+        not np.array_equal(*loads.net_weight(t, np.eye(len(loads.facets))[f]))
+        for t in range(len(loads.types))
+        for f in range(len(loads.facets))
+    )
+
+
 def make_pricers(
     loads: Loads,
     order: IntArray | None = None,
@@ -218,16 +242,12 @@ def make_pricers(
     check
         Called now and then; it may raise.
     """
-    sides = any(
-        not np.array_equal(*loads.net_weight(t, np.eye(len(loads.facets))[f]))
-        for t in range(len(loads.types))
-        for f in range(len(loads.facets))
-    )
     if order is None:
-        order = walk_order(loads.problem.size, loads.nets, check=check)
+        order = find_order(loads, max_states=max_states, check=check)
     host = _without_nets(order, loads.nets.count)
     accelerator = host
     if max_states > 1:
+        sides = _sides(loads)
         accelerator = build_diagram(order, loads.nets, sides=sides, max_states=max_states, check=check)
     return [Pricer(loads, t, host if kind.is_host else accelerator) for t, kind in enumerate(loads.types)]
 

@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from placer.methods.colgen.frontier import build_diagram, walk_order
+from placer.instance.cluster import DeviceClass
+from placer.instance.instance import Instance
+from placer.methods.colgen.frontier import _codes, build_diagram, walk_order
 from placer.methods.colgen.linear_loads import build_loads
 from placer.methods.colgen.pricing import Grid, make_pricers
 from placer.options import Communication, Schedule
@@ -91,6 +93,43 @@ def test_few_states_end_the_cheapest_nets_early_and_never_raise_a_load():
     for inside in subsets(loads.problem.size):
         low = walk(narrow, narrow.transition_weight(item, receive, send), inside)
         assert low <= walk(full, full.transition_weight(item, receive, send), inside) + 1e-12
+
+
+def star(leaves: int, *, inwards: bool):
+    ends = [(leaf, 0) if inwards else (0, leaf) for leaf in range(1, leaves + 1)]
+    rng = np.random.default_rng(leaves)
+    return Instance.build(
+        name="star",
+        ids=[f"n{v}" for v in range(leaves + 1)],
+        types=("gpu",),
+        time_ms=rng.random((leaves + 1, 1)),
+        transfer_ms=rng.random(leaves + 1),
+        edges=ends,
+        classes=[DeviceClass("gpu", "gpu", 2)],
+    )
+
+
+@pytest.mark.parametrize("inwards", [False, True])
+def test_a_hub_with_more_nets_than_a_code_holds_needs_few_states(inwards):
+    problem = contract(star(50, inwards=inwards), contiguous=False)
+    loads = build_loads(problem, Communication.SEQUENTIAL, Schedule.ONE_F_ONE_B)
+    pricer = make_pricers(loads)[0]
+    assert not pricer.diagram.cut.any()
+    assert np.diff(pricer.diagram.offset).max() <= 4
+    weight = pricer.diagram.transition_weight(
+        loads.item_weight(0, np.ones(1)), *loads.net_weight(0, np.ones(1))
+    )
+    sets = np.random.default_rng(0).random((40, problem.size)) < 0.5
+    found = [walk(pricer.diagram, weight, inside) for inside in sets]
+    np.testing.assert_allclose(found, loads.load_ms(0, sets), atol=1e-12)
+
+
+def test_states_beyond_one_code_are_told_apart():
+    states = np.random.default_rng(0).integers(0, 4, (300, 70)).astype(np.int8)
+    states[:150, :35], states[150:] = states[0, :35], states[:150]
+    code = _codes(states)
+    equal = (states[:, None] == states[None]).all(axis=2)
+    np.testing.assert_array_equal(code[:, None] == code[None], equal)
 
 
 @pytest.mark.parametrize("units", [50, 200_000])
