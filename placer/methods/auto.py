@@ -42,10 +42,18 @@ def _by_sequences(instance: Instance, options: Options, run: Run) -> Outcome:
     return sequence_search.solve(instance, options, run)
 
 
+def _wider(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Bound contiguous plans by all plans."""
+    from placer.methods.colgen import colgen  # loads the solver
+
+    return colgen.bound_contiguous(instance, options, run)
+
+
 PARTS: dict[str, Method] = {
     "anchors": anchor_bound.solve,
     "capacity": capacity_bound.solve,
     "sequences": _by_sequences,
+    "wider": _wider,
 }
 """Phases that are no methods by themselves."""
 
@@ -145,9 +153,10 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             first,
             Phase("dpl", 0.25, 60.0),
             Phase("dp", 0.2, 10.0),
-            Phase("anchors", 0.2, 20.0),
+            Phase("anchors", 0.3, 20.0),
             Phase("sequences", 0.6, 60.0),
             Phase("local-search", 0.2, 30.0),
+            Phase("wider", 0.3, 30.0),
             Phase("dp", 0.6, DP_WORK_S),
             *program,
         ]
@@ -156,7 +165,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             first,
             Phase("dp" if large else "dpl", 0.15, 30.0, narrower=True),
             Phase("local-search", 0.05, 10.0),
-            Phase("anchors", 0.2, 20.0),
+            Phase("anchors", 0.3, 20.0),
             Phase("colgen", 0.6, 300.0),
             *program,
         ]

@@ -7,7 +7,8 @@ import pytest
 
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
-from placer.methods.colgen.colgen import solve
+from placer.methods.colgen.colgen import bound_contiguous, solve
+from placer.methods.starts.first_fit import solve as first_fit
 from placer.options import Communication, Objective, Options, Schedule
 from placer.plans.evaluate import device_loads
 from placer.plans.status import Stop
@@ -52,6 +53,20 @@ def test_bound_optimum_plan(schedule, communication):
         found.append(objective <= optimum * (1 + 1e-9))
     # A heuristic, but on graphs this small it has no excuse.
     assert np.mean(found) >= 0.95
+
+
+@pytest.mark.parametrize("schedule", list(Schedule))
+@pytest.mark.parametrize("communication", list(Communication))
+def test_bound_on_contiguous_plans(schedule, communication):
+    options = Options(schedule=schedule, communication=communication)
+    for seed in range(COUNT):
+        instance = random_instance(seed, nodes=6, training=seed % 2 == 1, heterogeneous=seed % 3 == 0)
+        optimum = throughput_optima(instance)["ordered", schedule.value, communication.value]
+        start = first_fit(instance, options, Run()).plan
+        if start is not None:
+            outcome = bound_contiguous(instance, options, Run(work_limit=5.0, start=start))
+            assert outcome.bound_ms is not None
+            assert outcome.bound_ms <= optimum * (1 + 1e-12) + 1e-12
 
 
 def chain(count: int, transfer: float) -> Instance:

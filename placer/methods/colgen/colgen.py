@@ -9,6 +9,7 @@ time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,13 +24,14 @@ from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.polish import Polish
 from placer.methods.colgen.pricing import Pricer, find_order, make_pricers
 from placer.methods.local_search.local_search import Search
-from placer.options import Options
+from placer.options import Options, Recompute
+from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run, Stopped
 
-__all__ = ["solve"]
+__all__ = ["bound_contiguous", "solve"]
 
 PHASES = (
     Phase(units=4096, clusters=40, width=1e-3),
@@ -59,6 +61,8 @@ OVERLOADS = (1.0005, 1.003, 1.01)
 """Loads, relative to what the sets reach, that dives fill devices to."""
 SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
 """First temperature in targets, and target as a share of the gap, of annealings in turn."""
+TRIES = 2
+"""Phases after which bounds alone are given up where none raised what is known."""
 PATIENCE = 15
 """Annealings in a row without a better plan after which no more are tried."""
 
@@ -75,6 +79,16 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         nodes = ", ".join(repr(instance.ids[v]) for v in problem.members[homeless[0]][:6])
         return Outcome(Stop.INFEASIBLE, message=f"no device may hold {nodes}")
     return _Solver(problem, options, run).solve()
+
+
+def bound_contiguous(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Bound the objective of contiguous plans, of which one is known, by that of plans that need not be.
+
+    Where graphs are wide and a device holds few of their items, the order of devices says little.
+    """
+    if run.start is None or instance.pools or instance.servers or options.recompute is not Recompute.NONE:
+        return Outcome(run.stopped() or Stop.FINISHED)
+    return _Solver(contract(instance, contiguous=True), options, run).only_bound(run.start)
 
 
 @dataclass
@@ -107,7 +121,15 @@ class _Solver:
             failures = 0 if self._anneal(self._slice()) else failures + 1
         return self._outcome()
 
-    def _bound(self, upper: float) -> None:
+    def only_bound(self, start: Plan) -> Outcome:
+        """Bound without any plans but a start."""
+        self.polish.offer(self.problem.start(start))
+        if 0.0 < self.polish.best_ms < np.inf:
+            with suppress(Stopped):
+                self._bound(self.polish.best_ms, plans=False)
+        return self._outcome()
+
+    def _bound(self, upper: float, *, plans: bool = True) -> None:
         """Prove bounds on finer and finer diagrams, and make plans from their sets."""
         order = np.arange(self.problem.size)
         for states in STATES:
@@ -123,10 +145,13 @@ class _Solver:
             whole = not any(pricer.diagram.cut.any() for pricer in pricers if not pricer.kind.is_host)
             if whole or states == STATES[-1]:
                 break
-            self._look(COARSE[states], pricers)
+            self._look(COARSE[states], pricers, plans=plans)
         for k, phase in enumerate(self._phases(pricers)):
+            known = self.run.bound_ms or 0.0
+            if not plans and k == TRIES and self.generation is not None and self.generation.lower_ms <= known:
+                break
             # The second phase mends the rounding of the first one's bound, for little time.
-            self._look(phase, pricers, plans=k != 1)
+            self._look(phase, pricers, plans=plans and k != 1)
             if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
                 self._refute_boxes(min(BOXES[k], boxes.units(pricers)))
 
