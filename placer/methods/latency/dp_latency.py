@@ -16,7 +16,15 @@ import numpy as np
 from placer.instance.instance import Instance
 from placer.methods.latency.atoms import Infeasible, LatencyModel, build_model, slots_by_device, slots_by_kind
 from placer.methods.latency.decode import decode, unload_leaves
-from placer.methods.latency.kernels.arrays import BEST, DROPPED, ROUNDING, UPPER, Bounded, Slots
+from placer.methods.latency.kernels.arrays import (
+    BEST,
+    DROPPED,
+    ROUNDING,
+    UPPER,
+    Bounded,
+    Lattice,
+    Slots,
+)
 from placer.methods.latency.kernels.label_setting import expand_all
 from placer.methods.latency.kernels.views import Search
 from placer.methods.latency.lattice_tables import bound_tables, build_lattice, call, empty_labels, label_bytes
@@ -43,6 +51,8 @@ PATIENT_BEAM = 8192
 """Passes up to this beam go on to the exact optimum; wider ones stop at the gap asked for."""
 WIDTHS = (2, 4, 8, 16)
 """Windows tried in linear orders where the full lattice is too large."""
+SHARPER = 0.001
+"""Improvement of the plan, as a share, after which the bounds are made again for what may still beat it."""
 SLICE_WORK_S = 30.0
 """Work for one of the attempts on a lattice that is too large, at most, in nominal seconds."""
 MB = 1e6
@@ -219,20 +229,23 @@ class _Work:
         lattice = build_lattice(model.atoms, part, self.options.memory_limit_mb * MB / 4)
         if lattice is None:
             return None
+        bounded = self._bounded(model, lattice, part, valid=valid)
+        return None if bounded is None else _Tables(model, bounded, valid)
+
+    def _bounded(self, model: LatencyModel, lattice: Lattice, part: Run, *, valid: bool) -> Bounded | None:
+        """Bound what follows each downset in plans that beat the best one; None if time does not suffice."""
         slots = slots_by_kind(model, self.options.pieces, 0)
         upper_ms = self.best.value
         room = self.options.memory_limit_mb * MB / 4
         bounded = bound_tables(model, lattice, slots, part, upper_ms, room)
-        if bounded is None:
-            return None
-        if valid:
+        if valid and bounded is not None:
             least = min(float(bounded.h0[0, -1]), upper_ms)
             self.stats |= {"atoms": model.size, "downsets": len(bounded.h0)}
             if least == inf:
                 raise Infeasible(NO_PLAN)
             self.stats["backward_bound_ms"] = least
             self._raise_bound(least)
-        return _Tables(model, bounded, valid)
+        return bounded
 
     def _widen(self, tables: _Tables, slots: Slots, beams: tuple[int, ...], run: Run) -> None:
         """Search with one beam after another, until the search is exhaustive or a limit is met."""
@@ -241,6 +254,11 @@ class _Work:
         most = max(1000, int(self.options.memory_limit_mb * MB / 2 / label_bytes(bounded.lattice, slots)))
         best = self.best.value
         for beam in beams:
+            if tables.valid and self.best.value < bounded.upper_ms * (1 - SHARPER):
+                # The better the plan to beat, the less can follow.
+                bounded = (
+                    self._bounded(model, bounded.lattice, self._slice(whole=True), valid=True) or bounded
+                )
             if run.stopped() or self.closed or (beam > PATIENT_BEAM and self.close_enough):
                 return
             ranks = int(slots.pieces.sum()) + 1

@@ -13,7 +13,7 @@ cdef void _lower_by_host(Bound b, long long after, long long r, double total) no
     total=cython.double, v=cython.longlong)
 cdef double _run_on_host(Bound b, long long a, long long pool) noexcept nogil
 
-@cython.locals(e=cython.longlong, p=cython.longlong, total=cython.double)
+@cython.locals(e=cython.longlong, last=cython.double, p=cython.longlong, total=cython.double, u=cython.longlong)
 cdef void _host_step(Bound b, long long a, long long after, long long pool, long long r) noexcept nogil
 
 @cython.locals(a=cython.longlong, after=cython.longlong, c=cython.longlong, o=cython.longlong,

@@ -69,7 +69,7 @@ def _run_on_host(b: Bound, a: int, pool: int) -> float:
 
 
 def _host_step(b: Bound, a: int, after: int, pool: int, r: int) -> None:
-    """Take atom ``a`` on a host into account at level ``r``."""
+    """Take atom ``a`` on a host into account at level ``r``, where the plan can still end in time."""
     for e in range(b.atoms.node_start[a], b.atoms.node_start[a + 1]):
         b.tail[b.atoms.node[e]] = 0.0
     for p in range(b.lattice.live_start[after], b.lattice.live_start[after + 1]):
@@ -78,7 +78,12 @@ def _host_step(b: Bound, a: int, after: int, pool: int, r: int) -> None:
     for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
         b.through[b.atoms.source[e]] = 0.0
     total = _run_on_host(b, a, pool)
-    _lower_by_host(b, after, r, total)
+    last = total
+    for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
+        u = b.atoms.source[e]
+        last = max(last, b.walk.ready[u] + b.through[u])
+    if last < b.walk.limit[0]:
+        _lower_by_host(b, after, r, total)
     for e in range(b.atoms.source_start[a], b.atoms.source_start[a + 1]):
         b.through[b.atoms.source[e]] = -1.0
 
