@@ -112,7 +112,9 @@ def show(problem: FlowProblem, result: FlowResult, console: Console) -> None:
         parts.append(f"bound {result.bound:.10g}")
     if result.gap is not None:
         parts.append(f"gap {100 * result.gap:.4f} %")
-    parts += [f"{result.seconds:.2f} s", f"stopped: {result.stop}"]
+    parts.append(f"{result.seconds:.2f} s")
+    if result.status != "infeasible":  # which says by itself why the search ended
+        parts.append(f"stopped: {result.stop}")
     console.print(Text("  ".join(parts), style="bold"), soft_wrap=True)
     idle = [name for name in problem.names if name not in result.ranges]
     if result.ranges and idle:

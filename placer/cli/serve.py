@@ -119,7 +119,9 @@ def _print(result: ServingResult, console: Console) -> None:
         parts.append(f"bound {result.bound:.10g}")
     if result.gap is not None:
         parts.append(f"gap {gap(result.gap)}")
-    parts += [f"{result.seconds:.2f} s", f"stopped: {result.stop}"]
+    parts.append(f"{result.seconds:.2f} s")
+    if result.status != "infeasible":  # which says by itself why the search ended
+        parts.append(f"stopped: {result.stop}")
     console.print(Text("  ".join(parts), style="bold"), soft_wrap=True)
     if result.plan is not None:
         if len(result.front) > 1:

@@ -92,7 +92,11 @@ def _devices(
         if cls is None and name not in instance.device_index:
             known = [*(some.name for some in instance.classes), *instance.device_index]
             raise UsageError(f"option {what}: {name!r} is no device and no class{offer(name, known)}")
-        out += [cls.member(i) for i in range(cls.count)] if cls is not None and members else [name]
+        more = [cls.member(i) for i in range(cls.count)] if cls is not None and members else [name]
+        twice = [device for device in more if device in out]
+        if members and twice:
+            raise UsageError(f"option {what}: {twice[0]!r} is listed twice")
+        out += more
     return tuple(dict.fromkeys(out))
 
 

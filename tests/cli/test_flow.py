@@ -56,6 +56,10 @@ def test_no_plan(tmp_path, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out)["tokens_per_s"] is None
     assert "placer: infeasible: the devices between source and sink hold at most 1 layers" in captured.err
+    assert main(["flow", str(path)]) == ExitCode.INFEASIBLE
+    told = capsys.readouterr().out
+    assert "status infeasible" in told
+    assert "stopped" not in told
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,8 @@ def test_a_start_that_breaks_a_rule_is_refused():
         ({"pin": {"layer.0": ("gpu7",)}}, "'gpu7' is no device"),
         ({"apart": (("layer.0",),)}, "needs at least two nodes"),
         ({"use_devices": ("tpu",)}, "'tpu' is no device"),
+        ({"use_devices": ("gpu0", "gpu0")}, "'gpu0' is listed twice"),
+        ({"use_devices": ("gpu", "gpu0")}, "'gpu0' is listed twice"),
         ({"apart": (("layer.*",),), "method": "dp"}, "method dp cannot keep nodes apart"),
         ({"use_devices": ("gpu0",), "objective": "latency"}, "for throughput only"),
         ({"apart": (("layer.*",),), "method": "milp", "formulation": "paper"}, "paper's program"),
