@@ -7,13 +7,14 @@ import pytest
 
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
+from placer.methods.milp import milp
 from placer.methods.milp.milp import solve
 from placer.options import Communication, Formulation, Options, Schedule
 from placer.plans.evaluate import device_loads
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.plans.verify import violations
-from placer.search.run import Run
+from placer.search.run import Outcome, Run
 from tests.support.brute import KINDS, throughput_optima
 from tests.support.level import seeds
 from tests.support.random_instances import random_instance
@@ -69,6 +70,35 @@ def test_larger_graphs_with_a_random_valid_start(seed):
         tries = (Plan(rng.integers(0, len(instance.devices), instance.n)) for _ in range(200))
         start = next((plan for plan in tries if not violations(instance, plan, chosen)), None)
         check(instance, chosen, optima[kind], start)
+
+
+@pytest.mark.parametrize("seed", seeds(12, 2000))
+def test_column_generation_hands_over_what_is_right(seed, monkeypatch):
+    monkeypatch.setattr(milp, "FIRST_FREE", (0.0, 0.0))
+    monkeypatch.setattr(milp, "START_GAP", 1.0)
+    instance = random_instance(seed, nodes=7, training=bool(seed & 1), heterogeneous=bool(seed & 2))
+    optima = throughput_optima(instance)
+    for kind in KINDS:
+        if kind[0] == "free":
+            check(instance, options(kind), optima[kind])
+
+
+def test_column_generation_is_asked_where_the_program_takes_long(monkeypatch):
+    asked = []
+
+    def colgen(instance: Instance, options: Options, run: Run) -> Outcome:
+        asked.append(run.start)
+        return column_generation(instance, options, run)
+
+    column_generation = milp.colgen.solve
+    monkeypatch.setattr(milp.colgen, "solve", colgen)
+    monkeypatch.setattr(milp, "FIRST_FREE", (0.0, 0.0))
+    rng = np.random.default_rng(0)
+    instance = chain(rng.uniform(1, 2, 40).tolist(), 5, transfer=0.1)
+    outcome = solve(instance, Options(method="milp", contiguous=False, gap=1e-2), Run())
+    assert len(asked) == 1
+    assert violations(instance, asked[0], Options()) == []
+    assert outcome.stop is Stop.FINISHED
 
 
 def chain(times: list[float], devices: int, transfer: float = 0.0, memory: float = 0.0) -> Instance:

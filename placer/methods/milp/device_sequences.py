@@ -24,15 +24,15 @@ graphs beyond it gained nothing."""
 
 
 def is_plain(instance: Instance, options: Options) -> bool:
-    """Whether plans are asked for that are made of devices in a row, without further rules."""
-    if options.objective is not Objective.THROUGHPUT or not options.strictly_ordered:
-        return False
+    """Whether plans are asked for that keep no rules beyond those of their kind."""
     special = instance.servers or instance.pools or instance.constraints != Constraints()
     return not special and options.recompute is Recompute.NONE and options.virtual_stages == 1
 
 
 def are_few(instance: Instance, options: Options) -> bool:
     """Whether contiguous plans are made of devices in a row by themselves, and there are few such rows."""
+    if options.objective is not Objective.THROUGHPUT or not options.strictly_ordered:
+        return False
     if not is_plain(instance, options):
         return False
     problem = contract(instance, contiguous=True)

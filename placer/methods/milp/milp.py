@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
+from placer.methods.colgen import colgen
 from placer.methods.downsets import dpl
 from placer.methods.milp import sequence_search
 from placer.methods.milp.device_sequences import are_few, is_plain
@@ -51,6 +52,9 @@ contiguous one: a share of what the limits allow, or nominal seconds where there
 former."""
 FIRST, SEQUENCES = (0.25, 60.0), (0.5, 150.0)
 """Work for the program of all sequences of devices before single ones are tried, and for these, likewise."""
+FIRST_FREE, COLUMNS = (0.02, 5.0), (0.5, 150.0)
+"""Work for the program of non-contiguous plans before column generation is asked for a bound, which becomes a
+row of the program, and for a plan, and for that, likewise."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -84,7 +88,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         before = best.value
         solution = search.round()
         if solution.status is Status.WORK_LIMIT and search.part is not run:
-            search.by_sequences()
+            search.by_other_programs()
             search.part = run
         elif solution.status is Status.TARGET:
             search.rebuilds = best.value != before
@@ -109,7 +113,7 @@ class _Search:
         self.best.raise_bound(balance_bound_ms(self.problem, kinds_of(self.problem)) * (1 - EQUAL), "work")
         self.flights = left_in_flight(self.instance, options)
         self.part = self.run
-        """What the program of all sequences runs in; less than everything until single ones were tried."""
+        """What the whole program runs in; less than everything until other programs were tried."""
         self.stats.update(nodes=0, rounds=0)
 
     def contracted(self, instance: Instance) -> Problem:
@@ -131,8 +135,9 @@ class _Search:
             first = solve(self.instance, contiguous, run.part(work=_share(run, START), quiet=True))
             if first.plan is not None:
                 self.take(first.plan)
-        ordered = options.contiguous and options.formulation is not Formulation.PAPER
-        if run.start is None and ordered and is_plain(self.instance, options):
+            if self.best.plan is not None and is_plain(self.instance, options):
+                self.part = run.part(work=_share(run, FIRST_FREE))
+        if run.start is None and options.strictly_ordered and is_plain(self.instance, options):
             self.start_from_orders()
 
     def start_from_orders(self) -> None:
@@ -144,14 +149,17 @@ class _Search:
         if self.best.plan is not None and are_few(self.instance, self.options):
             self.part = self.run.part(work=_share(self.run, FIRST))
 
-    def by_sequences(self) -> None:
-        """Solve the programs of single sequences of devices."""
-        part = self.run.part(work=_share(self.run, SEQUENCES), quiet=True)
-        part.start = self.best.plan
-        found = sequence_search.solve(self.instance, self.options, part)
+    def by_other_programs(self) -> None:
+        """Solve the programs of single sequences of devices, or those of single devices' sets."""
+        source, method, work = "sequences", sequence_search.solve, SEQUENCES
+        if not self.options.contiguous:
+            source, method, work = "colgen", colgen.solve, COLUMNS
+        part = self.run.part(work=_share(self.run, work), quiet=True)
+        part.start, part.bound_ms = self.best.plan, self.best.bound or None
+        found = method(self.instance, self.options, part)
         if found.plan is not None:
             self.take(found.plan)
-        self.best.raise_bound(found.bound_ms or 0.0, "sequences")
+        self.best.raise_bound(found.bound_ms or 0.0, source)
 
     def take(self, plan: Plan) -> None:
         """Offer a plan; tolerances of the solver end here."""
