@@ -75,7 +75,6 @@ def test_larger_graphs_with_a_random_valid_start(seed):
 @pytest.mark.parametrize("seed", seeds(12, 2000))
 def test_column_generation_hands_over_what_is_right(seed, monkeypatch):
     monkeypatch.setattr(milp, "FIRST_FREE", (0.0, 0.0))
-    monkeypatch.setattr(milp, "START_GAP", 1.0)
     instance = random_instance(seed, nodes=7, training=bool(seed & 1), heterogeneous=bool(seed & 2))
     optima = throughput_optima(instance)
     for kind in KINDS:

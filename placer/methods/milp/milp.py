@@ -47,9 +47,9 @@ COARSE = 0.2
 """The same for a program that was solved to its end, where the bound's margin hides that."""
 
 START, START_GAP = (0.1, 30.0), 1e-2
-"""Work for a contiguous plan that starts a non-contiguous one, or for one along linear orders that starts a
-contiguous one: a share of what the limits allow, or nominal seconds where there are none.  Gap of the
-former."""
+"""Work for a plan along linear orders to start from, or, where plans keep further rules, for a contiguous
+plan that starts a non-contiguous one: a share of what the limits allow, or nominal seconds where there are
+none.  Gap of the latter."""
 FIRST, SEQUENCES = (0.25, 60.0), (0.5, 150.0)
 """Work for the program of all sequences of devices before single ones are tried, and for these, likewise."""
 FIRST_FREE, COLUMNS = (0.02, 5.0), (0.5, 150.0)
@@ -121,7 +121,7 @@ class _Search:
         return contracted(instance, self.options, contiguous=self.options.strictly_ordered)
 
     def start(self) -> None:
-        """Take the given start, else fill devices one after another; a contiguous plan starts a free one."""
+        """Take the given start, else fill devices one after another, then look for a better one."""
         options, run = self.options, self.run
         if run.start is not None:
             self.take(run.start)
@@ -130,23 +130,28 @@ class _Search:
                 self.take(self.problem.plan(found))
                 if self.best.plan is not None:
                     break
-        if run.start is None and not options.contiguous and options.formulation is not Formulation.PAPER:
+        if run.start is not None or options.formulation is Formulation.PAPER:
+            return
+        if is_plain(self.instance, options):
+            self.start_from_orders()
+        elif not options.contiguous:
             contiguous = options.model_copy(update={"contiguous": True, "gap": max(options.gap, START_GAP)})
             first = solve(self.instance, contiguous, run.part(work=_share(run, START), quiet=True))
             if first.plan is not None:
                 self.take(first.plan)
-            if self.best.plan is not None and is_plain(self.instance, options):
-                self.part = run.part(work=_share(run, FIRST_FREE))
-        if run.start is None and options.strictly_ordered and is_plain(self.instance, options):
-            self.start_from_orders()
 
     def start_from_orders(self) -> None:
-        """Take the best plan along linear orders."""
+        """Take the best plan along linear orders, and try the whole program for a while only."""
+        options = self.options
         part = self.run.part(work=_share(self.run, START), quiet=True)
-        along = dpl.solve(self.instance, self.options, part)
+        along = dpl.solve(self.instance, options.model_copy(update={"contiguous": True}), part)
         if along.plan is not None:
             self.take(along.plan)
-        if self.best.plan is not None and are_few(self.instance, self.options):
+        if self.best.plan is None:
+            return
+        if not options.contiguous:
+            self.part = self.run.part(work=_share(self.run, FIRST_FREE))
+        elif are_few(self.instance, options):
             self.part = self.run.part(work=_share(self.run, FIRST))
 
     def by_other_programs(self) -> None:
