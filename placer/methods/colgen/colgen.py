@@ -23,6 +23,7 @@ from placer.methods.colgen.first_values import first_values
 from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.polish import Polish
 from placer.methods.colgen.pricing import Pricer, find_order, make_pricers
+from placer.methods.colgen.spread import spread
 from placer.methods.local_search.local_search import Search
 from placer.options import Options, Recompute
 from placer.plans.plan import Plan
@@ -181,6 +182,9 @@ class _Solver:
                 search.descend(start_at)
         if search.best.plan is not None:
             self.polish.offer(self.problem.start(search.best.plan))
+        found = spread(self.loads, self.run)
+        if found is not None:
+            self.polish.descend(found, self.run)
         self._report()
 
     def _plans(self, work_s: float) -> None:
