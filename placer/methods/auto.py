@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods import anchor_bound, capacity_bound
+from placer.methods.downsets import stage_blocks
 from placer.methods.milp.device_sequences import are_few
 from placer.methods.registry import METHODS, Method, load_method
 from placer.objectives import OBJECTIVES
@@ -51,6 +52,7 @@ def _wider(instance: Instance, options: Options, run: Run) -> Outcome:
 
 PARTS: dict[str, Method] = {
     "anchors": anchor_bound.solve,
+    "blocks": stage_blocks.solve,
     "capacity": capacity_bound.solve,
     "sequences": _by_sequences,
     "wider": _wider,
@@ -80,6 +82,21 @@ class Phase:
     share: float
     work_s: float
     narrower: bool = False
+
+
+CONTIGUOUS = (
+    Phase("dpl", 0.25, 60.0),
+    Phase("dp", 0.2, 10.0),
+    Phase("anchors", 0.3, 20.0),
+    Phase("local-search", 0.05, 10.0),
+    Phase("blocks", 0.05, 10.0),
+    Phase("sequences", 0.6, 60.0),
+    Phase("local-search", 0.1, 20.0),
+    Phase("wider", 0.3, 30.0),
+    Phase("dp", 0.6, DP_WORK_S),
+)
+"""For contiguous plans of graphs that are not large.  The best plan cuts off sequences, so that a little work
+goes into a better one before them."""
 
 
 @dataclass
@@ -149,17 +166,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             *program,
         ]
     elif options.contiguous:
-        chosen = [
-            first,
-            Phase("dpl", 0.25, 60.0),
-            Phase("dp", 0.2, 10.0),
-            Phase("anchors", 0.3, 20.0),
-            Phase("sequences", 0.6, 60.0),
-            Phase("local-search", 0.2, 30.0),
-            Phase("wider", 0.3, 30.0),
-            Phase("dp", 0.6, DP_WORK_S),
-            *program,
-        ]
+        chosen = [first, *CONTIGUOUS, *program]
     else:
         chosen = [
             first,
