@@ -18,6 +18,7 @@ __all__ = [
     "ORDER_ENTRY_S",
     "PRICING_CELL_S",
     "SIMPLEX_ITERATION_S",
+    "START_ENTRY_S",
     "TRANSFER_CELL_S",
     "TRANSITION_S",
     "VISIT_S",
@@ -49,5 +50,7 @@ MOVE_S = 7e-7
 """A move of an annealing."""
 VISIT_S = 5e-8
 """A net or device that a descent evaluates."""
+START_ENTRY_S = 6e-6
+"""An item, edge or member of a net of a graph for which a descent gets a start."""
 FILL_S = 1.5e-6
 """Filling in and evaluating an item."""

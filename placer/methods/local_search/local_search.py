@@ -31,7 +31,7 @@ from placer.plans.status import Stop
 from placer.reductions.problem import Problem, contract
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
-from placer.search.work import VISIT_S
+from placer.search.work import START_ENTRY_S, VISIT_S
 
 __all__ = ["Search", "items_to_move", "make_state", "make_static", "solve"]
 
@@ -95,6 +95,7 @@ class Search:
         self.state = make_state(self.static)
         self.views = StaticView(self.static), StateView(self.state)
         self.best = Incumbent(problem.instance, options, run)
+        self.entries = problem.size + len(problem.edges) + len(problem.net_items)
         self.work = 0
         self.descents = 0
 
@@ -108,6 +109,7 @@ class Search:
             stop = self.run.stopped()
             if stop is not None or self.best.given_suffices:
                 return stop or Stop.FINISHED
+            self.run.spend(START_ENTRY_S * self.entries)
             start = self.next_start()
             if start is not None:
                 self.descend(start)
