@@ -22,7 +22,7 @@ ROOTS = 3
 """Hubs whose linear programs are compared to choose the first anchor."""
 DEPTH = 3
 """Anchors at most."""
-WORK_SHARE = 0.5
+WORK_SHARE = 0.7
 """Share of the work left that one program may take where there is a limit."""
 SPREAD = 1e6
 """Coefficients that far apart are left to the linear programs, whose bounds do not depend on tolerances."""

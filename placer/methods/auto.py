@@ -87,7 +87,7 @@ class Phase:
 CONTIGUOUS = (
     Phase("dpl", 0.25, 60.0),
     Phase("dp", 0.2, 10.0),
-    Phase("anchors", 0.3, 20.0),
+    Phase("anchors", 0.6, 20.0),
     Phase("local-search", 0.05, 10.0),
     Phase("blocks", 0.05, 10.0),
     Phase("sequences", 0.6, 60.0),
@@ -172,7 +172,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             first,
             Phase("dp" if large else "dpl", 0.15, 30.0, narrower=True),
             Phase("local-search", 0.05, 10.0),
-            Phase("anchors", 0.3, 20.0),
+            Phase("anchors", 0.6, 20.0),
             Phase("colgen", 0.6, 300.0),
             *program,
         ]
