@@ -16,7 +16,7 @@ from placer.methods.downsets import stage_blocks
 from placer.methods.milp.device_sequences import are_few
 from placer.methods.registry import METHODS, Method, load_method
 from placer.objectives import OBJECTIVES
-from placer.options import Formulation, Options, Recompute
+from placer.options import Communication, Formulation, Options, Recompute
 from placer.plans.status import Stop
 from placer.reductions.inverse import Inverse
 from placer.search.incumbent import Incumbent
@@ -91,7 +91,7 @@ CONTIGUOUS = (
     Phase("local-search", 0.05, 10.0),
     Phase("blocks", 0.05, 10.0),
     Phase("sequences", 0.6, 60.0),
-    Phase("local-search", 0.1, 20.0),
+    Phase("local-search", 0.2, 20.0),
     Phase("wider", 0.3, 30.0),
     Phase("dp", 0.6, DP_WORK_S),
 )
@@ -185,6 +185,9 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
 
 def _is_able(phase: Phase, instance: Instance, options: Options) -> bool:
     """Whether a phase plans for the options; what only bounds leaves that to others."""
+    if phase.method == "wider":
+        # Under other models it sees a mix of compute and transfers, which proves less than `dp` has proven.
+        return options.communication is Communication.SEQUENTIAL
     if phase.method in PARTS:
         return phase.method != "sequences" or are_few(instance, options)
     method = METHODS.get(phase.method)

@@ -193,8 +193,9 @@ class _Solver:
         assert generation is not None
         self._follow_upper()
         base = min(max(generation.reach_ms, generation.lower_ms), generation.upper_ms)
-        part = self.run.part(work=work_s)
-        while not self._done() and part.stopped() is None:
+        part, before = self.run.part(work=work_s), -1.0
+        while not self._done() and part.stopped() is None and part.work_s > before:  # else there are no moves
+            before = part.work_s
             self._anneal(part)
         part = self.run.part(work=work_s)
         transfers = any(len(pricer.diagram.paid_net) for pricer in generation.pricers)
