@@ -115,7 +115,7 @@ def anchored(hubs: Hubs, anchors: tuple[int, ...], kinds: tuple[int, ...], inwar
     hubs
         Items, nets and devices.
     anchors, kinds
-        The anchors, and the kinds of their devices.
+        The anchors, and the kinds of their devices; without any, all devices are looked at in sum.
     inward
         Pairs (u, w), ``(·, 2)``: w lies beside the first anchor if u does.
 
@@ -153,7 +153,8 @@ def _places(builder: ProgramBuilder, anchors: tuple[int, ...], groups: _Groups) 
     low, high = np.zeros(groups.may.shape), groups.may.astype(np.float64)
     for j, anchor in enumerate(anchors):
         high[anchor, j + 1 :] = 0.0
-    low[anchors[0], 0] = high[anchors[0], 0]
+    if anchors:
+        low[anchors[0], 0] = high[anchors[0], 0]
     x = builder.columns(groups.may.shape, low, high)
     whole = builder.columns((size, own), 0.0, 1.0, integer=True)
     builder.add(x[:, :own] == whole)

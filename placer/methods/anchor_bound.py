@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from formulations.anchored import Hubs
+from formulations.anchored import Hubs, anchored
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.instance.instance import Instance
 from placer.methods.colgen.linear_loads import PARTS, Loads, build_loads
@@ -55,15 +55,18 @@ def bound_ms(instance: Instance, options: Options, run: Run, upper_ms: float) ->
     problem = contract(instance, contiguous=options.contiguous)
     loads = build_loads(problem, options.communication, options.schedule)
     entries = (problem.size + 2 * len(loads.nets.items)) * (len(loads.types) + 3)
-    candidates = _candidates(loads, run.bound_ms or 0.0)
-    if not len(candidates) or entries > ENTRIES:
+    known_ms = run.bound_ms or 0.0
+    if not len(_candidates(loads, known_ms)) or entries > ENTRIES:
         return None
-    from placer.methods.anchor_tree import Tree  # loads the solver, a tenth of a second
+    from placer.methods.anchor_tree import Tree, linear_bound  # loads the solver, a tenth of a second
 
-    tree = Tree(
-        loads.problem, _in_units(loads, upper_ms), candidates, options, run, (run.bound_ms or 0.0) / upper_ms
-    )
-    return tree.bound() * upper_ms
+    hubs = _in_units(loads, upper_ms)
+    in_sum = linear_bound(anchored(hubs, (), (), np.zeros((0, 2), dtype=np.int64)), run)
+    known = max(known_ms / upper_ms, in_sum)
+    candidates = _candidates(loads, known * upper_ms)
+    if not len(candidates):
+        return in_sum * upper_ms
+    return max(in_sum, Tree(loads.problem, hubs, candidates, options, run, known).bound()) * upper_ms
 
 
 def _candidates(loads: Loads, bound_ms: float) -> IntArray:

@@ -16,7 +16,7 @@ from placer.solvers import highs
 from placer.solvers.solution import Settings, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL
 
-__all__ = ["Tree"]
+__all__ = ["Tree", "linear_bound"]
 
 ROOTS = 3
 """Hubs whose linear programs are compared to choose the first anchor."""
@@ -74,6 +74,8 @@ class Tree:
 
     def bound(self) -> float:
         """Return the best bound within the limits of the run."""
+        if _least(self.leaves) <= self.known:
+            return _least(self.leaves)
         while self.leaves and self.run.stopped() is None:
             leaf = min(self.leaves, key=lambda other: other.bound)
             if leaf.bound >= 1 - self.options.gap:
@@ -102,9 +104,7 @@ class Tree:
             if len(anchors) == 1 and np.isinf(self.hubs.time[:, anchor, kind]).any():
                 continue
             leaf = _Leaf(anchors, (*kinds, kind), anchored(self.hubs, anchors, (*kinds, kind), inward), bound)
-            dual = highs.LinearMaster(leaf.program).solve(self.run).row_dual
-            if dual is not None:
-                leaf.bound = min(1.0, max(bound, leaf.program.dual_bound(dual) * (1 - EQUAL)))
+            leaf.bound = max(bound, linear_bound(leaf.program, self.run))
             leaves.append(leaf)
         return leaves
 
@@ -138,6 +138,12 @@ class Tree:
         return next(
             (v for v in self.candidates.tolist() if not leaf.beside[v] and v not in leaf.anchors), None
         )
+
+
+def linear_bound(program: Program, run: Run) -> float:
+    """Return what the values of rows of the linear program prove, at most 1; 0 where the solver fails."""
+    dual = highs.LinearMaster(program).solve(run).row_dual
+    return 0.0 if dual is None else min(1.0, max(0.0, program.dual_bound(dual) * (1 - EQUAL)))
 
 
 def _least(leaves: list[_Leaf]) -> float:
