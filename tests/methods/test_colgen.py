@@ -170,8 +170,8 @@ def test_workloads_within_one_percent(name):
     outcome = solve(instance, FREE, Run(time_limit=300.0))
     objective = value(instance, outcome.plan, FREE)
     assert violations(instance, outcome.plan, FREE) == []
-    # The search ends within the gap asked for.  References are rounded to four decimals or more; of one a plan
-    # is known that is 1.3e-5 better.
+    # The search ends within the gap asked for.  References have four decimals or more; of one a plan is known
+    # that is 1.3e-5 better.
     assert objective <= best * (1 + FREE.gap + 2e-5) + 1e-4
     assert outcome.bound_ms <= best * (1 + 1e-9)
     assert objective - outcome.bound_ms <= 0.01 * objective
