@@ -30,6 +30,8 @@ OTHERS = 0.6
 """Weight at first of what is spread over all facets; compute, which mostly binds, has the rest."""
 LEAST_MIX = 1e-3
 """Weight from which on a facet without any can grow again."""
+MOST_MEMORY = 1 - 1e-6
+"""Weight of memory at most: where it has all, loads say nothing, and no shift leads back."""
 SLOWER = 20.0
 """Shifts of a mix after which they are half as large as the first one."""
 MEMORY_SLACK = 2e-9
@@ -102,6 +104,7 @@ class Pricer:
 
     def set_mix(self, mix: FloatArray, memory_mix: float) -> None:
         """Weigh facets and memory in another way."""
+        memory_mix = min(max(0.0, memory_mix), MOST_MEMORY)
         if not np.array_equal(mix, self.mix) or memory_mix != self.memory_mix:
             self.mix, self.memory_mix = mix, memory_mix
             if self._grid is not None:

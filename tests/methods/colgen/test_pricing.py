@@ -157,6 +157,16 @@ def test_best_value_for_every_load(seed, units):
 
 
 @pytest.mark.parametrize("seed", range(20))
+def test_a_mix_leads_back_from_memory_alone(seed):
+    loads = random_loads(seed, Communication.DUPLEX)
+    for pricer in make_pricers(loads):
+        pricer.set_grid(Grid(1000, 10.0))
+        pricer.set_mix(pricer.mix, 1.0)
+        pricer.adapt(np.zeros((1, loads.problem.size), dtype=bool), 1.0)
+        assert 0.0 <= pricer.memory_mix < 1.0
+
+
+@pytest.mark.parametrize("seed", range(20))
 def test_mixes_relax(seed):
     # Whatever the mix of facets and memory, no set within load and memory is worth more than the price.
     loads = random_loads(seed, Communication.DUPLEX)
