@@ -20,9 +20,10 @@ from placer.methods.colgen import boxes
 from placer.methods.colgen.bound import Generation, Phase
 from placer.methods.colgen.dive import dive
 from placer.methods.colgen.first_values import first_values
+from placer.methods.colgen.frontier import Diagram
 from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.polish import Polish
-from placer.methods.colgen.pricing import Pricer, find_order, make_pricers
+from placer.methods.colgen.pricing import Pricer, diagram_along, find_diagram, make_pricers
 from placer.methods.colgen.spread import spread
 from placer.methods.local_search.local_search import Search
 from placer.options import Options, Recompute
@@ -132,11 +133,8 @@ class _Solver:
 
     def _bound(self, upper: float, *, plans: bool = True) -> None:
         """Prove bounds on finer and finer diagrams, and make plans from their sets."""
-        order = np.arange(self.problem.size)
-        for states in STATES:
-            if states == STATES[1]:
-                order = find_order(self.loads, max_states=STATES[-1], check=self.run.check)
-            pricers = make_pricers(self.loads, order, max_states=states, check=self.run.check)
+        for states, diagram in self._diagrams():
+            pricers = make_pricers(self.loads, diagram)
             if self.generation is None:
                 values = first_values(self.loads, pricers, self._slice())
                 self.generation = Generation(self.loads, pricers, upper, values)
@@ -155,6 +153,18 @@ class _Solver:
             self._look(phase, pricers, plans=plans and k != 1)
             if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
                 self._refute_boxes(min(BOXES[k], boxes.units(pricers)))
+
+    def _diagrams(self) -> Iterator[tuple[int, Diagram]]:
+        """Yield diagrams of more and more states; only the first one needs no good order."""
+        first, *more, last = STATES
+        yield first, diagram_along(np.arange(self.problem.size), self.loads, max_states=first)
+        finest = find_diagram(self.loads, max_states=last, check=self.run.check)
+        for states in more:
+            yield (
+                states,
+                diagram_along(finest.order, self.loads, max_states=states, check=self.run.check),
+            )
+        yield last, finest
 
     def _look(self, phase: Phase, pricers: list[Pricer], *, plans: bool = True) -> None:
         """Run a phase, and make plans from its sets for as much work as it took."""

@@ -18,7 +18,7 @@ from placer.methods.colgen.kernels.knapsack import best_values, follow
 from placer.methods.colgen.linear_loads import Loads
 from placer.search.work import PRICING_CELL_S
 
-__all__ = ["Grid", "Pricer", "find_order", "make_pricers"]
+__all__ = ["Grid", "Pricer", "diagram_along", "find_diagram", "make_pricers"]
 
 ROUNDING = 1e-12
 """Relative slack given to every weight and capacity, against rounding errors of the sums."""
@@ -205,17 +205,26 @@ def _first_mix(loads: Loads, diagram: Diagram) -> FloatArray:
     return np.asarray((1 - share) * compute / compute.sum() + share * even)
 
 
-def find_order(loads: Loads, *, max_states: int = 4096, check: Callable[[], None] | None = None) -> IntArray:
-    """Find an order of the items, ``(N,)``, in which few nets end early, and few states are enough."""
-    found: list[tuple[float, int, IntArray]] = []
+def find_diagram(loads: Loads, *, max_states: int = 4096, check: Callable[[], None] | None = None) -> Diagram:
+    """Build the diagram along an order in which few nets end early, and few states are enough."""
+    found: list[tuple[float, int, Diagram]] = []
     for weights in WEIGHTS:
         order = walk_order(loads.problem.size, loads.nets, weights=weights, check=check)
-        diagram = build_diagram(order, loads.nets, sides=_sides(loads), max_states=max_states, check=check)
+        diagram = diagram_along(order, loads, max_states=max_states, check=check)
         cut = float(loads.nets.cost_ms[:, diagram.cut].sum())
-        found.append((cut, diagram.states, order))
+        found.append((cut, diagram.states, diagram))
         if diagram.states <= FEW * len(order) or len(order) > MANY:
             break
     return min(found, key=lambda one: one[:2])[2]
+
+
+def diagram_along(
+    order: IntArray, loads: Loads, *, max_states: int, check: Callable[[], None] | None = None
+) -> Diagram:
+    """Build the diagram along an order ``(N,)``; with one state per step it knows no transfers."""
+    if max_states == 1:
+        return _without_nets(order, loads.nets.count)
+    return build_diagram(order, loads.nets, sides=_sides(loads), max_states=max_states, check=check)
 
 
 def _sides(loads: Loads) -> bool:
@@ -227,33 +236,19 @@ def _sides(loads: Loads) -> bool:
     )
 
 
-def make_pricers(
-    loads: Loads,
-    order: IntArray | None = None,
-    *,
-    max_states: int = 4096,
-    check: Callable[[], None] | None = None,
-) -> list[Pricer]:
-    """Build the diagrams, one for all accelerators and one without nets for all hosts.
+def make_pricers(loads: Loads, accelerator: Diagram | None = None) -> list[Pricer]:
+    """Make one for each type of device.
 
     Parameters
     ----------
     loads
         The loads.
-    order
-        Order of the items in the diagrams; a good one is looked for when None.
-    max_states
-        Most states of a step.
-    check
-        Called now and then; it may raise.
+    accelerator
+        The diagram of all accelerators, looked for when None; that of hosts has no nets.
     """
-    if order is None:
-        order = find_order(loads, max_states=max_states, check=check)
-    host = _without_nets(order, loads.nets.count)
-    accelerator = host
-    if max_states > 1:
-        sides = _sides(loads)
-        accelerator = build_diagram(order, loads.nets, sides=sides, max_states=max_states, check=check)
+    if accelerator is None:
+        accelerator = find_diagram(loads)
+    host = _without_nets(accelerator.order, loads.nets.count)
     return [Pricer(loads, t, host if kind.is_host else accelerator) for t, kind in enumerate(loads.types)]
 
 
