@@ -14,7 +14,7 @@ from rich.text import Text
 from placer.cli.exit_codes import ExitCode
 from placer.cli.progress import Live
 from placer.cli.solve import CODES
-from placer.cli.tables import print_json, stdout
+from placer.cli.tables import ending, print_json, stdout
 from placer.formats.text import check_writable, write_text
 from placer.layered_flow.flow import flow
 from placer.layered_flow.flow_check import violations
@@ -112,9 +112,7 @@ def show(problem: FlowProblem, result: FlowResult, console: Console) -> None:
         parts.append(f"bound {result.bound:.10g}")
     if result.gap is not None:
         parts.append(f"gap {100 * result.gap:.4f} %")
-    parts.append(f"{result.seconds:.2f} s")
-    if result.status != "infeasible":  # which says by itself why the search ended
-        parts.append(f"stopped: {result.stop}")
+    parts += ending(result.status, result.seconds, result.stop)
     console.print(Text("  ".join(parts), style="bold"), soft_wrap=True)
     idle = [name for name in problem.names if name not in result.ranges]
     if result.ranges and idle:

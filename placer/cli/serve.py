@@ -13,6 +13,7 @@ from placer.cli.progress import Live
 from placer.cli.serve_disaggregated import run_disaggregated
 from placer.cli.serve_flow import run_flow
 from placer.cli.serve_output import deliver, progress_line
+from placer.cli.tables import ending
 from placer.errors import UsageError
 from placer.formats.text import check_writable
 from placer.serving.serve import read_served, serve, served
@@ -119,9 +120,7 @@ def _print(result: ServingResult, console: Console) -> None:
         parts.append(f"bound {result.bound:.10g}")
     if result.gap is not None:
         parts.append(f"gap {gap(result.gap)}")
-    parts.append(f"{result.seconds:.2f} s")
-    if result.status != "infeasible":  # which says by itself why the search ended
-        parts.append(f"stopped: {result.stop}")
+    parts += ending(result.status, result.seconds, result.stop)
     console.print(Text("  ".join(parts), style="bold"), soft_wrap=True)
     if result.plan is not None:
         if len(result.front) > 1:

@@ -18,7 +18,7 @@ from placer.objectives import OBJECTIVES
 from placer.plans.result import DeviceReport, Result
 from placer.units import memory, size
 
-__all__ = ["memory", "print_json", "print_result", "save_table", "size", "stdout"]
+__all__ = ["ending", "memory", "print_json", "print_result", "save_table", "size", "stdout"]
 
 PLAIN_WIDTH = 120
 """Columns when the output is no terminal, so that nothing is cut in a file."""
@@ -174,6 +174,11 @@ def _pieces(instance: Instance, result: Result) -> Table:
             Text(_contents(instance, p.nodes)),
         )
     return table
+
+
+def ending(status: str, seconds: float, stop: str) -> list[str]:
+    """Return how long a search took and why it ended, which ``infeasible`` says by itself."""
+    return [f"{seconds:.2f} s", *([] if status == "infeasible" else [f"stopped: {stop}"])]
 
 
 def _headline(result: Result) -> Text:

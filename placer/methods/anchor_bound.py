@@ -56,24 +56,32 @@ def bound_ms(instance: Instance, options: Options, run: Run, upper_ms: float) ->
     loads = build_loads(problem, options.communication, options.schedule)
     entries = (problem.size + 2 * len(loads.nets.items)) * (len(loads.types) + 3)
     known_ms = run.bound_ms or 0.0
-    if not len(_candidates(loads, known_ms)) or entries > ENTRIES:
+    alone_ms = _alone_ms(loads)
+    if not len(_candidates(alone_ms, known_ms)) or entries > ENTRIES:
         return None
     from placer.methods.anchor_tree import Tree, linear_bound  # loads the solver, a tenth of a second
 
     hubs = _in_units(loads, upper_ms)
     in_sum = linear_bound(anchored(hubs, (), (), np.zeros((0, 2), dtype=np.int64)), run)
     known = max(known_ms / upper_ms, in_sum)
-    candidates = _candidates(loads, known * upper_ms)
+    candidates = _candidates(alone_ms, known * upper_ms)
     if not len(candidates):
         return in_sum * upper_ms
     return max(in_sum, Tree(loads.problem, hubs, candidates, options, run, known).bound()) * upper_ms
 
 
-def _candidates(loads: Loads, bound_ms: float) -> IntArray:
+def _candidates(alone_ms: FloatArray, bound_ms: float) -> IntArray:
     """Return items that cannot be alone on a device within the bound, the most expensive first.
 
     The device of any other may hold nothing else, and so says nothing.
     """
+    order = np.argsort(-alone_ms, kind="stable")[:CANDIDATES]
+    found: IntArray = order[alone_ms[order] > bound_ms * (1 + EQUAL)]
+    return found
+
+
+def _alone_ms(loads: Loads) -> FloatArray:
+    """Load of a device that holds one item alone, where that is least, ``(N,)``."""
     nets, size = loads.nets, loads.problem.size
     net = np.repeat(np.arange(nets.count), np.diff(nets.start))
     sends = np.zeros(len(net), dtype=np.bool_)
@@ -90,9 +98,7 @@ def _candidates(loads: Loads, bound_ms: float) -> IntArray:
             parts = PARTS[loads.communication]
             load += np.max([a * compute + b * receive + c * send for a, b, c in parts], axis=0)
         alone = np.minimum(alone, np.where(kind.allowed, load, np.inf))
-    order = np.argsort(-alone, kind="stable")[:CANDIDATES]
-    found: IntArray = order[alone[order] > bound_ms * (1 + EQUAL)]
-    return found
+    return alone
 
 
 def _in_units(loads: Loads, unit_ms: float) -> Hubs:
@@ -101,13 +107,10 @@ def _in_units(loads: Loads, unit_ms: float) -> Hubs:
     cls = [kind.cls for kind in types]
     allowed: BoolArray = np.stack([kind.allowed for kind in types], axis=1)
     limit = np.array([kind.memory_limit_bytes for kind in types]) * (1 + 2 * MEMORY_TOLERANCE)
-    memory = np.broadcast_to(problem.memory_bytes[:, None], allowed.shape)
-    share: FloatArray = np.zeros(allowed.shape)
-    with np.errstate(divide="ignore"):
-        np.divide(memory, limit, out=share, where=memory > 0)
+    share = problem.memory_share(limit)
     return Hubs(
         time=np.where(allowed & (share <= 1), problem.time_ms[:, :, cls] / unit_ms, np.inf),
-        share=np.minimum(share, 2.0),
+        share=share,
         net_items=loads.nets.items,
         net_start=loads.nets.start,
         cost=loads.nets.cost_ms[:, :, cls] / unit_ms,

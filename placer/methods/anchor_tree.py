@@ -67,6 +67,7 @@ class Tree:
         self.problem, self.hubs, self.candidates = problem, hubs, candidates
         self.options, self.run, self.known = options, run, known
         self.leaves: list[_Leaf] = []
+        self._pairs: dict[int, IntArray] = {}
         for anchor in candidates[:ROOTS].tolist():
             leaves = self._divided((), (), 0.0, anchor)
             if not self.leaves or _least(leaves) > _least(self.leaves):
@@ -96,9 +97,7 @@ class Tree:
     ) -> list[_Leaf]:
         """Return the leaves with one more anchor, on a device of every kind that has one left."""
         anchors = (*anchors, anchor)
-        inward = np.zeros((0, 2), dtype=np.int64)
-        if self.options.contiguous:
-            inward = _inward(self.problem, anchors[0])
+        inward = self._inward(anchors[0])
         leaves = []
         for kind in np.flatnonzero(self._left(kinds)).tolist():
             if len(anchors) == 1 and np.isinf(self.hubs.time[:, anchor, kind]).any():
@@ -107,6 +106,13 @@ class Tree:
             leaf.bound = max(bound, linear_bound(leaf.program, self.run))
             leaves.append(leaf)
         return leaves
+
+    def _inward(self, anchor: int) -> IntArray:
+        """Pairs of `_inward` for a first anchor; none where plans need not be contiguous."""
+        if anchor not in self._pairs:
+            none = np.zeros((0, 2), dtype=np.int64)
+            self._pairs[anchor] = _inward(self.problem, anchor) if self.options.contiguous else none
+        return self._pairs[anchor]
 
     def _left(self, kinds: tuple[int, ...]) -> IntArray:
         """Devices of every kind that hold no anchor, ``(K,)``."""

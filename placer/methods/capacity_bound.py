@@ -106,9 +106,7 @@ def _capacity(problem: Problem, kinds: list[list[int]]) -> Capacity:
     """Return the items and kinds of a problem; where an item does not fit, it may not go."""
     first = [problem.instance.devices[members[0]] for members in kinds]
     limit = np.array([d.memory_limit_bytes for d in first]) * (1 + 2 * MEMORY_TOLERANCE)
-    memory = problem.memory_bytes[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.minimum(np.where(memory > 0, memory / limit, 0.0), 2.0)
+    share = problem.memory_share(limit)
     may = problem.allowed[:, [d.index for d in first]] & (share <= 1)
     time = problem.time_ms[:, :, [d.class_index for d in first]]
     return Capacity(

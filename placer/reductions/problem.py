@@ -101,6 +101,14 @@ class Problem:
         """What each item keeps when all microbatches are in flight, ``(N,)``."""
         return self.memory_bytes + (self.instance.training.microbatches - 1) * self.activation_bytes
 
+    def memory_share(self, limit_bytes: FloatArray) -> FloatArray:
+        """Memory of each item as a share of each limit ``(K,)``, at most 2, ``(N, K)``."""
+        memory = np.broadcast_to(self.memory_bytes[:, None], (self.size, len(limit_bytes)))
+        share = np.zeros(memory.shape)
+        with np.errstate(divide="ignore"):
+            np.divide(memory, limit_bytes, out=share, where=memory > 0)
+        return np.minimum(share, 2.0)
+
     @cached_property
     def forward_ms(self) -> FloatArray:
         """Forward processing time of each item on each class, ``(N, C)``; inf where it cannot run."""

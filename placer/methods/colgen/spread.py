@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from formulations.spread_work import build
-from placer.arrays import FloatArray, IntArray
+from placer.arrays import IntArray
 from placer.methods.colgen.linear_loads import Loads
 from placer.search.run import Run
 from placer.solvers.highs import LinearMaster
@@ -26,11 +26,7 @@ def spread(loads: Loads, run: Run) -> IntArray | None:
     if not unequal or problem.size * len(devices) > COLUMNS:
         return None
     time = problem.time_ms.sum(axis=0)[:, [d.class_index for d in devices]]
-    limit = np.array([d.memory_limit_bytes for d in devices])
-    memory = problem.memory_bytes[:, None]
-    share: FloatArray = np.zeros(time.shape)
-    with np.errstate(divide="ignore"):
-        np.divide(np.broadcast_to(memory, time.shape), limit, out=share, where=memory > 0)
+    share = problem.memory_share(np.array([d.memory_limit_bytes for d in devices]))
     may = problem.allowed & np.isfinite(time) & (share <= 1.0)
     unit = float(time[may].max(initial=0.0))
     if unit <= 0.0:

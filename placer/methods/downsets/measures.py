@@ -18,7 +18,7 @@ from itertools import combinations
 
 import numpy as np
 
-from placer.arrays import FloatArray
+from placer.arrays import BoolArray, FloatArray
 from placer.methods.downsets.kernels.arrays import Graph, Measures
 from placer.methods.downsets.kernels.pieces import whole
 
@@ -166,26 +166,32 @@ def root_bound(m: Measures, g: Graph) -> float:
     Nor is any less than the time of one item where it is fastest. For gpipe both directions have their own
     bound, and their sum is one for the objective.
     """
-    need = _heaviest(g)
-    some = (g.devices > 0) & (g.pool == np.arange(len(g.pool)))
-    for k in range(len(m.kind)):
-        room = m.scale[k][some] * g.devices[some]
-        if m.weight[k].any() and not room.any():
-            return np.inf
-        if m.kind[k] < 3:
-            need[m.kind[k]] = max(need[m.kind[k]], _least(m, k, room, m.unit[k][some]))
-    return max(need[2], need[0] + need[1])
+    some = _some(g)
+    if any(m.weight[k].any() and not (m.scale[k][some] * g.devices[some]).any() for k in range(len(m.kind))):
+        return np.inf
+    forward, backward, both = _needs(m, g)
+    return max(both, forward + backward)
 
 
 def direction_bounds(m: Measures, g: Graph) -> tuple[float, float]:
     """Return the largest forward and backward load in ms that every plan reaches (gpipe)."""
-    need = _heaviest(g)[:2]
+    forward, backward, _ = _needs(m, g)
+    return forward, backward
+
+
+def _needs(m: Measures, g: Graph) -> list[float]:
+    """Forward load, backward load and both together in ms that every plan reaches by items and measures."""
+    need, some = _heaviest(g), _some(g)
     for k in range(len(m.kind)):
-        some = g.pool == np.arange(len(g.pool))
-        if m.kind[k] < 2:
+        if m.kind[k] < 3:
             room = m.scale[k][some] * g.devices[some]
             need[m.kind[k]] = max(need[m.kind[k]], _least(m, k, room, m.unit[k][some]))
-    return need[0], need[1]
+    return need
+
+
+def _some(g: Graph) -> BoolArray:
+    """Types that have devices, each pool of them once, ``(T,)``."""
+    return np.asarray((g.devices > 0) & (g.pool == np.arange(len(g.pool))))
 
 
 def _least(m: Measures, k: int, room: FloatArray, unit: FloatArray) -> float:

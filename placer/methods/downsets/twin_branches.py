@@ -14,6 +14,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from placer.arrays import IntArray
+from placer.instance.graphs import components
 from placer.methods.downsets.comparable import necks
 from placer.methods.downsets.kernels.arrays import Graph
 
@@ -95,19 +96,10 @@ def _branches(size: int, edges: IntArray) -> list[tuple[int, list[int]]]:
     rank[kept] = np.arange(len(kept))
     neck = np.zeros(size, dtype=bool)
     neck[kept] = necks(len(kept), rank[edges])
-    root = list(range(size))
-
-    def find(v: int) -> int:
-        while root[v] != v:
-            root[v] = root[root[v]]
-            v = root[v]
-        return v
-
-    for u, w in edges[~neck[edges].any(axis=1)].tolist():
-        root[find(w)] = find(u)
+    branch_of = components(size, edges[~neck[edges].any(axis=1)])
     found: dict[int, list[int]] = defaultdict(list)
     for v in np.flatnonzero(ordered & ~neck).tolist():
-        found[find(v)].append(v)
+        found[int(branch_of[v])].append(v)
     before = np.cumsum(neck)
     return [(int(before[branch[0]]), branch) for branch in found.values()]
 
