@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.methods import anchor_bound, capacity_bound
-from placer.methods.downsets import stage_blocks
 from placer.methods.milp.device_sequences import are_few
-from placer.methods.registry import METHODS, Method, load_method
+from placer.methods.registry import METHODS, load_entry, load_method
 from placer.objectives import OBJECTIVES
 from placer.options import Communication, Formulation, Options, Recompute
 from placer.plans.status import Stop
@@ -36,28 +34,14 @@ LARGE = 2000
 """Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
 
 
-def _by_sequences(instance: Instance, options: Options, run: Run) -> Outcome:
-    """Solve the programs of single sequences of devices."""
-    from placer.methods.milp import sequence_search  # loads the solver, a tenth of a second
-
-    return sequence_search.solve(instance, options, run)
-
-
-def _wider(instance: Instance, options: Options, run: Run) -> Outcome:
-    """Bound contiguous plans by all plans."""
-    from placer.methods.colgen import colgen  # loads the solver
-
-    return colgen.bound_contiguous(instance, options, run)
-
-
-PARTS: dict[str, Method] = {
-    "anchors": anchor_bound.solve,
-    "blocks": stage_blocks.solve,
-    "capacity": capacity_bound.solve,
-    "sequences": _by_sequences,
-    "wider": _wider,
+PARTS = {
+    "anchors": "placer.methods.anchor_bound:solve",
+    "blocks": "placer.methods.downsets.stage_blocks:solve",
+    "capacity": "placer.methods.capacity_bound:solve",
+    "sequences": "placer.methods.milp.sequence_search:solve",
+    "wider": "placer.methods.colgen.colgen:bound_contiguous",
 }
-"""Phases that are no methods by themselves."""
+"""Phases that are no methods by themselves: the module and function of each."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +199,10 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
     part.start = None if phase.narrower else held.best.plan
     part.bound_ms = None if flat else held.best.bound or None
-    method = PARTS.get(phase.method) or load_method(phase.method, options.objective)
+    if phase.method in PARTS:
+        method = load_entry(PARTS[phase.method])
+    else:
+        method = load_method(phase.method, options.objective)
     try:
         outcome = method(easier, options.model_copy(update=changes), part)
     except Stopped as over:

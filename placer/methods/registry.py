@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from placer.instance.instance import Instance
     from placer.search.run import Outcome, Run
 
-__all__ = ["METHODS", "Method", "MethodInfo", "load_method", "time_limit"]
+__all__ = ["METHODS", "Method", "MethodInfo", "load_entry", "load_method", "time_limit"]
 
 
 class Method(Protocol):
@@ -183,6 +183,11 @@ def load_method(name: str, objective: Objective) -> Method:
     where = METHODS[name].entry(objective)
     if where is None:
         raise ValueError(f"method {name} does not plan for {objective}")
+    return load_entry(where)
+
+
+def load_entry(where: str) -> Method:
+    """Import what ``module:function`` names."""
     module, function = where.split(":")
     return cast(Method, getattr(import_module(module), function))
 
