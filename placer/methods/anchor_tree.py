@@ -13,6 +13,7 @@ from placer.options import Options
 from placer.reductions.problem import Problem
 from placer.search.run import Run
 from placer.solvers import highs
+from placer.solvers.linear_program import solve_linear
 from placer.solvers.solution import Settings, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL
 
@@ -148,7 +149,7 @@ class Tree:
 
 def linear_bound(program: Program, run: Run) -> float:
     """Return what the values of rows of the linear program prove, at most 1; 0 where the solver fails."""
-    dual = highs.LinearMaster(program).solve(run).row_dual
+    dual = solve_linear(program, run).row_dual
     return 0.0 if dual is None else min(1.0, max(0.0, program.dual_bound(dual) * (1 - EQUAL)))
 
 

@@ -28,8 +28,6 @@ ENTRIES = {Objective.THROUGHPUT: 1_000_000, Objective.LATENCY: 60_000}
 """Entries of the largest linear program that is solved: about a second."""
 FEW = 200
 """Columns up to which whole items are looked at even where memory does not bind parts of items."""
-LARGEST = 1e14
-"""Coefficients beyond which there is no bound: the solver takes none of 1e15 and more."""
 SPREAD = 1e6
 """Coefficients that far apart are left to the linear program, whose bound does not depend on tolerances."""
 
@@ -83,12 +81,11 @@ def _bound(built: CapacityProgram, options: Options, run: Run) -> float:
     """Return the bound of the linear program, and where memory binds that over whole items, in its units."""
     # A tenth of a second, for graphs that memory is short for.
     from placer.solvers import highs
+    from placer.solvers.linear_program import solve_linear
     from placer.solvers.solution import Settings, Status
 
     program = built.program
-    if program.largest > LARGEST:
-        return 0.0
-    dual = highs.LinearMaster(program).solve(run).row_dual
+    dual = solve_linear(program, run).row_dual
     if dual is None:
         return 0.0
     bound = max(0.0, program.dual_bound(dual) * (1 - EQUAL))

@@ -13,13 +13,10 @@ from formulations.serving import sharing
 from formulations.serving.sharing import Sharing
 from placer.search.run import Run
 from placer.serving.serving_model import ServingModel, Setting
-from placer.solvers.highs import LinearMaster
+from placer.solvers.linear_program import solve_linear
 from placer.tolerances import EQUAL, MEMORY_TOLERANCE
 
 __all__ = ["most_tokens"]
-
-LARGEST = 1e14
-"""Coefficients beyond which there is no bound: the solver takes none of 1e15 and more."""
 
 
 def most_tokens(model: ServingModel, least: Setting, most: Setting) -> float:
@@ -49,6 +46,6 @@ def most_tokens(model: ServingModel, least: Setting, most: Setting) -> float:
     if not 0 < unit < np.inf:
         return np.inf
     program = sharing.build(Sharing(nodes, each / unit, share, pool, splits, devices, most.microbatches))
-    dual = None if program.largest > LARGEST else LinearMaster(program).solve(Run()).row_dual
+    dual = solve_linear(program, Run()).row_dual
     per_token = 0.0 if dual is None else program.dual_bound(dual) * unit * (1 - EQUAL)
     return 1e3 / per_token if per_token > 0 else np.inf

@@ -9,7 +9,7 @@ from placer.arrays import FloatArray
 from placer.methods.colgen.linear_loads import Loads
 from placer.methods.colgen.pricing import Pricer
 from placer.search.run import Run
-from placer.solvers.highs import LinearMaster
+from placer.solvers.linear_program import solve_linear
 
 __all__ = ["first_values"]
 
@@ -25,7 +25,7 @@ def first_values(loads: Loads, pricers: list[Pricer], run: Run) -> FloatArray | 
     Where the solver fails there are none; any values give valid bounds.
     """
     work = _work(loads, pricers)
-    dual = LinearMaster(build(work)).solve(run).row_dual
+    dual = solve_linear(build(work), run).row_dual
     if dual is None:
         return None
     size, types = work.may.shape

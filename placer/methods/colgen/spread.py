@@ -8,7 +8,7 @@ from formulations.spread_work import build
 from placer.arrays import IntArray
 from placer.methods.colgen.linear_loads import Loads
 from placer.search.run import Run
-from placer.solvers.highs import LinearMaster
+from placer.solvers.linear_program import solve_linear
 
 __all__ = ["spread"]
 
@@ -31,7 +31,7 @@ def spread(loads: Loads, run: Run) -> IntArray | None:
     unit = float(time[may].max(initial=0.0))
     if unit <= 0.0:
         return None
-    values = LinearMaster(build(time / unit, np.where(may, share, 0.0), may)).solve(run).values
+    values = solve_linear(build(time / unit, np.where(may, share, 0.0), may), run).values
     if values is None:
         return None
     parts = np.where(may, values[: time.size].reshape(time.shape), -1.0)

@@ -28,6 +28,7 @@ from placer.reductions.throughput_merges import merge_below
 from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.solvers import highs
+from placer.solvers.linear_program import solve_linear
 from placer.solvers.solution import Settings, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
@@ -133,7 +134,7 @@ class _Search:
         """Return what the linear program of a sequence proves, 0 where it has no point."""
         params = self._params(self.best.value, 0.0)
         program = programs.build(self.problem, self.kinds, sequence, params, transfers=False)
-        dual = highs.LinearMaster(program, seed=self.options.seed).solve(self.run.part(quiet=True)).row_dual
+        dual = solve_linear(program, self.run.part(quiet=True), seed=self.options.seed).row_dual
         return 0.0 if dual is None else self._in_ms(program.dual_bound(dual))
 
     def _solve(self, one: _Sequence, work_s: float) -> None:
