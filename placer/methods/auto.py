@@ -7,14 +7,16 @@ brought.  A plan that holds refutes whatever contradicts it: a bound above it, a
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, cast
 
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
 from placer.methods.milp.device_sequences import are_few
 from placer.methods.registry import METHODS, load_entry, load_method
 from placer.objectives import OBJECTIVES
-from placer.options import Communication, Formulation, Options, Recompute
+from placer.options import Communication, Formulation, Objective, Options, Recompute
 from placer.plans.status import Stop
 from placer.reductions.inverse import Inverse
 from placer.search.incumbent import Incumbent
@@ -30,6 +32,8 @@ DP_WORK_S = 300.0
 MILP_WORK_S = 300.0
 MILP_SIZE = 300_000
 """Nodes x devices beyond which an integer program is not built."""
+KEPT_MEMORY = 0.5
+"""Share of the memory limit up to which a search is kept that may go on: other phases need some, too."""
 LARGE = 2000
 """Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
 
@@ -38,10 +42,21 @@ PARTS = {
     "anchors": "placer.methods.anchor_bound:solve",
     "blocks": "placer.methods.downsets.stage_blocks:solve",
     "capacity": "placer.methods.capacity_bound:solve",
-    "sequences": "placer.methods.milp.sequence_search:solve",
     "wider": "placer.methods.colgen.colgen:bound_contiguous",
 }
 """Phases that are no methods by themselves: the module and function of each."""
+SEARCHES = {
+    "dp": "placer.methods.downsets.dp:DynamicProgram",
+    "sequences": "placer.methods.milp.sequence_search:SequenceSearch",
+}
+"""Phases for throughput that may go on where they were stopped: the module and class of each."""
+
+
+class Search(Protocol):
+    """A search that goes on where the last run ended."""
+
+    def go_on(self, run: Run) -> Outcome:
+        """Search within a run, whose start and bound count; say what is known then."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +75,26 @@ class Phase:
         Whether it looks for contiguous plans though others are asked for, or for stages that recompute as a
         whole though layers may: such a plan is one of them, but a bound on it, or a proof that there is
         none, says nothing.
+    kept
+        Whether a later phase goes on with its search.
     """
 
     method: str
     share: float
     work_s: float
     narrower: bool = False
+    kept: bool = False
 
 
 CONTIGUOUS = (
     Phase("dpl", 0.25, 60.0),
-    Phase("dp", 0.2, 10.0),
+    Phase("dp", 0.2, 10.0, kept=True),
     Phase("anchors", 0.6, 20.0),
     Phase("local-search", 0.05, 10.0),
     Phase("blocks", 0.05, 10.0),
-    Phase("sequences", 0.6, 60.0),
+    Phase("sequences", 0.25, 20.0, kept=True),
+    Phase("dp", 0.35, 30.0, kept=True),
+    Phase("sequences", 0.5, 60.0),
     Phase("local-search", 0.2, 20.0),
     Phase("wider", 0.3, 30.0),
     Phase("dp", 0.6, DP_WORK_S),
@@ -91,6 +111,8 @@ class _Held:
     story: list[str] = field(default_factory=list)
     stats: dict[str, float | int | str] = field(default_factory=dict)
     last_stop: Stop = Stop.FINISHED
+    searches: dict[str, Search] = field(default_factory=dict)
+    """What later phases of the same method go on with."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -142,9 +164,9 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
         # Which of the two finds the better plan depends on memory limits and kinds of devices.
         chosen = [
             first,
-            Phase("dp", 0.15, 20.0),
+            Phase("dp", 0.15, 20.0, kept=True),
             Phase("local-search", 0.15, 30.0),
-            Phase("dp", 0.5, DP_WORK_S),
+            Phase("dp", 0.5, DP_WORK_S, kept=True),
             Phase("local-search", 0.3, 60.0),
             Phase("dp", 1.0, DP_WORK_S),
             *program,
@@ -172,8 +194,10 @@ def _is_able(phase: Phase, instance: Instance, options: Options) -> bool:
     if phase.method == "wider":
         # Under other models it sees a mix of compute and transfers, which proves less than `dp` has proven.
         return options.communication is Communication.SEQUENTIAL
+    if phase.method == "sequences":
+        return are_few(instance, options)
     if phase.method in PARTS:
-        return phase.method != "sequences" or are_few(instance, options)
+        return True
     method = METHODS.get(phase.method)
     if method is None or options.objective not in method.objectives:
         return False
@@ -199,12 +223,8 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
     part.start = None if phase.narrower else held.best.plan
     part.bound_ms = None if flat else held.best.bound or None
-    if phase.method in PARTS:
-        method = load_entry(PARTS[phase.method])
-    else:
-        method = load_method(phase.method, options.objective)
     try:
-        outcome = method(easier, options.model_copy(update=changes), part)
+        outcome = _outcome(phase, easier, options.model_copy(update=changes), part, held)
     except Stopped as over:
         outcome = Outcome(over.stop)
     except MemoryError:
@@ -212,6 +232,21 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     _keep(phase, options, held, outcome)
     held.stats[f"{phase.method}_seconds"] = part.seconds + float(held.stats.get(f"{phase.method}_seconds", 0))
     held.last_stop = outcome.stop
+    return outcome
+
+
+def _outcome(phase: Phase, instance: Instance, options: Options, run: Run, held: _Held) -> Outcome:
+    """Let the method of a phase work; it goes on where it was stopped if it can."""
+    if phase.method in PARTS:
+        return load_entry(PARTS[phase.method])(instance, options, run)
+    if phase.method not in SEARCHES or options.objective is not Objective.THROUGHPUT:
+        return load_method(phase.method, options.objective)(instance, options, run)
+    begin = cast("Callable[[Instance, Options], Search]", load_entry(SEARCHES[phase.method]))
+    search = held.searches.pop(phase.method, None) or begin(instance, options)
+    outcome = search.go_on(run)
+    small = run.memory is None or run.memory.taken_mb() < KEPT_MEMORY * run.memory.limit_mb
+    if phase.kept and small:
+        held.searches[phase.method] = search
     return outcome
 
 
@@ -240,7 +275,7 @@ def _keep(phase: Phase, options: Options, held: _Held, outcome: Outcome) -> None
         best.raise_bound(outcome.bound_ms, phase.method)
     if best.bound_from is not None:
         held.stats["bound_from"] = best.bound_from
-    if outcome.plan is None and phase.method not in PARTS:
+    if outcome.plan is None and phase.method in METHODS:
         told.append(f"no plan ({outcome.message or outcome.stop})")
     if told:
         held.story.append(f"{phase.method}: {', '.join(told)}")

@@ -11,12 +11,15 @@ __all__ = [
     "DOWNSET_STEP_S",
     "FILL_S",
     "LABEL_STEP_S",
-    "LIMIT_CHECK_S",
     "MERGE_ENTRY_S",
+    "MIP_ITERATION_S",
     "MOVE_S",
     "NETWORK_ENTRY_S",
+    "NODE_CHECK_S",
     "ORDER_ENTRY_S",
+    "PRESOLVE_S",
     "PRICING_CELL_S",
+    "ROOT_CHECK_S",
     "SIMPLEX_ITERATION_S",
     "START_ENTRY_S",
     "TRANSFER_CELL_S",
@@ -26,8 +29,14 @@ __all__ = [
 
 SIMPLEX_ITERATION_S = 5e-9
 """A simplex iteration of a linear program, for each column, row and entry."""
-LIMIT_CHECK_S = 1.5e-6
-"""A check of limits in the search of an integer program (some 100 iterations), likewise."""
+MIP_ITERATION_S = 1.5e-8
+"""A simplex iteration within the search of an integer program with all that goes with it, likewise."""
+PRESOLVE_S = 2e-6
+"""Presolve of an integer program, likewise."""
+ROOT_CHECK_S = 6e-6
+"""A check of limits while the root of an integer program is solved and cut, likewise."""
+NODE_CHECK_S = 4e-7
+"""A check of limits in its tree, likewise."""
 NETWORK_ENTRY_S = 3e-9
 """An entry (arc and node) of a network of downsets that is made."""
 DOWNSET_STEP_S = 2.5e-8

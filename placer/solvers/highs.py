@@ -22,9 +22,10 @@ import numpy as np
 from formulations.program import Program
 from placer.arrays import FloatArray, IntArray
 from placer.plans.status import Stop
+from placer.search import work as rates
 from placer.search.run import Run
-from placer.search.work import LIMIT_CHECK_S, SIMPLEX_ITERATION_S
 from placer.solvers.held import Held
+from placer.solvers.highs_status import STATUS
 from placer.solvers.solution import LpSolution, Settings, Solution, Status
 from placer.solvers.watch import Event, wait
 from placer.stdout import native_output_dropped
@@ -46,23 +47,6 @@ ENUMERATION = 1 << 16
 point is then called optimal (HiGHS#3216)."""
 LARGEST = 1e12
 """Larger coefficients and bounds (but infinite ones) are not passed on: HiGHS rejects them, or errs."""
-
-STATUS: dict[str, Status] = {
-    "kOptimal": Status.OPTIMAL,
-    "kModelEmpty": Status.OPTIMAL,
-    "kInfeasible": Status.INFEASIBLE,
-    "kUnbounded": Status.UNBOUNDED,
-    "kUnboundedOrInfeasible": Status.UNBOUNDED,
-    "kObjectiveBound": Status.NOTHING_BETTER,
-    "kObjectiveTarget": Status.TARGET,
-    "kTimeLimit": Status.TIME_LIMIT,
-    "kMemoryLimit": Status.MEMORY_LIMIT,
-    "kInterrupt": Status.INTERRUPTED,
-    "kHighsInterrupt": Status.INTERRUPTED,
-    "kIterationLimit": Status.LIMIT,
-    "kSolutionLimit": Status.LIMIT,
-}
-"""What each HiGHS model status (by name) means; all others are failures."""
 
 
 def solve(
@@ -261,17 +245,17 @@ class _Ear:
         Where points and bounds go.
     asked
         Set when HiGHS is to stop.
-    check_s
-        Work of a check of limits, in nominal seconds.
+    size
+        Columns, rows and entries.
     work_left_s
-        What is left of it.
+        Work that may be done, in nominal seconds.
     """
 
     news: queue.SimpleQueue[Event | BaseException | None]
     asked: threading.Event
-    check_s: float
+    size: int
     work_left_s: float
-    checks: int = 0
+    work_s: float = 0.0
     exhausted: bool = False
     bound: float = -np.inf
 
@@ -279,8 +263,8 @@ class _Ear:
         if self.asked.is_set():
             reply.user_interrupt = True
         if kind == Callback.kCallbackMipInterrupt:
-            self.checks += 1
-            if self.check_s * self.checks >= self.work_left_s:
+            self.work_s += self.size * (rates.NODE_CHECK_S if out.mip_node_count > 0 else rates.ROOT_CHECK_S)
+            if self.work_s >= self.work_left_s:
                 reply.user_interrupt = self.exhausted = True
         if kind == Callback.kCallbackMipImprovingSolution:
             self.news.put(Event(np.array(out.mip_solution), out.mip_dual_bound, out.mip_node_count))
@@ -298,8 +282,8 @@ def _run(
 ) -> Stop | None:
     """Run HiGHS in a worker thread until it ends or is stopped, and count its work.
 
-    HiGHS asks at fixed points of its search whether to go on.  These checks are what is counted, so that a
-    limit on the work stops it at the same point every time.
+    HiGHS asks at fixed points of its search whether to go on: a limit on the work stops it at the same point
+    every time.  How much work it was is known in the end, from the iterations.
 
     Returns
     -------
@@ -308,7 +292,7 @@ def _run(
     """
     size = highs.getNumCol() + highs.getNumRow() + highs.getNumNz()
     work_left = np.inf if run.work_left is None else run.work_left
-    ear = _Ear(queue.SimpleQueue(), threading.Event(), LIMIT_CHECK_S * size, work_left)
+    ear = _Ear(queue.SimpleQueue(), threading.Event(), size, work_left)
 
     def work() -> None:
         try:
@@ -330,8 +314,11 @@ def _run(
         ear.asked.set()
         worker.join()
         highs.setCallback(None, None)
-    iterations = 0 if ear.checks else highs.getInfo().simplex_iteration_count
-    run.spend(size * (LIMIT_CHECK_S * ear.checks + SIMPLEX_ITERATION_S * max(0, iterations)))
+    iterations = max(0, highs.getInfo().simplex_iteration_count)
+    if ear.work_s > 0.0:
+        run.spend(size * (rates.PRESOLVE_S + rates.MIP_ITERATION_S * iterations))
+    else:
+        run.spend(size * rates.SIMPLEX_ITERATION_S * iterations)
     return Stop.WORK_LIMIT if ear.exhausted and stop is None else stop
 
 

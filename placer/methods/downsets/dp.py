@@ -36,7 +36,7 @@ from placer.search.run import Outcome, Run
 from placer.search.work import ORDER_ENTRY_S
 from placer.tolerances import CERTAIN
 
-__all__ = ["solve"]
+__all__ = ["DynamicProgram", "solve"]
 
 LARGE = 1000
 """Items from which on bisection comes before all else."""
@@ -62,20 +62,42 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     instance, options, run
         See ``placer.methods``.
     """
-    lattice = prepare(instance, options, "downsets describe contiguous plans only")
-    if isinstance(lattice, Outcome):
-        return lattice
-    best = Incumbent(instance, options, run)
-    bound = root_bound(measures(lattice.graph), lattice.graph)
-    if bound == np.inf:
-        return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
-    best.raise_bound(bound * CERTAIN, "work")
-    best.raise_bound(neck_bound(lattice) * CERTAIN, "necks")
-    if run.start is not None:
-        best.offer(run.start, "start")
-    first_plan(lattice, best, run, options)
-    prover = Prover(lattice, best, options, run)
-    return prover.outcome(prover.search())
+    return DynamicProgram(instance, options).go_on(run)
+
+
+class DynamicProgram:
+    """The search, which goes on where the last run ended.
+
+    Parameters
+    ----------
+    instance, options
+        See ``placer.methods``.
+    """
+
+    def __init__(self, instance: Instance, options: Options) -> None:
+        self.instance, self.options = instance, options
+        self._prover: Prover | None = None
+
+    def go_on(self, run: Run) -> Outcome:
+        """Search within a run, whose start and bound count; say what is known then."""
+        prover = self._prover or self._begin(run)
+        if isinstance(prover, Outcome):
+            return prover
+        self._prover = prover
+        prover.listen(run)
+        return prover.outcome(prover.search())
+
+    def _begin(self, run: Run) -> Prover | Outcome:
+        lattice = prepare(self.instance, self.options, "downsets describe contiguous plans only")
+        if isinstance(lattice, Outcome):
+            return lattice
+        best = Incumbent(self.instance, self.options, run)
+        bound = root_bound(measures(lattice.graph), lattice.graph)
+        if bound == np.inf:
+            return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
+        best.raise_bound(bound * CERTAIN, "work")
+        best.raise_bound(neck_bound(lattice) * CERTAIN, "necks")
+        return Prover(lattice, best, self.options, run)
 
 
 @dataclass
@@ -112,6 +134,23 @@ class Prover:
         self.rng = np.random.default_rng(options.seed)
         self.steps = self.states = 0
         self._improved = False
+        test, bisect = Way(self.proof.go_on, 1.0), Way(self.bisection.search, 1.0)
+        boxes = Way(self.boxes.go_on, 1.0)
+        look, price = Way(self._look, 0.5), Way(self._price, 0.5, TransferBound.first_s(lattice))
+        self._large = lattice.size > LARGE
+        self._ways = (bisect, boxes, look, test, price) if self._large else (test, bisect, boxes, look, price)
+        self._complete = (test, bisect, boxes)
+        self._bisect = bisect
+        self._turn_s, self._idle = lattice.merging_s, 0
+        self._alone = ALONE if self._large else 0
+
+    def listen(self, run: Run) -> None:
+        """Work within a run from now on, and take the plan and the bound that it begins with."""
+        self.run = self.best.run = run
+        self.best.raise_bound(run.bound_ms or 0.0, "given")
+        if run.start is not None:
+            self.best.offer(run.start, "start")
+        first_plan(self.lattice, self.best, run, self.options)
 
     def outcome(self, stop: Stop | None) -> Outcome:
         """Say what was found, and why the search stopped (None: it came to its end)."""
@@ -129,36 +168,33 @@ class Prover:
 
     def search(self) -> Stop | None:
         """Search until the optimum is proven (None) or a limit stops it."""
-        test, bisect = Way(self.proof.go_on, 1.0), Way(self.bisection.search, 1.0)
-        boxes = Way(self.boxes.go_on, 1.0)
-        look, price = Way(self._look, 0.5), Way(self._price, 0.5, TransferBound.first_s(self.lattice))
-        large = self.lattice.size > LARGE
-        if not large:
+        if not self._large and not self._improved:
             self._improve(self.run)
-        turn_s, idle = self.lattice.merging_s, 0
-        for _ in range(ALONE if large else 0):
+        while self._alone > 0:
+            self._alone -= 1
             before_ms = self.best.value
-            if not self._take_turn(bisect, turn_s) or self.best.value < before_ms:
+            if not self._take_turn(self._bisect, self._turn_s) or self.best.value < before_ms:
+                self._alone = 0
                 break
-            turn_s *= 2
+            self._turn_s *= 2
         while True:
             before = self.best.value, self.best.bound
             left = False
-            for way in (bisect, boxes, look, test, price) if large else (test, bisect, boxes, look, price):
-                open_ = self._take_turn(way, turn_s)
-                left = left or (open_ and way in (test, bisect, boxes))
+            for way in self._ways:
+                open_ = self._take_turn(way, self._turn_s)
+                left = left or (open_ and way in self._complete)
                 if self.best.proven or self.proof.impossible:
                     return None
                 if (stop := self.run.stopped()) is not None:
                     return stop
-                if large and way is bisect and self.bisection.near_enough:
+                if self._large and way is self._bisect and self.bisection.near_enough:
                     return None
             if self._steps() > ENOUGH_STEPS and self.best.is_within(self.options.gap):
                 return None
             if left:
-                turn_s = min(2 * turn_s, LARGEST_TURN_S)
-            idle = idle + 1 if (self.best.value, self.best.bound) == before else 0
-            if idle >= PATIENCE and (not left or self._steps() > ENOUGH_STEPS):
+                self._turn_s = min(2 * self._turn_s, LARGEST_TURN_S)
+            self._idle = self._idle + 1 if (self.best.value, self.best.bound) == before else 0
+            if self._idle >= PATIENCE and (not left or self._steps() > ENOUGH_STEPS):
                 return Stop.MEMORY_LIMIT if not left or self.best.plan is None else None
 
     def _take_turn(self, way: Way, turn_s: float) -> bool:

@@ -8,6 +8,7 @@ much in every further round. Plans found in one sequence cut off the others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import networkx as nx
@@ -32,7 +33,7 @@ from placer.solvers.linear_program import solve_linear
 from placer.solvers.solution import Settings, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
-__all__ = ["solve"]
+__all__ = ["SequenceSearch", "solve"]
 
 RISE = 4.0
 """Factor between the work for one sequence in successive rounds: what is begun anew costs a third more."""
@@ -46,14 +47,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     instance, options, run
         See ``placer.methods``.  Without a start in the run nothing is done: there is nothing to cut off by.
     """
-    best = Incumbent(instance, options, run)
-    if run.start is not None:
-        best.offer(run.start, "start")
-    if best.plan is None or not are_few(instance, options):
-        return best.outcome(Stop.FINISHED, "needs a plan and few sequences of devices")
-    problem = contracted(instance, options, contiguous=True)
-    problem = merge_below(problem, best.value * (1 + EQUAL), options)
-    return best.outcome(_Search(_reduced(problem), options, best, run).search())
+    return SequenceSearch(instance, options).go_on(run)
 
 
 def _reduced(problem: Problem) -> Problem:
@@ -71,23 +65,50 @@ class _Sequence:
     ended: bool = False
 
 
-class _Search:
-    """The programs of all sequences, cut off by the best plan."""
+class SequenceSearch:
+    """The programs of all sequences, cut off by the best plan; it goes on where the last run ended.
 
-    def __init__(self, problem: Problem, options: Options, best: Incumbent, run: Run) -> None:
-        self.problem, self.options, self.best, self.run = problem, options, best, run
-        self.kinds: Kinds = kinds_of(problem)
-        self.unit_ms = best.value
+    Parameters
+    ----------
+    instance, options
+        See ``placer.methods``.
+    """
+
+    def __init__(self, instance: Instance, options: Options) -> None:
+        self.instance, self.options = instance, options
+        self.best = Incumbent(instance, options, Run())
         self.all: list[_Sequence] = []
+        self._left: Iterator[IntArray] | None = None
+        self._work_s = 0.0
+        """Work for one sequence in this round, or that its linear programs took so far."""
 
-    def search(self) -> Stop:
+    def go_on(self, run: Run) -> Outcome:
         """Search until the gap asked for is proven or the run is over."""
+        self.run = self.best.run = run
+        self.best.raise_bound(run.bound_ms or 0.0, "given")
+        if run.start is not None:
+            self.best.offer(run.start, "start")
+        if self.best.plan is None or not are_few(self.instance, self.options):
+            return self.best.outcome(Stop.FINISHED, "needs a plan and few sequences of devices")
+        problem = contracted(self.instance, self.options, contiguous=True)
+        self.problem = _reduced(merge_below(problem, self.best.value * (1 + EQUAL), self.options))
+        self.kinds: Kinds = kinds_of(self.problem)
+        self.unit_ms = self.best.value
+        return self.best.outcome(self._search())
+
+    def _search(self) -> Stop:
         began = self.run.work_s
-        for sequence in sequences(self.kinds):
-            if (stop := self.run.stopped()) is not None:
-                return stop
+        self._left = sequences(self.kinds) if self._left is None else self._left
+        for sequence in self._left:
             self.all.append(_Sequence(sequence, self._linear_bound(sequence)))
-        work_s = self.run.work_s - began
+            if (stop := self.run.stopped()) is not None:
+                self._work_s += self.run.work_s - began
+                return stop
+        self._work_s += self.run.work_s - began
+        return self._solve_all()
+
+    def _solve_all(self) -> Stop:
+        """Solve in rounds; where the last run ended within one, it begins anew."""
         while True:
             self._raise_bound()
             todo = sorted(filter(self._is_open, self.all), key=lambda one: one.bound_ms)
@@ -98,9 +119,9 @@ class _Search:
                     return Stop.FINISHED
                 if (stop := self.run.stopped()) is not None:
                     return stop
-                self._solve(one, work_s)
+                self._solve(one, self._work_s)
                 self._raise_bound()
-            work_s *= RISE
+            self._work_s *= RISE
 
     @property
     def target(self) -> float:
