@@ -40,6 +40,7 @@ LARGE = 2000
 
 PARTS = {
     "anchors": "placer.methods.anchor_bound:solve",
+    "annealing": "placer.methods.local_search.contiguous_annealing:solve",
     "blocks": "placer.methods.downsets.stage_blocks:solve",
     "capacity": "placer.methods.capacity_bound:solve",
     "wider": "placer.methods.colgen.colgen:bound_contiguous",
@@ -92,6 +93,7 @@ CONTIGUOUS = (
     Phase("anchors", 0.6, 20.0),
     Phase("local-search", 0.05, 10.0),
     Phase("blocks", 0.05, 10.0),
+    Phase("annealing", 0.1, 10.0),
     Phase("sequences", 0.25, 20.0, kept=True),
     Phase("dp", 0.35, 30.0, kept=True),
     Phase("sequences", 0.5, 60.0),

@@ -22,10 +22,10 @@ from placer.methods.colgen.dive import dive
 from placer.methods.colgen.first_values import first_values
 from placer.methods.colgen.frontier import Diagram
 from placer.methods.colgen.linear_loads import Loads, build_loads
-from placer.methods.colgen.polish import Polish
 from placer.methods.colgen.pricing import Pricer, diagram_along, find_diagram, make_pricers
 from placer.methods.colgen.spread import spread
 from placer.methods.local_search.local_search import Search
+from placer.methods.local_search.polish import Polish
 from placer.options import Options, Recompute
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
@@ -103,7 +103,8 @@ class _Solver:
 
     def __post_init__(self) -> None:
         self.loads: Loads = build_loads(self.problem, self.options.communication, self.options.schedule)
-        self.polish = Polish(self.loads, self.options)
+        unordered = replace(self.problem, edges=self.problem.edges[:0])
+        self.polish = Polish(unordered, self.options, self.loads.objective_ms)
         self.generation: Generation | None = None
         self.annealings = 0
         self.best = Incumbent(self.problem.instance, self.options, self.run)

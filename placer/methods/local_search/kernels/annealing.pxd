@@ -3,7 +3,8 @@
 cimport cython
 from libc.math cimport exp
 
-from placer.methods.colgen.kernels.twister cimport *
+from placer.methods.local_search.kernels.moves cimport _first_place, _last_place
+from placer.methods.local_search.kernels.twister cimport *
 from placer.methods.local_search.kernels.views cimport *
 
 cdef double MEMORY_PENALTY, ROUNDING, NEAR, SINGLE, EXCHANGE
@@ -44,12 +45,15 @@ cdef long long _grow(StaticView static, StateView state, Course course, long lon
 cdef void _shift(StaticView static, StateView state, Course course, long long first, long long last,
     long long b) noexcept nogil
 
+@cython.locals(at=cython.longlong, i=cython.longlong, k=cython.longlong)
+cdef bint _in_order(StaticView static, StateView state, Course course, long long end) noexcept nogil
+
 @cython.locals(i=cython.longlong)
 cdef void _note(StateView state, Course course) noexcept nogil
 
 @cython.locals(D=cython.longlong, N=cython.longlong, a=cython.longlong, b=cython.longlong,
     before=cython.double, change=cython.double, end=cython.longlong, i=cython.longlong, j=cython.longlong,
-    middle=cython.longlong)
+    middle=cython.longlong, wanted=cython.bint)
 cdef double _try(StaticView static, StateView state, Course course, double temperature) noexcept nogil
 
 @cython.locals(cooling=cython.double, d=cython.longlong, energy=cython.double, least=cython.double,

@@ -5,9 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from placer.methods.colgen.kernels import annealing
-from placer.methods.colgen.kernels.twister import Twister
-from placer.methods.local_search.kernels import moves
+from placer.methods.local_search.kernels import annealing, moves
+from placer.methods.local_search.kernels.twister import Twister
 from placer.methods.local_search.kernels.views import StateView, StaticView
 from placer.methods.local_search.local_search import make_state, make_static
 from placer.options import Communication, Schedule
@@ -106,3 +105,20 @@ def test_the_seed_decides():
     ]
     assert ends[0] == ends[1]
     assert ends[0] != ends[2] or ends[0] != ends[3]
+
+
+def test_keeps_the_order_of_the_devices():
+    """From all on one device, where one may hold all: items go elsewhere, and no edge goes back."""
+    spread = 0
+    for seed in range(1, 60, 2):
+        problem, options = problem_of(seed, Communication.SEQUENTIAL, Schedule.ONE_F_ONE_B)
+        device = some_device(problem, np.random.default_rng(seed))
+        if not len(problem.edges) or len(set(device.tolist())) > 1:
+            continue
+        objective = by_definition(problem, options, device)[2] or 1.0
+        _, best, state = annealed(problem, options, device, (objective / 4,) * 3, 3000, seed)
+        for found in (best, state.device):
+            place = state.position[found][problem.edges]
+            assert (place[:, 0] <= place[:, 1]).all()
+        spread += len(set(best.tolist())) > 1
+    assert spread >= 5

@@ -1,7 +1,8 @@
 """Simulated annealing towards a target load: moves of connected clusters between two devices.
 
-The energy is what exceeds the target, summed over the devices, so that the search wanders freely among
-plans that keep the target everywhere but on a few devices.
+Where items have an order, so have the devices, and moves keep both.  The energy is what exceeds the target,
+summed over the devices, so that the search wanders freely among plans that keep the target everywhere but on
+a few devices.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from placer.kernels import view
 if not cython.compiled:
     from math import exp
 
-    from placer.methods.colgen.kernels.twister import Twister, below, share
+    from placer.methods.local_search.kernels.moves import _first_place, _last_place
+    from placer.methods.local_search.kernels.twister import Twister, below, share
     from placer.methods.local_search.kernels.views import DUPLEX, OVERLAP, StateView, StaticView
 
 __all__ = ["Course", "anneal"]
@@ -171,6 +173,16 @@ def _shift(static: StaticView, state: StateView, course: Course, first: int, las
         k += step
 
 
+def _in_order(static: StaticView, state: StateView, course: Course, end: int) -> bool:
+    """Whether the first items listed keep the order of the devices."""
+    for k in range(end):
+        i = course.cluster[k]
+        at = state.position[state.device[i]]
+        if at < _first_place(static, state, i) or at > _last_place(static, state, i):
+            return False
+    return True
+
+
 def _note(state: StateView, course: Course) -> None:
     for i in range(state.device.shape[0]):
         course.best[i] = state.device[i]
@@ -201,7 +213,8 @@ def _try(static: StaticView, state: StateView, course: Course, temperature: floa
     _shift(static, state, course, middle, end, a)
     change = _energy(static, state, course, a) - before
     change += _energy(static, state, course, b)
-    if change <= 0.0 or share(course.twister) < exp(-change / temperature):
+    wanted = change <= 0.0 or share(course.twister) < exp(-change / temperature)
+    if wanted and _in_order(static, state, course, end):
         return change
     _shift(static, state, course, end, middle, b)
     _shift(static, state, course, middle, 0, a)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import numpy as np
 
 from placer.arrays import IntArray
-from placer.methods.colgen.kernels.annealing import Course, anneal
-from placer.methods.colgen.kernels.twister import Twister
-from placer.methods.colgen.linear_loads import Loads
 from placer.methods.local_search.kernels import moves as kernel
+from placer.methods.local_search.kernels.annealing import Course, anneal
+from placer.methods.local_search.kernels.twister import Twister
 from placer.methods.local_search.kernels.views import StateView, StaticView
 from placer.methods.local_search.local_search import make_state, make_static
+from placer.methods.starts.pipelines import positions, resample_order
 from placer.options import Options, Schedule
+from placer.reductions.problem import Problem
 from placer.search.run import Run
 from placer.search.work import MOVE_S, VISIT_S
 
@@ -28,15 +29,17 @@ class Polish:
 
     Parameters
     ----------
-    loads
-        The problem.
+    problem
+        The items; its edges are the order that moves have to respect.
     options
         The model and the seed.
+    objective_ms
+        Of an assignment ``(N,)``; inf where it breaks a rule.
     """
 
-    def __init__(self, loads: Loads, options: Options) -> None:
-        self.loads = loads
-        self.static = make_static(replace(loads.problem, edges=loads.problem.edges[:0]), options)
+    def __init__(self, problem: Problem, options: Options, objective_ms: Callable[[IntArray], float]) -> None:
+        self.problem, self.objective_ms = problem, objective_ms
+        self.static = make_static(problem, options)
         self.state = make_state(self.static)
         self.views = StaticView(self.static), StateView(self.state)
         self.gpipe = options.schedule is Schedule.GPIPE
@@ -49,7 +52,7 @@ class Polish:
 
     def offer(self, device: IntArray) -> bool:
         """Take an assignment ``(N,)`` if it is valid and the best so far."""
-        value = self.loads.objective_ms(device)
+        value = self.objective_ms(device)
         if value < self.best_ms:
             self.best, self.best_ms = device.copy(), value
             return True
@@ -58,6 +61,7 @@ class Polish:
     def descend(self, device: IntArray, run: Run) -> IntArray:
         """Descend to a local optimum of the moves of single items; returns it, ``(N,)``."""
         self.state.device[:] = device
+        self._draw_order()
         done = False
         while not done and run.stopped() is None:
             work, done = kernel.improve(*self.views, 10_000_000)
@@ -103,6 +107,7 @@ class Polish:
         for part in range(slices):
             if run.stopped() is not None:
                 break
+            self._draw_order()
             top = hot * (cold / hot) ** (part / slices)
             low = hot * (cold / hot) ** ((part + 1) / slices)
             kernel.fill(*self.views)
@@ -112,6 +117,11 @@ class Polish:
             if energy <= 0.0:
                 break
         return self.offer(self.descend(self.best if self.best is not None else found, run)) or improved
+
+    def _draw_order(self) -> None:
+        """Draw an order of the devices that the state agrees with, where moves have to respect one."""
+        if len(self.problem.edges):
+            self.state.position[:] = positions(resample_order(self.problem, self.state.device, self.rng))
 
     def _targets(self, target: float) -> tuple[float, float]:
         """Split a target between the directions: by turns as the best plan does, and as the bound allows."""

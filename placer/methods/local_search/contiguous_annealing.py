@@ -1,0 +1,61 @@
+"""Better contiguous plans by annealing: clusters of items wander between devices whose order is redrawn.
+
+Where many items lie beside each other, as those that read one hub, no move of a single item makes the most
+loaded device faster, but exchanges of several do.
+"""
+
+from __future__ import annotations
+
+from placer.arrays import IntArray
+from placer.instance.instance import Instance
+from placer.methods.local_search.local_search import items_to_move
+from placer.methods.local_search.polish import Polish
+from placer.options import Options
+from placer.plans.status import Stop
+from placer.search.incumbent import Incumbent
+from placer.search.run import Outcome, Run
+
+__all__ = ["solve"]
+
+MOVES, MOVES_PER_ITEM = 1_000_000, 5_000
+"""Moves of one annealing, at most."""
+SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
+"""First temperature in targets, and target as a share of the gap, of annealings in turn."""
+UNKNOWN = 0.8
+"""The bound, as a share of the best plan, where none is known."""
+PATIENCE = 15
+"""Annealings in a row without a better plan after which no more are tried."""
+
+
+def solve(instance: Instance, options: Options, run: Run) -> Outcome:
+    """Improve a plan; it proves nothing.
+
+    Parameters
+    ----------
+    instance, options, run
+        See ``placer.methods``.  Without a start in the run there is nothing to improve.
+    """
+    best = Incumbent(instance, options, run)
+    if run.start is not None:
+        best.offer(run.start, "start")
+    if best.plan is None or best.value == 0.0:
+        return best.outcome(Stop.FINISHED, "needs a plan")
+    best.raise_bound(run.bound_ms or 0.0, "given")
+    problem = items_to_move(instance, options)
+
+    def objective_ms(device: IntArray) -> float:
+        return best.offer(problem.plan(device), "annealing")
+
+    polish = Polish(problem, options, objective_ms)
+    polish.offer(problem.start(best.plan))
+    moves = min(MOVES, MOVES_PER_ITEM * problem.size)
+    failures = tried = 0
+    while polish.best is not None and failures < PATIENCE:
+        if best.proven or run.stopped() is not None:
+            break
+        heat, reach = SCHEDULES[tried % len(SCHEDULES)]
+        lower = best.bound or UNKNOWN * best.value
+        tried += 1
+        better = polish.anneal(polish.best, lower, run, moves=moves, reach=reach, heat=heat)
+        failures = 0 if better else failures + 1
+    return best.outcome(run.stopped() or Stop.FINISHED, stats={"annealings": tried})
