@@ -6,6 +6,8 @@ loaded device faster, but exchanges of several do.
 
 from __future__ import annotations
 
+import numpy as np
+
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.methods.local_search.local_search import items_to_move
@@ -43,11 +45,15 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     best.raise_bound(run.bound_ms or 0.0, "given")
     problem = items_to_move(instance, options)
 
+    if problem.nets * len(instance.devices) * 8 > options.memory_limit_mb * 2**20 // 2:
+        return best.outcome(Stop.MEMORY_LIMIT, "the table of nets and devices exceeds the memory limit")
+
     def objective_ms(device: IntArray) -> float:
-        return best.offer(problem.plan(device), "annealing")
+        better = polish.load_ms(device) < best.value
+        return best.offer(problem.plan(device), "annealing") if better else np.inf
 
     polish = Polish(problem, options, objective_ms)
-    polish.offer(problem.start(best.plan))
+    polish.best, polish.best_ms = problem.start(best.plan), best.value
     moves = min(MOVES, MOVES_PER_ITEM * problem.size)
     failures = tried = 0
     while polish.best is not None and failures < PATIENCE:

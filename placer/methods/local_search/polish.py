@@ -58,6 +58,16 @@ class Polish:
             return True
         return False
 
+    def load_ms(self, device: IntArray) -> float:
+        """Objective of an assignment, ``(N,)``, by its loads; inf where it exceeds a memory limit."""
+        held = self.state.device.copy()
+        self.state.device[:] = device
+        kernel.fill(*self.views)
+        load, excess = self.state.load, kernel.memory_excess(*self.views)
+        value = float(load[0].max() + load[1].max() if self.gpipe else load[2].max())
+        self.state.device[:] = held
+        return np.inf if excess > 0 else value
+
     def descend(self, device: IntArray, run: Run) -> IntArray:
         """Descend to a local optimum of the moves of single items; returns it, ``(N,)``."""
         self.state.device[:] = device

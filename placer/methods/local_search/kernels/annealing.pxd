@@ -8,6 +8,7 @@ from placer.methods.local_search.kernels.twister cimport *
 from placer.methods.local_search.kernels.views cimport *
 
 cdef double MEMORY_PENALTY, ROUNDING, NEAR, SINGLE, EXCHANGE
+cdef long long NOTED
 
 
 cdef class Course:
@@ -56,8 +57,8 @@ cdef void _note(StateView state, Course course) noexcept nogil
     middle=cython.longlong, wanted=cython.bint)
 cdef double _try(StaticView static, StateView state, Course course, double temperature) noexcept nogil
 
-@cython.locals(cooling=cython.double, d=cython.longlong, energy=cython.double, least=cython.double,
-    temperature=cython.double)
+@cython.locals(cooling=cython.double, d=cython.longlong, energy=cython.double, k=cython.longlong,
+    least=cython.double, noted=cython.longlong, pause=cython.longlong, temperature=cython.double)
 cdef double _anneal(StaticView static, StateView state, Course course, long long moves, double hot,
     double cold) noexcept nogil
 

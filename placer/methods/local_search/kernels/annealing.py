@@ -26,6 +26,8 @@ MEMORY_PENALTY = 10.0
 """Energy of exceeding a memory limit by the whole limit, in target loads."""
 ROUNDING = 1e-12
 """Relative excess over a memory limit that running sums may feign."""
+NOTED = 64
+"""Items that may be written down for each move, so that it costs no more than the move."""
 NEAR, SINGLE, EXCHANGE = 0.6, 0.4, 0.4
 """Shares of moves that go where a neighbour is, of one item alone, and that bring others back in exchange."""
 
@@ -228,15 +230,19 @@ def _anneal(
     for d in range(state.used.shape[0]):
         energy += _energy(static, state, course, d)
     least, temperature, cooling = energy, hot, (cold / hot) ** (1.0 / max(1, moves))
+    noted, pause = 0, state.device.shape[0] // NOTED
     _note(state, course)
-    for _ in range(moves):
-        if least <= 0.0:
+    for k in range(moves):
+        if energy <= 0.0:
             break
         temperature *= cooling
         energy += _try(static, state, course, temperature)
-        if energy < least - 1e-12 * course.both:
-            least = energy
+        if energy < least - 1e-12 * course.both and k >= noted + pause:
+            least, noted = energy, k
             _note(state, course)
+    if energy < least:
+        least = energy
+        _note(state, course)
     return max(0.0, least)
 
 
