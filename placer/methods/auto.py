@@ -97,9 +97,11 @@ CONTIGUOUS = (
     Phase("sequences", 0.25, 20.0, kept=True),
     Phase("dp", 0.35, 30.0, kept=True),
     Phase("sequences", 0.5, 60.0),
-    Phase("local-search", 0.2, 20.0),
+    Phase("annealing", 0.2, 20.0),
     Phase("wider", 0.3, 30.0),
-    Phase("dp", 0.6, DP_WORK_S),
+    Phase("dp", 0.4, DP_WORK_S, kept=True),
+    Phase("milp", 0.6, MILP_WORK_S),
+    Phase("dp", 1.0, DP_WORK_S),
 )
 """For contiguous plans of graphs that are not large.  The best plan cuts off sequences, so that a little work
 goes into a better one before them."""
@@ -174,7 +176,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
             *program,
         ]
     elif options.contiguous:
-        chosen = [first, *CONTIGUOUS, *program]
+        chosen = [first, *(phase for phase in CONTIGUOUS if phase.method != "milp" or small)]
     else:
         chosen = [
             first,

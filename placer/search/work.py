@@ -12,6 +12,7 @@ __all__ = [
     "FILL_S",
     "LABEL_STEP_S",
     "MERGE_ENTRY_S",
+    "MIP_ENTRIES",
     "MIP_ITERATION_S",
     "MOVE_S",
     "NETWORK_ENTRY_S",
@@ -29,8 +30,10 @@ __all__ = [
 
 SIMPLEX_ITERATION_S = 5e-9
 """A simplex iteration of a linear program, for each column, row and entry."""
-MIP_ITERATION_S = 1.5e-8
-"""A simplex iteration within the search of an integer program with all that goes with it, likewise."""
+MIP_ITERATION_S = 8e-9
+"""A simplex iteration within the search of an integer program with all that goes with it, likewise, ..."""
+MIP_ENTRIES = 10_000
+"""... and for as many more: the smallest programs take that long as well."""
 PRESOLVE_S = 2e-6
 """Presolve of an integer program, likewise."""
 ROOT_CHECK_S = 6e-6

@@ -316,7 +316,7 @@ def _run(
         highs.setCallback(None, None)
     iterations = max(0, highs.getInfo().simplex_iteration_count)
     if ear.work_s > 0.0:
-        run.spend(size * (rates.PRESOLVE_S + rates.MIP_ITERATION_S * iterations))
+        run.spend(size * rates.PRESOLVE_S + (size + rates.MIP_ENTRIES) * rates.MIP_ITERATION_S * iterations)
     else:
         run.spend(size * rates.SIMPLEX_ITERATION_S * iterations)
     return Stop.WORK_LIMIT if ear.exhausted and stop is None else stop

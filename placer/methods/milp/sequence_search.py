@@ -119,6 +119,8 @@ class SequenceSearch:
                     return Stop.FINISHED
                 if (stop := self.run.stopped()) is not None:
                     return stop
+                if self.run.work_left is not None and self.run.work_left < self._work_s:
+                    return Stop.WORK_LIMIT  # what is begun with less is begun in vain
                 self._solve(one, self._work_s)
                 self._raise_bound()
             self._work_s *= RISE
