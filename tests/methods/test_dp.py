@@ -138,3 +138,24 @@ def test_same_seed_same_plan() -> None:
     instance, options = random_instance(5, nodes=6, training=True), Options()
     plans = [dp.solve(instance, options, Run()).plan for _ in range(2)]
     assert (plans[0].device == plans[1].device).all()
+
+
+@pytest.mark.parametrize("seed", seeds(24))
+def test_goes_on_where_it_was_stopped(seed: int) -> None:
+    """In slices of growing work, beginning anew with the best plan each time, it proves the optimum."""
+    instance = random_instance(seed, nodes=7, training=bool(seed & 1), heterogeneous=bool(seed & 2))
+    schedule = Schedule.GPIPE if seed & 4 else Schedule.ONE_F_ONE_B
+    communication = list(Communication)[seed % 3]
+    options = Options(schedule=schedule, communication=communication)
+    optimum = throughput_optima(instance)["ordered", schedule.value, communication.value]
+    search, work_s, start = dp.DynamicProgram(instance, options), 1e-7, None
+    for _ in range(100):
+        outcome = search.go_on(Run(start=start, work_limit=work_s))
+        start, work_s = outcome.plan, 1.5 * work_s
+        if outcome.stop in (Stop.FINISHED, Stop.INFEASIBLE):
+            break
+    assert (outcome.stop is Stop.INFEASIBLE) is not bool(np.isfinite(optimum))
+    if np.isfinite(optimum):
+        assert outcome.stop is Stop.FINISHED
+        assert objective(instance, outcome, options) == pytest.approx(optimum, rel=1e-9, abs=1e-12)
+        assert outcome.bound_ms == pytest.approx(optimum, rel=1e-6, abs=1e-12)

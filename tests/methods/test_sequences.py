@@ -7,7 +7,7 @@ import pytest
 
 from placer.instance.instance import Instance
 from placer.methods.milp.device_sequences import are_few
-from placer.methods.milp.sequence_search import solve
+from placer.methods.milp.sequence_search import SequenceSearch, solve
 from placer.options import Options
 from placer.plans.figures import objective_of
 from placer.plans.in_flight import settled
@@ -83,3 +83,23 @@ def test_wide_graphs_have_too_many_sequences() -> None:
     many = instance.replace(classes=tuple(c if c.is_host else replace(c, count=12) for c in instance.classes))
     assert not are_few(many, Options())
     assert not are_few(instance, Options(contiguous=False))
+
+
+@pytest.mark.parametrize("seed", seeds(12))
+def test_goes_on_where_it_was_stopped(seed: int) -> None:
+    """In slices of growing work it proves the optimum, from starts that get better meanwhile."""
+    instance = random_instance(seed, nodes=6, training=bool(seed & 1), heterogeneous=bool(seed & 2))
+    options = Options(schedule="gpipe" if seed & 1 else "1f1b", gap=GAP)
+    optimum = throughput_optima(instance)["ordered", options.schedule.value, "sequential"]
+    start = some_plan(instance, options, seed)
+    if start is None or not np.isfinite(optimum) or not are_few(instance, options):
+        return
+    search, work_s = SequenceSearch(instance, options), 1e-6
+    for _ in range(60):
+        outcome = search.go_on(Run(start=start, work_limit=work_s))
+        start, work_s = outcome.plan, 1.5 * work_s
+        if outcome.stop is Stop.FINISHED:
+            break
+    assert outcome.stop is Stop.FINISHED
+    assert objective_of(instance, outcome.plan, options) == pytest.approx(optimum, rel=GAP, abs=1e-9)
+    assert optimum * (1 - GAP) - 1e-9 <= outcome.bound_ms <= optimum * (1 + 1e-9)
