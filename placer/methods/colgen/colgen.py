@@ -25,7 +25,7 @@ from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.pricing import Pricer, diagram_along, find_diagram, make_pricers
 from placer.methods.colgen.spread import spread
 from placer.methods.local_search.local_search import Search
-from placer.methods.local_search.polish import Polish
+from placer.methods.local_search.polish import SCHEDULES, Polish
 from placer.options import Options, Recompute
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
@@ -61,8 +61,6 @@ BOXES = {0: 256, 2: boxes.MOST_UNITS}
 """Phases after which the boxes of ``gpipe`` are looked at, and how many units per direction they have."""
 OVERLOADS = (1.0005, 1.003, 1.01)
 """Loads, relative to what the sets reach, that dives fill devices to."""
-SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
-"""First temperature in targets, and target as a share of the gap, of annealings in turn."""
 TRIES = 2
 """Phases after which bounds alone are given up where none raised what is known."""
 PATIENCE = 15

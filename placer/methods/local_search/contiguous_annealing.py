@@ -11,7 +11,7 @@ import numpy as np
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.methods.local_search.local_search import items_to_move
-from placer.methods.local_search.polish import Polish
+from placer.methods.local_search.polish import SCHEDULES, Polish
 from placer.options import Options
 from placer.plans.status import Stop
 from placer.search.incumbent import Incumbent
@@ -21,8 +21,6 @@ __all__ = ["solve"]
 
 MOVES, MOVES_PER_ITEM = 1_000_000, 5_000
 """Moves of one annealing, at most."""
-SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
-"""First temperature in targets, and target as a share of the gap, of annealings in turn."""
 UNKNOWN = 0.8
 """The bound, as a share of the best plan, where none is known."""
 PATIENCE = 15

@@ -18,8 +18,10 @@ from placer.reductions.problem import Problem
 from placer.search.run import Run
 from placer.search.work import MOVE_S, VISIT_S
 
-__all__ = ["Polish"]
+__all__ = ["SCHEDULES", "Polish"]
 
+SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
+"""First temperature in targets, and target as a share of the gap, of annealings in turn."""
 SLICE = 200_000
 """Moves between two looks at the clock."""
 
