@@ -16,15 +16,18 @@ from dataclasses import dataclass, field
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
+from placer.methods import anchor_bound
 from placer.methods.colgen import colgen
 from placer.methods.downsets import dpl
+from placer.methods.local_search import contiguous_annealing
 from placer.methods.milp import sequence_search
 from placer.methods.milp.device_sequences import are_few, is_plain
 from placer.methods.milp.throughput_program import ThroughputProgram, contracted
 from placer.methods.milp.verdict import verdict
+from placer.methods.registry import Method
 from placer.methods.starts.first_fit import first_fit
 from placer.methods.starts.timeless import timeless
-from placer.options import Formulation, Options
+from placer.options import Communication, Formulation, Options
 from placer.plans.in_flight import left_in_flight
 from placer.plans.plan import Plan
 from placer.plans.status import Stop
@@ -52,6 +55,9 @@ plan that starts a non-contiguous one: a share of what the limits allow, or nomi
 none.  Gap of the latter."""
 FIRST, SEQUENCES = (0.25, 60.0), (0.5, 150.0)
 """Work for the program of all sequences of devices before single ones are tried, and for these, likewise."""
+NEAR, HUBS, WIDER = (0.05, 15.0), (0.1, 30.0), (0.3, 100.0)
+"""Work for better plans near that one, for a bound by hubs, and for one by plans that need not be contiguous,
+likewise."""
 FIRST_FREE, COLUMNS = (0.02, 5.0), (0.5, 150.0)
 """Work for the program of non-contiguous plans before column generation is asked for a bound, which becomes a
 row of the program, and for a plan, and for that, likewise."""
@@ -87,8 +93,9 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
                 return search.outcome(solution)
         before = best.value
         solution = search.round()
-        if solution.status is Status.WORK_LIMIT and search.part is not run:
-            search.by_other_programs()
+        others = search.others()
+        if solution.status is Status.WORK_LIMIT and search.part is not run and others is not None:
+            search.ask(*others)
             search.part = run
         elif solution.status is Status.TARGET:
             search.rebuilds = best.value != before
@@ -141,30 +148,37 @@ class _Search:
                 self.take(first.plan)
 
     def start_from_orders(self) -> None:
-        """Take the best plan along linear orders, and try the whole program for a while only."""
+        """Take plans along linear orders and near them; try the whole program only for a while."""
         options = self.options
-        part = self.run.part(work=_share(self.run, START), quiet=True)
-        along = dpl.solve(self.instance, options.model_copy(update={"contiguous": True}), part)
-        if along.plan is not None:
-            self.take(along.plan)
+        self.ask("linear orders", dpl.solve, START, options.model_copy(update={"contiguous": True}))
         if self.best.plan is None:
             return
-        if not options.contiguous:
-            self.part = self.run.part(work=_share(self.run, FIRST_FREE))
-        elif are_few(self.instance, options):
-            self.part = self.run.part(work=_share(self.run, FIRST))
+        if options.contiguous:
+            self.ask("annealing", contiguous_annealing.solve, NEAR)
+        self.ask("anchors", anchor_bound.solve, HUBS)
+        if self.others() is not None:
+            self.part = self.run.part(work=_share(self.run, FIRST if options.contiguous else FIRST_FREE))
 
-    def by_other_programs(self) -> None:
-        """Solve the programs of single sequences of devices, or those of single devices' sets."""
-        source, method, work = "sequences", sequence_search.solve, SEQUENCES
+    def others(self) -> tuple[str, Method, tuple[float, float]] | None:
+        """Other programs: of single sequences of devices, or of single devices' sets; and their work."""
         if not self.options.contiguous:
-            source, method, work = "colgen", colgen.solve, COLUMNS
+            return "columns", colgen.solve, COLUMNS
+        if are_few(self.instance, self.options):
+            return "sequences", sequence_search.solve, SEQUENCES
+        sequential = self.options.communication is Communication.SEQUENTIAL
+        return ("columns", colgen.bound_contiguous, WIDER) if sequential else None
+
+    def ask(
+        self, source: str, method: Method, work: tuple[float, float], options: Options | None = None
+    ) -> None:
+        """Take the plan and the bound of another method, from the best ones so far."""
         part = self.run.part(work=_share(self.run, work), quiet=True)
         part.start, part.bound_ms = self.best.plan, self.best.bound or None
-        found = method(self.instance, self.options, part)
+        found = method(self.instance, options or self.options, part)
         if found.plan is not None:
             self.take(found.plan)
-        self.best.raise_bound(found.bound_ms or 0.0, source)
+        if options is None:
+            self.best.raise_bound(found.bound_ms or 0.0, source)
 
     def take(self, plan: Plan) -> None:
         """Offer a plan; tolerances of the solver end here."""
