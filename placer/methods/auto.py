@@ -39,7 +39,7 @@ LARGE = 2000
 
 
 PARTS = {
-    "anchors": "placer.methods.anchor_bound:solve",
+    "anchors": "placer.methods.anchors.anchor_bound:solve",
     "annealing": "placer.methods.local_search.contiguous_annealing:solve",
     "blocks": "placer.methods.downsets.stage_blocks:solve",
     "capacity": "placer.methods.capacity_bound:solve",

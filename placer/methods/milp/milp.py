@@ -11,12 +11,13 @@ A bound of the solver above a plan that holds is wrong, and no bound of that rou
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from formulations.throughput.shared import TIME_UNIT, ThroughputParams
 from placer.instance.constraints import Constraints
 from placer.instance.instance import Instance
-from placer.methods import anchor_bound
+from placer.methods.anchors import anchor_bound
 from placer.methods.colgen import colgen
 from placer.methods.downsets import dpl
 from placer.methods.local_search import contiguous_annealing
@@ -24,7 +25,6 @@ from placer.methods.milp import sequence_search
 from placer.methods.milp.device_sequences import are_few, is_plain
 from placer.methods.milp.throughput_program import ThroughputProgram, contracted
 from placer.methods.milp.verdict import verdict
-from placer.methods.registry import Method
 from placer.methods.starts.first_fit import first_fit
 from placer.methods.starts.timeless import timeless
 from placer.options import Communication, Formulation, Options
@@ -41,6 +41,8 @@ from placer.solvers.solution import Settings, Solution, Status
 from placer.tolerances import BOUND_MARGIN, EQUAL, FEASIBILITY
 
 __all__ = ["solve"]
+
+Method = Callable[[Instance, Options, Run], Outcome]
 
 logger = logging.getLogger(__name__)
 

@@ -59,7 +59,7 @@ def bound_ms(instance: Instance, options: Options, run: Run, upper_ms: float) ->
     alone_ms = _alone_ms(loads)
     if not len(_candidates(alone_ms, known_ms)) or entries > ENTRIES:
         return None
-    from placer.methods.anchor_tree import Tree, linear_bound  # loads the solver, a tenth of a second
+    from placer.methods.anchors.anchor_tree import Tree, linear_bound  # loads the solver, a tenth of a second
 
     hubs = _in_units(loads, upper_ms)
     in_sum = linear_bound(anchored(hubs, (), (), np.zeros((0, 2), dtype=np.int64)), run)

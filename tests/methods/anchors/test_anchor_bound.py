@@ -6,7 +6,7 @@ import pytest
 
 from placer.instance.cluster import DeviceClass, Kind
 from placer.instance.instance import Instance
-from placer.methods.anchor_bound import bound_ms
+from placer.methods.anchors.anchor_bound import bound_ms
 from placer.options import Options
 from placer.plans.in_flight import settled
 from placer.search.run import Run

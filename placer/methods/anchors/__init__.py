@@ -1,0 +1,1 @@
+"""Bounds by hubs: what the devices that hold them pay."""
