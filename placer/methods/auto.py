@@ -169,9 +169,10 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
         chosen = [
             first,
             Phase("dp", 0.15, 20.0, kept=True),
-            Phase("local-search", 0.15, 30.0),
+            Phase("local-search", 0.1, 30.0),
+            Phase("annealing", 0.1, 30.0),
             Phase("dp", 0.5, DP_WORK_S, kept=True),
-            Phase("local-search", 0.3, 60.0),
+            Phase("annealing", 0.3, 60.0),
             Phase("dp", 1.0, DP_WORK_S),
             *program,
         ]
