@@ -97,7 +97,7 @@ CONTIGUOUS = (
     Phase("sequences", 0.25, 20.0, kept=True),
     Phase("dp", 0.35, 30.0, kept=True),
     Phase("sequences", 0.5, 60.0),
-    Phase("annealing", 0.2, 20.0),
+    Phase("annealing", 0.1, 20.0),
     Phase("wider", 0.3, 30.0),
     Phase("dp", 0.4, DP_WORK_S, kept=True),
     Phase("milp", 0.6, MILP_WORK_S),

@@ -34,15 +34,15 @@ MIP_ITERATION_S = 8e-9
 """A simplex iteration within the search of an integer program with all that goes with it, likewise, ..."""
 MIP_ENTRIES = 10_000
 """... and for as many more: the smallest programs take that long as well."""
-PRESOLVE_S = 2e-6
+PRESOLVE_S = 8e-6
 """Presolve of an integer program, likewise."""
-ROOT_CHECK_S = 6e-6
+ROOT_CHECK_S = 2e-6
 """A check of limits while the root of an integer program is solved and cut, likewise."""
 NODE_CHECK_S = 4e-7
 """A check of limits in its tree, likewise."""
 NETWORK_ENTRY_S = 3e-9
 """An entry (arc and node) of a network of downsets that is made."""
-DOWNSET_STEP_S = 2.5e-8
+DOWNSET_STEP_S = 1.3e-8
 """A step of the search over downsets while all items fit into the caches of the processor."""
 LABEL_STEP_S = 3e-8
 """A step that a kernel of the label setting counts."""

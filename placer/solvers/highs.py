@@ -315,7 +315,7 @@ def _run(
         worker.join()
         highs.setCallback(None, None)
     iterations = max(0, highs.getInfo().simplex_iteration_count)
-    if ear.work_s > 0.0:
+    if on_event is not None:  # an integer program
         run.spend(size * rates.PRESOLVE_S + (size + rates.MIP_ENTRIES) * rates.MIP_ITERATION_S * iterations)
     else:
         run.spend(size * rates.SIMPLEX_ITERATION_S * iterations)
