@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol, cast
 
 from placer.instance.constraints import Constraints
@@ -17,6 +18,7 @@ from placer.methods.milp.device_sequences import are_few
 from placer.methods.registry import METHODS, load_entry, load_method
 from placer.objectives import OBJECTIVES
 from placer.options import Communication, Formulation, Objective, Options, Recompute
+from placer.plans.plan import Plan
 from placer.plans.status import Stop
 from placer.reductions.inverse import Inverse
 from placer.search.incumbent import Incumbent
@@ -115,6 +117,9 @@ class _Held:
     story: list[str] = field(default_factory=list)
     stats: dict[str, float | int | str] = field(default_factory=dict)
     last_stop: Stop = Stop.FINISHED
+    narrower: Plan | None = None
+    """The best plan of phases that are narrower; nothing else is a start for others."""
+    narrower_value: float = inf
     searches: dict[str, Search] = field(default_factory=dict)
     """What later phases of the same method go on with."""
 
@@ -179,9 +184,11 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     elif options.contiguous:
         chosen = [first, *(phase for phase in CONTIGUOUS if phase.method != "milp" or small)]
     else:
+        near = [Phase(name, 0.05, 5.0, narrower=True) for name in ("dp", "blocks", "annealing")]
         chosen = [
             first,
             Phase("dp" if large else "dpl", 0.15, 30.0, narrower=True),
+            *([] if large else near),
             Phase("local-search", 0.05, 10.0),
             Phase("anchors", 0.6, 20.0),
             Phase("colgen", 0.6, 300.0),
@@ -226,7 +233,7 @@ def _run_phase(phase: Phase, instance: Instance, options: Options, run: Run, hel
     inverse = Inverse(easier, narrower=phase.narrower)
     part = run.part(work=_work_limit(phase, run), inverse=inverse, quiet=flat)
     # A plan that need not be contiguous is no start for a phase that looks for contiguous ones.
-    part.start = None if phase.narrower else held.best.plan
+    part.start = held.narrower if phase.narrower else held.best.plan
     part.bound_ms = None if flat else held.best.bound or None
     try:
         outcome = _outcome(phase, easier, options.model_copy(update=changes), part, held)
@@ -273,6 +280,8 @@ def _keep(phase: Phase, options: Options, held: _Held, outcome: Outcome) -> None
             told.append(f"a plan that does not hold ({best.broken})")
         else:
             told.append(shown(value, 6))
+            if phase.narrower and value < held.narrower_value:
+                held.narrower, held.narrower_value = outcome.plan, value
         if best.plan is not before:
             held.stats["plan_from"] = phase.method
     if outcome.bound_ms is not None and not phase.narrower:

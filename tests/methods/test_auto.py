@@ -99,6 +99,12 @@ def test_takes_no_bound_from_a_narrower_problem(row):
     assert max(point.bound_ms or 0.0 for point in run.history) == 1.0
 
 
+def test_narrower_phases_start_from_plans_of_narrower_ones(row):
+    row("all_on_first", "best_plan", "bound_alone", narrower=("all_on_first", "bound_alone"))
+    solve(chain(), Options(contiguous=False), Run())
+    assert [run.start.device.tolist() for run in SEEN[1:]] == [[0, 0, 0], [0, 0, 0]]
+
+
 def test_drops_a_plan_that_does_not_hold_and_says_so(row, caplog):
     row("invalid_plan", "best_plan")
     outcome = solve(chain(), Options(), Run())
