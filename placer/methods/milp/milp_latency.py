@@ -15,6 +15,7 @@ from formulations.latency.network import Network, along_tokens, long_paths, refi
 from formulations.program import Program
 from placer.arrays import FloatArray
 from placer.instance.instance import Instance
+from placer.methods.latency import dp_latency
 from placer.methods.milp.latency_fill import fill, from_network
 from placer.methods.milp.verdict import verdict
 from placer.methods.starts.timeless import timeless
@@ -35,6 +36,8 @@ __all__ = ["solve"]
 
 logger = logging.getLogger(__name__)
 
+START = 0.1, 30.0
+"""Work for a plan to start from: a share of what limits allow, or nominal seconds where there are none."""
 NETWORK_ARCS = 20_000
 """Arcs of the network: more give a better bound and a slower program."""
 NETWORK_SHARE = 0.4
@@ -110,8 +113,18 @@ class _Search:
         """Grow the network, then solve the ordered program where it leaves a gap."""
         if self.best.plan is None and (failed := self.find()) is not None:
             return failed
+        if self.run.start is None:
+            self.start_from_labels()
         network = self.grow()
         return self.improve(lambda: self.ordered_program(network))
+
+    def start_from_labels(self) -> None:
+        """Take the best plan of a short search along downsets, whose bound is left to others."""
+        share, seconds = START
+        planned = self.run.planned
+        part = self.run.part(work=seconds if planned is None else share * planned, quiet=True)
+        part.start = self.best.plan
+        self.offer(dp_latency.solve(self.instance, self.options, part).plan, "labels")
 
     def paper(self) -> Outcome:
         """Solve the paper's program."""
