@@ -106,7 +106,9 @@ CONTIGUOUS = (
     Phase("dp", 1.0, DP_WORK_S),
 )
 """For contiguous plans of graphs that are not large.  The best plan cuts off sequences, so that a little work
-goes into a better one before them."""
+goes into a better one before them.  The searches that prove take turns, for which of them is the right one
+depends on the graph.  Of four rows of shares that were tried on the tuning half of the benchmark of proofs
+each proved 66 of 81 graphs in 10 s; these left the smallest gaps."""
 
 
 @dataclass
