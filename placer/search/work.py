@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "BOX_S",
+    "DOWNSET_STATE_S",
     "DOWNSET_STEP_S",
     "FILL_S",
     "LABEL_STEP_S",
@@ -42,8 +43,10 @@ NODE_CHECK_S = 4e-7
 """A check of limits in its tree, likewise."""
 NETWORK_ENTRY_S = 3e-9
 """An entry (arc and node) of a network of downsets that is made."""
-DOWNSET_STEP_S = 1.3e-8
+DOWNSET_STEP_S = 6e-9
 """A step of the search over downsets while all items fit into the caches of the processor."""
+DOWNSET_STATE_S = 7e-6
+"""A state that it keeps, likewise."""
 LABEL_STEP_S = 3e-8
 """A step that a kernel of the label setting counts."""
 MERGE_ENTRY_S = 6e-6

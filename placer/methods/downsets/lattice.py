@@ -19,7 +19,7 @@ from placer.plans.plan import Plan
 from placer.reductions.kinds import Kinds, kinds_in, with_recomputing
 from placer.reductions.problem import Problem, contract
 from placer.reductions.throughput_merges import merge_below
-from placer.search.work import DOWNSET_STEP_S, MERGE_ENTRY_S
+from placer.search.work import DOWNSET_STATE_S, DOWNSET_STEP_S, MERGE_ENTRY_S
 from placer.tolerances import MEMORY_TOLERANCE
 
 __all__ = ["MODES", "Lattice", "close_types", "in_groups", "net_members"]
@@ -124,7 +124,16 @@ class Lattice:
     @property
     def step_s(self) -> float:
         """Work of a step of the search, in nominal seconds."""
-        return DOWNSET_STEP_S * min(SLOWEST, 1.0 + self.size / CACHED)
+        return DOWNSET_STEP_S * self._slower
+
+    @property
+    def state_s(self) -> float:
+        """Work of a state that the search keeps, in nominal seconds."""
+        return DOWNSET_STATE_S * self._slower
+
+    @property
+    def _slower(self) -> float:
+        return min(SLOWEST, 1.0 + self.size / CACHED)
 
     @property
     def enough(self) -> float:

@@ -161,7 +161,7 @@ class Search:
     ) -> None:
         g = lattice.graph
         self.lattice, self.target, self.limits = lattice, target, limits
-        self.step_s = lattice.step_s
+        self.step_s, self.state_s = lattice.step_s, lattice.state_s
         self.closed = not g.ok.any(axis=0).all()
         """Whether at this target some item exceeds every device by itself."""
         self.full = False
@@ -181,7 +181,7 @@ class Search:
     @property
     def work_s(self) -> float:
         """Work so far in nominal seconds."""
-        return self.step_s * self._ctl.count
+        return self.step_s * self._ctl.count + self.state_s * self._ctl.states
 
     def go_on(self, run: Run, steps: int) -> Attempt:
         """Take so many steps more at most, while the run goes on."""
@@ -191,11 +191,11 @@ class Search:
         count, states = ctl.count, ctl.states
         found, ended, stop = False, False, None
         while (left := self._steps(run, count + steps - ctl.count)) > 0:
-            before = ctl.count
+            before_s = self.work_s
             why = threshold.expand(
                 self._items, self._work, self._states, ctl, self.target, left, limits.piece_steps
             )
-            run.spend(self.step_s * (ctl.count - before))
+            run.spend(self.work_s - before_s)
             found = why == arrays.FOUND
             ended = why == arrays.LEVEL and not _next_level(self._space, ctl, limits.width)
             if found or ended:
@@ -221,7 +221,7 @@ class Search:
         """Return the steps until the next look at the clock: no more than the run may still count."""
         work = run.work_left
         if work is not None:
-            left = min(left, 1 + int(work / self.step_s))
+            left = min(left, 1 + int(work * (1 + self._ctl.count) / (self.step_s + self.work_s)))
         return min(CALL_STEPS, left)
 
 
