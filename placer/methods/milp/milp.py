@@ -57,7 +57,7 @@ plan that starts a non-contiguous one: a share of what the limits allow, or nomi
 none.  Gap of the latter."""
 FIRST, SEQUENCES = (0.25, 60.0), (0.5, 150.0)
 """Work for the program of all sequences of devices before single ones are tried, and for these, likewise."""
-NEAR, HUBS, WIDER = (0.05, 15.0), (0.1, 30.0), (0.3, 100.0)
+NEAR, HUBS, WIDER = (0.05, 15.0), (0.02, 5.0), (0.3, 100.0)
 """Work for better plans near that one, for a bound by hubs, and for one by plans that need not be contiguous,
 likewise."""
 FIRST_FREE, COLUMNS = (0.02, 5.0), (0.5, 150.0)
@@ -95,9 +95,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
                 return search.outcome(solution)
         before = best.value
         solution = search.round()
-        others = search.others()
-        if solution.status is Status.WORK_LIMIT and search.part is not run and others is not None:
-            search.ask(*others)
+        if solution.status is Status.WORK_LIMIT and search.part is not run:
+            search.ask_others()
             search.part = run
         elif solution.status is Status.TARGET:
             search.rebuilds = best.value != before
@@ -158,17 +157,16 @@ class _Search:
         if options.contiguous:
             self.ask("annealing", contiguous_annealing.solve, NEAR)
         self.ask("anchors", anchor_bound.solve, HUBS)
-        if self.others() is not None:
-            self.part = self.run.part(work=_share(self.run, FIRST if options.contiguous else FIRST_FREE))
+        self.part = self.run.part(work=_share(self.run, FIRST if options.contiguous else FIRST_FREE))
 
-    def others(self) -> tuple[str, Method, tuple[float, float]] | None:
-        """Other programs: of single sequences of devices, or of single devices' sets; and their work."""
+    def ask_others(self) -> None:
+        """Solve other programs: of single sequences of devices, or of single devices' sets."""
         if not self.options.contiguous:
-            return "columns", colgen.solve, COLUMNS
-        if are_few(self.instance, self.options):
-            return "sequences", sequence_search.solve, SEQUENCES
-        sequential = self.options.communication is Communication.SEQUENTIAL
-        return ("columns", colgen.bound_contiguous, WIDER) if sequential else None
+            self.ask("columns", colgen.solve, COLUMNS)
+        elif are_few(self.instance, self.options):
+            self.ask("sequences", sequence_search.solve, SEQUENCES)
+        elif self.options.communication is Communication.SEQUENTIAL:
+            self.ask("columns", colgen.bound_contiguous, WIDER)
 
     def ask(
         self, source: str, method: Method, work: tuple[float, float], options: Options | None = None
