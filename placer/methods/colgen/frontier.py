@@ -50,6 +50,8 @@ class Diagram:
     cut
         Nets that end early to keep the number of states low, ``(H,)``: loads are lower without their last
         items, so that bounds stay valid.
+    barred
+        States in which the item may not be taken, ``(states,)``; None where it always may.
     """
 
     order: IntArray
@@ -59,6 +61,7 @@ class Diagram:
     paid_net: IntArray
     paid_sends: BoolArray
     cut: BoolArray
+    barred: BoolArray | None = None
 
     @property
     def states(self) -> int:
@@ -66,7 +69,7 @@ class Diagram:
         return len(self.target)
 
     def transition_weight(self, item: FloatArray, receive: FloatArray, send: FloatArray) -> FloatArray:
-        """Weight of each transition, ``(states, 2)``, from weights of items and nets."""
+        """Weight of each transition, ``(states, 2)``, from weights of items and nets; inf where barred."""
         of_net = np.where(self.paid_sends, send[self.paid_net], receive[self.paid_net])
         total = np.concatenate([[0.0], np.cumsum(of_net)])
         weight = (total[self.paid_start[1:]] - total[self.paid_start[:-1]]).reshape(-1, 2)
@@ -74,6 +77,8 @@ class Diagram:
         weight = np.maximum(weight, 0.0)
         step_item = np.repeat(self.order, np.diff(self.offset)[: len(self.order)])
         weight[:, 1] += item[step_item]
+        if self.barred is not None:
+            weight[self.barred, 1] = np.inf
         return np.asarray(weight)
 
 

@@ -16,6 +16,7 @@ from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.methods.colgen.frontier import WEIGHTS, Diagram, build_diagram, walk_order
 from placer.methods.colgen.kernels.knapsack import best_values, follow
 from placer.methods.colgen.linear_loads import Loads
+from placer.methods.colgen.room import in_room, room_units
 from placer.search.work import PRICING_CELL_S
 
 __all__ = ["Grid", "Pricer", "diagram_along", "find_diagram", "make_pricers"]
@@ -249,7 +250,20 @@ def make_pricers(loads: Loads, accelerator: Diagram | None = None) -> list[Price
     if accelerator is None:
         accelerator = find_diagram(loads)
     host = _without_nets(accelerator.order, loads.nets.count)
-    return [Pricer(loads, t, host if kind.is_host else accelerator) for t, kind in enumerate(loads.types)]
+    diagrams = [
+        host if kind.is_host else _in_room(accelerator, loads, t) for t, kind in enumerate(loads.types)
+    ]
+    return [Pricer(loads, t, diagram) for t, diagram in enumerate(diagrams)]
+
+
+def _in_room(diagram: Diagram, loads: Loads, t: int) -> Diagram:
+    """Return the sets of a diagram that fit into the memory of a device in whole units."""
+    kind, memory = loads.types[t], loads.problem.memory_bytes
+    limit = kind.memory_limit_bytes * (1 + MEMORY_SLACK)
+    if not 0 < limit < np.inf:
+        return diagram
+    found = room_units(np.where(kind.allowed & (memory <= limit), memory / limit, 0.0))
+    return diagram if found is None else in_room(diagram, *found)
 
 
 def _without_nets(order: IntArray, nets: int) -> Diagram:

@@ -45,9 +45,10 @@ def test_best_value_for_every_pair_of_capacities(seed):
         )
         possible = ~(sets & ~pricer.allowed).any(axis=1)
         load = np.where(possible, loads.by_direction(t, sets), np.inf)
+        held = loads.memory_bytes(sets) <= pricer.kind.memory_limit_bytes
         for i in range(0, 401, 57):
             for j in range(0, 401, 57):
-                fits = (load[0] <= i * bound.unit[0]) & (load[1] <= j * bound.unit[1])
+                fits = held & (load[0] <= i * bound.unit[0]) & (load[1] <= j * bound.unit[1])
                 # Rounding down lets in sets that are larger by one unit for each item and net, at most.
                 slack = 20 * bound.unit
                 near = (load[0] <= i * bound.unit[0] + slack[0]) & (load[1] <= j * bound.unit[1] + slack[1])
