@@ -55,15 +55,16 @@ def supervised(work: Callable[[], int]) -> int:
         os.close(seen)
         _acknowledgement.append(told)
         with raise_on_signals():
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            return _work(work, supervisor)
+            return _work(work, supervisor, before)
     os.close(told)
     os.set_blocking(seen, False)
     os._exit(_supervise(pid, seen, waited))
 
 
-def _work(work: Callable[[], int], supervisor: int) -> int:
+def _work(work: Callable[[], int], supervisor: int, mask: set[int]) -> int:
+    """Work with a mask of signals; one that came before it is set interrupts the work as well."""
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         from placer.processes import die_with
 
         die_with(supervisor)
