@@ -186,7 +186,13 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     elif options.contiguous:
         chosen = [first, *(phase for phase in CONTIGUOUS if phase.method != "milp" or small)]
     else:
-        near = [Phase(name, 0.05, 5.0, narrower=True) for name in ("dp", "blocks", "annealing")]
+        # A good contiguous plan is often the better start; where memory decides, a few descents are enough.
+        near = [
+            Phase("local-search", 0.02, 5.0),
+            Phase("dp", 0.1, 10.0, narrower=True),
+            Phase("blocks", 0.05, 5.0, narrower=True),
+            Phase("annealing", 0.05, 5.0, narrower=True),
+        ]
         chosen = [
             first,
             Phase("dp" if large else "dpl", 0.15, 30.0, narrower=True),
