@@ -44,6 +44,13 @@ class Incumbent:
         self.broken = ""
         """The first rule that the last plan offered breaks; empty where it holds."""
 
+    def follow(self, run: Run) -> None:
+        """Tell a run from now on, and take the bound and the plan that it begins with."""
+        self.run = run
+        self.raise_bound(run.bound_ms or 0.0, "given")
+        if run.start is not None:
+            self.offer(run.start, "start")
+
     def offer(self, plan: Plan, source: str) -> float:
         """Take a plan if it holds and is better; return its objective, inf where it breaks a rule.
 

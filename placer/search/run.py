@@ -148,6 +148,10 @@ class Run:
         """
         return None if self._planned is None else max(0.0, self._planned - self.work_s)
 
+    def portion(self, share: float, seconds: float) -> float:
+        """Return a share of the work that limits allow, or nominal seconds where there are none."""
+        return seconds if self.planned is None else share * self.planned
+
     def spend(self, seconds: float) -> None:
         """Count work, in nominal seconds."""
         self.work_s += seconds

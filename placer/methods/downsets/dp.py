@@ -97,7 +97,7 @@ class DynamicProgram:
             return Outcome(Stop.INFEASIBLE, message="the devices that some nodes may use are missing")
         best.raise_bound(bound * CERTAIN, "work")
         best.raise_bound(neck_bound(lattice) * CERTAIN, "necks")
-        return Prover(lattice, best, self.options, run)
+        return Prover(lattice, best, self.options)
 
 
 @dataclass
@@ -125,8 +125,8 @@ class Way:
 class Prover:
     """Closes the gap between a plan and its bound."""
 
-    def __init__(self, lattice: Lattice, best: Incumbent, options: Options, run: Run) -> None:
-        self.lattice, self.best, self.options, self.run = lattice, best, options, run
+    def __init__(self, lattice: Lattice, best: Incumbent, options: Options) -> None:
+        self.lattice, self.best, self.options = lattice, best, options
         memory_mb = STATES_SHARE * options.memory_limit_mb
         self.proof = Proof(lattice, best, options, memory_mb)
         self.bisection = Bisection(lattice, best, options, memory_mb)
@@ -144,12 +144,14 @@ class Prover:
         self._turn_s, self._idle = lattice.merging_s, 0
         self._alone = ALONE if self._large else 0
 
+    @property
+    def run(self) -> Run:
+        """The run that it works within now."""
+        return self.best.run
+
     def listen(self, run: Run) -> None:
         """Work within a run from now on, and take the plan and the bound that it begins with."""
-        self.run = self.best.run = run
-        self.best.raise_bound(run.bound_ms or 0.0, "given")
-        if run.start is not None:
-            self.best.offer(run.start, "start")
+        self.best.follow(run)
         first_plan(self.lattice, self.best, run, self.options)
 
     def outcome(self, stop: Stop | None) -> Outcome:

@@ -51,12 +51,9 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         See ``placer.methods``.  Without a start in the run there is nothing to improve.
     """
     best = Incumbent(instance, options, run)
-    if run.start is not None:
-        best.offer(run.start, "start")
+    best.follow(run)
     if best.plan is None:
         return best.outcome(Stop.FINISHED, "needs a plan")
-    if run.bound_ms is not None:
-        best.raise_bound(run.bound_ms, "given")
     lattice = prepare(instance, options, "blocks are made of the stages of contiguous plans")
     if isinstance(lattice, Outcome):
         return lattice

@@ -10,7 +10,7 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
-from placer.methods.local_search.local_search import items_to_move
+from placer.methods.local_search.local_search import TOO_LARGE, exceeds_memory, items_to_move
 from placer.methods.local_search.polish import SCHEDULES, Polish
 from placer.options import Options
 from placer.plans.status import Stop
@@ -36,15 +36,12 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         See ``placer.methods``.  Without a start in the run there is nothing to improve.
     """
     best = Incumbent(instance, options, run)
-    if run.start is not None:
-        best.offer(run.start, "start")
+    best.follow(run)
     if best.plan is None or best.value == 0.0:
         return best.outcome(Stop.FINISHED, "needs a plan")
-    best.raise_bound(run.bound_ms or 0.0, "given")
     problem = items_to_move(instance, options)
-
-    if problem.nets * len(instance.devices) * 8 > options.memory_limit_mb * 2**20 // 2:
-        return best.outcome(Stop.MEMORY_LIMIT, "the table of nets and devices exceeds the memory limit")
+    if exceeds_memory(problem, options):
+        return best.outcome(Stop.MEMORY_LIMIT, TOO_LARGE)
 
     def objective_ms(device: IntArray) -> float:
         better = polish.load_ms(device) < best.value

@@ -33,8 +33,18 @@ from placer.search.incumbent import Incumbent
 from placer.search.run import Outcome, Run
 from placer.search.work import START_ENTRY_S, VISIT_S
 
-__all__ = ["Search", "items_to_move", "make_state", "make_static", "solve"]
+__all__ = [
+    "TOO_LARGE",
+    "Search",
+    "exceeds_memory",
+    "items_to_move",
+    "make_state",
+    "make_static",
+    "solve",
+    "state_ms",
+]
 
+TOO_LARGE = "the table of nets and devices exceeds the memory limit"
 FRESH = 8
 """One descent in so many begins at a new start, the others at a kick of the best plan."""
 DESCENTS = 600
@@ -60,13 +70,19 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
     Deterministic for a seed unless a limit stops it.  Starts from ``run.start`` where there is one.
     """
     problem = items_to_move(instance, options)
-    if problem.nets * len(instance.devices) * 8 > options.memory_limit_mb * 2**20 // 2:
-        return Outcome(Stop.MEMORY_LIMIT, message="the table of nets and devices exceeds the memory limit")
+    if exceeds_memory(problem, options):
+        return Outcome(Stop.MEMORY_LIMIT, message=TOO_LARGE)
     search = Search(problem, options, run)
     stop = search.run_all()
     stats = {"descents": search.descents, "work": search.work}
     message = "no start could be mended to respect all limits" if search.best.plan is None else ""
     return Outcome(stop, search.best.plan, message=message, stats=stats)
+
+
+def exceeds_memory(problem: Problem, options: Options) -> bool:
+    """Whether the table of nets and devices takes more than half of the memory limit."""
+    table = problem.nets * len(problem.instance.devices) * 8
+    return table > options.memory_limit_mb * 2**20 // 2
 
 
 def items_to_move(instance: Instance, options: Options) -> Problem:
@@ -172,11 +188,16 @@ class Search:
 
     def _value(self) -> float:
         """Objective of the state in ms, recomputed; inf while memory is exceeded."""
-        kernel.fill(*self.views)
-        if kernel.memory_excess(*self.views) > 0:
-            return np.inf
-        load = self.state.load
-        return float(load[0].max() + load[1].max() if self.static.gpipe else load[2].max())
+        return state_ms(self.static, self.state, self.views)
+
+
+def state_ms(static: arrays.Static, state: arrays.State, views: tuple[StaticView, StateView]) -> float:
+    """Objective of a state in ms, filled anew from its devices; inf while memory is exceeded."""
+    kernel.fill(*views)
+    if kernel.memory_excess(*views) > 0:
+        return np.inf
+    load = state.load
+    return float(load[0].max() + load[1].max() if static.gpipe else load[2].max())
 
 
 def make_static(problem: Problem, options: Options) -> arrays.Static:

@@ -11,7 +11,7 @@ from placer.methods.local_search.kernels import moves as kernel
 from placer.methods.local_search.kernels.annealing import Course, anneal
 from placer.methods.local_search.kernels.twister import Twister
 from placer.methods.local_search.kernels.views import StateView, StaticView
-from placer.methods.local_search.local_search import make_state, make_static
+from placer.methods.local_search.local_search import make_state, make_static, state_ms
 from placer.methods.starts.pipelines import positions, resample_order
 from placer.options import Options, Schedule
 from placer.reductions.problem import Problem
@@ -64,11 +64,9 @@ class Polish:
         """Objective of an assignment, ``(N,)``, by its loads; inf where it exceeds a memory limit."""
         held = self.state.device.copy()
         self.state.device[:] = device
-        kernel.fill(*self.views)
-        load, excess = self.state.load, kernel.memory_excess(*self.views)
-        value = float(load[0].max() + load[1].max() if self.gpipe else load[2].max())
+        value = state_ms(self.static, self.state, self.views)
         self.state.device[:] = held
-        return np.inf if excess > 0 else value
+        return value
 
     def descend(self, device: IntArray, run: Run) -> IntArray:
         """Descend to a local optimum of the moves of single items; returns it, ``(N,)``."""

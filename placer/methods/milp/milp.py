@@ -144,7 +144,7 @@ class _Search:
             self.start_from_orders()
         elif not options.contiguous:
             contiguous = options.model_copy(update={"contiguous": True, "gap": max(options.gap, START_GAP)})
-            first = solve(self.instance, contiguous, run.part(work=_share(run, START), quiet=True))
+            first = solve(self.instance, contiguous, run.part(work=run.portion(*START), quiet=True))
             if first.plan is not None:
                 self.take(first.plan)
 
@@ -157,7 +157,7 @@ class _Search:
         if options.contiguous:
             self.ask("annealing", contiguous_annealing.solve, NEAR)
         self.ask("anchors", anchor_bound.solve, HUBS)
-        self.part = self.run.part(work=_share(self.run, FIRST if options.contiguous else FIRST_FREE))
+        self.part = self.run.part(work=self.run.portion(*(FIRST if options.contiguous else FIRST_FREE)))
 
     def ask_others(self) -> None:
         """Solve other programs: of single sequences of devices, or of single devices' sets."""
@@ -172,7 +172,7 @@ class _Search:
         self, source: str, method: Method, work: tuple[float, float], options: Options | None = None
     ) -> None:
         """Take the plan and the bound of another method, from the best ones so far."""
-        part = self.run.part(work=_share(self.run, work), quiet=True)
+        part = self.run.part(work=self.run.portion(*work), quiet=True)
         part.start, part.bound_ms = self.best.plan, self.best.bound or None
         found = method(self.instance, options or self.options, part)
         if found.plan is not None:
@@ -278,9 +278,3 @@ class _Search:
         if message or stop is Stop.INFEASIBLE:
             return self.best.outcome(stop, message, self.stats)
         return self.stopped(stop)
-
-
-def _share(run: Run, work: tuple[float, float]) -> float:
-    """Return a share of the work that limits allow, or nominal seconds where there are none."""
-    share, seconds = work
-    return seconds if run.planned is None else share * run.planned

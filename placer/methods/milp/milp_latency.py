@@ -120,9 +120,7 @@ class _Search:
 
     def start_from_labels(self) -> None:
         """Take the best plan of a short search along downsets, whose bound is left to others."""
-        share, seconds = START
-        planned = self.run.planned
-        part = self.run.part(work=seconds if planned is None else share * planned, quiet=True)
+        part = self.run.part(work=self.run.portion(*START), quiet=True)
         part.start = self.best.plan
         self.offer(dp_latency.solve(self.instance, self.options, part).plan, "labels")
 

@@ -83,7 +83,7 @@ class _Search(StepSearch):
             self._take(self.run.start)
         if self.best.plan is not None and self.run.bound_ms:
             return
-        work = THROUGHPUT_S if self.run.planned is None else THROUGHPUT_SHARE * self.run.planned
+        work = self.run.portion(THROUGHPUT_SHARE, THROUGHPUT_S)
         part = self.run.part(work=work, quiet=True)
         part.start = self.run.start
         plain = self.options.model_copy(update={"objective": Objective.THROUGHPUT, "samples": None})

@@ -84,10 +84,8 @@ class SequenceSearch:
 
     def go_on(self, run: Run) -> Outcome:
         """Search until the gap asked for is proven or the run is over."""
-        self.run = self.best.run = run
-        self.best.raise_bound(run.bound_ms or 0.0, "given")
-        if run.start is not None:
-            self.best.offer(run.start, "start")
+        self.run = run
+        self.best.follow(run)
         if self.best.plan is None or not are_few(self.instance, self.options):
             return self.best.outcome(Stop.FINISHED, "needs a plan and few sequences of devices")
         problem = contracted(self.instance, self.options, contiguous=True)

@@ -75,7 +75,7 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
 def _by_layer(instance: Instance, options: Options, run: Run) -> Outcome:
     """Start from a plan whose stages recompute as a whole: it is one in which all of their layers do."""
     whole = options.model_copy(update={"recompute": Recompute.AUTO})
-    part = run.part(work=PROGRAM_S if run.planned is None else THROUGHPUT_SHARE * run.planned, quiet=True)
+    part = run.part(work=run.portion(THROUGHPUT_SHARE, PROGRAM_S), quiet=True)
     part.start = None if run.start is None else with_recompute(instance, run.start, whole)
     found = _Search(instance, whole, part).outcome().plan
     search = _Search(instance, options, run)
@@ -109,7 +109,7 @@ class _Search(StepSearch):
         rules, by_layer = self.instance.constraints, self.options.recompute is Recompute.LAYERS
         if by_layer or rules != Constraints():  # which the search for throughput does not know
             return
-        work = THROUGHPUT_S if self.run.planned is None else THROUGHPUT_SHARE * self.run.planned
+        work = self.run.portion(THROUGHPUT_SHARE, THROUGHPUT_S)
         part = self.run.part(work=work, quiet=True)
         part.start = self.run.start
         plain = self.options.model_copy(update={"objective": Objective.THROUGHPUT, "samples": None})

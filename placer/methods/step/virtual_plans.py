@@ -158,18 +158,15 @@ class _Search(StepSearch):
         """Raise the bound, by paths and then by column generation, within shares of the limits."""
         chunks = self.options.virtual_stages
         if not self.is_closed and self.count <= LONG * self.ranks:
-            part = self.run.part(work=self._share(PATHS_SHARE, PATHS_S), quiet=True)
+            part = self.run.part(work=self.run.portion(PATHS_SHARE, PATHS_S), quiet=True)
             bound = virtual_bound.path_bound(self.problem, self.ranks, chunks, self.count, part)
             self.best.raise_bound(bound, "paths")
         if not self.is_closed:
-            part = self.run.part(work=self._share(LOAD_SHARE, LOAD_S), quiet=True)
+            part = self.run.part(work=self.run.portion(LOAD_SHARE, LOAD_S), quiet=True)
             load, none = virtual_bound.relaxed_load(self.instance, self.options, self.ranks, part)
             self.is_infeasible = none
             self.best.raise_bound(self.count * load * CERTAIN, "largest load by column generation")
         self.run.check()
-
-    def _share(self, share: float, nominal_s: float) -> float:
-        return nominal_s if self.run.planned is None else share * self.run.planned
 
     def vary(self) -> None:
         """Go on from random changes of the best plan until they bring nothing."""
