@@ -142,7 +142,7 @@ def test_all_times_zero():
 def test_interrupt_before_the_start_still_hands_back_a_first_plan():
     interrupt = threading.Event()
     interrupt.set()
-    outcome = solve(chain([1, 2, 3, 4], 2), Options(method="milp"), Run(interrupt=interrupt))
+    outcome = solve(random_instance(60, nodes=12), Options(method="milp"), Run(interrupt=interrupt))
     assert outcome.stop is Stop.INTERRUPTED
     assert outcome.plan is not None
 

@@ -61,6 +61,7 @@ def improve(
     """Try up to ``orders`` orders; returns how many."""
     first_plan(lattice, best, run, options)
     rng = np.random.default_rng(options.seed)
+    alone = lattice.has_one_order
     tried: set[bytes] = set()
     for i in range(orders):
         if run.stopped() is not None or best.proven:
@@ -70,7 +71,11 @@ def improve(
             if variant.tobytes() not in tried and run.stopped() is None:
                 tried.add(variant.tobytes())
                 memory_mb = options.memory_limit_mb / 2
-                best_on_order(lattice, variant, best, run, precision=precision, memory_mb=memory_mb)
+                best_on_order(
+                    lattice, variant, best, run, precision=precision, memory_mb=memory_mb, alone=alone
+                )
+        if alone:
+            break
     return len(tried)
 
 

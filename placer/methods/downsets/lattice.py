@@ -151,6 +151,11 @@ class Lattice:
         rank = np.where(self.graph.rank >= 0, self.graph.rank.max(initial=0) - self.graph.rank, -1)
         return replace(turned, graph=turned.graph._replace(rank=rank))
 
+    @property
+    def has_one_order(self) -> bool:
+        """Whether each item needs the one before it: then there is no other order of all."""
+        return int((np.diff(np.unique(self.edges, axis=0), axis=1) == 1).sum()) == self.size - 1
+
     def chained(self, positions: IntArray) -> Lattice:
         """Return the chain along a topological order: only its prefixes are downsets."""
         steps = np.arange(self.size - 1)

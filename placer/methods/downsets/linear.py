@@ -1,4 +1,8 @@
-"""The linearised program: the best plan whose pieces are intervals of one topological order."""
+"""The linearised program: the best plan whose pieces are intervals of one topological order.
+
+On a chain every prefix is a downset, and a state has one way to grow: a threshold test costs as much as the
+pieces near the target, and bisection does the rest.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from placer.methods.downsets.measures import measures, root_bound
 from placer.methods.downsets.search import Limits, attempt
 from placer.search.incumbent import Incumbent
 from placer.search.run import Run
-from placer.tolerances import EXACT
+from placer.tolerances import CERTAIN, EXACT
 
 __all__ = ["best_on_order"]
 
@@ -24,11 +28,9 @@ def best_on_order(
     precision: float = EXACT,
     memory_mb: float = 512.0,
     phase: str = "linear order",
+    alone: bool = False,
 ) -> bool:
     """Find the best plan along an order, if it is better than the incumbent; whether it was.
-
-    On a chain every prefix is a downset, and a state has one way to grow: a threshold test costs as much as
-    the pieces near the target, and bisection does the rest.
 
     Parameters
     ----------
@@ -44,6 +46,10 @@ def best_on_order(
         Relative precision of the optimum on this order.
     memory_mb
         For states.
+    phase
+        Names what finds a plan.
+    alone
+        Whether the items have no other order: then a test that finds nothing bounds the objective.
     """
     chain = lattice.chained(positions)
     if chain.one_way and not chain.backwards:
@@ -53,7 +59,7 @@ def best_on_order(
     limits = Limits(memory_mb=memory_mb)
     high, step = best.value, 0.01
     improved, closing = False, best.plan is not None
-    while run.stopped() is None:
+    while run.stopped() is None and low < high * (1 - 2 * precision):
         # After a bisection step found a plan, it is often the best: one test just below it tells.
         if closing:
             target = high * (1 - precision)
@@ -66,10 +72,10 @@ def best_on_order(
         if found.pieces is not None:
             high = min(best.offer(chain.plan(found.pieces), phase), target)
             improved, closing = True, not closing
-        elif closing or target >= lattice.enough:
-            break
         else:
+            if alone and found.exhausted:
+                best.raise_bound(min(target, best.value) * CERTAIN, phase)
+            if closing or target >= lattice.enough:
+                break
             low = target
-        if low >= high * (1 - 2 * precision):
-            break
     return improved

@@ -151,7 +151,8 @@ class _Search:
     def start_from_orders(self) -> None:
         """Take plans along linear orders and near them; try the whole program only for a while."""
         options = self.options
-        self.ask("linear orders", dpl.solve, START, options.model_copy(update={"contiguous": True}))
+        narrower = None if options.strictly_ordered else options.model_copy(update={"contiguous": True})
+        self.ask("linear orders", dpl.solve, START, narrower)
         if self.best.plan is None:
             return
         if options.contiguous:
