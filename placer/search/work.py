@@ -22,6 +22,7 @@ __all__ = [
     "PRESOLVE_S",
     "PRICING_CELL_S",
     "ROOT_CHECK_S",
+    "SET_LABEL_S",
     "SIMPLEX_ITERATION_S",
     "START_ENTRY_S",
     "TRANSFER_CELL_S",
@@ -59,6 +60,8 @@ TRANSITION_S = 6e-6
 """A transition of that bound that is made."""
 PRICING_CELL_S = 7e-10
 """A state and a unit of load of a pricing problem."""
+SET_LABEL_S = 7e-9
+"""A label of a set that is looked at, or compared with another one."""
 BOX_S = 2e-9
 """A state and a box of forward and backward load."""
 MOVE_S = 7e-7

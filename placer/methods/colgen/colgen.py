@@ -16,7 +16,7 @@ import numpy as np
 
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
-from placer.methods.colgen import boxes
+from placer.methods.colgen import all_limits, boxes
 from placer.methods.colgen.bound import Generation, Phase
 from placer.methods.colgen.dive import dive
 from placer.methods.colgen.first_values import first_values
@@ -150,8 +150,12 @@ class _Solver:
                 break
             # The second phase mends the rounding of the first one's bound, for little time.
             self._look(phase, pricers, plans=plans and k != 1)
-            if k in BOXES and boxes.applicable(self.loads, pricers) and not self._done():
-                self._refute_boxes(min(BOXES[k], boxes.units(pricers)))
+            complete = k == 0 and all_limits.applicable(pricers) and self._keep_limits(plans=plans)
+            if (complete or k in BOXES) and boxes.applicable(self.loads, pricers) and not self._done():
+                finest = boxes.units(pricers)
+                self._refute_boxes(finest if complete else min(BOXES[k], finest))
+            if complete:
+                break
 
     def _diagrams(self) -> Iterator[tuple[int, Diagram]]:
         """Yield diagrams of more and more states; only the first one needs no good order."""
@@ -249,6 +253,22 @@ class _Solver:
             if (units, clusters) != before:
                 before = (units, clusters)
                 yield Phase(units, clusters, phase.width)
+
+    def _keep_limits(self, *, plans: bool) -> bool:
+        """Raise the bound by sets that keep all limits; tell whether that was all that sets can prove."""
+        if self._done():
+            return False
+        generation = self.generation
+        assert generation is not None
+        bound = all_limits.LimitBound(generation)
+        while bound.may_go_on and not self._done():
+            began = self.run.work_s
+            bound.improve(self._slice(), self.options.gap, generation.upper_ms)
+            generation.lower_ms = max(generation.lower_ms, bound.lower_ms)
+            self._report()
+            if plans:
+                self._plans(max(LEAST_WORK_S, self.run.work_s - began))
+        return bound.is_complete
 
     def _refute_boxes(self, count: int) -> None:
         """Raise the bound by looking at forward and backward loads apart."""

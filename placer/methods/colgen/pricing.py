@@ -78,7 +78,7 @@ class Pricer:
         self.limits_memory = bool(0 < limit < memory[self.allowed].sum())
         self.limit = limit
         self._grid: Grid | None = None
-        self._weight: IntArray = np.zeros((0, 2), dtype=np.int64)
+        self.weight: IntArray = np.zeros((0, 2), dtype=np.int64)
         self._taken = np.zeros((0, 0), dtype=np.uint8)
 
     def set_grid(self, grid: Grid) -> None:
@@ -101,7 +101,7 @@ class Pricer:
         weight[~self.allowed[step_item], 1] = np.inf
         with np.errstate(divide="ignore", invalid="ignore"):  # a load of 0 has units of 0
             units = np.minimum(weight * (1 - ROUNDING) / grid.unit_ms, grid.units + 1.0)
-        self._weight = np.floor(np.nan_to_num(units)).astype(np.int64)
+        self.weight = np.floor(np.nan_to_num(units)).astype(np.int64)
 
     def set_mix(self, mix: FloatArray, memory_mix: float) -> None:
         """Weigh facets and memory in another way."""
@@ -134,7 +134,7 @@ class Pricer:
             best_values(
                 self.diagram.offset,
                 self.diagram.target,
-                self._weight,
+                self.weight,
                 dual[self.diagram.order].astype(np.int32),
                 self._taken,
                 layers,
@@ -144,7 +144,7 @@ class Pricer:
     def best_set(self, load_ms: float) -> BoolArray:
         """Return the set that attained the last `values` within ``load_ms``, ``(N,)``."""
         chosen = follow(
-            self.diagram.offset, self.diagram.target, self._weight, self._taken, self.capacity(load_ms)
+            self.diagram.offset, self.diagram.target, self.weight, self._taken, self.capacity(load_ms)
         )
         out = np.zeros(len(chosen), dtype=bool)
         out[self.diagram.order[chosen]] = True
