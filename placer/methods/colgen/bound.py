@@ -67,10 +67,14 @@ class Generation:
         self.first = self.weight.copy() if values is None else values
         """Values to begin with, ``(N,)``."""
         self.center = self.first
+        self.center_use = self.no_use = np.zeros((len(loads.types), len(loads.facets) + 1))
+        """Prices of loads and memory that go with the values, ``(T, F + 1)``."""
         self.inside: BoolArray = np.zeros((0, loads.problem.size), dtype=np.bool_)
         self.type: IntArray = np.zeros(0, dtype=np.int64)
         self.from_ms: FloatArray = np.zeros(0)
         """Load from which on each set takes part: its own, or less where rounding down made it fit."""
+        self.use: FloatArray = np.zeros((0, self.no_use.shape[1]))
+        """What each set takes of the resources, as the pricers see it."""
         self.own_ms: FloatArray = np.zeros(0)
         """Load of each set."""
         self.point: MasterPoint | None = None
@@ -81,15 +85,18 @@ class Generation:
 
     # -- the bound ------------------------------------------------------------------------------
 
-    def price(self, value: FloatArray, run: Run) -> None:
-        """Price all types with the given values, ``(N,)``, and raise the bound if they allow it."""
+    def price(self, value: FloatArray, use: FloatArray, run: Run) -> None:
+        """Price all types with values ``(N,)``, and loads and memory ``(T, F + 1)``; raise the bound."""
         run.spend(sum(pricer.work_s for pricer in self.pricers))
         norm = float(np.abs(value).sum())
         integer = (
             np.round(value * (VALUE_SCALE / norm)).astype(np.int64) if norm > 0 else value.astype(np.int64)
         )
         self._total = int(integer.sum())
-        self._values = [np.maximum(pricer.values(integer), 0) for pricer in self.pricers]
+        scale = VALUE_SCALE / norm if norm > 0 else 0.0
+        self._values = [
+            pricer.values(integer, scale * mine) for pricer, mine in zip(self.pricers, use, strict=True)
+        ]
         if self.excess(self.lower_ms) <= 0:
             return
         low, high = self.lower_ms, self.upper_ms
@@ -105,7 +112,8 @@ class Generation:
         best = 0
         for pricer, values, count in zip(self.pricers, self._values, self.counts.tolist(), strict=True):
             capacity = pricer.capacity(load_ms)
-            best += count * int(values[capacity]) if capacity >= 0 else 0
+            if capacity >= 0:
+                best += count * max(0, int(values[capacity]) + pricer.credit(load_ms))
         return self._total - best
 
     # -- column generation ----------------------------------------------------------------------
@@ -117,11 +125,16 @@ class Generation:
         for pricer in self.pricers:
             pricer.set_grid(grid)
         self.from_ms = self.own_ms.copy()
-        self.center = max(self.center, self.first, key=lambda value: self._promise(value, run))
+        known = (self.center, self.center_use), (self.first, self.no_use)
+        self.center, self.center_use = max(known, key=lambda one: self._promise(one[0], one[1], run))
         run.report(bound_ms=self.lower_ms, phase="column generation")
-        self.master = Master(self.weight, self._clusters(phase.clusters), self.counts)
+        clusters, resources = self._clusters(phase.clusters), self.no_use.shape[1]
+        self.master = Master(self.weight, clusters, self.counts, resources=resources)
+        for t, pricer in enumerate(self.pricers):
+            mine = np.flatnonzero(self.type == t)
+            self.use[mine] = pricer.use(self.inside[mine])
         if len(self.type):
-            self.master.add(self.inside, self.type)
+            self.master.add(self.inside, self.type, self.use)
         self.reach_ms = self.upper_ms
         step = 2 * phase.width * self.upper_ms
         while run.stopped() is None and not self.closed(gap):
@@ -135,9 +148,9 @@ class Generation:
             if covers:
                 self.reach_ms = trial
 
-    def _promise(self, value: FloatArray, run: Run) -> float:
+    def _promise(self, value: FloatArray, use: FloatArray, run: Run) -> float:
         """Price with some values; tell how much all items are worth more than the best sets now."""
-        self.price(value, run)
+        self.price(value, use, run)
         return self.excess(self.lower_ms) / max(1, self._total)
 
     def closed(self, gap: float) -> bool:
@@ -147,6 +160,7 @@ class Generation:
     def _trial(self, trial: float, run: Run) -> bool:
         """Look for values that prove the trial load impossible; True when the sets cover everything."""
         self.master.switch(self.from_ms <= trial * (1 + 2 * EQUAL))
+        self.master.limit(np.append(np.full(len(self.loads.facets), trial / self.top_ms), 1.0))
         best_excess = -np.inf
         mixes = [(pricer.mix, pricer.memory_mix) for pricer in self.pricers]
         while run.stopped() is None:
@@ -160,12 +174,13 @@ class Generation:
             norm = float(np.abs(point.item_value).sum())
             found = False
             for smoothing in SMOOTHING:
-                mixed = smoothing * self.center / np.abs(self.center).sum()
-                mixed = mixed + (1 - smoothing) * point.item_value / norm
-                self.price(mixed, run)
+                before, now = smoothing / np.abs(self.center).sum(), (1 - smoothing) / norm
+                mixed = before * self.center + now * point.item_value
+                use = before * self.center_use + now * point.use_value
+                self.price(mixed, use, run)
                 excess = self.excess(trial) / max(1, abs(self._total))
                 if excess > best_excess:
-                    best_excess, self.center = excess, mixed
+                    best_excess, self.center, self.center_use = excess, mixed, use
                     mixes = [(pricer.mix, pricer.memory_mix) for pricer in self.pricers]
                 sets = [pricer.best_set(trial) for pricer in self.pricers]
                 found = self._add(sets, trial, point)
@@ -184,8 +199,9 @@ class Generation:
         """Add the sets that improve the master program; tell whether there were any."""
         new: list[int] = []
         switched = False
+        uses = [pricer.use(s[None])[0] for pricer, s in zip(self.pricers, sets, strict=True)]
         for t, inside in enumerate(sets):
-            if point.item_value[inside].sum() - point.type_value[t] <= 1e-9:
+            if point.item_value[inside].sum() - point.type_value[t] - uses[t] @ point.use_value[t] <= 1e-9:
                 continue
             key = (t, np.packbits(inside).tobytes())
             known = self._known.get(key)
@@ -199,11 +215,13 @@ class Generation:
             chosen = np.array([sets[t] for t in new])
             kinds = np.array(new, dtype=np.int64)
             own = np.array([float(self.loads.load_ms(t, sets[t][None])[0]) for t in new])
+            use = np.array([uses[t] for t in new])
             self.inside = np.concatenate([self.inside, chosen])
+            self.use = np.concatenate([self.use, use])
             self.type = np.concatenate([self.type, kinds])
             self.own_ms = np.concatenate([self.own_ms, own])
             self.from_ms = np.concatenate([self.from_ms, np.minimum(trial, own)])
-            self.master.add(chosen, kinds)
+            self.master.add(chosen, kinds, use)
         if switched:
             self.master.switch(self.from_ms <= trial * (1 + 2 * EQUAL))
         return bool(new) or switched

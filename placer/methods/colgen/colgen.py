@@ -43,10 +43,14 @@ PHASES = (
     Phase(units=131072, clusters=240, width=1e-4),
     Phase(units=262144, clusters=10**9, width=2e-5),
 )
+FIRST = Phase(units=1024, clusters=40, width=1e-3)
+"""A look before the others, for little time and without plans."""
 STATES = (1, 64, 4096)
 """Most states of a step, diagram by diagram; with one, compute alone counts."""
 COARSE = {1: Phase(units=65536, clusters=1, width=1.0), 64: Phase(units=16384, clusters=80, width=5e-4)}
 """The phase of each diagram but the last; the first one looks once, with the values to begin with."""
+SMALLER = 0.5
+"""Part of the states of the last diagram that another one may have to be looked at before."""
 CELLS = 300_000_000
 """States times units of one pricing at most: some 0.3 s."""
 STARTS = 12
@@ -144,6 +148,7 @@ class _Solver:
             if whole or states == STATES[-1]:
                 break
             self._look(COARSE[states], pricers, plans=plans)
+        self._look(FIRST, pricers, plans=False)
         for k, phase in enumerate(self._phases(pricers)):
             known = self.run.bound_ms or 0.0
             if not plans and k == TRIES and self.generation is not None and self.generation.lower_ms <= known:
@@ -163,10 +168,9 @@ class _Solver:
         yield first, diagram_along(np.arange(self.problem.size), self.loads, max_states=first)
         finest = find_diagram(self.loads, max_states=last, check=self.run.check)
         for states in more:
-            yield (
-                states,
-                diagram_along(finest.order, self.loads, max_states=states, check=self.run.check),
-            )
+            smaller = diagram_along(finest.order, self.loads, max_states=states, check=self.run.check)
+            if smaller.states <= SMALLER * finest.states:
+                yield states, smaller
         yield last, finest
 
     def _look(self, phase: Phase, pricers: list[Pricer], *, plans: bool = True) -> None:

@@ -39,7 +39,7 @@ def dive(generation: Generation, trial_ms: float, run: Run, *, rounds: int) -> I
     loads = generation.loads
     device = np.full(loads.problem.size, -1, dtype=np.int64)
     free = [kind.devices.tolist() for kind in loads.types]
-    near = generation.from_ms <= trial_ms * (1 + OVERWEIGHT)
+    near = generation.own_ms <= trial_ms * (1 + OVERWEIGHT)
     inside, kinds = generation.inside[near], generation.type[near]
     while any(free) and (device < 0).any():
         if run.stopped() is not None:

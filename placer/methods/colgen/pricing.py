@@ -33,6 +33,8 @@ LEAST_MIX = 1e-3
 """Weight from which on a facet without any can grow again."""
 MOST_MEMORY = 1 - 1e-6
 """Weight of memory at most: where it has all, loads say nothing, and no shift leads back."""
+MOST_PRICE = 2**29
+"""Of a transition: no set is worth as much."""
 SLOWER = 20.0
 """Shifts of a mix after which they are half as large as the first one."""
 MEMORY_SLACK = 2e-9
@@ -85,6 +87,34 @@ class Pricer:
         """Count in other units."""
         self._grid, self.adapted = grid, 0
         self._count()
+        loads, none = self.loads, np.zeros(self.loads.nets.count)
+        parts = [
+            (loads.item_weight(self.t, only), *loads.net_weight(self.t, only))
+            for only in np.eye(len(loads.facets)) / grid.top_ms
+        ]
+        memory = (
+            loads.problem.memory_bytes / self.limit
+            if self.limits_memory
+            else 0.0 * loads.problem.memory_bytes
+        )
+        parts.append((memory, none, none))
+        need = np.stack([self.diagram.transition_weight(*part) for part in parts], axis=2)
+        self.need = np.where(np.isfinite(need), need, 0.0)
+
+    def use(self, inside: BoolArray) -> FloatArray:
+        """Return what sets take of facets (top load: 1) and of memory (limit: 1), ``(S, F + 1)``."""
+        state, total = np.zeros(len(inside), dtype=np.int64), np.zeros((len(inside), self.need.shape[2]))
+        for item in self.diagram.order.tolist():
+            choice = inside[:, item].astype(np.int64)
+            total += self.need[state, choice]
+            state = self.diagram.target[state, choice]
+        return total
+
+    def credit(self, load_ms: float) -> int:
+        """Return what a device has to spend within a load at the prices of the last `values`."""
+        assert self._grid is not None
+        most = np.append(np.full(len(self.slope) - 1, load_ms / self._grid.top_ms), 1.0)
+        return int(np.ceil(self.slope @ most * (1 + ROUNDING)))
 
     def _count(self) -> None:
         """Count the weight of each transition in units."""
@@ -123,9 +153,14 @@ class Pricer:
         assert self._grid is not None
         return PRICING_CELL_S * self.diagram.states * (self._grid.units + 1)
 
-    def values(self, dual: IntArray) -> IntArray:
-        """Best value for every capacity in units, ``(units + 1,)``, with integer values of items."""
+    def values(self, dual: IntArray, slope: FloatArray | None = None) -> IntArray:
+        """Best value for every capacity in units, ``(units + 1,)``, with integer values of items.
+
+        Resources ``(F + 1,)`` may have a price each, see `use`; `credit` gives back what a device has.
+        """
         assert self._grid is not None
+        self.slope = np.zeros(self.need.shape[2]) if slope is None else slope
+        price = np.minimum(self.need @ self.slope * (1 - ROUNDING), float(MOST_PRICE)).astype(np.int32)
         shape = (self.diagram.states, self._grid.units + 1)
         if self._taken.shape != shape:
             self._taken = np.zeros(shape, dtype=np.uint8)
@@ -135,6 +170,7 @@ class Pricer:
                 self.diagram.offset,
                 self.diagram.target,
                 self.weight,
+                price,
                 dual[self.diagram.order].astype(np.int32),
                 self._taken,
                 layers,

@@ -30,7 +30,7 @@ def test_one_look_proves_a_bound(communication):
         generation = Generation(loads, pricers, 2 * optimum, values)
         for pricer in pricers:
             pricer.set_grid(Grid(4096, 2 * optimum))
-        generation.price(values, Run())
+        generation.price(values, generation.no_use, Run())
         assert generation.lower_ms <= optimum * (1 + 1e-9)
         proven += generation.lower_ms / optimum / 24
     assert proven > 0.5

@@ -169,7 +169,8 @@ def test_a_mix_leads_back_from_memory_alone(seed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_mixes_relax(seed):
-    # Whatever the mix of facets and memory, no set within load and memory is worth more than the price.
+    # Whatever the mix of facets and memory, and the prices of each, no set within load and memory is worth
+    # more than what is found.
     loads = random_loads(seed, Communication.DUPLEX)
     sets = subsets(loads.problem.size)
     rng = np.random.default_rng(seed)
@@ -182,6 +183,8 @@ def test_mixes_relax(seed):
         fits = loads.memory_bytes(sets) <= pricer.kind.memory_limit_bytes
         top = max(1.0, float(load[possible].max()))
         pricer.set_grid(Grid(1000, top))
-        best = pricer.values(value)
+        slope = rng.choice([0.0, 300.0, 1e12], len(loads.facets) + 1) * (seed % 2)
+        best = pricer.values(value, slope)
         for limit in np.linspace(0, top, 5):
-            assert best[pricer.capacity(limit)] >= (sets @ value)[fits & (load <= limit)].max()
+            priced = int(best[pricer.capacity(limit)]) + pricer.credit(limit)
+            assert priced >= (sets @ value)[fits & (load <= limit)].max()

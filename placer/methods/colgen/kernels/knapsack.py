@@ -21,6 +21,7 @@ def _best(
     offset: IntArray,
     target: IntArray,
     weight: IntArray,
+    price: Values,
     value: Values,
     taken: Marks,
     layers: Values,
@@ -30,15 +31,15 @@ def _best(
     for r in range(size):
         layers[value.shape[0] % 2, 0, r] = 0
     for step in range(value.shape[0] - 1, -1, -1):
-        here, after, gain = step % 2, (step + 1) % 2, value[step]
+        here, after = step % 2, (step + 1) % 2
         for s in range(offset[step], offset[step + 1]):
             w0, w1 = min(weight[s, 0], size), min(weight[s, 1], size)
-            at = s - offset[step]
+            at, loss, gain = s - offset[step], price[s, 0], value[step] - price[s, 1]
             skip, take = target[s, 0] - offset[step + 1], target[s, 1] - offset[step + 1]
             for r in range(w0):
                 layers[here, at, r] = LOWEST
             for r in range(w0, w1):
-                layers[here, at, r] = layers[after, skip, r - w0]
+                layers[here, at, r] = max(layers[after, skip, r - w0] - loss, LOWEST)
             for r in range(w1):
                 taken[s, r] = 0
             for r in range(w1, w0):
@@ -46,13 +47,19 @@ def _best(
                 taken[s, r] = new > LOWEST
                 layers[here, at, r] = max(new, LOWEST)
             for r in range(max(w0, w1), size):  # nearly all, and so in one pass
-                old, new = layers[after, skip, r - w0], layers[after, take, r - w1] + gain
+                old, new = layers[after, skip, r - w0] - loss, layers[after, take, r - w1] + gain
                 taken[s, r] = new > old
-                layers[here, at, r] = max(new, old)
+                layers[here, at, r] = max(max(new, old), LOWEST)
 
 
 def best_values(
-    offset: IntArray, target: IntArray, weight: IntArray, value: Values, taken: Marks, layers: Values
+    offset: IntArray,
+    target: IntArray,
+    weight: IntArray,
+    price: Values,
+    value: Values,
+    taken: Marks,
+    layers: Values,
 ) -> Values:
     """Compute the best value of a set for every capacity 0..R - 1, from the last step backwards.
 
@@ -62,6 +69,8 @@ def best_values(
         The diagram.
     weight
         Weight of each transition in whole units, ``(states, 2)``; R or more forbids it.
+    price
+        What each transition costs, not negative and at most 2^29, ``(states, 2)`` int32.
     value
         Value of the item of each step, ``(N,)`` int32.
     taken
@@ -75,7 +84,7 @@ def best_values(
         Best value for each capacity, ``(R,)`` int32.
     """
     with cython.nogil:
-        _best(offset, target, weight, value, taken, layers)
+        _best(offset, target, weight, price, value, taken, layers)
     return np.array(layers[0, 0], dtype=np.int32)
 
 

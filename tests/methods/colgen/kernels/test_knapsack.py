@@ -38,11 +38,11 @@ def walks(offset: np.ndarray, target: np.ndarray) -> list[tuple[tuple[int, ...],
     return out
 
 
-def one_capacity(offset, target, weight, value):
+def one_capacity(offset, target, weight, price, value):
     """Best value by capacity, and the choices for each."""
     taken = np.zeros((len(target), UNITS), dtype=np.uint8)
     layers = np.empty((2, int(np.diff(offset).max()), UNITS), dtype=np.int32)
-    best = knapsack.best_values(offset, target, weight, value, taken, layers)
+    best = knapsack.best_values(offset, target, weight, price, value, taken, layers)
     return best, lambda r: knapsack.follow(offset, target, weight, taken, r)
 
 
@@ -61,16 +61,20 @@ def test_one_capacity(seed):
     weight = rng.integers(0, 5, size=(len(target), 2))
     weight[rng.random(weight.shape) < 0.1] = UNITS + 3  # forbidden
     value = rng.integers(-3, 10, size=5).astype(np.int32)
-    best, follow = one_capacity(offset, target, weight, value)
-    found = [(sum(weight[p] for p in passed), choices) for choices, passed in walks(offset, target)]
+    price = rng.integers(0, 4, size=weight.shape).astype(np.int32)
+    best, follow = one_capacity(offset, target, weight, price, value)
+    passed_by = dict(walks(offset, target))
+    worth = {c: int(np.dot(c, value)) - sum(price[p] for p in passed) for c, passed in passed_by.items()}
+    found = [(sum(weight[p] for p in passed), choices) for choices, passed in passed_by.items()]
     seen = 0
     for r in range(UNITS):
-        worths = [int(np.dot(choices, value)) for load, choices in found if load <= r]
+        worths = [worth[choices] for load, choices in found if load <= r]
         if worths:
             seen += 1
             assert best[r] == max(worths)
-            assert (sum(weight[p] for p in dict(walks(offset, target))[tuple(follow(r))])) <= r
-            assert np.dot(follow(r), value) == best[r]
+            chosen = tuple(int(c) for c in follow(r))
+            assert sum(weight[p] for p in passed_by[chosen]) <= r
+            assert worth[chosen] == best[r]
         else:
             assert best[r] <= LOWEST + 100
     assert seen or min(load for load, _ in found) >= UNITS
