@@ -65,6 +65,8 @@ BOXES = {0: 256, 2: boxes.MOST_UNITS}
 """Phases after which the boxes of ``gpipe`` are looked at, and how many units per direction they have."""
 OVERLOADS = (1.0005, 1.003, 1.01)
 """Loads, relative to what the sets reach, that dives fill devices to."""
+DIVE_UNITS, DIVE_ROUNDS = 4096, 8
+"""Units of load, and pricing rounds before each choice, of dives: what is finer seldom ends in time."""
 TRIES = 2
 """Phases after which bounds alone are given up where none raised what is known."""
 PATIENCE = 15
@@ -215,11 +217,13 @@ class _Solver:
             before = part.work_s
             self._anneal(part)
         part = self.run.part(work=work_s)
+        for pricer in generation.pricers:
+            pricer.coarsen(DIVE_UNITS)
         transfers = any(len(pricer.diagram.paid_net) for pricer in generation.pricers)
         for overload in OVERLOADS if transfers or not self.loads.nets.count else ():
             if self._done() or part.stopped() is not None:
                 return
-            found = dive(generation, min(base * overload, generation.top_ms), part, rounds=15)
+            found = dive(generation, min(base * overload, generation.top_ms), part, rounds=DIVE_ROUNDS)
             if found is not None:
                 self._anneal(part, self.polish.descend(found, part))
 

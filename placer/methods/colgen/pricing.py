@@ -101,6 +101,12 @@ class Pricer:
         need = np.stack([self.diagram.transition_weight(*part) for part in parts], axis=2)
         self.need = np.where(np.isfinite(need), need, 0.0)
 
+    def coarsen(self, units: int) -> None:
+        """Count in at most so many units."""
+        assert self._grid is not None
+        if self._grid.units > units:
+            self.set_grid(Grid(units, self._grid.top_ms))
+
     def use(self, inside: BoolArray) -> FloatArray:
         """Return what sets take of facets (top load: 1) and of memory (limit: 1), ``(S, F + 1)``."""
         state, total = np.zeros(len(inside), dtype=np.int64), np.zeros((len(inside), self.need.shape[2]))
