@@ -45,6 +45,7 @@ PARTS = {
     "annealing": "placer.methods.local_search.contiguous_annealing:solve",
     "blocks": "placer.methods.downsets.stage_blocks:solve",
     "capacity": "placer.methods.capacity_bound:solve",
+    "pieces": "placer.methods.latency.latency_annealing:solve",
     "wider": "placer.methods.colgen.colgen:bound_contiguous",
 }
 """Phases that are no methods by themselves: the module and function of each."""
@@ -111,6 +112,17 @@ depends on the graph.  Of four rows of shares that were tried on the tuning half
 each proved 66 of 81 graphs in 10 s; these left the smallest gaps."""
 
 
+LATENCY = (
+    Phase("greedy", 0.1, 30.0),
+    Phase("dp", 0.03, 1.0),
+    Phase("pieces", 0.1, 20.0),
+    Phase("dp", 0.8, DP_WORK_S),
+    Phase("capacity", 0.3, 30.0),
+)
+"""For a single sample.  The dynamic program proves most graphs at once; for the others nothing finds as good
+a plan as annealing, and the better the plan, the more it proves."""
+
+
 @dataclass
 class _Held:
     """The best plan and bound so far, and what each phase brought."""
@@ -157,12 +169,8 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     first = Phase("first-fit", 0.05, 10.0)
     if not options.pipelined:
         # With one piece per accelerator the dynamic program mostly ends; with more it sees little of memory.
-        exact = [Phase("dp", 0.6, DP_WORK_S), Phase("capacity", 0.3, 30.0)]
-        chosen = [
-            Phase("greedy", 0.1, 30.0),
-            *(exact if options.pieces == 1 else reversed(exact)),
-            *program,
-        ]
+        exact = LATENCY if options.pieces == 1 else (*LATENCY[:3], *reversed(LATENCY[3:]))
+        chosen = [*exact, *program]
     elif instance.servers and instance.constraints == Constraints():
         # dpl knows servers; dp does not, and gives a bound (and a plan, with its true costs) without uplinks.
         search = [Phase("local-search", 0.15, 30.0)] if large else []

@@ -22,6 +22,7 @@ __all__ = [
     "PRESOLVE_S",
     "PRICING_CELL_S",
     "ROOT_CHECK_S",
+    "SCHEDULE_ENTRY_S",
     "SET_LABEL_S",
     "SIMPLEX_ITERATION_S",
     "START_ENTRY_S",
@@ -66,6 +67,8 @@ BOX_S = 2e-9
 """A state and a box of forward and backward load."""
 MOVE_S = 7e-7
 """A move of an annealing."""
+SCHEDULE_ENTRY_S = 2e-9
+"""A node, edge or piece, counted twice, of a schedule that an annealing computes."""
 VISIT_S = 5e-8
 """A net or device that a descent evaluates."""
 START_ENTRY_S = 6e-6

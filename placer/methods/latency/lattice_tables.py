@@ -108,6 +108,10 @@ def _enumerate(atoms: Atoms, run: Run, limit_bytes: float) -> tuple[Words, Ints,
         if run.stopped():
             return None
         head, count = downsets.head, downsets.count
+        # Atoms that may come next in any order alone make so many downsets.
+        widest = int(np.diff(child_start[: head + 1]).max(initial=0))
+        if 2.0**widest * words[0].nbytes > limit_bytes:
+            return None
         if count + N > room:
             room *= 2
             words = _grown(words, room)
@@ -232,7 +236,7 @@ def empty_labels(bounded: Bounded, slots: Slots, rows: int, upper_ms: float) -> 
         follow=np.empty(rows, dtype=np.int64),
         head=np.full(L, -1, dtype=np.int64),
         length=np.zeros(L, dtype=np.int64),
-        counters=np.array([-1, ROOT + 1, -1], dtype=np.int64),
+        counters=np.array([-1, ROOT + 1, -1, 0], dtype=np.int64),
         values=np.array([upper_ms, np.inf]),
     )
     labels.makespan[ROOT] = labels.bound[ROOT] = 0.0

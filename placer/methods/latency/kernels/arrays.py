@@ -37,8 +37,9 @@ STOP, COUNT, LIMIT = 0, 1, 2
 PARTS_SLACK = 1e-8
 """Relative: what fills an accelerator, up to rounding, takes less than all parts of its memory."""
 NO_LIMIT = 2**62
-FREE, USED, BEST = 0, 1, 2
-"""Positions in ``Labels.counters``: head of the list of free rows, rows used so far, best final label."""
+FREE, USED, BEST, COMPARED = 0, 1, 2, 3
+"""Positions in ``Labels.counters``: head of the list of free rows, rows used so far, best final
+label, comparisons of labels since they were counted as work."""
 UPPER, DROPPED = 0, 1
 """Positions in ``Labels.values``: makespan to beat, least bound of all labels given up without expansion."""
 TIE = 1e-11
@@ -164,7 +165,7 @@ class Labels(NamedTuple):
     follow: Ints  # (rows,) next row at the same downset, or next free row; -1 = none
     head: Ints  # (L,)
     length: Ints  # (L,)
-    counters: Ints  # (3,)
+    counters: Ints  # (4,)
     values: Floats  # (2,)
 
 

@@ -89,7 +89,7 @@ def _expand(e: Enumeration, control: Control) -> None:
             return
         _count_missing(e)
         _add_children(e)
-        spend(control, atoms)
+        spend(control, atoms // 4 + e.child_start[e.head] - e.child_start[e.head - 1])
 
 
 def expand(e: Enumeration, control: Control) -> None:

@@ -78,7 +78,8 @@ cdef void _leave(LabelsView labels, long long state) noexcept nogil
     row=cython.longlong, u=cython.longlong)
 cdef void _note_times(Search search) noexcept nogil
 
-@cython.locals(d=cython.longlong, first=cython.longlong, p=cython.longlong, seen=cython.longlong)
+@cython.locals(carried=cython.longlong, d=cython.longlong, first=cython.longlong, p=cython.longlong,
+    seen=cython.longlong)
 cdef long long _expand(Search search, long long[::1] control) noexcept nogil
 
 @cython.locals(seen=cython.longlong)

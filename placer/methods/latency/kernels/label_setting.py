@@ -7,7 +7,7 @@ import cython
 from placer.methods.latency.kernels.arrays import Control
 
 if not cython.compiled:
-    from placer.methods.latency.kernels.labels import insert
+    from placer.methods.latency.kernels.labels import insert, take_comparisons
     from placer.methods.latency.kernels.matching import match_lists
     from placer.methods.latency.kernels.open_pieces import (
         begin_pieces,
@@ -350,6 +350,7 @@ def _expand(search: Search, control: Control) -> int:
     seen, first = 0, search.lattice.live_start[search.state]
     for p in range(first, search.lattice.live_start[search.state + 1]):
         search.step.place[search.lattice.live[p]] = p - first
+    carried = 1 + (search.lattice.live_start[search.state + 1] - first + search.slots.kind.shape[0]) // 8
     _host_steps(search)
     _note_times(search)
     begin(search.walk, search.atoms, search.lattice, search.state)
@@ -358,7 +359,7 @@ def _expand(search: Search, control: Control) -> int:
         if d == 0:
             break
         seen += 1
-        spend(control, 1 + search.labels.length[search.state])
+        spend(control, 1 + carried * search.labels.length[search.state])
         if search.walk.kept[d] == 0 and grows_too_late(search, d):
             skip_larger(search.walk, d)
         elif search.walk.kept[d] == 0 and search.opens:
@@ -376,6 +377,7 @@ def _expand_all(search: Search, control: Control) -> int:
             spend(control, end_pieces(search))
         if control[STOP] == 0 and search.labels.head[search.state] >= 0:
             seen += _expand(search, control)
+            spend(control, take_comparisons(search.labels))
         if control[STOP] != 0:
             _leave(search.labels, search.state)
             give_up_pieces(search)

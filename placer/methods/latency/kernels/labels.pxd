@@ -34,3 +34,5 @@ cdef void _unlink(LabelsView labels, long long state, long long before, long lon
 cpdef void insert(LabelsView labels, LatticeView lattice, SlotsView slots, long long state,
     long long beam) noexcept nogil
 
+@cython.locals(compared=cython.longlong)
+cdef long long take_comparisons(LabelsView labels) noexcept nogil

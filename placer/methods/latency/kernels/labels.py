@@ -17,6 +17,7 @@ if not cython.compiled:
     from placer.methods.latency.kernels.views import (
         BEST,
         CANDIDATE,
+        COMPARED,
         DROPPED,
         FREE,
         TIE,
@@ -27,7 +28,7 @@ if not cython.compiled:
         SlotsView,
     )
 
-__all__ = ["insert"]
+__all__ = ["insert", "take_comparisons"]
 
 
 def _position(labels: LabelsView, row: int, name: int) -> int:
@@ -174,6 +175,7 @@ def insert(labels: LabelsView, lattice: LatticeView, slots: SlotsView, state: in
     before, row = -1, labels.head[state]
     while row >= 0:
         after = labels.follow[row]
+        labels.counters[COMPARED] += 1
         if dominates(labels, lattice, slots, state, row, CANDIDATE):
             return
         if dominates(labels, lattice, slots, state, CANDIDATE, row):
@@ -191,3 +193,10 @@ def insert(labels: LabelsView, lattice: LatticeView, slots: SlotsView, state: in
     labels.length[state] += 1
     if labels.length[state] > beam:
         _thin_out(labels, state, beam)
+
+
+def take_comparisons(labels: LabelsView) -> int:
+    """Return how often labels were compared since this was last asked."""
+    compared = labels.counters[COMPARED]
+    labels.counters[COMPARED] = 0
+    return compared

@@ -1,6 +1,6 @@
 # What the compiler needs to know of views.py.
 
-cdef int STOP, COUNT, LIMIT, FREE, USED, BEST, UPPER, DROPPED, CANDIDATE
+cdef int STOP, COUNT, LIMIT, FREE, USED, BEST, COMPARED, UPPER, DROPPED, CANDIDATE
 cdef double INFINITY, TIE, MEMORY_SLACK
 cdef unsigned long long ONE, FULL_WORD
 

@@ -22,7 +22,7 @@ from placer.methods.latency.kernels.arrays import (
 )
 
 STOP, COUNT, LIMIT = arrays.STOP, arrays.COUNT, arrays.LIMIT
-FREE, USED, BEST = arrays.FREE, arrays.USED, arrays.BEST
+FREE, USED, BEST, COMPARED = arrays.FREE, arrays.USED, arrays.BEST, arrays.COMPARED
 UPPER, DROPPED, TIE = arrays.UPPER, arrays.DROPPED, arrays.TIE
 
 INFINITY = float("inf")
