@@ -45,6 +45,7 @@ PARTS = {
     "annealing": "placer.methods.local_search.contiguous_annealing:solve",
     "blocks": "placer.methods.downsets.stage_blocks:solve",
     "capacity": "placer.methods.capacity_bound:solve",
+    "gates": "placer.methods.latency.gate_bound:solve",
     "pieces": "placer.methods.latency.latency_annealing:solve",
     "wider": "placer.methods.colgen.colgen:bound_contiguous",
 }
@@ -116,6 +117,7 @@ LATENCY = (
     Phase("greedy", 0.1, 30.0),
     Phase("dp", 0.03, 1.0),
     Phase("pieces", 0.1, 20.0),
+    Phase("gates", 0.2, 20.0),
     Phase("dp", 0.8, DP_WORK_S),
     Phase("capacity", 0.3, 30.0),
 )
