@@ -73,7 +73,7 @@ def bound_ms(instance: Instance, options: Options, run: Run, upper_ms: float) ->
 def _candidates(alone_ms: FloatArray, bound_ms: float) -> IntArray:
     """Return items that cannot be alone on a device within the bound, the most expensive first.
 
-    The device of any other may hold nothing else, and so says nothing.
+    The device of any other may hold nothing else, and its neighbours need pay little.
     """
     order = np.argsort(-alone_ms, kind="stable")[:CANDIDATES]
     found: IntArray = order[alone_ms[order] > bound_ms * (1 + EQUAL)]
@@ -81,13 +81,18 @@ def _candidates(alone_ms: FloatArray, bound_ms: float) -> IntArray:
 
 
 def _alone_ms(loads: Loads) -> FloatArray:
-    """Load of a device that holds one item alone, where that is least, ``(N,)``."""
+    """Load of a device that holds one item alone, where that is least, ``(N,)``.
+
+    Of devices that pay for transfers, where there are any: a hub on another one costs its neighbours alone.
+    0 for an item that none of them may hold.
+    """
     nets, size = loads.nets, loads.problem.size
     net = np.repeat(np.arange(nets.count), np.diff(nets.start))
     sends = np.zeros(len(net), dtype=np.bool_)
     sends[nets.start[:-1]] = True
     alone = np.full(size, np.inf)
-    for kind in loads.types:
+    paying = [kind for kind in loads.types if nets.cost_ms[:, :, kind.cls].any()]
+    for kind in paying or loads.types:
         load = np.zeros(size)
         for way in (0, 1):
             cost = nets.cost_ms[way, net, kind.cls]
@@ -98,7 +103,7 @@ def _alone_ms(loads: Loads) -> FloatArray:
             parts = PARTS[loads.communication]
             load += np.max([a * compute + b * receive + c * send for a, b, c in parts], axis=0)
         alone = np.minimum(alone, np.where(kind.allowed, load, np.inf))
-    return alone
+    return np.where(np.isfinite(alone), alone, 0.0)
 
 
 def _in_units(loads: Loads, unit_ms: float) -> Hubs:
@@ -108,8 +113,9 @@ def _in_units(loads: Loads, unit_ms: float) -> Hubs:
     allowed: BoolArray = np.stack([kind.allowed for kind in types], axis=1)
     limit = np.array([kind.memory_limit_bytes for kind in types]) * (1 + 2 * MEMORY_TOLERANCE)
     share = problem.memory_share(limit)
+    fits = allowed & (share <= 1) & (problem.time_ms[:, :, cls].sum(axis=0) <= unit_ms * (1 + EQUAL))
     return Hubs(
-        time=np.where(allowed & (share <= 1), problem.time_ms[:, :, cls] / unit_ms, np.inf),
+        time=np.where(fits, problem.time_ms[:, :, cls] / unit_ms, np.inf),
         share=share,
         net_items=loads.nets.items,
         net_start=loads.nets.start,

@@ -57,3 +57,24 @@ def test_hubs_are_seen(communication):
     optimum = throughput_optima(instance)["free", SCHEDULES[0], communication]
     bound = bound_of(instance, 1.2 * optimum, **options)
     assert bound == pytest.approx(optimum, rel=1e-4)
+
+
+def sink(host_ms: float) -> Instance:
+    """Return a node that reads six others, on two devices and a host where it takes so long."""
+    return Instance.build(
+        ids=[*(f"v{i}" for i in range(6)), "sink"],
+        types=["acc", "cpu"],
+        time_ms=[*[[1.0, 9.0]] * 6, [1.0, host_ms]],
+        transfer_ms=[*[1.0] * 6, 0.0],
+        edges=[(i, 6) for i in range(6)],
+        classes=[DeviceClass("acc", "acc", 2, Kind.ACCELERATOR), DeviceClass("cpu", "cpu", 1, Kind.HOST)],
+    )
+
+
+@pytest.mark.parametrize("host_ms", [1.0, 30.0])
+def test_others_pay_for_a_hub_on_a_host(host_ms):
+    # The host pays for no transfers, but all that the sink reads does; where it is too slow, it has no sink.
+    instance, options = sink(host_ms), {"communication": "sequential", "contiguous": False}
+    optimum = throughput_optima(instance)["free", SCHEDULES[0], options["communication"]]
+    bound = bound_of(instance, 1.2 * optimum, **options)
+    assert bound == pytest.approx(optimum, rel=1e-4)
