@@ -120,7 +120,7 @@ LATENCY = (
     Phase("dp", 0.03, 1.0),
     Phase("pieces", 0.1, 20.0),
     Phase("gates", 0.2, 20.0),
-    Phase("dp", 0.8, DP_WORK_S),
+    Phase("dp", 0.95, DP_WORK_S),
     Phase("capacity", 0.3, 30.0),
 )
 """For a single sample.  The dynamic program proves most graphs at once; for the others nothing finds as good

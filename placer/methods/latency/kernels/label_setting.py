@@ -350,7 +350,7 @@ def _expand(search: Search, control: Control) -> int:
     seen, first = 0, search.lattice.live_start[search.state]
     for p in range(first, search.lattice.live_start[search.state + 1]):
         search.step.place[search.lattice.live[p]] = p - first
-    carried = 1 + (search.lattice.live_start[search.state + 1] - first + search.slots.kind.shape[0]) // 8
+    carried = 1 + (search.lattice.live_start[search.state + 1] - first + search.slots.kind.shape[0]) // 16
     _host_steps(search)
     _note_times(search)
     begin(search.walk, search.atoms, search.lattice, search.state)
