@@ -51,8 +51,7 @@ cdef void _set(Bound b, double value) noexcept nogil
     r=cython.longlong)
 cdef void _close(Bound b) noexcept nogil
 
-@cython.locals(d=cython.longlong, live=cython.longlong, r=cython.longlong, seen=cython.longlong,
-    steps=cython.longlong)
+@cython.locals(d=cython.longlong, r=cython.longlong, seen=cython.longlong)
 cdef long long _all_steps(Bound b, long long[::1] control) noexcept nogil
 
 @cython.locals(seen=cython.longlong)

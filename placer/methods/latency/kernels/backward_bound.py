@@ -225,8 +225,7 @@ def _close(b: Bound) -> None:
 
 def _all_steps(b: Bound, control: Control) -> int:
     """Take all steps from the downset at hand into account; return the number of pieces seen."""
-    seen, live = 0, b.lattice.live_start[b.state + 1] - b.lattice.live_start[b.state]
-    steps = 1 + (4 + live) * b.h0.shape[1] // 16  # all live nodes at all levels, for each piece
+    seen = 0
     _set(b, INFINITY)
     for r in range(b.h0.shape[1]):
         b.all_read[r] = INFINITY
@@ -237,7 +236,7 @@ def _all_steps(b: Bound, control: Control) -> int:
         if d == 0:
             break
         seen += 1
-        spend(control, steps)
+        spend(control, 1)
         if b.walk.kept[d] == 0 and b.lattice.started[b.walk.state[d]] and _grow(b, d):
             skip_larger(b.walk, d)
         elif not b.slots.whole_groups or b.walk.partial[0] == 0:
