@@ -38,6 +38,8 @@ LATENCY_MILP_SIZE = 2_000
 """Nodes x pieces beyond which that of latency is not: the solver may not look at the clock for minutes."""
 KEPT_MEMORY = 0.5
 """Share of the memory limit up to which a search is kept that may go on: other phases need some, too."""
+GETS_ON = 0.05
+"""Share of the gap that an annealing must close to have another turn."""
 LARGE = 2000
 """Nodes from which on the dynamic program over downsets finds its plans faster than other methods."""
 
@@ -140,6 +142,8 @@ class _Held:
     narrower_value: float = inf
     searches: dict[str, Search] = field(default_factory=dict)
     """What later phases of the same method go on with."""
+    got_on: bool = False
+    """Whether the last phase closed much of the gap."""
 
 
 def solve(instance: Instance, options: Options, run: Run) -> Outcome:
@@ -155,6 +159,8 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
         if run.stopped() or best.is_within(gap):
             break
         outcome = _run_phase(phase, instance, options, run, held)
+        while phase.method == "annealing" and held.got_on and not (run.stopped() or best.is_within(gap)):
+            outcome = _run_phase(phase, instance, options, run, held)
         if outcome.stop is Stop.INFEASIBLE and not phase.narrower:
             if best.plan is not None:
                 log.info("method %s claims that there is no plan, and there is one", phase.method)
@@ -293,6 +299,7 @@ def _work_limit(phase: Phase, run: Run) -> float | None:
 def _keep(phase: Phase, options: Options, held: _Held, outcome: Outcome) -> None:
     """Take the plan and the bound of an outcome where they are better, and tell the story."""
     told, shown, best = [], OBJECTIVES[options.objective].shown, held.best
+    gap_ms = best.value - best.bound
     if outcome.plan is not None:
         before, value = best.plan, best.offer(outcome.plan, phase.method)
         if best.broken:
@@ -308,6 +315,7 @@ def _keep(phase: Phase, options: Options, held: _Held, outcome: Outcome) -> None
     if outcome.bound_ms is not None and not phase.narrower:
         told.append(f"bound {shown(outcome.bound_ms, 6)}")
         best.raise_bound(outcome.bound_ms, phase.method)
+    held.got_on = best.value - best.bound < (1 - GETS_ON) * gap_ms
     if best.bound_from is not None:
         held.stats["bound_from"] = best.bound_from
     if outcome.plan is None and phase.method in METHODS:

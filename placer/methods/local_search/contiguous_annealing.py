@@ -11,7 +11,7 @@ import numpy as np
 from placer.arrays import IntArray
 from placer.instance.instance import Instance
 from placer.methods.local_search.local_search import TOO_LARGE, exceeds_memory, items_to_move
-from placer.methods.local_search.polish import SCHEDULES, Polish
+from placer.methods.local_search.polish import Polish
 from placer.options import Options
 from placer.plans.status import Stop
 from placer.search.incumbent import Incumbent
@@ -21,8 +21,14 @@ __all__ = ["solve"]
 
 MOVES, MOVES_PER_ITEM = 1_000_000, 5_000
 """Moves of one annealing, at most."""
+SHORTER = 10
+"""The first annealing is so many times shorter; they grow when they find nothing better."""
 UNKNOWN = 0.8
 """The bound, as a share of the best plan, where none is known."""
+HEATS = (0.02, 0.005, 0.05)
+"""First temperatures in targets, of annealings in turn."""
+REACHES, GROWTH = (0.01, 0.1, 0.4), 2.0
+"""Target as a share of the gap: least, first and most; it grows where it was reached, else shrinks."""
 PATIENCE = 15
 """Annealings in a row without a better plan after which no more are tried."""
 
@@ -49,14 +55,19 @@ def solve(instance: Instance, options: Options, run: Run) -> Outcome:
 
     polish = Polish(problem, options, objective_ms)
     polish.best, polish.best_ms = problem.start(best.plan), best.value
-    moves = min(MOVES, MOVES_PER_ITEM * problem.size)
-    failures = tried = 0
+    longest = min(MOVES, MOVES_PER_ITEM * problem.size)
+    moves = -(-longest // SHORTER)
+    least, first, most = REACHES
+    failures, tried, reach = 0, 0, first
     while polish.best is not None and failures < PATIENCE:
         if best.proven or run.stopped() is not None:
             break
-        heat, reach = SCHEDULES[tried % len(SCHEDULES)]
         lower = best.bound or UNKNOWN * best.value
-        tried += 1
+        target = best.value - reach * (best.value - lower)
+        heat = HEATS[tried % len(HEATS)]
         better = polish.anneal(polish.best, lower, run, moves=moves, reach=reach, heat=heat)
+        tried += 1
         failures = 0 if better else failures + 1
+        moves = moves if better else min(longest, 2 * moves)
+        reach = min(most, reach * GROWTH) if best.value <= target else max(least, reach / GROWTH)
     return best.outcome(run.stopped() or Stop.FINISHED, stats={"annealings": tried})

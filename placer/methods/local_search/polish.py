@@ -24,6 +24,8 @@ SCHEDULES = ((0.02, 0.1), (0.005, 0.4), (0.02, 0.4), (0.005, 0.02), (0.05, 0.1))
 """First temperature in targets, and target as a share of the gap, of annealings in turn."""
 SLICE = 200_000
 """Moves between two looks at the clock."""
+ORDERED_SLICE = 50_000
+"""The same where moves respect an order of the devices, which is drawn anew for each slice."""
 
 
 class Polish:
@@ -111,7 +113,7 @@ class Polish:
         improved = False
         largest = max(2, min(24, len(device) // 8))
         course = Course(twister, forward, backward, target, largest, found)
-        slices = -(-moves // SLICE)
+        slices = -(-moves // (ORDERED_SLICE if len(self.problem.edges) else SLICE))
         length = moves // slices
         hot, cold = heat * target, 1e-3 * heat * target
         for part in range(slices):

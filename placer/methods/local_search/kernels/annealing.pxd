@@ -42,6 +42,12 @@ cdef long long _neighbour(StaticView static, Twister twister, long long i) noexc
 cdef long long _grow(StaticView static, StateView state, Course course, long long seed, long long b,
     long long begin) noexcept nogil
 
+@cython.locals(a=cython.longlong, at=cython.longlong, first=cython.longlong, goal=cython.longlong,
+    i=cython.longlong, j=cython.longlong, k=cython.longlong, last=cython.longlong, later=cython.bint,
+    listed=cython.bint, m=cython.longlong, n=cython.longlong)
+cdef long long _close(StaticView static, StateView state, Course course, long long begin, long long end,
+    long long b) noexcept nogil
+
 @cython.locals(k=cython.longlong, step=cython.longlong)
 cdef void _shift(StaticView static, StateView state, Course course, long long first, long long last,
     long long b) noexcept nogil

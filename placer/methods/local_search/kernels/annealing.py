@@ -165,6 +165,37 @@ def _grow(static: StaticView, state: StateView, course: Course, seed: int, b: in
     return end
 
 
+def _close(static: StaticView, state: StateView, course: Course, begin: int, end: int, b: int) -> int:
+    """List what has to go to device b with the items listed; return the end, ``begin`` where they cannot go.
+
+    What is to come after them (before them, where b is earlier) may stay on b or beyond it, and comes along
+    from their own device; on one between, it would be out of order.
+    """
+    if begin == end:
+        return begin
+    a, goal = state.device[course.cluster[begin]], state.position[b]
+    later = goal > state.position[a]
+    k = begin
+    while k < end:
+        i = course.cluster[k]
+        first = static.after_start[i] if later else static.before_start[i]
+        last = static.after_start[i + 1] if later else static.before_start[i + 1]
+        for m in range(first, last):
+            j = static.after[m] if later else static.before[m]
+            at = state.position[state.device[j]]
+            listed = at >= goal if later else at <= goal
+            for n in range(begin, end):
+                listed = listed or course.cluster[n] == j
+            if listed:
+                continue
+            if state.device[j] != a or not static.allowed[j, b] or end - begin > course.largest:
+                return begin
+            course.cluster[end] = j
+            end += 1
+        k += 1
+    return end
+
+
 def _shift(static: StaticView, state: StateView, course: Course, first: int, last: int, b: int) -> None:
     """Move the items listed at first..last - 1 to device b, in this order or, if last < first, backwards."""
     k = first if first <= last else first - 1
@@ -201,14 +232,14 @@ def _try(static: StaticView, state: StateView, course: Course, temperature: floa
         b = below(course.twister, D)
     if b == a:
         return 0.0
-    middle = _grow(static, state, course, i, b, 0)
+    middle = _close(static, state, course, 0, _grow(static, state, course, i, b, 0), b)
     if middle == 0:
         return 0.0
     end = middle
     if share(course.twister) < EXCHANGE:
         j = below(course.twister, N)
         if state.device[j] == b:
-            end = _grow(static, state, course, j, a, middle)
+            end = _close(static, state, course, middle, _grow(static, state, course, j, a, middle), a)
     before = _energy(static, state, course, a)
     before += _energy(static, state, course, b)
     _shift(static, state, course, 0, middle, b)
