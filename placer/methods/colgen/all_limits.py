@@ -165,6 +165,8 @@ class LimitBound:
         self.loads, self.weight, self.counts = generation.loads, generation.weight, generation.counts
         self.lower_ms, self.reach_ms = generation.lower_ms, generation.upper_ms
         """Smallest load at which the sets known cover everything; a plan's at first."""
+        self._step_ms = FIRST_STEP * generation.upper_ms
+        """Distance of the next load from the bound: where a run ended, the next one tries the same load."""
         self.is_complete = False
         """Whether the bound is all that such sets prove."""
         self.may_go_on = True
@@ -182,15 +184,14 @@ class LimitBound:
 
     def improve(self, run: Run, gap: float, upper_ms: float) -> None:
         """Refute loads below a known plan until the gap is closed, nothing is left, or the run is over."""
-        step = FIRST_STEP * upper_ms
         self.reach_ms = min(self.reach_ms, upper_ms)
         while self.reach_ms - self.lower_ms > max(WIDTH, gap / 2) * upper_ms:
-            trial = min((self.lower_ms + self.reach_ms) / 2, self.lower_ms + step)
-            step *= 2
+            trial = min((self.lower_ms + self.reach_ms) / 2, self.lower_ms + self._step_ms)
             refuted = self._is_refuted(trial, run)
             if refuted is None:
                 self.may_go_on = run.stopped() is not None
                 return
+            self._step_ms *= 2
             if refuted:
                 self.lower_ms = trial * (1 - EQUAL)
                 run.report(bound_ms=self.lower_ms, phase="all limits")
