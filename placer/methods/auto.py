@@ -34,8 +34,6 @@ DP_WORK_S = 300.0
 MILP_WORK_S = 300.0
 MILP_SIZE = 300_000
 """Nodes x devices beyond which an integer program is not built."""
-LATENCY_MILP_SIZE = 2_000
-"""Nodes x pieces beyond which that of latency is not: the solver may not look at the clock for minutes."""
 KEPT_MEMORY = 0.5
 """Share of the memory limit up to which a search is kept that may go on: other phases need some, too."""
 GETS_ON = 0.05
@@ -180,8 +178,7 @@ def phases(instance: Instance, options: Options) -> list[Phase]:
     if not options.pipelined:
         # With one piece per accelerator the dynamic program mostly ends; with more it sees little of memory.
         exact = LATENCY if options.pieces == 1 else (*LATENCY[:4], *reversed(LATENCY[4:]))
-        short = instance.n * len(instance.devices) * options.pieces <= LATENCY_MILP_SIZE
-        chosen = [*exact, *(program if short else [])]
+        chosen = [*exact, *program]
     elif instance.servers and instance.constraints == Constraints():
         # dpl knows servers; dp does not, and gives a bound (and a plan, with its true costs) without uplinks.
         search = [Phase("local-search", 0.15, 30.0)] if large else []
