@@ -164,7 +164,7 @@ def test_cp_sat_says_what_is_missing(monkeypatch, tmp_path):
     nothing.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     nothing.chmod(0o755)
     monkeypatch.setenv(cp_sat.PYTHON, str(nothing))
-    (row,) = run(tmp_path, "--only", "chain 20x3, contiguous", "--method", "cp-sat")
+    (row,) = run(tmp_path, "--only", "diamonds 20x3, contiguous", "--method", "cp-sat")
     assert row["status"] == "not applicable"
     assert "ortools" in row["message"]
 
@@ -172,7 +172,7 @@ def test_cp_sat_says_what_is_missing(monkeypatch, tmp_path):
 def test_cp_sat_agrees(tmp_path):
     if find_spec("ortools") is None and cp_sat.PYTHON not in os.environ:
         pytest.skip(f"ortools is not installed, and {cp_sat.PYTHON} is not set")
-    arguments = ("--quick", "--kind", "contiguous", "--only", "chain 20x3,", "--method", "cp-sat,milp")
+    arguments = ("--only", "diamonds 20x3, contiguous", "--method", "cp-sat,milp")
     theirs, ours = run(tmp_path, *arguments)
     assert theirs["bound"] <= ours["objective"] * (1 + ROUNDING)
     assert ours["bound"] <= theirs["objective"] * (1 + ROUNDING)
