@@ -25,6 +25,7 @@ from placer.methods.colgen.linear_loads import Loads, build_loads
 from placer.methods.colgen.pricing import Pricer, diagram_along, find_diagram, make_pricers
 from placer.methods.colgen.spread import spread
 from placer.methods.local_search.local_search import Search
+from placer.methods.local_search.multilevel import anneal_levels
 from placer.methods.local_search.polish import SCHEDULES, Polish
 from placer.options import Options, Recompute
 from placer.plans.plan import Plan
@@ -235,9 +236,12 @@ class _Solver:
             return False
         lower = self.generation.lower_ms if self.generation is not None else 0.8 * min(before, 1e300)
         heat, reach = SCHEDULES[self.annealings % len(SCHEDULES)]
-        moves = min(MOVES, MOVES_PER_ITEM * self.problem.size)
         self.annealings += 1
-        self.polish.anneal(source, lower, run, moves=moves, reach=reach, heat=heat)
+        if device is None and self.annealings % 2:
+            anneal_levels(self.polish, lower, run, reach=reach, heat=heat)
+        else:
+            moves = min(MOVES, MOVES_PER_ITEM * self.problem.size)
+            self.polish.anneal(source, lower, run, moves=moves, reach=reach, heat=heat)
         self._follow_upper()
         return self.polish.best_ms < before
 

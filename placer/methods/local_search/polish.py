@@ -42,7 +42,7 @@ class Polish:
     """
 
     def __init__(self, problem: Problem, options: Options, objective_ms: Callable[[IntArray], float]) -> None:
-        self.problem, self.objective_ms = problem, objective_ms
+        self.problem, self.options, self.objective_ms = problem, options, objective_ms
         self.static = make_static(problem, options)
         self.state = make_state(self.static)
         self.views = StaticView(self.static), StateView(self.state)
