@@ -8,17 +8,16 @@ annealing in place of local refinement.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from placer.arrays import BoolArray, FloatArray, IntArray
 from placer.methods.local_search.polish import Polish
-from placer.reductions.problem import Problem, merge_nets
+from placer.reductions.problem import Problem
+from placer.reductions.throughput_merges import merge_items
 from placer.search.run import Run
 from placer.search.work import MERGE_ENTRY_S
 
-__all__ = ["anneal_levels", "matching", "merged"]
+__all__ = ["anneal_levels", "matching"]
 
 FEWEST = 40
 """Items that are not merged further."""
@@ -49,13 +48,13 @@ def anneal_levels(polish: Polish, lower_ms: float, run: Run, *, reach: float, he
     steps: list[IntArray] = []
     while levels[-1][0].problem.size > FEWEST and run.stopped() is None:
         finer, place = levels[-1]
-        label = matching(finer.problem, device, polish.rng, run)
-        if label.max() + 1 > SHRINKING * len(label):
+        leader = matching(finer.problem, device, polish.rng, run)
+        leaders, label = np.unique(leader, return_inverse=True)
+        if len(leaders) > SHRINKING * len(label):
             break
-        coarse = np.zeros(label.max() + 1, dtype=np.int64)
-        coarse[label] = device
-        device, place = coarse, label[place]
-        levels.append((_level(polish, merged(finer.problem, label), place), place))
+        coarse = merge_items(finer.problem, leader, polish.options.communication, contiguous=False)
+        device, place = device[leaders], label[place]
+        levels.append((_level(polish, coarse, place), place))
         steps.append(label)
     for (level, _), label in zip(levels[:0:-1], steps[::-1], strict=True):
         level.offer(device)
@@ -91,8 +90,8 @@ def matching(problem: Problem, device: IntArray, rng: np.random.Generator, run: 
 
     Returns
     -------
-    label : (N,) array
-        The number of each item's pair, from 0 on; items without a partner have numbers of their own.
+    leader : (N,) array
+        The first item of each item's pair; itself for items without a partner.
     """
     N = problem.size
     first, second, weight = _pairs(problem)
@@ -110,8 +109,7 @@ def matching(problem: Problem, device: IntArray, rng: np.random.Generator, run: 
     for i, j in zip(first[chosen].tolist(), second[chosen].tolist(), strict=True):
         if partner[i] == i and partner[j] == j:
             partner[i], partner[j] = j, i
-    leader = np.minimum(np.arange(N), partner)
-    return np.unique(leader, return_inverse=True)[1]
+    return np.minimum(np.arange(N), partner)
 
 
 def _pairs(problem: Problem) -> tuple[IntArray, IntArray, FloatArray]:
@@ -130,40 +128,3 @@ def _pairs(problem: Problem) -> tuple[IntArray, IntArray, FloatArray]:
     shared = np.zeros(len(key))
     np.add.at(shared, which, np.concatenate(weights))
     return key // problem.size, key % problem.size, shared
-
-
-def merged(problem: Problem, label: IntArray) -> Problem:
-    """Return the problem of merged items, for loads and memory alone: nothing is ordered.
-
-    Parameters
-    ----------
-    label
-        Number of each item's merged item, ``(N,)``.
-    """
-    size, classes = int(label.max()) + 1, problem.time_ms.shape[2]
-    time, memory = np.zeros((2, size, classes)), np.zeros(size)
-    allowed = np.ones((size, problem.allowed.shape[1]), dtype=bool)
-    for way in range(2):
-        np.add.at(time[way], label, problem.time_ms[way])
-    np.add.at(memory, label, problem.memory_bytes)
-    np.logical_and.at(allowed, label, problem.allowed)
-    nets = []
-    for e in range(problem.nets):
-        producer, *readers = label[problem.net(e)].tolist()
-        others = sorted(set(readers) - {producer})
-        if others:
-            nets.append((bool(problem.net_backward[e]), [producer, *others], problem.net_cost_ms[e]))
-    found = merge_nets(nets, classes, keep_producers=True)
-    return replace(
-        problem,
-        item=label[problem.item],
-        time_ms=time,
-        memory_bytes=memory,
-        allowed=allowed,
-        edges=problem.edges[:0],
-        net_items=found.items,
-        net_start=found.start,
-        net_cost_ms=found.costs,
-        net_backward=found.backward,
-        net_across_ms=None,
-    )

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from placer.methods.colgen.linear_loads import build_loads
-from placer.methods.local_search.multilevel import anneal_levels, matching, merged
+from placer.methods.local_search.multilevel import anneal_levels, matching
 from placer.methods.local_search.polish import Polish
 from placer.options import Communication, Options, Schedule
 from placer.reductions.problem import contract
+from placer.reductions.throughput_merges import merge_items
 from placer.search.run import Run
 from tests.support.random_instances import random_instance
 
@@ -22,13 +23,13 @@ def test_merged_items_have_the_loads_of_their_members(communication, schedule):
         problem = contract(random_instance(seed, nodes=14, heterogeneous=seed % 2 == 0), contiguous=False)
         rng = np.random.default_rng(seed)
         device = rng.integers(0, problem.allowed.shape[1], problem.size)
-        label = matching(problem, device, rng, Run())
-        assert (np.bincount(label) <= 2).all()
-        coarse = np.full(label.max() + 1, -1)
-        coarse[label] = device
-        assert (coarse[label] == device).all()  # pairs lie on one device
+        leader = matching(problem, device, rng, Run())
+        assert (np.bincount(leader) <= 2).all()
+        assert (device[leader] == device).all()  # pairs lie on one device
+        coarse = device[np.unique(leader)]
         fine = Polish(problem, options, lambda _: np.inf).load_ms(device)
-        level = Polish(merged(problem, label), options, lambda _: np.inf)
+        merged = merge_items(problem, leader, communication, contiguous=False)
+        level = Polish(merged, options, lambda _: np.inf)
         assert level.load_ms(coarse) == pytest.approx(fine)
 
 
